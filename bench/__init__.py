@@ -1,0 +1,1 @@
+"""Quality, activity and cost of the deployed network in one report."""

@@ -1,0 +1,1 @@
+"""One file per target format, and the proof that what was written is the same network."""

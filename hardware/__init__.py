@@ -1,0 +1,1 @@
+"""Any NIR graph on a neuromorphic chip: quantise, retime, partition, simulate in integers, price."""

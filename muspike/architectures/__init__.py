@@ -1,0 +1,1 @@
+"""One file per architecture: a function that returns a Network."""

@@ -1,0 +1,1 @@
+"""Objective metrics of symbolic music, each equal to its reference implementation."""
