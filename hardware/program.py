@@ -1,0 +1,449 @@
+"""A chip program: populations, synapses and their places as plain integers, in one `.npz` that needs only NumPy to read."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+from muspike.files import write_whole
+
+Kind = Literal["input", "lif", "li"]
+
+FORMAT = "muspike program"
+VERSION = 1
+
+# What the registers of a Loihi compartment hold. Lava 0.10.0 checks none of it. A decay of 4096 (forget all) has no
+# 12-bit code, but Lava computes it and so do we.
+REGISTERS: Mapping[str, tuple[int, int, str]] = {
+    "du": (0, 4096, "12 bits unsigned, or 4096 for a full decay"),
+    "dv": (0, 4096, "12 bits unsigned, or 4096 for a full decay"),
+    "v_threshold": (0, 2**17 - 1, "17 bits unsigned"),
+    "bias_mant": (-(2**12), 2**12 - 1, "13 bits signed"),
+    "bias_exp": (0, 7, "3 bits unsigned"),
+}
+WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2  # mixed-sign weights: 8 bits and a sign, the lowest bit cut
+WEIGHT_EXP_MAX = 7
+DELAY_MAX = 63  # the step that every synapse takes, and up to 62 more
+_NEURON_ARRAYS = (*REGISTERS, "scale", "core")
+
+
+@dataclass(frozen=True, eq=False)
+class ChipPopulation:
+    """Neurons of one kind: `input` (spikes come from the host), `lif`, or `li` (the host reads its membrane).
+
+    Every per-neuron array has shape `[size]` and becomes a read-only int32 (`scale` float64).
+
+    Args:
+        level: chip ticks by which its spikes are later than in ideal time; 0 for an input.
+        du, dv: decays of current and membrane per tick, in 1/4096; the chip adds 1 to `du`.
+        v_threshold: in units of 64 membrane units; crossed when the membrane is strictly above.
+        bias_mant, bias_exp: `bias_mant << bias_exp` is added to the membrane each tick.
+        scale: chip membrane units per unit of the float membrane.
+        core: the core of each neuron, -1 for an input.
+
+    Raises:
+        BadInput: a shape, type or register range is broken.
+    """
+
+    name: str
+    size: int
+    kind: Kind
+    level: int
+    du: npt.NDArray[np.int32]
+    dv: npt.NDArray[np.int32]
+    v_threshold: npt.NDArray[np.int32]
+    bias_mant: npt.NDArray[np.int32]
+    bias_exp: npt.NDArray[np.int32]
+    scale: npt.NDArray[np.float64]
+    core: npt.NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        where = f"population {self.name!r}"
+        _check_name(self.name, "population")
+        if self.kind not in get_args(Kind):
+            raise BadInput(f"{where}: kind is {self.kind!r}, not one of {', '.join(get_args(Kind))}")
+        _check_int(where, "size", self.size, 1, 2**31 - 1)
+        _check_int(where, "level", self.level, 0, 0 if self.kind == "input" else 2**31 - 1)
+        for name, (low, high, what) in REGISTERS.items():
+            _freeze(self, name, _integers(where, name, getattr(self, name), (self.size,), low, high, what))
+        low, high = (-1, -1) if self.kind == "input" else (0, 2**31 - 1)
+        what = "-1 for an input" if self.kind == "input" else "the number of a core"
+        _freeze(self, "core", _integers(where, "core", self.core, (self.size,), low, high, what))
+        scale = np.array(self.scale, dtype=np.float64)
+        if scale.shape != (self.size,):
+            raise BadInput(f"{where}: scale has shape {list(scale.shape)}, not [{self.size}]")
+        if self.kind != "input" and not (np.isfinite(scale).all() and (scale > 0).all()):
+            bad = scale[~(np.isfinite(scale) & (scale > 0))][0]
+            raise BadInput(f"{where}: scale holds {bad}; it is a finite number above 0")
+        _freeze(self, "scale", scale)
+
+    @property
+    def bias(self) -> npt.NDArray[np.int32]:
+        """What is added to the membrane in each tick, `[size]`."""
+        return self.bias_mant << self.bias_exp
+
+
+@dataclass(frozen=True, eq=False)
+class ChipSynapses:
+    """All synapses from one population to another: `(weight @ spikes[t - delay]) << weight_exp` arrives at tick t.
+
+    Args:
+        weight: `[target, source]`, even, -256..254; becomes a read-only int16.
+        delay: in chip ticks, at least 1.
+        sparse: synaptic memory holds a list without the zero weights, else all of them.
+
+    Raises:
+        BadInput: a shape, type or range is broken.
+    """
+
+    name: str
+    source: str
+    target: str
+    weight: npt.NDArray[np.int16]
+    weight_exp: int
+    delay: int
+    sparse: bool = False
+
+    def __post_init__(self) -> None:
+        where = f"synapses {self.name!r}"
+        _check_name(self.name, "synapses")
+        _check_int(where, "weight_exp", self.weight_exp, 0, WEIGHT_EXP_MAX)
+        _check_int(where, "delay", self.delay, 1, DELAY_MAX)
+        if not isinstance(self.sparse, bool | np.bool_):
+            raise BadInput(f"{where}: sparse is {self.sparse!r}, not true or false")
+        what = "mixed-sign weights are even"
+        weight = _integers(where, "weight", self.weight, None, WEIGHT_MIN, WEIGHT_MAX, what, np.int16)
+        if weight.ndim != 2:
+            raise BadInput(f"{where}: weight has shape {list(weight.shape)}, not [target, source]")
+        odd = (weight & (WEIGHT_STEP - 1)) != 0
+        if odd.any():
+            target, source = (int(i) for i in np.argwhere(odd)[0])
+            raise BadInput(f"{where}: weight[{target}, {source}] is {weight[target, source]}; {what}")
+        _freeze(self, "weight", weight)
+        object.__setattr__(self, "sparse", bool(self.sparse))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What a chip is loaded with.
+
+    Args:
+        chip: the name of the chip the integers were made for.
+        dt_s: the time a tick stands for in the network, in seconds.
+        populations: in order, names unique.
+        synapses: names unique; sources and targets are populations.
+        core_xy: `[cores, 2]`, the place (x, y) of each core on the mesh; the cores of a tile share one.
+        metadata: a JSON-able dict.
+
+    Two programs are the same when their `digest`s are.
+
+    Raises:
+        BadInput: a name is doubled or unknown, a shape does not fit its populations, a core has no place.
+    """
+
+    chip: str
+    dt_s: float
+    populations: Sequence[ChipPopulation]
+    synapses: Sequence[ChipSynapses]
+    core_xy: npt.NDArray[np.int32]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name(self.chip, "chip")
+        if not isinstance(self.dt_s, int | float | np.number) or not (math.isfinite(self.dt_s) and self.dt_s > 0):
+            raise BadInput(f"program: dt_s is {self.dt_s!r}; it is a finite number of seconds above 0")
+        object.__setattr__(self, "dt_s", float(self.dt_s))
+        object.__setattr__(self, "populations", tuple(self.populations))
+        object.__setattr__(self, "synapses", tuple(self.synapses))
+        by_name = {p.name: p for p in self.populations}
+        if not by_name:
+            raise BadInput("program: no populations; at least one is needed")
+        _check_unique("population", [p.name for p in self.populations])
+        _check_unique("synapses", [s.name for s in self.synapses])
+        for s in self.synapses:
+            _check_ends(s, by_name)
+        xy = _integers("program", "core_xy", self.core_xy, None, 0, 2**15 - 1, "mesh coordinates count from 0")
+        if xy.ndim != 2 or xy.shape[1] != 2:
+            raise BadInput(f"program: core_xy has shape {list(xy.shape)}, not [cores, 2]")
+        for p in self.populations:
+            if p.core.max() >= len(xy):
+                raise BadInput(
+                    f"population {p.name!r}: core {p.core.max()} has no place; core_xy lists {len(xy)} cores"
+                )
+        _freeze(self, "core_xy", xy)
+        object.__setattr__(self, "metadata", _json_copy(self.metadata))
+
+    def population(self, name: str) -> ChipPopulation:
+        """The population called `name`; KeyError when there is none."""
+        return self._by_name[name]
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, ChipPopulation]:
+        return {p.name: p for p in self.populations}
+
+    @property
+    def inputs(self) -> tuple[ChipPopulation, ...]:
+        """The populations that the host drives, in order."""
+        return tuple(p for p in self.populations if p.kind == "input")
+
+    @property
+    def readouts(self) -> tuple[ChipPopulation, ...]:
+        """The populations whose membrane the host reads, in order."""
+        return tuple(p for p in self.populations if p.kind == "li")
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons on the chip (inputs take none)."""
+        return sum(p.size for p in self.populations if p.kind != "input")
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses that synaptic memory holds: all of a dense list, the non-zero ones of a sparse one."""
+        return sum(int(np.count_nonzero(s.weight)) if s.sparse else s.weight.size for s in self.synapses)
+
+    @property
+    def n_cores(self) -> int:
+        """Cores that the program takes."""
+        return len(self.core_xy)
+
+    @property
+    def max_delay(self) -> int:
+        """The longest synapse, in chip ticks; 0 without synapses."""
+        return max((s.delay for s in self.synapses), default=0)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over all of the content, in hexadecimal."""
+        return _digest(self._header(), self._arrays())
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "chip": self.chip,
+            "dt_s": self.dt_s,
+            "populations": [
+                {"name": p.name, "size": int(p.size), "kind": p.kind, "level": int(p.level)} for p in self.populations
+            ],
+            "synapses": [
+                {
+                    "name": s.name,
+                    "source": s.source,
+                    "target": s.target,
+                    "weight_exp": int(s.weight_exp),
+                    "delay": int(s.delay),
+                    "sparse": s.sparse,
+                }
+                for s in self.synapses
+            ],
+            "metadata": self.metadata,
+        }
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        arrays: dict[str, npt.NDArray[Any]] = {
+            name: np.concatenate([getattr(p, name) for p in self.populations]) for name in _NEURON_ARRAYS
+        }
+        arrays["core_xy"] = self.core_xy
+        return arrays | {f"weight_{i}": s.weight for i, s in enumerate(self.synapses)}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program as an `.npz`: `header` (JSON in UTF-8 bytes) and arrays.
+
+        The per-neuron arrays run over all populations in their order, `weight_<i>` is that of synapses i, and the
+        header carries the digest of everything else.
+
+        Raises:
+            Failed: the disk refuses the write.
+        """
+        header = self._header() | {"digest": self.digest}
+        text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
+        with write_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, header=text, **self._arrays())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Program:
+        """Read a program written by `save`, and check it as if it were new.
+
+        Raises:
+            BadInput: no such file, not a program, another version, damaged, or it breaks a range.
+        """
+        try:
+            arrays = _read_members(Path(path))
+            header = _parse_header(arrays.pop("header"))
+            digest = header.pop("digest")
+            program = _build(header, arrays)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
+        except (
+            zipfile.BadZipFile,
+            ValueError,
+            TypeError,
+            KeyError,
+            EOFError,
+            NotImplementedError,
+            SyntaxError,
+        ) as error:
+            raise BadInput(f"{path}: damaged, or not a {FORMAT} (.npz): {_one_line(error)}") from error
+        if program.digest != digest:
+            raise BadInput(f"{path}: damaged: the digest of the content is {program.digest[:12]}, not {digest!r:.14}")
+        return program
+
+
+def _check_name(name: object, what: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise BadInput(f"{what}: the name is {name!r}, not a string of at least one character")
+
+
+def _check_unique(what: str, names: list[str]) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise BadInput(f"{what} {doubled[0]!r}: the name is taken {names.count(doubled[0])} times; names are unique")
+
+
+def _check_int(where: str, name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise BadInput(f"{where}: {name} is {value!r}; it is an integer in {low}..{high}")
+
+
+def _check_ends(s: ChipSynapses, populations: Mapping[str, ChipPopulation]) -> None:
+    where = f"synapses {s.name!r}"
+    for end in (s.source, s.target):
+        if end not in populations:
+            raise BadInput(f"{where}: no population is called {end!r}; there are {', '.join(populations)}")
+    if populations[s.source].kind == "li":
+        raise BadInput(f"{where}: the source {s.source!r} is a li population, which never spikes")
+    if populations[s.target].kind == "input":
+        raise BadInput(f"{where}: the target {s.target!r} is an input, which only the host drives")
+    shape = (populations[s.target].size, populations[s.source].size)
+    if s.weight.shape != shape:
+        raise BadInput(f"{where}: weight has shape {list(s.weight.shape)}, not [target, source] = {list(shape)}")
+
+
+def _integers(
+    where: str,
+    name: str,
+    value: npt.ArrayLike,
+    shape: tuple[int, ...] | None,
+    low: int,
+    high: int,
+    what: str,
+    dtype: npt.DTypeLike = np.int32,
+) -> npt.NDArray[Any]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise BadInput(f"{where}: {name} has dtype {array.dtype}, not integers")
+    if shape is not None and array.shape != shape:
+        raise BadInput(f"{where}: {name} has shape {list(array.shape)}, not {list(shape)}")
+    if array.size and not (low <= array.min() and array.max() <= high):
+        index = np.argwhere((array < low) | (array > high))[0]
+        place = ", ".join(str(i) for i in index)
+        raise BadInput(f"{where}: {name}[{place}] is {array[tuple(index)]}, not in {low}..{high} ({what})")
+    return np.array(array, dtype=dtype, order="C")
+
+
+def _freeze(owner: object, name: str, array: npt.NDArray[Any]) -> None:
+    array.setflags(write=False)
+    object.__setattr__(owner, name, array)
+
+
+def _json_copy(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        copy = json.loads(json.dumps(metadata, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"program: metadata is not JSON-able: {_one_line(error)}") from error
+    if not isinstance(copy, dict):
+        raise BadInput(f"program: metadata is a {type(metadata).__name__}, not a dict")
+    return copy
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _digest(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, allow_nan=False).encode())
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _read_members(path: Path) -> dict[str, npt.NDArray[Any]]:
+    # Not np.load: it would allocate whatever a damaged or hostile array header asks for. Uncompressed members cannot
+    # be larger than the file, and each array must be exactly as large as its member.
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}") from error
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    with file, zipfile.ZipFile(file) as archive:
+        size = path.stat().st_size
+        if sum(info.file_size for info in archive.infolist()) > size:
+            raise BadInput("damaged, or not written by muspike: its arrays are larger than the file")
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if info.compress_type != zipfile.ZIP_STORED or name in arrays:
+                raise BadInput(f"not written by muspike: member {info.filename!r} is compressed or doubled")
+            arrays[name] = _read_array(archive.read(info))
+    if "header" not in arrays:
+        raise BadInput(f"not a {FORMAT}: it has no header")
+    return arrays
+
+
+def _read_array(data: bytes) -> npt.NDArray[Any]:
+    stream = io.BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise BadInput("an array is not in version 1.0 of the .npy format")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell() or min(shape, default=0) < 0:
+        raise BadInput(f"damaged: an array claims shape {list(shape)} of {dtype}, its data say otherwise")
+    array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _parse_header(raw: npt.NDArray[Any]) -> dict[str, Any]:
+    try:
+        header = json.loads(raw.tobytes())
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"not a {FORMAT}: the header is not JSON: {_one_line(error)}") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise BadInput(f"not a {FORMAT}: the header does not say so")
+    if header.get("version") != VERSION:
+        raise BadInput(f"version {header.get('version')!r} of the format; this muspike reads version {VERSION}")
+    return header
+
+
+def _build(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Program:
+    expected = {*_NEURON_ARRAYS, "core_xy", *(f"weight_{i}" for i in range(len(header["synapses"])))}
+    if set(arrays) != expected:
+        odd = sorted(set(arrays) ^ expected)
+        raise BadInput(f"damaged: array {odd[0]!r} is missing or unexpected")
+    sizes = [p["size"] for p in header["populations"]]
+    for name in _NEURON_ARRAYS:
+        if not all(isinstance(n, int) and n > 0 for n in sizes) or arrays[name].shape != (sum(sizes),):
+            raise BadInput(f"damaged: {name} has shape {list(arrays[name].shape)}, the populations have sizes {sizes}")
+    parts = {name: np.split(arrays[name], np.cumsum(sizes)[:-1]) for name in _NEURON_ARRAYS}
+    return Program(
+        chip=header["chip"],
+        dt_s=header["dt_s"],
+        populations=[
+            ChipPopulation(**p, **{name: parts[name][i] for name in _NEURON_ARRAYS})
+            for i, p in enumerate(header["populations"])
+        ],
+        synapses=[ChipSynapses(**s, weight=arrays[f"weight_{i}"]) for i, s in enumerate(header["synapses"])],
+        core_xy=arrays["core_xy"],
+        metadata=header["metadata"],
+    )
