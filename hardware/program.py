@@ -1,4 +1,4 @@
-"""A chip program: populations, synapses and their places as plain integers, in one `.npz` that needs only NumPy to read."""
+"""A chip program: populations, synapses and their places as plain integers, in one `.npz` read by NumPy alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import io
 import json
 import math
 import os
+import struct
+import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +39,21 @@ REGISTERS: Mapping[str, tuple[int, int, str]] = {
 WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2  # mixed-sign weights: 8 bits and a sign, the lowest bit cut
 WEIGHT_EXP_MAX = 7
 DELAY_MAX = 63  # the step that every synapse takes, and up to 62 more
+# What zipfile, the .npy header reader and a header of the wrong form raise on damaged bytes.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    tokenize.TokenError,
+    struct.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 _NEURON_ARRAYS = (*REGISTERS, "scale", "core")
 
 
@@ -287,15 +304,7 @@ class Program:
             program = _build(header, arrays)
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
-        except (
-            zipfile.BadZipFile,
-            ValueError,
-            TypeError,
-            KeyError,
-            EOFError,
-            NotImplementedError,
-            SyntaxError,
-        ) as error:
+        except _UNREADABLE as error:
             raise BadInput(f"{path}: damaged, or not a {FORMAT} (.npz): {_one_line(error)}") from error
         if program.digest != digest:
             raise BadInput(f"{path}: damaged: the digest of the content is {program.digest[:12]}, not {digest!r:.14}")
@@ -440,7 +449,7 @@ def _build(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) ->
         chip=header["chip"],
         dt_s=header["dt_s"],
         populations=[
-            ChipPopulation(**p, **{name: parts[name][i] for name in _NEURON_ARRAYS})
+            ChipPopulation(**(p | {name: parts[name][i] for name in _NEURON_ARRAYS}))
             for i, p in enumerate(header["populations"])
         ],
         synapses=[ChipSynapses(**s, weight=arrays[f"weight_{i}"]) for i, s in enumerate(header["synapses"])],
