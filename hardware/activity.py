@@ -1,0 +1,308 @@
+"""What Intel's profiler counts, per core and tick, derived from recorded spikes and the Program alone.
+
+Nothing is simulated here: a spike of a neuron touches a fixed number of synapses on a fixed set of cores, so every
+count is a matrix product of the spikes with a matrix that depends on the Program only, and therefore exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+from muspike.hardware.program import ChipPopulation, Program
+
+Array = npt.NDArray[Any]
+
+# Rows of (tick, sequence) multiplied at once: bounds the float copy of the spikes to some 100 MB.
+_ROWS_AT_ONCE = 1 << 15
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What happened on each core in each tick; arrays are int64 `[ticks, batch, cores]` unless said otherwise.
+
+    Every source neuron has one axon per target core, so a spike becomes one message for each core it has stored
+    synapses on, its own core included. A synaptic operation is counted in the tick in which it acts, `t + delay`;
+    an axon event (`spikes_in`) with the first of its synapses. What acts after the end of the run is not in the
+    arrays but in `pending_synops` and `pending_spikes_in`, so that arrays plus pending hold every event once.
+
+    Spikes injected by the host are not neuron spikes and cross no mesh here: where they enter depends on the board.
+    They are `host_messages` (one for each target core), which is host I/O; at the target core they are axon events
+    and synaptic operations like any other.
+
+    Attributes:
+        synops: stored synapses touched (zero weights too, unless the synapses are stored as a sparse list).
+        synops_sparse: those of `synops` that are stored as a sparse list.
+        neuron_updates: mapped neurons (every one in every tick).
+        active_updates: updates that move a state; all of them where `activity_known` is false.
+        neuron_spikes: spikes, by the core of the neuron.
+        spikes_in: axon events, by the core they arrive on.
+        messages_out: messages, by the core of the neuron.
+        hops_x: links crossed east-west between tiles by those messages, by the core of the neuron (XY routing).
+        hops_y: links crossed north-south.
+        host_messages: `[ticks, batch]`.
+        pending_synops: `[batch, cores]`.
+        pending_spikes_in: `[batch, cores]`.
+        ticks: `[batch]`, the length of each sequence; its later ticks are zero in every array.
+        core_xy: int32 `[cores, 2]`, the place of each core.
+        activity_known: whether membranes were given, so that `active_updates` is exact and not its upper bound.
+    """
+
+    synops: Array
+    synops_sparse: Array
+    neuron_updates: Array
+    active_updates: Array
+    neuron_spikes: Array
+    spikes_in: Array
+    messages_out: Array
+    hops_x: Array
+    hops_y: Array
+    host_messages: Array
+    pending_synops: Array
+    pending_spikes_in: Array
+    ticks: Array
+    core_xy: Array
+    activity_known: bool
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Synaptic operations by NeuroBench's definitions (Yik et al. 2025): totals over ticks and sequences.
+
+    `dense` counts every connection in every tick; `effective_acs` those with a non-zero weight and a spike;
+    `effective_macs` is 0 because every activation is 0 or 1. Delays do not matter to them, nor does the layout.
+    """
+
+    dense: int
+    effective_acs: int
+    effective_macs: int = 0
+
+
+def count(
+    program: Program,
+    spikes: Mapping[str, Array],
+    ticks: npt.ArrayLike | None = None,
+    *,
+    currents: Mapping[str, Array] | None = None,
+    membranes: Mapping[str, Array] | None = None,
+) -> Counts:
+    """Count the events on each core in each tick.
+
+    Args:
+        program: the deployed network.
+        spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.
+        ticks: length of each sequence `[batch]` when a batch is padded; None: all as long as the arrays.
+        currents: int32 `[ticks, batch, size]` of every mapped population (`Run.current`). Given together with
+            `membranes`, an update is active where current, membrane or spike is not 0.
+        membranes: int32 `[ticks, batch, size]` of every mapped population (`Run.membrane`).
+
+    Raises:
+        BadInput: a population's spikes are missing or have another shape, or a length exceeds the run.
+    """
+    recorded = _checked(program, spikes)
+    run_ticks, batch = next(iter(recorded.values())).shape[:2]
+    lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
+    if lengths.shape != (batch,) or (batch and (lengths.min() < 0 or lengths.max() > run_ticks)):
+        raise BadInput(f"ticks: {lengths.tolist()} for {batch} sequences; need a length of 0..{run_ticks} for each")
+
+    core_xy = np.asarray(program.core_xy, np.int32)
+    cores = len(core_xy)
+    distance = np.abs(core_xy[:, None, :] - core_xy[None, :, :]).astype(np.int64)  # [cores, cores, xy]
+    longest = max((synapses.delay for synapses in program.synapses), default=0)
+    inside = np.arange(run_ticks + longest)[:, None] < lengths  # [ticks + longest, batch]
+
+    # In the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
+    sent = np.zeros((4, run_ticks, batch, cores), np.int64)
+    # In the tick of arrival, by the target core: synops, sparse synops, spikes in.
+    arrived = np.zeros((3, run_ticks + longest, batch, cores), np.int64)
+    host_messages = np.zeros((run_ticks, batch), np.int64)
+    for source in program.populations:
+        if source.kind == "li":
+            continue
+        fired = (recorded[source.name] != 0) & inside[:run_ticks, :, None]
+        reached = np.zeros((source.size, cores), bool)
+        outgoing = [synapses for synapses in program.synapses if synapses.source == source.name]
+        for synapses in sorted(outgoing, key=lambda synapses: synapses.delay):
+            target = program.population(synapses.target)
+            stored = synapses.weight != 0 if synapses.sparse else np.ones_like(synapses.weight, bool)
+            fan_out = stored.T.astype(np.int64) @ _on_core(target, cores)  # [source, cores]
+            first = (fan_out > 0) & ~reached
+            reached |= first
+            events = _product(fired, np.stack([fan_out, fan_out * synapses.sparse, first]))
+            arrived[:, synapses.delay : synapses.delay + run_ticks] += events
+        if source.kind == "input":
+            host_messages += _product(fired, reached.sum(1)[None, :, None])[0, :, :, 0]
+        else:
+            home = _on_core(source, cores)
+            hops = np.einsum("nc,cdx,nd->nx", home, distance, reached.astype(np.int64))  # [neurons, xy]
+            sent += _product(
+                fired, np.stack([home, home * reached.sum(1)[:, None], home * hops[:, :1], home * hops[:, 1:]])
+            )
+
+    mapped = sum((_on_core(p, cores).sum(0) for p in program.populations), np.zeros(cores, np.int64))
+    neuron_updates = inside[:run_ticks, :, None] * mapped
+    known = currents is not None and membranes is not None
+    active = neuron_updates
+    if currents is not None and membranes is not None:
+        active = np.zeros_like(neuron_updates)
+        for population in program.populations:
+            if population.kind != "input":
+                name = population.name
+                moving = (_state(currents, name, population) != 0) | (_state(membranes, name, population) != 0)
+                if population.kind == "lif":
+                    moving |= recorded[name] != 0
+                active += _product(moving & inside[:run_ticks, :, None], _on_core(population, cores)[None])[0]
+    after = arrived * ~inside[None, :, :, None]
+    synops, synops_sparse, spikes_in = (arrived - after)[:, :run_ticks]
+    return Counts(
+        synops=synops,
+        synops_sparse=synops_sparse,
+        neuron_updates=neuron_updates,
+        active_updates=active,
+        neuron_spikes=sent[0],
+        spikes_in=spikes_in,
+        messages_out=sent[1],
+        hops_x=sent[2],
+        hops_y=sent[3],
+        host_messages=host_messages,
+        pending_synops=after[0].sum(0),
+        pending_spikes_in=after[2].sum(0),
+        ticks=lengths,
+        core_xy=core_xy,
+        activity_known=known,
+    )
+
+
+def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:
+    """Count NeuroBench's dense and effective synaptic operations; arguments and errors as for `count`."""
+    recorded = _checked(program, spikes)
+    run_ticks, batch = next(iter(recorded.values())).shape[:2]
+    lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
+    inside = np.arange(run_ticks)[:, None] < lengths
+    dense = effective = 0
+    for synapses in program.synapses:
+        dense += synapses.weight.size * int(lengths.sum())
+        fired = ((recorded[synapses.source] != 0) & inside[..., None]).sum((0, 1))  # spikes of each source neuron
+        effective += int((synapses.weight != 0).sum(0) @ fired)
+    return Operations(dense, effective)
+
+
+def summarise(
+    program: Program, spikes: Mapping[str, Array], tokens: int, notes: int, ticks: npt.ArrayLike | None = None
+) -> dict[str, Any]:
+    """Summarise a run for people: rates and sparsity of each population, events per note.
+
+    Args:
+        tokens: input words presented in the run, over all sequences.
+        notes: notes among them, over all sequences; the events are divided by it.
+        ticks: as for `count`.
+
+    Returns:
+        JSON-able. `firing_rate` is spikes per neuron and tick over all ticks; `sparsity` is 1 minus it (NeuroBench's
+        activation sparsity). `presented_firing_rate`, `presented_sparsity`: the same over the ticks in which the
+        population sees a presented token, `(t - level) mod period < ticks`; None where the Program's metadata has no
+        `period` and `ticks`. `spikes_per_note` counts neurons on the chip; `input_spikes_per_note` the host's.
+
+    Raises:
+        BadInput: as `count`; or `tokens` or `notes` is not positive.
+    """
+    if tokens <= 0 or notes <= 0:
+        raise BadInput(f"tokens {tokens}, notes {notes}: need at least one of each to give a figure per note")
+    counts = count(program, spikes, ticks)
+    totals = operations(program, spikes, ticks)
+    run_ticks = counts.synops.shape[0]
+    inside = np.arange(run_ticks)[:, None] < counts.ticks
+    period, shown = program.metadata.get("period"), program.metadata.get("ticks")
+    populations = {}
+    spikes_of = {"input": 0, "lif": 0}
+    for population in program.populations:
+        if population.kind == "li":
+            continue
+        fired = (np.asarray(spikes[population.name]) != 0).sum(2) * inside  # [ticks, batch]
+        spikes_of[population.kind] += int(fired.sum())
+        rate = _rate(fired, inside, population.size)
+        row: dict[str, Any] = {"size": population.size, "firing_rate": rate, "sparsity": 1 - rate}
+        presented = None
+        if period is not None and shown is not None:
+            since = np.arange(run_ticks) - population.level
+            presented = _rate(fired, inside & ((since >= 0) & (since % period < shown))[:, None], population.size)
+        row["presented_firing_rate"] = presented
+        row["presented_sparsity"] = None if presented is None else 1 - presented
+        populations[population.name] = row
+    return {
+        "tokens": tokens,
+        "notes": notes,
+        "spikes_per_note": spikes_of["lif"] / notes,
+        "input_spikes_per_note": spikes_of["input"] / notes,
+        "populations": populations,
+        "synops_per_note": {
+            "dense": totals.dense / notes,
+            "effective": totals.effective_acs / notes,
+            "chip": int(counts.synops.sum() + counts.pending_synops.sum()) / notes,
+        },
+        "neuron_updates_per_note": int(counts.neuron_updates.sum()) / notes,
+        "messages_per_note": int(counts.messages_out.sum()) / notes,
+        "host_messages_per_note": int(counts.host_messages.sum()) / notes,
+        "hops_per_note": int(counts.hops_x.sum() + counts.hops_y.sum()) / notes,
+    }
+
+
+def _rate(fired: Array, where: Array, size: int) -> float:
+    """Spikes per neuron and tick of those (tick, sequence) pairs that are in `where` `[ticks, batch]`."""
+    ticks = int(where.sum())
+    return float((fired * where).sum() / (ticks * size)) if ticks else 0.0
+
+
+def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
+    """The spikes of every spiking population, all of one number of ticks and sequences."""
+    recorded: dict[str, Array] = {}
+    for population in program.populations:
+        if population.kind == "li":
+            continue
+        if population.name not in spikes:
+            raise BadInput(f"{population.name}: no spikes recorded; need those of every input and lif population")
+        recorded[population.name] = array = np.asarray(spikes[population.name])
+        like = next(iter(recorded.values())).shape[:2]
+        if array.ndim != 3 or array.shape[2] != population.size or array.shape[:2] != like:
+            raise BadInput(
+                f"{population.name}: spikes have shape {array.shape}; need [ticks, batch, {population.size}], "
+                "the same ticks and batch for every population"
+            )
+    if not recorded:
+        raise BadInput("the program has no input and no spiking population: there is nothing to count")
+    return recorded
+
+
+def _state(recorded: Mapping[str, Array], name: str, population: ChipPopulation) -> Array:
+    if name not in recorded or recorded[name].shape[-1] != population.size:
+        raise BadInput(f"{name}: no state recorded; run the simulator with record_membranes=True")
+    return recorded[name]
+
+
+def _on_core(population: ChipPopulation, cores: int) -> Array:
+    """Which neuron sits on which core: int64 `[size, cores]` of 0 and 1; all 0 for the host's."""
+    on: Array = np.asarray(population.core)[:, None] == np.arange(cores)
+    return on.astype(np.int64)
+
+
+def _product(fired: Array, matrices: Array) -> Array:
+    """`fired` `[ticks, batch, size]` times each of `matrices` `[n, size, columns]`: int64 `[n, ticks, batch, columns]`.
+
+    BLAS works in floats: float32 is exact while no sum reaches 2^24, float64 up to 2^53.
+    """
+    ticks, batch, size = fired.shape
+    n, _, columns = matrices.shape
+    flat = matrices.transpose(1, 0, 2).reshape(size, n * columns)
+    dtype = np.float32 if flat.sum(0).max(initial=0) < 1 << 24 else np.float64
+    flat = flat.astype(dtype)
+    rows = fired.reshape(ticks * batch, size)
+    out = np.empty((ticks * batch, n * columns), np.int64)
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(begin, begin + _ROWS_AT_ONCE)
+        out[part] = rows[part].astype(dtype) @ flat
+    return out.reshape(ticks, batch, n, columns).transpose(2, 0, 1, 3)
