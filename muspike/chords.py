@@ -1,0 +1,140 @@
+"""Chords: their vocabulary, their names, and a recogniser.
+
+A chord is an index of the feature `chord` of `muspike.tokens`: 0 none or unchanged, 1 no chord (`N`),
+`2 + 11 root + quality` with the root as a pitch class (C = 0). Its name is root, underscore, quality: "C_M7", "F#_/o7".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from muspike.errors import BadInput
+from muspike.midi import ChordMark, Score
+
+ROOTS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+QUALITIES = ("M", "m", "o", "+", "7", "M7", "m7", "o7", "/o7", "sus2", "sus4")
+NO_CHORD = 1
+SYMBOLS = ("", "N", *(f"{root}_{quality}" for root in ROOTS for quality in QUALITIES))
+
+_FLATS = {"Db": "C#", "Eb": "D#", "Fb": "E", "Gb": "F#", "Ab": "G#", "Bb": "A#", "Cb": "B", "E#": "F", "B#": "C"}
+_INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS) if index}
+
+_M, _m, _o, _aug, _7, _M7, _m7, _o7, _ho7, _sus2, _sus4 = range(11)
+
+# Templates of chorder 0.1.4 (Dechorder.chord_weights): the weight of each interval above the root, a row per quality.
+_TEMPLATES = np.array([
+    [10, -2, -1, -2, 10, -5, -2, 10, -2, -1, -2, 0],  # M
+    [10, -2, -1, 10, -2, -5, -2, 10, -1, -2, 0, -2],  # m
+    [10, -2, -1, 10, -2, -1, 10, -2, -2, 1, -1, -2],  # o
+    [10, -2, -1, -2, 10, -1, -2, -2, 10, -1, -2, 0],  # +
+    [10, -2, 5, -2, -1, -5, -2, 5, -2, -1, -2, 0],  # sus2
+    [10, -2, -1, -2, -5, 5, -2, 5, -2, -1, -2, 0],  # sus4
+])  # fmt: skip
+_TEMPLATE_QUALITY = np.array([_M, _m, _o, _aug, _sus2, _sus4])
+
+# The chord over another bass: [template quality, root above the bass in semitones] -> quality on the bass, -1: as it is.
+_ON_BASS = np.full((11, 12), -1)
+for _quality, _interval, _renamed in (
+    (_o, 4, _7), (_o, 3, _o7), (_M, 3, _m7), (_m, 4, _M7), (_m, 3, _ho7), (_sus2, 5, _sus4), (_sus4, 7, _sus2),
+):  # fmt: skip
+    _ON_BASS[_quality, _interval] = _renamed
+
+
+def index(symbol: str) -> int:
+    """The chord index of a symbol such as "C_M7", "Bb_m", "N".
+
+    Raises:
+        BadInput: the symbol is none of the vocabulary.
+    """
+    root, _, quality = symbol.partition("_")
+    found = _INDEX.get(f"{_FLATS.get(root, root)}_{quality}" if quality else symbol)
+    if found is None:
+        raise BadInput(f"chord {symbol!r}: not N or ROOT_QUALITY with a quality of {', '.join(QUALITIES)}")
+    return found
+
+
+def recognise(score: Score) -> NDArray[np.int16]:
+    """The chord index of every quarter-note beat, `[beats]`, from tick 0 to the end of the last note.
+
+    Weighted templates on the duration-weighted chroma of each beat and of each two beats; the two-beat chord stands
+    unless both its beats score at least as well on their own. This is `Dechorder.dechord` of chorder 0.1.4, with one
+    difference: chorder overlooks a sounding note that began more than ten onsets before the beat. Drums are left out.
+    """
+    notes = score.notes
+    if any(track.is_drum for track in score.tracks):
+        notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
+    ends = notes["onset"] + notes["duration"]
+    return _recognise(notes["onset"], ends, notes["pitch"], score.ticks_per_beat)  # type: ignore[no-any-return]
+
+
+def recognised_marks(score: Score) -> list[ChordMark]:
+    """The chords of `recognise` as marks, one wherever the chord changes."""
+    chords = recognise(score)
+    changes = np.flatnonzero(np.diff(chords, prepend=0))
+    return [ChordMark(int(beat) * score.ticks_per_beat, SYMBOLS[chords[beat]]) for beat in changes]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _recognise(
+    onsets: NDArray[np.int32], ends: NDArray[np.int32], pitches: NDArray[np.int32], ticks_per_beat: int
+) -> NDArray[np.int16]:
+    if len(ends) == 0:
+        return np.empty(0, np.int16)
+    beats = ends.max() // ticks_per_beat + 1
+    sounding = np.zeros((beats + 1, 128), np.int64)  # [beat, pitch] in ticks; a spare beat completes the last pair
+    for i in range(len(onsets)):
+        for beat in range(onsets[i] // ticks_per_beat, (ends[i] - 1) // ticks_per_beat + 1):
+            start = beat * ticks_per_beat
+            sounding[beat, pitches[i]] += min(ends[i], start + ticks_per_beat) - max(onsets[i], start)
+    chords = np.empty(beats, np.int16)
+    for beat in range(0, beats, 2):
+        both, both_score = _match(sounding[beat] + sounding[beat + 1], 2 * ticks_per_beat)
+        first, first_score = _match(sounding[beat], ticks_per_beat)
+        if beat + 1 == beats:
+            chords[beat] = first if 2 * first_score > both_score else both
+            continue
+        second, second_score = _match(sounding[beat + 1], ticks_per_beat)
+        if 2 * first_score >= both_score and 2 * second_score >= both_score:
+            chords[beat], chords[beat + 1] = first, second
+        else:
+            chords[beat] = chords[beat + 1] = both
+    return chords
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
+    """Best chord and its score (-1: none good enough) of the ticks each pitch sounds within `window` ticks."""
+    chroma = np.zeros(12, np.int64)
+    bass = -1  # the lowest pitch that sounds for an eighth of the window
+    for pitch in range(128):
+        if sounding[pitch]:
+            chroma[pitch % 12] += sounding[pitch]
+            if bass < 0 and 8 * sounding[pitch] >= window:
+                bass = pitch % 12
+    best, root, quality = 0, -1, -1
+    for candidate in range(12):
+        if chroma[candidate] == 0:
+            continue
+        for row in range(len(_TEMPLATES)):
+            score = 0
+            for interval in range(12):
+                score += chroma[(candidate + interval) % 12] * _TEMPLATES[row, interval]
+            if score > best:
+                best, root, quality = score, candidate, _TEMPLATE_QUALITY[row]
+    if best < 10 * window:
+        return NO_CHORD, -1
+    if bass < 0:
+        return NO_CHORD, best
+    on_bass = _ON_BASS[quality, (root - bass) % 12]
+    if on_bass >= 0:
+        root, quality = bass, on_bass
+    minor_seventh, major_seventh = chroma[(root + 10) % 12], chroma[(root + 11) % 12]
+    if quality == _M and major_seventh > minor_seventh:
+        quality = _M7
+    elif quality == _M and minor_seventh > major_seventh:
+        quality = _7
+    elif quality == _m and minor_seventh > 0:
+        quality = _m7
+    return 2 + 11 * root + quality, best

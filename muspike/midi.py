@@ -1,0 +1,220 @@
+"""Music as notes in time: `Score`, and Standard MIDI Files to and from it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import symusic
+from numpy.typing import NDArray
+
+from muspike.errors import BadInput
+from muspike.files import write_whole
+
+if TYPE_CHECKING:
+    import miditoolkit
+
+NOTE = np.dtype([(name, np.int32) for name in ("onset", "duration", "pitch", "velocity", "track")])
+TEMPO = np.dtype([("tick", np.int32), ("bpm", np.float64)])
+TIME_SIGNATURE = np.dtype([("tick", np.int32), ("numerator", np.int32), ("denominator", np.int32)])
+KEY_SIGNATURE = np.dtype([("tick", np.int32), ("fifths", np.int32), ("minor", np.bool_)])
+
+MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
+
+
+class Track(NamedTuple):
+    """One instrument: its name, General MIDI program (0 to 127), and whether it is the drum kit."""
+
+    name: str = ""
+    program: int = 0
+    is_drum: bool = False
+
+
+class ChordMark(NamedTuple):
+    """A chord that holds from `tick` on; `symbol` as in `muspike.chords` ("C_M7", "F#_m", "N")."""
+
+    tick: int
+    symbol: str
+
+
+def _table(rows: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if isinstance(rows, np.ndarray) and rows.dtype == dtype:
+        return rows
+    return np.array([tuple(row) for row in rows], dtype=dtype)
+
+
+@dataclass
+class Score:
+    """Notes, tempos, metre, keys and chords of a piece, in ticks (`ticks_per_beat` to the quarter note).
+
+    `notes` [notes] of dtype `NOTE`, sorted by onset, then descending pitch (equal ones keep their order); `tempos` of
+    `TEMPO`, `time_signatures` of `TIME_SIGNATURE`, `key_signatures` of `KEY_SIGNATURE` (fifths: sharps positive, flats
+    negative), each sorted by tick. Rows may be given as tuples. `chords` are annotated ones, None where there are none.
+    """
+
+    ticks_per_beat: int
+    notes: NDArray[Any]
+    tempos: NDArray[Any] = field(default_factory=lambda: np.empty(0, TEMPO))
+    time_signatures: NDArray[Any] = field(default_factory=lambda: np.empty(0, TIME_SIGNATURE))
+    key_signatures: NDArray[Any] = field(default_factory=lambda: np.empty(0, KEY_SIGNATURE))
+    tracks: Sequence[Track] = (Track(),)
+    chords: Sequence[ChordMark] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        notes = _table(self.notes, NOTE)
+        # 128 pitches to an onset: one integer key sorts faster than two columns.
+        self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
+        for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
+            table = _table(getattr(self, name), dtype)
+            setattr(self, name, table[np.argsort(table["tick"], kind="stable")] if len(table) > 1 else table)
+
+    @classmethod
+    def from_miditoolkit(cls, midi: miditoolkit.MidiFile, name: str = "") -> Score:
+        """The notes and signatures of a `miditoolkit.MidiFile`; controls, pitch bends and lyrics have no place here."""
+        notes = [
+            (note.start, note.end - note.start, note.pitch, note.velocity, number)
+            for number, instrument in enumerate(midi.instruments)
+            for note in instrument.notes
+        ]
+        keys = [(key.time, *_fifths(key.key_name)) for key in midi.key_signature_changes]
+        return cls(
+            ticks_per_beat=midi.ticks_per_beat,
+            notes=_table(notes, NOTE),
+            tempos=_table([(tempo.time, tempo.tempo) for tempo in midi.tempo_changes], TEMPO),
+            time_signatures=_table(
+                [(metre.time, metre.numerator, metre.denominator) for metre in midi.time_signature_changes],
+                TIME_SIGNATURE,
+            ),
+            key_signatures=_table(keys, KEY_SIGNATURE),
+            tracks=[Track(track.name, track.program, track.is_drum) for track in midi.instruments],
+            name=name,
+        )
+
+    def to_miditoolkit(self) -> miditoolkit.MidiFile:
+        """The score as a `miditoolkit.MidiFile`; annotated chords become markers."""
+        import miditoolkit
+        from miditoolkit.midi import containers
+
+        midi = miditoolkit.MidiFile(ticks_per_beat=self.ticks_per_beat)
+        midi.instruments = [containers.Instrument(track.program, track.is_drum, track.name) for track in self.tracks]
+        for onset, duration, pitch, velocity, track in self.notes.tolist():
+            midi.instruments[track].notes.append(containers.Note(velocity, pitch, onset, onset + duration))
+        midi.tempo_changes = [containers.TempoChange(bpm, tick) for tick, bpm in self.tempos.tolist()]
+        midi.time_signature_changes = [
+            containers.TimeSignature(numerator, denominator, tick)
+            for tick, numerator, denominator in self.time_signatures.tolist()
+        ]
+        midi.key_signature_changes = [
+            containers.KeySignature((MINOR_KEYS if minor else MAJOR_KEYS)[fifths + 7], tick)
+            for tick, fifths, minor in self.key_signatures.tolist()
+        ]
+        midi.markers = [containers.Marker(symbol, tick) for tick, symbol in self.chords or ()]
+        midi.max_tick = int((self.notes["onset"] + self.notes["duration"]).max(initial=-1)) + 1
+        return midi
+
+
+def _fifths(key_name: str) -> tuple[int, bool]:
+    minor = key_name.endswith("m")
+    return (MINOR_KEYS if minor else MAJOR_KEYS).index(key_name) - 7, minor
+
+
+def read(path: str | os.PathLike[str]) -> Score:
+    """The Standard MIDI File at `path`.
+
+    Raises:
+        BadInput: there is no such file, it is no MIDI file, it is cut short, or it holds no notes.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    _check_whole(path, content)
+    try:
+        midi = symusic.Score.from_midi(content)
+    except Exception as error:  # symusic's parser raises several kinds; each means that the bytes are not valid MIDI.
+        raise BadInput(f"{path}: not a valid MIDI file: {str(error).splitlines()[0]}") from error
+    columns = [track.notes.numpy() for track in midi.tracks]
+    notes = np.empty(sum(len(column["pitch"]) for column in columns), NOTE)
+    if not len(notes):
+        raise BadInput(f"{path}: holds no notes; a MIDI file with at least one note is wanted")
+    first = 0
+    for number, column in enumerate(columns):
+        part = notes[first : first + len(column["pitch"])]
+        part["onset"], part["duration"] = column["time"], column["duration"]
+        part["pitch"], part["velocity"], part["track"] = column["pitch"], column["velocity"], number
+        first += len(part)
+    # An unknown key or mode (255 occurs in real files) says nothing; a metre without beats or note value neither.
+    keys = [(key.time, key.key, key.tonality == 1) for key in midi.key_signatures if -7 <= key.key <= 7]
+    metres = [
+        (metre.time, metre.numerator, metre.denominator)
+        for metre in midi.time_signatures
+        if metre.numerator > 0 and metre.denominator > 0
+    ]
+    return Score(
+        ticks_per_beat=midi.ticks_per_quarter,
+        notes=notes,
+        tempos=_table([(tempo.time, tempo.qpm) for tempo in midi.tempos], TEMPO),
+        time_signatures=_table(metres, TIME_SIGNATURE),
+        key_signatures=_table(keys, KEY_SIGNATURE),
+        tracks=[Track(track.name, track.program, track.is_drum) for track in midi.tracks],
+        name=path.stem,
+    )
+
+
+def _check_whole(path: Path, content: bytes) -> None:
+    """Refuse what is no MIDI file or lacks tracks; symusic reads a file cut between two tracks without a word."""
+    if content[:4] != b"MThd":
+        raise BadInput(f"{path}: not a MIDI file: it starts with {content[:4]!r}, not with b'MThd'")
+    if len(content) < 14:
+        raise BadInput(f"{path}: truncated MIDI file: {len(content)} bytes, the header alone has 14")
+    header_bytes, _, announced, division = struct.unpack(">IHHH", content[4:14])
+    if division & 0x8000 or not division:
+        raise BadInput(f"{path}: its time division is {division:#06x}; ticks per quarter note (1 to 32767) are wanted")
+    position, found = 8 + header_bytes, 0
+    while position + 8 <= len(content):
+        length = int.from_bytes(content[position + 4 : position + 8], "big")
+        is_track = content[position : position + 4] == b"MTrk"
+        position += 8 + length
+        if is_track:
+            if position > len(content):
+                raise BadInput(f"{path}: truncated MIDI file: track {found + 1} lacks {position - len(content)} bytes")
+            found += 1
+    if found < announced:
+        raise BadInput(f"{path}: truncated MIDI file: the header announces {announced} tracks, it holds {found}")
+
+
+def write(score: Score, path: str | os.PathLike[str]) -> None:
+    """Write `score` as a Standard MIDI File (format 1), whole or not at all; annotated chords become markers.
+
+    Raises:
+        Failed: the file cannot be written.
+    """
+    midi = symusic.Score(score.ticks_per_beat)
+    notes = score.notes
+    for number, track in enumerate(score.tracks):
+        own = notes[notes["track"] == number]
+        written = symusic.Track(name=track.name, program=track.program, is_drum=track.is_drum)
+        written.notes = symusic.Note.from_numpy(
+            *(np.ascontiguousarray(own[name]) for name in ("onset", "duration")),
+            *(own[name].astype(np.int8) for name in ("pitch", "velocity")),
+            "tick",
+        )
+        midi.tracks.append(written)
+    for tick, bpm in score.tempos.tolist():
+        midi.tempos.append(symusic.Tempo(tick, bpm))
+    for tick, numerator, denominator in score.time_signatures.tolist():
+        midi.time_signatures.append(symusic.TimeSignature(tick, numerator, denominator))
+    for tick, fifths, minor in score.key_signatures.tolist():
+        midi.key_signatures.append(symusic.KeySignature(tick, fifths, int(minor)))
+    for tick, symbol in score.chords or ():
+        midi.markers.append(symusic.TextMeta(tick, symbol))
+    with write_whole(path) as temporary:
+        temporary.write_bytes(midi.dumps_midi())
