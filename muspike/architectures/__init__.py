@@ -1,1 +1,82 @@
-"""One file per architecture: a function that returns a Network."""
+"""One file per architecture: a `Config` and a function `build(config)` that returns a `Network`."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any, NamedTuple
+
+from muspike.architectures import s_rnn
+from muspike.errors import BadInput
+from muspike.network import Network
+
+
+class Architecture(NamedTuple):
+    """What an architecture's file offers."""
+
+    config: type[Any]
+    build: Callable[[Any], Network]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "s-rnn": Architecture(s_rnn.Config, s_rnn.build),
+}
+
+
+def find(name: str) -> Architecture:
+    """The architecture of that name.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if name not in ARCHITECTURES:
+        raise BadInput(f"architecture {name!r} is not known; there is: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def build(name: str, settings: Mapping[str, Any]) -> Network:
+    """The network of an architecture with the settings of a preset or of a checkpoint."""
+    architecture = find(name)
+    return architecture.build(configured(architecture.config, settings, f"architecture {name}"))
+
+
+def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> Any:
+    """An instance of the dataclass `config` from plain data; lists become tuples.
+
+    Raises:
+        BadInput: a key that `config` has not, or a value of another type than its default.
+    """
+    fields = {f.name: f for f in dataclasses.fields(config)}
+    values = {}
+    for key, value in settings.items():
+        if key not in fields:
+            raise BadInput(f"{where}: unknown key {key!r}; known are {', '.join(fields)}")
+        value = tuple(value) if isinstance(value, list) else value
+        default = fields[key].default
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if default is not dataclasses.MISSING and type(value) is not type(default):
+            raise BadInput(f"{where}: {key} = {value!r} must be of type {type(default).__name__}, as {default!r}")
+        values[key] = value
+    return config(**values)
+
+
+def presets(name: str) -> dict[str, dict[str, Any]]:
+    """The presets of an architecture by name, each with the tables `network` and `training`."""
+    find(name)
+    text = (resources.files("muspike") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def preset(name: str, which: str) -> dict[str, Any]:
+    """One preset of an architecture.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    found = presets(name)
+    if which not in found:
+        raise BadInput(f"preset {which!r} of {name} is not known; there is: {', '.join(found)}")
+    return found[which]

@@ -1,0 +1,73 @@
+"""A network as a NIR graph, node by node.
+
+Every population becomes one LIF or LI node, every synapse one Linear node, with a Delay node before it where it has a
+delay. The one-tick recurrence of a population onto itself is written as the plain cycle LIF -> Linear -> LIF, which
+NIR's readers break at one tick. Times are in seconds; the length of a tick is in the graph's metadata as `dt`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import numpy.typing as npt
+
+from muspike.checkpoint import Model
+from muspike.errors import BadInput
+from muspike.files import write_whole
+from muspike.network import Network, Population
+
+
+def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRGraph:
+    """The graph of `network`; its metadata hold `dt` (seconds), `ticks`, `period` and what `metadata` adds."""
+    timing = network.timing
+    nodes: dict[str, nir.NIRNode] = {}
+    edges: list[tuple[str, str]] = []
+    for population in network.populations.values():
+        nodes[population.name] = _node(population, timing.dt_s)
+    nodes["output"] = nir.Output(np.array([network.populations[network.readout].size]))
+    edges.append((network.readout, "output"))
+    for synapse in network.synapses:
+        weight = network.weights[synapse.name].detach().numpy()
+        nodes[synapse.name] = nir.Linear(weight)
+        source = synapse.source
+        plain_cycle = synapse.source == synapse.target and synapse.delay == 1
+        if synapse.delay and not plain_cycle:
+            source = f"{synapse.name}_delay"
+            nodes[source] = nir.Delay(np.full(weight.shape[1], synapse.delay * timing.dt_s))
+            edges.append((synapse.source, source))
+        edges += [(source, synapse.name), (synapse.name, synapse.target)]
+    about = {"dt": timing.dt_s, "ticks": timing.ticks, "period": timing.period, **(metadata or {})}
+    # Without type checking: nir 1.0.8 infers the shapes along a cycle in an order that it does not always resolve.
+    return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
+
+
+def _node(population: Population, dt_s: float) -> nir.NIRNode:
+    def per_neuron(value: float | tuple[float, ...]) -> npt.NDArray[np.float64]:
+        return np.broadcast_to(np.asarray(value, np.float64), population.size).copy()
+
+    tau = per_neuron(population.tau) * dt_s
+    zero, one = per_neuron(0.0), per_neuron(1.0)
+    if population.kind == "input":
+        return nir.Input(np.array([population.size]))
+    if population.kind == "li":
+        return nir.LI(tau=tau, r=one, v_leak=zero)
+    threshold = per_neuron(population.v_threshold)
+    return nir.LIF(tau=tau, r=one, v_leak=zero, v_threshold=threshold, v_reset=zero)
+
+
+def write_nir(model: Model, path: Path) -> nir.NIRGraph:
+    """Write a model to `path` and give the graph that was written.
+
+    Raises:
+        BadInput: the name does not end in `.nir`.
+        Failed: the disk refuses.
+    """
+    if path.suffix != ".nir":
+        raise BadInput(f"{path}: a NIR file ends in .nir")
+    graph = to_nir(model.network, {"architecture": model.architecture})
+    with write_whole(path) as temporary:
+        nir.write(temporary, graph)
+    return graph
