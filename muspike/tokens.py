@@ -6,7 +6,6 @@ metre, ties for long notes, and the current context filled in. The table of feat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from muspike import chords
 from muspike.errors import BadInput
-from muspike.midi import NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score
+from muspike.midi import Score
 
 Words = NDArray[np.int16]
 
@@ -56,6 +55,14 @@ _SIXTEENTH = TICKS_PER_BEAT // 4
 def tempo_index(bpm: float) -> int:
     """The nearest tempo bin, 1 (32 bpm) to 65 (224 bpm)."""
     return int(np.clip(round((bpm - 32) / 3) + 1, 1, 65))
+
+
+def metre(sixteenths: int) -> tuple[int, int]:
+    """The time signature of a bar of that many sixteenths: 16 is 4/4, 12 is 3/4, 6 is 3/8, 24 is 3/2, 5 is 5/16."""
+    if sixteenths >= 24 and sixteenths % 8 == 0:
+        return sixteenths // 8, 2
+    unit = 4 if sixteenths % 4 == 0 else 2 if sixteenths % 2 == 0 else 1
+    return sixteenths // unit, 16 // unit
 
 
 def encode(score: Score) -> Words:

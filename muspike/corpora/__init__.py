@@ -1,1 +1,111 @@
-"""One file per data set."""
+"""The corpora by name: `load("jsb")` gives a `Corpus` of pieces as compound words, with its splits.
+
+A corpus is a module of this package with `VERSION` and `build(progress) -> Corpus`. It is built from its source once,
+then read from a cache file; `VERSION` is part of the file's name and goes up whenever the pieces would come out
+otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from muspike.errors import BadInput, Failed
+from muspike.files import write_whole
+from muspike.tokens import Words
+
+MODULES = {"jsb": "muspike.corpora.jsb"}
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a corpus as compound words `[tokens, 7]`.
+
+    `key` is (fifths, minor): sharps positive, flats negative. `tempo_assumed`: its source writes no tempo.
+    """
+
+    name: str
+    words: Words
+    key: tuple[int, bool]
+    tempo_assumed: bool = False
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pieces, and which of them (by name) are in the splits train, validation and test."""
+
+    name: str
+    pieces: list[Piece]
+    splits: Mapping[str, list[str]]
+
+    def split(self, name: str) -> list[Piece]:
+        """The pieces of one split, in its order."""
+        by_name = {piece.name: piece for piece in self.pieces}
+        return [by_name[piece] for piece in self.splits[name]]
+
+
+def load(name: str, progress: bool = True) -> Corpus:
+    """The corpus of that name, from the cache, or built and put there; `progress` shows a bar on stderr while building.
+
+    Raises:
+        BadInput: there is no such corpus.
+    """
+    if name not in MODULES:
+        raise BadInput(f"corpus {name!r}: unknown; there are {', '.join(MODULES)}")
+    module = importlib.import_module(MODULES[name])
+    cache = cache_path(name)
+    if cache.exists():
+        try:
+            return _read(name, cache)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            print(f"warning: {cache}: damaged ({error}); building the corpus again", file=sys.stderr)
+    corpus: Corpus = module.build(progress)
+    try:
+        with write_whole(cache) as temporary:
+            _write(corpus, temporary)
+    except Failed as error:
+        print(f"warning: corpus {name} is not cached: {error}", file=sys.stderr)
+    return corpus
+
+
+def cache_path(name: str) -> Path:
+    """Where the built corpus of that name is kept."""
+    module = importlib.import_module(MODULES[name])
+    return platformdirs.user_cache_path("muspike") / f"{name}-{module.VERSION}.npz"
+
+
+def _write(corpus: Corpus, path: Path) -> None:
+    pieces = corpus.pieces
+    split_of = {piece: number for number, split in enumerate(SPLITS) for piece in corpus.splits[split]}
+    np.savez_compressed(
+        path,
+        words=np.concatenate([piece.words for piece in pieces]),
+        lengths=np.array([len(piece.words) for piece in pieces]),
+        names=np.array([piece.name for piece in pieces]),
+        fifths=np.array([piece.key[0] for piece in pieces]),
+        minor=np.array([piece.key[1] for piece in pieces]),
+        tempo_assumed=np.array([piece.tempo_assumed for piece in pieces]),
+        split=np.array([split_of[piece.name] for piece in pieces]),
+    )
+
+
+def _read(name: str, path: Path) -> Corpus:
+    with np.load(path) as stored:
+        tables = {key: stored[key] for key in stored.files}
+    if tables["lengths"].sum() != len(tables["words"]):
+        raise ValueError(f"{len(tables['words'])} tokens for pieces of {tables['lengths'].sum()}")
+    words = np.split(tables["words"], np.cumsum(tables["lengths"])[:-1])
+    columns = [tables[key].tolist() for key in ("names", "fifths", "minor", "tempo_assumed", "split")]
+    pieces, splits = [], {split: [] for split in SPLITS}  # type: tuple[list[Piece], dict[str, list[str]]]
+    for piece_words, piece, fifths, minor, assumed, split in zip(words, *columns, strict=True):
+        pieces.append(Piece(piece, piece_words, (fifths, minor), assumed))
+        splits[SPLITS[split]].append(piece)
+    return Corpus(name, pieces, splits)
