@@ -1,1 +1,137 @@
-"""Objective metrics of symbolic music, each equal to its reference implementation."""
+"""Objective metrics of symbolic music, each equal to its reference implementation.
+
+`METRICS` holds the numbers, `HISTOGRAMS` the vectors, both by name. All read the notes as `grid.Grid` gives them:
+pitched tracks only, in sixteenths. Where a metric is not defined (no notes, one bar: see its docstring) it is nan,
+never an error. Only excerpts of equal length can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muspike.errors import BadInput
+from muspike.metrics import harmony, pitch, rhythm
+from muspike.metrics.distance import Distance, distance, distances
+from muspike.metrics.grid import Grid, on_grid
+from muspike.midi import Score
+
+__all__ = [
+    "HISTOGRAMS",
+    "METRICS",
+    "Distance",
+    "Grid",
+    "Metric",
+    "distance",
+    "distances",
+    "evaluate",
+    "evaluate_set",
+    "on_grid",
+]
+
+_MUSPY = "MusPy 0.5.0 (Dong et al. 2020)"
+_MGEVAL = "mgeval (Yang & Lerch 2020)"
+_YEH = "Yeh et al. 2021"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A property of a piece: its function of a `Score`, the unit, one line on what it is, and where it is defined."""
+
+    name: str
+    function: Callable[[Score | Grid], Any]
+    unit: str
+    meaning: str
+    source: str
+
+
+def _by_name(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+METRICS = _by_name(
+    Metric("pitch_count", pitch.pitch_count, "pitches", "number of different pitches", _MUSPY),
+    Metric("pitch_classes_used", pitch.pitch_classes_used, "classes", "number of different pitch classes", _MUSPY),
+    Metric("pitch_range", pitch.pitch_range, "semitones", "highest minus lowest pitch", _MUSPY),
+    Metric("pitch_entropy", pitch.pitch_entropy, "bits", "entropy of the pitch histogram", _MUSPY),
+    Metric("pitch_class_entropy", pitch.pitch_class_entropy, "bits", "entropy of the pitch-class histogram", _MUSPY),
+    Metric(
+        "pitch_in_scale_rate",
+        pitch.best_scale_rate,
+        "share of notes",
+        "notes in the best fitting of the 24 major and minor scales",
+        f"{_MUSPY}, scale_consistency",
+    ),
+    Metric("polyphony", pitch.polyphony, "pitches", "mean number of pitches that sound where any does", _MUSPY),
+    Metric(
+        "polyphony_rate", pitch.polyphony_rate, "share of time", "time in which three or more pitches sound", _MUSPY
+    ),
+    Metric("note_count", rhythm.note_count, "notes", "number of notes", _MGEVAL),
+    Metric("empty_beat_rate", rhythm.empty_beat_rate, "share of beats", "beats in which no note sounds", _MUSPY),
+    Metric("empty_measure_rate", rhythm.empty_measure_rate, "share of bars", "bars in which no note sounds", _MUSPY),
+    Metric(
+        "groove_consistency",
+        rhythm.groove_consistency,
+        "share of positions",
+        "likeness of neighbouring bars in where notes start, at 16 positions per bar",
+        _MUSPY,
+    ),
+    Metric(
+        "pitch_consonance_score",
+        harmony.pitch_consonance_score,
+        "-1..1",
+        "consonance of the melody with the tones of its chords",
+        _YEH,
+    ),
+    Metric(
+        "chord_tone_ratio",
+        harmony.chord_tone_ratio,
+        "share of melody notes",
+        "melody notes that are chord tones or move on by a step",
+        _YEH,
+    ),
+)
+
+HISTOGRAMS = _by_name(
+    Metric(
+        "note_length_histogram",
+        rhythm.note_length_histogram,
+        "share of notes",
+        "notes in each of the 12 classes of rhythm.NOTE_LENGTHS",
+        _MGEVAL,
+    ),
+)
+
+
+def evaluate(score: Score | Grid, names: Iterable[str] | None = None) -> dict[str, float]:
+    """The metrics called `names` of one piece, all of `METRICS` by default; nan where one is not defined.
+
+    Raises:
+        BadInput: a name is not in `METRICS`.
+    """
+    grid = on_grid(score)
+    return {name: float(_look_up(name, METRICS).function(grid)) for name in (METRICS if names is None else names)}
+
+
+def evaluate_set(scores: Iterable[Score | Grid], names: Iterable[str] | None = None) -> dict[str, NDArray[np.float64]]:
+    """Metrics and histograms of many pieces: a float64 array per name, `[pieces]` or `[pieces, classes]`, in order.
+
+    `names` are of `METRICS` or `HISTOGRAMS`, all of both by default.
+
+    Raises:
+        BadInput: a name is in neither.
+    """
+    known = METRICS | HISTOGRAMS
+    functions = {name: _look_up(name, known).function for name in (known if names is None else names)}
+    grids = [on_grid(score) for score in scores]
+    return {name: np.array([function(grid) for grid in grids], np.float64) for name, function in functions.items()}
+
+
+def _look_up(name: str, metrics: dict[str, Metric]) -> Metric:
+    if name not in metrics:
+        raise BadInput(f"metric {name!r}: there is none of that name; known are {', '.join(metrics)}")
+    return metrics[name]

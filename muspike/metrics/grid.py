@@ -1,0 +1,75 @@
+"""The notes that every metric reads: pitched tracks only, on a grid of sixteenths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muspike.midi import Score
+
+POSITIONS_PER_BEAT = 4
+POSITIONS_PER_BAR = 16
+N_PITCHES = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The pitched notes of a score in sixteenths of a 4/4 bar, counted from tick 0; drum tracks are left out.
+
+    `onset`, `end`, `pitch`: int64 `[notes]`. Onset and end are each rounded to the nearest sixteenth, halves to even,
+    as `muspy.Music.adjust_resolution(4)` does; a note shorter than that may have length 0, and then never sounds.
+    """
+
+    score: Score
+    onset: NDArray[np.int64]
+    end: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    @cached_property
+    def length(self) -> int:
+        """End of the last note, in sixteenths; 0 without notes."""
+        return int(self.end.max(initial=0))
+
+    @cached_property
+    def roll(self) -> NDArray[np.bool_]:
+        """Piano roll `[length, 128]`: which pitches sound in each sixteenth."""
+        changes = np.zeros((self.length + 1) * N_PITCHES, dtype=np.int16)
+        np.add.at(changes, self.onset * N_PITCHES + self.pitch, 1)
+        np.add.at(changes, self.end * N_PITCHES + self.pitch, -1)
+        sounding: NDArray[np.bool_] = changes.reshape(-1, N_PITCHES).cumsum(axis=0, dtype=np.int16)[:-1] > 0
+        return sounding
+
+    @cached_property
+    def polyphony(self) -> NDArray[np.int64]:
+        """Number of pitches that sound in each sixteenth, `[length]`."""
+        sounding: NDArray[np.int64] = np.count_nonzero(self.roll, axis=1)
+        return sounding
+
+    @cached_property
+    def skyline(self) -> NDArray[np.int64]:
+        """The highest pitch that sounds in each sixteenth, -1 where all is silent, `[length]`."""
+        highest = N_PITCHES - 1 - self.roll[:, ::-1].argmax(axis=1)
+        return np.where(self.polyphony > 0, highest, -1)
+
+
+def on_grid(music: Score | Grid) -> Grid:
+    """The notes of `music` on the grid; a `Grid` is handed back as it is, so that many metrics can share one."""
+    if isinstance(music, Grid):
+        return music
+    is_drum = np.array([track.is_drum for track in music.tracks], dtype=bool)
+    notes = music.notes[~is_drum[music.notes["track"]]]
+    positions_per_tick = POSITIONS_PER_BEAT / music.ticks_per_beat
+    onset = notes["onset"].astype(np.int64)
+    end = onset + notes["duration"]
+    return Grid(
+        score=music,
+        onset=np.rint(onset * positions_per_tick).astype(np.int64),
+        end=np.rint(end * positions_per_tick).astype(np.int64),
+        pitch=notes["pitch"].astype(np.int64),
+    )

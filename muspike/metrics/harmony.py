@@ -1,0 +1,108 @@
+"""How a melody fits its chords: Yeh et al., "Automatic melody harmonization with triad chords", JNMR 50, 2021.
+
+The melody is the skyline, the highest pitch that sounds in each sixteenth. The chords are `chords` where given, else
+those annotated in the score, else those that `muspike.chords` recognises. Where no chord holds (`N`, or before the
+first), nothing is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muspike import chords as chord_names
+from muspike.metrics.grid import POSITIONS_PER_BEAT, Grid, on_grid
+from muspike.midi import ChordMark, Score
+
+CHORD_TONES = {
+    "M": (0, 4, 7),
+    "m": (0, 3, 7),
+    "o": (0, 3, 6),
+    "+": (0, 4, 8),
+    "7": (0, 4, 7, 10),
+    "M7": (0, 4, 7, 11),
+    "m7": (0, 3, 7, 10),
+    "o7": (0, 3, 6, 9),
+    "/o7": (0, 3, 6, 10),
+    "sus2": (0, 2, 7),
+    "sus4": (0, 5, 7),
+}
+"""Semitones above the root of each quality of `muspike.chords`."""
+
+CONSONANCE = np.array([1, -1, -1, 1, 1, 0, -1, 1, 1, 1, -1, -1])
+"""Score of each interval from a chord tone up to the melody, modulo 12: +1 consonant, 0 a fourth, -1 dissonant."""
+
+STEP = 2
+"""Largest interval in semitones by which a proper non-chord tone moves on."""
+
+
+def pitch_consonance_score(music: Score | Grid, chords: Sequence[ChordMark] | None = None) -> float:
+    """Mean `CONSONANCE` (-1..1) of the melody over every tone of the chord that holds, sixteenth by sixteenth.
+
+    Rests are left out; nan where melody and chord never sound together. Yeh et al. 2021, PCS, which takes the melody to
+    lie above the chord: the interval is (melody - chord tone) mod 12, not its absolute value.
+    """
+    grid = on_grid(music)
+    tones = _chord_tones(grid, chords)
+    sounding = grid.skyline >= 0
+    tones, melody = tones[sounding], grid.skyline[sounding]
+    n_pairs = np.count_nonzero(tones)
+    interval = (melody[:, None] - np.arange(12)) % 12
+    return float(CONSONANCE[interval][tones].sum() / n_pairs) if n_pairs else math.nan
+
+
+def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = None) -> float:
+    """Chord-tone to non-chord-tone ratio (n_c + n_p) / (n_c + n_n) of the melody's notes; nan where no chord holds.
+
+    n_c counts chord tones, n_n non-chord tones, n_p those non-chord tones whose next melody note is at most two
+    semitones away (Yeh et al. 2021, CTnCTR). A note is judged by the chord at its onset.
+    """
+    grid = on_grid(music)
+    onset, pitch = _melody_notes(grid)
+    tones = _chord_tones(grid, chords)[onset]
+    is_chord_tone = tones[np.arange(len(pitch)), pitch % 12]
+    is_non_chord_tone = tones.any(axis=1) & ~is_chord_tone
+    moves_by_step = np.append(np.abs(np.diff(pitch)) <= STEP, False)[: len(pitch)]
+    n_chord = np.count_nonzero(is_chord_tone)
+    n_non_chord = np.count_nonzero(is_non_chord_tone)
+    n_proper = np.count_nonzero(is_non_chord_tone & moves_by_step)
+    return (n_chord + n_proper) / (n_chord + n_non_chord) if n_chord + n_non_chord else math.nan
+
+
+def _melody_notes(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Onset and pitch of the notes that are on top of the skyline as they start, in order."""
+    sounds = grid.end > grid.onset
+    onset, pitch = grid.onset[sounds], grid.pitch[sounds]
+    on_top = pitch == grid.skyline[onset]
+    onset, first = np.unique(onset[on_top], return_index=True)  # voices in unison are one note
+    return onset, pitch[on_top][first]
+
+
+def _chord_tones(grid: Grid, chords: Sequence[ChordMark] | None) -> NDArray[np.bool_]:
+    """Which pitch classes belong to the chord that holds in each sixteenth, `[length, 12]`."""
+    score = grid.score
+    marks = chords if chords is not None else score.chords
+    if marks is None:
+        index = np.repeat(chord_names.recognise(score), POSITIONS_PER_BEAT)[: grid.length]
+    else:
+        ordered = sorted(marks, key=lambda mark: mark[0])
+        start = np.rint(np.array([tick for tick, _ in ordered]) * (POSITIONS_PER_BEAT / score.ticks_per_beat))
+        holding = np.searchsorted(start, np.arange(grid.length), side="right")
+        index = np.array([chord_names.NO_CHORD, *(chord_names.index(symbol) for _, symbol in ordered)])[holding]
+    tones: NDArray[np.bool_] = _TONES[index]
+    return tones
+
+
+def _tone_table() -> NDArray[np.bool_]:
+    table = np.zeros((len(chord_names.SYMBOLS), 12), dtype=bool)
+    for root in range(12):
+        for quality in chord_names.QUALITIES:
+            tones = [(root + interval) % 12 for interval in CHORD_TONES[quality]]
+            table[chord_names.index(f"{chord_names.ROOTS[root]}_{quality}"), tones] = True
+    return table
+
+
+_TONES = _tone_table()

@@ -1,0 +1,91 @@
+"""Rhythm metrics: MusPy's (Dong et al., ISMIR 2020, version 0.5.0) and mgeval's (Yang & Lerch 2020), on `Grid`.
+
+Beats are quarters and bars are 16 sixteenths, both counted from tick 0 whatever the written metre: MusPy's definitions
+know one length of bar only, and values for bars of different lengths cannot be compared. For a piece in another metre
+pass its own `positions_per_bar` (12 for 3/4).
+
+There are `length // positions + 1` beats or bars, as in MusPy: a piece that ends on a bar line has one more bar after
+it. A note touches every beat or bar from its onset to its end, the one that starts just where it ends included.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muspike.metrics.grid import POSITIONS_PER_BAR, POSITIONS_PER_BEAT, Grid, on_grid
+from muspike.midi import Score
+
+NOTE_LENGTHS = {
+    "whole": 96,
+    "half": 48,
+    "quarter": 24,
+    "eighth": 12,
+    "sixteenth": 6,
+    "dotted half": 72,
+    "dotted quarter": 36,
+    "dotted eighth": 18,
+    "dotted sixteenth": 9,
+    "half triplet": 32,
+    "quarter triplet": 16,
+    "eighth triplet": 8,
+}
+"""Classes of `note_length_histogram` in mgeval's order, in 96ths of a whole note."""
+
+_CLASS_LENGTHS = np.array(list(NOTE_LENGTHS.values()))
+
+
+def note_count(music: Score | Grid) -> int:
+    """Number of notes. mgeval `total_used_note`, over all pitched tracks."""
+    return len(on_grid(music))
+
+
+def empty_beat_rate(music: Score | Grid) -> float:
+    """Share of the beats that no note touches; nan for a piece of length 0. MusPy `empty_beat_rate`."""
+    return _empty_rate(on_grid(music), POSITIONS_PER_BEAT)
+
+
+def empty_measure_rate(music: Score | Grid, positions_per_bar: int = POSITIONS_PER_BAR) -> float:
+    """Share of the bars that no note touches; nan for a piece of length 0. MusPy `empty_measure_rate`."""
+    return _empty_rate(on_grid(music), positions_per_bar)
+
+
+def groove_consistency(music: Score | Grid, positions_per_bar: int = POSITIONS_PER_BAR) -> float:
+    """1 minus the mean normalised Hamming distance of the onset patterns of neighbouring bars; nan below two bars.
+
+    MusPy `groove_consistency` (after Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020). Only values of
+    one `positions_per_bar` can be compared.
+    """
+    grid = on_grid(music)
+    n_bars = grid.length // positions_per_bar + 1
+    if n_bars < 2:
+        return math.nan
+    pattern = np.zeros(n_bars * positions_per_bar, dtype=bool)
+    pattern[grid.onset] = True
+    n_different = np.count_nonzero(pattern[positions_per_bar:] != pattern[:-positions_per_bar])
+    return float(1 - n_different / (positions_per_bar * (n_bars - 1)))
+
+
+def note_length_histogram(music: Score | Grid) -> NDArray[np.float64]:
+    """Share of the notes in each class of `NOTE_LENGTHS`, `[12]`; nan without notes.
+
+    A note belongs to the nearest class, on a tie to the earlier one. Yang & Lerch 2020: mgeval `note_length_hist` with
+    a bar of 4/4, without rests.
+    """
+    grid = on_grid(music)
+    if not len(grid):
+        return np.full(len(_CLASS_LENGTHS), math.nan)
+    length = (grid.end - grid.onset) * (NOTE_LENGTHS["whole"] // POSITIONS_PER_BAR)
+    nearest = np.abs(length[:, None] - _CLASS_LENGTHS).argmin(axis=1)
+    return np.bincount(nearest, minlength=len(_CLASS_LENGTHS)) / len(grid)
+
+
+def _empty_rate(grid: Grid, positions: int) -> float:
+    if grid.length < 1:
+        return math.nan
+    n_spans = grid.length // positions + 1
+    changes = np.bincount(grid.onset // positions, minlength=n_spans + 1)
+    changes -= np.bincount(grid.end // positions + 1, minlength=n_spans + 1)
+    return float(np.count_nonzero(changes.cumsum()[:n_spans] == 0) / n_spans)
