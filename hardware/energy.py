@@ -1,0 +1,423 @@
+"""Energy and latency of counted activity on a chip: modelled, never measured, each figure with band, tag and source.
+
+    energy of a row = count x energy per event                          for each event that the cost set prices
+    time of a core  = synapse time + neuron time, or the larger of them (`core_time` of the cost set)
+    time of a tick  = slowest core + longest route between used tiles + barrier, at least the step floor
+    static energy   = static power x whole chips x the sum of the tick times
+
+A tick ends when its slowest core is done and all are synchronised. Sequences of a batch stand for runs of the chip
+one after another. Boundary: the chip alone; host, board, off-chip memory and input and output are outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+from muspike.hardware.activity import Counts
+from muspike.hardware.chip import TAGS, Chip, Constant, CostSet, Tag
+
+Array = npt.NDArray[Any]
+Bound = Literal["value", "low", "high"]
+
+BOUNDARY = "the chip alone: cores, mesh and static power; no host, board, off-chip memory, input or output"
+
+_PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
+_UNIT = re.compile(r"([munp]?)([JsW])")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A figure with its band (`low <= value <= high`), unit and the weakest tag of all that went into it.
+
+    Bands add and multiply as intervals of numbers that are not negative.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    tag: Tag
+
+    @classmethod
+    def of(cls, constant: Constant) -> Quantity:
+        """The constant as a quantity."""
+        return cls(constant.value, constant.low, constant.high, constant.unit, constant.tag)
+
+    def __add__(self, other: Quantity) -> Quantity:
+        if self.unit != other.unit:
+            raise BadInput(f"cannot add {other.unit} to {self.unit}; bring both to one unit first")
+        tag = weakest((self.tag, other.tag))
+        return Quantity(self.value + other.value, self.low + other.low, self.high + other.high, self.unit, tag)
+
+    def __mul__(self, factor: float) -> Quantity:
+        if factor < 0:
+            raise BadInput(f"cannot multiply a quantity by {factor}; counts are not negative")
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Quantity:
+        return self * (1 / divisor)
+
+    def times(self, other: Quantity, unit: str) -> Quantity:
+        """The product, in `unit`, which the caller knows to be that of the two (mW x ns = pJ)."""
+        tag = weakest((self.tag, other.tag))
+        return Quantity(self.value * other.value, self.low * other.low, self.high * other.high, unit, tag)
+
+    def to(self, unit: str) -> Quantity:
+        """The same in another unit of the same kind, such as pJ in uJ."""
+        old, new = _UNIT.fullmatch(self.unit), _UNIT.fullmatch(unit)
+        if not old or not new or old[2] != new[2]:
+            raise BadInput(f"cannot express {self.unit} in {unit}")
+        return replace(self * (_PREFIX[old[1]] / _PREFIX[new[1]]), unit=unit)
+
+
+def weakest(tags: Iterable[Tag]) -> Tag:
+    """The weakest of the tags, in the order measured > fitted > simulated > inferred > assumed."""
+    return max(tags, key=TAGS.index)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One component of the energy.
+
+    Attributes:
+        count: events, None for the static row and for what is not counted.
+        count_low: the least they can have been where only bounds are known (active updates), else `count`.
+        energy: in pJ; None where `status` is not `priced`.
+        constant: the price of one event, or the static power.
+        status: `covered`: contained in the prices of other rows; `unpriced`: no price is published, which is not 0.
+        note: what the row holds and leaves out.
+    """
+
+    name: str
+    count: int | None
+    count_low: int | None
+    energy: Quantity | None
+    constant: Constant | None
+    status: Literal["priced", "covered", "unpriced"]
+    note: str
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """What the run waits for.
+
+    `resource` takes `share` of the time on the critical path; `core` is the slowest of the cores for most of the time.
+    """
+
+    resource: str
+    share: float
+    core: int
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The total energy in pJ with one input at the ends of its band and all others at their values."""
+
+    name: str
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """How far the total moves, in pJ."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What a run costs: rows and totals in pJ, times in ns.
+
+    Attributes:
+        latency: the run, all sequences one after another.
+        tick_latency: the average tick.
+        slowest_tick: the longest.
+        uncertainty: what the band of the total comes from, widest first.
+        chips: whole chips whose static power is paid.
+    """
+
+    chip: str
+    costs: str
+    description: str
+    rows: tuple[Row, ...]
+    total: Quantity
+    dynamic: Quantity
+    static: Quantity
+    latency: Quantity
+    tick_latency: Quantity
+    slowest_tick: Quantity
+    bottleneck: Bottleneck
+    uncertainty: tuple[Influence, ...]
+    chips: int
+
+
+@dataclass(frozen=True)
+class _Event:
+    """An event that a cost set may price: its row, whose time it takes, and where its count stands."""
+
+    name: str
+    group: Literal["synapses", "neurons", "spikes", "mesh"]
+    count: Callable[[Counts], Array]
+    note: str
+
+
+_EVENTS: Mapping[str, _Event] = {
+    "synop_dense": _Event(
+        "synaptic operations, dense lists",
+        "synapses",
+        lambda counts: counts.synops - counts.synops_sparse,
+        "every stored synapse of an arriving spike, zero weights included",
+    ),
+    "synop_sparse": _Event(
+        "synaptic operations, sparse lists",
+        "synapses",
+        lambda counts: counts.synops_sparse,
+        "every stored synapse of an arriving spike",
+    ),
+    "neuron_access": _Event(
+        "neuron updates, access", "neurons", lambda counts: counts.neuron_updates, "every mapped neuron, every tick"
+    ),
+    "neuron_update": _Event(
+        "neuron updates, active",
+        "neurons",
+        lambda counts: counts.active_updates,
+        "on top of the access, where the state moves",
+    ),
+    "neuron_spike": _Event("spikes", "neurons", lambda counts: counts.neuron_spikes, "on top of the update"),
+    "message_out": _Event(
+        "messages out", "spikes", lambda counts: counts.messages_out, "one per spike and target core, from cores"
+    ),
+    "spike_in": _Event(
+        "axon events in", "spikes", lambda counts: counts.spikes_in, "one per spike and target core, host's included"
+    ),
+    "hop_x": _Event("hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles; the host's not included"),
+    "hop_y": _Event("hops north-south", "mesh", lambda counts: counts.hops_y, "between tiles; the host's not included"),
+}
+_ACTIVE = "count: active updates"
+_ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded"
+
+
+def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None) -> Energy:
+    """Price counted activity on a chip.
+
+    Args:
+        counts: of the deployed network, from `activity.count`. Events pending after the end are not priced.
+        constants: a cost set or the name of one of the chip's; None: the chip's default. Sets are never mixed.
+
+    Raises:
+        BadInput: the program does not fit the chip (what does not fit has no energy), the run is empty, an event that
+            occurred is neither priced nor covered by the set although it does synaptic operations, or no such set.
+    """
+    costs = constants if isinstance(constants, CostSet) else chip.cost_set(constants)
+    chips = _chips(counts, chip)
+    if not counts.ticks.sum():
+        raise BadInput("the run has no tick: there is nothing to price")
+    timing = _Timing(counts, costs, chips)
+    latency = timing.latency()
+    rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
+    static = Quantity.of(chip.static_power).times(latency, "pJ") * chips
+    static_row = Row(
+        "static", None, None, static, chip.static_power, "priced", f"{chips} whole chip(s) for the time of the run"
+    )
+    barrier = Row(
+        "barrier and time step", None, None, None, None, "unpriced", "its time is in the latency, and so in static"
+    )
+    host = Row(
+        "host input and output",
+        int(counts.host_messages.sum()),
+        int(counts.host_messages.sum()),
+        None,
+        None,
+        "unpriced",
+        "messages from the host counted; their way to the core and the read-out are outside the boundary",
+    )
+    dynamic = _sum(row.energy for row in rows if row.energy is not None)
+    return Energy(
+        chip=chip.name,
+        costs=costs.name,
+        description=costs.description,
+        rows=(*rows, barrier, static_row, host),
+        total=dynamic + static,
+        dynamic=dynamic,
+        static=static,
+        latency=latency,
+        tick_latency=latency / int(counts.ticks.sum()),
+        slowest_tick=timing.slowest_tick(),
+        bottleneck=timing.bottleneck(),
+        uncertainty=_uncertainty(rows, chip, chips, timing),
+        chips=chips,
+    )
+
+
+def _sum(quantities: Iterable[Quantity]) -> Quantity:
+    first, *rest = quantities
+    return sum(rest, start=first)
+
+
+def _chips(counts: Counts, chip: Chip) -> int:
+    """Whole chips that the cores lie on (meshes side by side).
+
+    Raises:
+        BadInput: a tile or a chip holds more cores than it has.
+    """
+    mesh, most = chip.mesh, chip.limits.cores_per_chip.value
+    tiles = Counter((int(x), int(y)) for x, y in counts.core_xy)
+    of_chip: Counter[tuple[int, int]] = Counter()
+    for (x, y), cores in tiles.items():
+        of_chip[x // mesh.tiles_x, y // mesh.tiles_y] += cores
+        if cores > mesh.cores_per_tile:
+            raise BadInput(
+                f"{chip.name}: {cores} cores on tile ({x}, {y}), which has {mesh.cores_per_tile}; "
+                "what does not fit has no energy"
+            )
+    for cores in of_chip.values():
+        if most is not None and cores > most:
+            raise BadInput(f"{chip.name}: {cores} cores on a chip that has {most}; what does not fit has no energy")
+    return max(len(of_chip), 1)
+
+
+def _is_shown(event: str, counts: Counts, costs: CostSet) -> bool:
+    """Synaptic operations have a row for each kind of list in use, the other events always."""
+    if not event.startswith("synop"):
+        return True
+    used = bool(_EVENTS[event].count(counts).any())
+    if used and event not in costs.energy and event not in costs.covers:
+        raise BadInput(f"cost set {costs.name!r}: no price for {event}, of which the run has some")
+    return used or event == "synop_dense"
+
+
+def _row(name: str, counts: Counts, costs: CostSet) -> Row:
+    event = _EVENTS[name]
+    count = int(event.count(counts).sum())
+    bounded = name == "neuron_update" and not counts.activity_known
+    low = int(counts.neuron_spikes.sum()) if bounded else count
+    note = event.note + (_ACTIVE_BOUND if bounded else "")
+    constant = costs.energy.get(name)
+    if constant is None:
+        covered = name in costs.covers
+        note += "; contained in the prices above" if covered else "; no price is published"
+        return Row(event.name, count, low, None, None, "covered" if covered else "unpriced", note)
+    energy = Quantity(constant.value * count, constant.low * low, constant.high * count, constant.unit, constant.tag)
+    return Row(event.name, count, low, energy, constant, "priced", note)
+
+
+class _Timing:
+    """Time of each tick from the counts, with every latency at its value or at an end of its band."""
+
+    def __init__(self, counts: Counts, costs: CostSet, chips: int) -> None:
+        self.costs = costs
+        self.inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
+        self.events = {
+            name: event.count(counts)[self.inside]  # [ticks inside, cores]
+            for name, event in _EVENTS.items()
+            if name in costs.latency and event.group != "mesh"
+        }
+        self.least_active = None if counts.activity_known else counts.neuron_spikes[self.inside]
+        self.sends = counts.messages_out[self.inside].any(1)
+        extent = np.ptp(counts.core_xy, axis=0) if len(counts.core_xy) else np.zeros(2, int)
+        self.route = {"hop_x": int(extent[0]), "hop_y": int(extent[1])}  # tiles; XY routing
+        self.constants: dict[str, Constant] = {name: costs.latency[name] for name in self.events}
+        self.constants |= {name: costs.latency[name] for name in self.route if name in costs.latency}
+        if costs.barrier:
+            self.constants["barrier"] = _barrier(costs, len(np.unique(counts.core_xy, axis=0)))
+        floor = "step_floor" if chips == 1 else "step_floor_several_chips"
+        if floor in costs.latency:
+            self.constants["step floor"] = costs.latency[floor]
+
+    def ticks(self, at: Mapping[str, Bound], other: Bound = "value") -> tuple[dict[str, Array], Array, Array]:
+        """Time per resource on the critical path, of the tick, and the slowest core: `[ticks inside]` each, in ns."""
+        ns = {name: float(getattr(constant, at.get(name, other))) for name, constant in self.constants.items()}
+        shape = next(iter(self.events.values())).shape if self.events else (int(self.inside.sum()), 1)
+        groups = {group: np.zeros(shape) for group in ("synapses", "neurons", "spikes")}
+        for name, count in self.events.items():
+            fewest = name == "neuron_update" and at.get(_ACTIVE, other) == "low"
+            used = self.least_active if fewest and self.least_active is not None else count
+            groups[_EVENTS[name].group] += ns[name] * used
+        if self.costs.core_time == "max":
+            # Synapses and neurons work side by side; what hands spikes over goes with the neurons.
+            neurons = groups["neurons"] + groups["spikes"]
+            ahead = groups["synapses"] > neurons
+            groups["synapses"] = np.where(ahead, groups["synapses"], 0)
+            groups["neurons"] = np.where(ahead, 0, groups["neurons"])
+            groups["spikes"] = np.where(ahead, 0, groups["spikes"])
+        busy = groups["synapses"] + groups["neurons"] + groups["spikes"]
+        slowest = busy.argmax(1)
+        path: dict[str, Array] = {
+            group: np.take_along_axis(time, slowest[:, None], 1)[:, 0] for group, time in groups.items()
+        }
+        path["mesh"] = self.sends * sum(ns.get(name, 0) * tiles for name, tiles in self.route.items())
+        path["barrier"] = np.full(len(slowest), ns.get("barrier", 0.0))
+        path["step floor"] = np.maximum(ns.get("step floor", 0.0) - np.sum(list(path.values()), axis=0), 0)
+        return path, np.sum(list(path.values()), axis=0), slowest
+
+    def _quantity(self, of: Callable[[Array], Any]) -> Quantity:
+        value, low, high = (float(of(self.ticks({}, bound)[1])) for bound in ("value", "low", "high"))
+        tag = weakest(constant.tag for constant in self.constants.values())
+        return Quantity(value, low, high, "ns", tag)
+
+    def latency(self) -> Quantity:
+        if not self.constants:
+            raise BadInput(f"cost set {self.costs.name!r}: no latency at all, so static energy cannot be priced")
+        return self._quantity(np.sum)
+
+    def slowest_tick(self) -> Quantity:
+        return self._quantity(np.max)
+
+    def bottleneck(self) -> Bottleneck:
+        path, time, slowest = self.ticks({})
+        if "step floor" in self.constants:
+            # Below the floor the floor is what is waited for, whatever fills a part of it.
+            floored = path["step floor"] > 0
+            path = {name: np.where(floored, 0, spent) for name, spent in path.items()}
+            path["step floor"] = np.where(floored, time, 0)
+        resource = max(path, key=lambda name: float(path[name].sum()))
+        weight = np.bincount(slowest, weights=time)
+        return Bottleneck(resource, float(path[resource].sum() / time.sum()), int(weight.argmax()))
+
+
+def _barrier(costs: CostSet, tiles: int) -> Constant:
+    """The barrier for a number of tiles, between the published ones in a straight line."""
+    known = [row.tiles for row in costs.barrier]
+    value, low, high = (
+        float(np.interp(tiles, known, [getattr(row.latency, bound) for row in costs.barrier]))
+        for bound in ("value", "low", "high")
+    )
+    last = costs.barrier[-1].latency
+    return Constant(value, low, high, last.unit, weakest(row.latency.tag for row in costs.barrier), last.source)
+
+
+def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:
+    """The total with each input at the ends of its band, the others at their values."""
+    priced = [(row, row.constant, row.count, row.count_low) for row in rows if row.constant is not None]
+    time_at_values = timing.ticks({})[1].sum()
+
+    def total(name: str, bound: Bound) -> float:
+        timed = name.removeprefix("time: ")
+        time = timing.ticks({timed: bound})[1].sum() if timed in (*timing.constants, _ACTIVE) else time_at_values
+        power = getattr(chip.static_power, bound if name == "static power" else "value")
+        energy = power * chips * time
+        for row, constant, count, count_low in priced:
+            price_pj = getattr(constant, bound if name == f"energy: {row.name}" else "value")
+            energy += price_pj * (count_low if (name, bound) == (_ACTIVE, "low") else count)
+        return float(energy)
+
+    names = [f"energy: {row.name}" for row, *_ in priced]
+    names += ["static power", *(f"time: {name}" for name in timing.constants)]
+    if timing.least_active is not None:
+        names.append(_ACTIVE)
+    found = (Influence(_readable(name), total(name, "low"), total(name, "high")) for name in names)
+    return tuple(sorted(found, key=lambda influence: -influence.width))
+
+
+def _readable(name: str) -> str:
+    kind, _, event = name.partition(": ")
+    return f"{kind}: {_EVENTS[event].name}" if event in _EVENTS else name

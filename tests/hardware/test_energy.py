@@ -1,0 +1,292 @@
+"""Energy and latency against sums by hand, re-pricing, and a published measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from muspike.errors import BadInput
+from muspike.hardware.activity import Counts
+from muspike.hardware.chip import Chip, CostSet, load_chip
+from muspike.hardware.energy import Energy, Quantity, Row, price, weakest
+
+# Two cores on two tiles, three ticks of one sequence, [tick][core].
+SYNOPS = [[100, 10], [50, 0], [0, 2000]]
+SPARSE = [[20, 10], [0, 0], [0, 0]]
+SPIKES = [[3, 1], [0, 0], [0, 5]]
+MESSAGES = [[4, 2], [0, 0], [0, 5]]
+SPIKES_IN = [[6, 3], [1, 0], [0, 7]]
+HOPS_X = [[8, 4], [0, 0], [0, 10]]
+HOPS_Y = [[4, 2], [0, 0], [0, 5]]
+NEURONS = [[40, 30]] * 3
+
+
+def cells(rows: Any) -> np.ndarray:
+    return np.array(rows, np.int64)[:, None, :]
+
+
+def made_counts(**change: Any) -> Counts:
+    counts = Counts(
+        synops=cells(SYNOPS),
+        synops_sparse=cells(SPARSE),
+        neuron_updates=cells(NEURONS),
+        active_updates=cells(NEURONS),
+        neuron_spikes=cells(SPIKES),
+        spikes_in=cells(SPIKES_IN),
+        messages_out=cells(MESSAGES),
+        hops_x=cells(HOPS_X),
+        hops_y=cells(HOPS_Y),
+        host_messages=np.array([[9], [0], [0]]),
+        pending_synops=np.zeros((1, 2), np.int64),
+        pending_spikes_in=np.zeros((1, 2), np.int64),
+        ticks=np.array([3]),
+        core_xy=np.array([[0, 0], [2, 1]]),
+        activity_known=True,
+    )
+    return replace(counts, **change)
+
+
+def row(energy: Energy, name: str) -> Row:
+    return next(row for row in energy.rows if row.name == name)
+
+
+@pytest.fixture
+def loihi1() -> Chip:
+    return load_chip("loihi1")
+
+
+@pytest.fixture
+def loihi2() -> Chip:
+    return load_chip("loihi2")
+
+
+def test_bands_and_tags_go_through_arithmetic() -> None:
+    a = Quantity(2, 1, 4, "pJ", "fitted")
+    b = Quantity(10, 10, 20, "pJ", "assumed")
+    assert a + b == Quantity(12, 11, 24, "pJ", "assumed")
+    assert 3 * a == Quantity(6, 3, 12, "pJ", "fitted")
+    assert a / 2 == Quantity(1, 0.5, 2, "pJ", "fitted")
+    assert a.times(Quantity(5, 4, 6, "ns", "inferred"), "zJs") == Quantity(10, 4, 24, "zJs", "inferred")
+    assert (1e6 * a).to("uJ").high == pytest.approx(4)
+    assert Quantity(1500, 1, 2000, "ns", "fitted").to("us").value == pytest.approx(1.5)
+    assert weakest(("simulated", "measured", "fitted")) == "simulated"
+
+
+def test_quantities_of_different_kinds_do_not_mix() -> None:
+    with pytest.raises(BadInput, match="cannot add nJ to pJ"):
+        Quantity(1, 1, 1, "pJ", "fitted") + Quantity(1, 1, 1, "nJ", "fitted")
+    with pytest.raises(BadInput, match="cannot express pJ in ns"):
+        Quantity(1, 1, 1, "pJ", "fitted").to("ns")
+    with pytest.raises(BadInput, match="counts are not negative"):
+        Quantity(1, 1, 1, "pJ", "fitted") * -1
+
+
+def test_loihi1_by_hand(loihi1: Chip) -> None:
+    energy = price(made_counts(), loihi1)
+    expected = {
+        "synaptic operations, dense lists": 2130 * 35.5,
+        "synaptic operations, sparse lists": 30 * 33.6,
+        "neuron updates, access": 210 * 51.2,
+        "neuron updates, active": 210 * 21.6,
+        "spikes": 9 * 69.3,
+        "messages out": 11 * 111,
+        "hops east-west": 22 * 3.0,
+        "hops north-south": 11 * 4.2,
+    }
+    priced = {row.name: row.energy.value for row in energy.rows if row.energy is not None and row.name != "static"}
+    assert priced == pytest.approx(expected)
+    assert energy.dynamic.value == pytest.approx(sum(expected.values()))
+
+    busy = [  # of the slowest core: synapses + neurons + messages, ns
+        80 * 3.8 + 20 * 4.7 + 40 * 9.7 + 3 * 30 + 4 * 5.1 + 6 * 16,  # core 0
+        50 * 3.8 + 40 * 9.7 + 1 * 16,  # core 0
+        2000 * 3.8 + 30 * 9.7 + 5 * 30 + 5 * 5.1 + 7 * 16,  # core 1
+    ]
+    route = 2 * 4.1 + 1 * 6.5  # in the ticks with a message
+    ticks = [busy[0] + route + 1000, busy[1] + 1000, busy[2] + route + 1000]  # barrier of two tiles
+    assert energy.latency.value == pytest.approx(sum(ticks))
+    assert energy.tick_latency.value == pytest.approx(sum(ticks) / 3)
+    assert energy.slowest_tick.value == pytest.approx(ticks[2])
+    assert energy.static.value == pytest.approx(104 * sum(ticks))  # mW x ns = pJ, one chip
+    assert energy.total.value == pytest.approx(energy.dynamic.value + energy.static.value)
+    assert energy.bottleneck.resource == "synapses" and energy.bottleneck.core == 1
+    assert energy.bottleneck.share == pytest.approx((80 * 3.8 + 20 * 4.7 + 50 * 3.8 + 2000 * 3.8) / sum(ticks))
+
+
+def test_loihi2_runs_synapses_beside_neurons_and_never_below_the_step_floor(loihi2: Chip) -> None:
+    counts = made_counts(synops=cells([[100, 10], [50, 0], [0, 20000]]), synops_sparse=cells([[0, 0]] * 3))
+    energy = price(counts, loihi2)
+    assert energy.latency.value == pytest.approx(1770 + 1770 + 20000 * 0.66)
+    assert energy.latency.high == pytest.approx(1770 + 1770 + 20000 * 1.02)
+    assert energy.dynamic.value == pytest.approx(20160 * 12 + 210 * 120)
+    assert energy.bottleneck.resource == "synapses"
+    idle = price(made_counts(), loihi2).bottleneck
+    assert (idle.resource, idle.share) == ("step floor", 1)
+
+
+def test_an_all_in_price_gets_no_extra_terms(loihi2: Chip) -> None:
+    energy = price(made_counts(), loihi2)
+    for name in ("neuron updates, active", "spikes", "messages out", "axon events in", "hops east-west"):
+        found = row(energy, name)
+        assert (found.status, found.energy) == ("covered", None), name
+        assert found.count
+
+
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+def test_what_has_no_price_says_so_and_is_not_zero(chip: str) -> None:
+    energy = price(made_counts(), load_chip(chip))
+    host = row(energy, "host input and output")
+    assert (host.count, host.energy, host.status) == (9, None, "unpriced")
+    assert row(energy, "barrier and time step").status == "unpriced"
+    if chip == "loihi1":
+        assert row(energy, "axon events in").status == "unpriced"
+
+
+def pinned_set(costs: CostSet, pick: Callable[[Any], float]) -> CostSet:
+    """The cost set with every band shrunk to one of its ends."""
+
+    def pin(constant: Any) -> Any:
+        end = pick(constant)
+        return replace(constant, value=end, low=end, high=end)
+
+    return replace(
+        costs,
+        energy={name: pin(constant) for name, constant in costs.energy.items()},
+        latency={name: pin(constant) for name, constant in costs.latency.items()},
+        barrier=tuple(replace(row, latency=pin(row.latency)) for row in costs.barrier),
+    )
+
+
+@pytest.mark.parametrize("name", ["loihi1", "loihi2"])
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_the_band_is_what_re_pricing_with_every_constant_at_its_end_gives(name: str, end: str) -> None:
+    chip = load_chip(name)
+    energy = price(made_counts(), chip)
+    power = getattr(chip.static_power, end)
+    pinned = replace(chip, static_power=replace(chip.static_power, value=power, low=power, high=power))
+    again = price(made_counts(), pinned, pinned_set(chip.cost_set(), lambda constant: getattr(constant, end)))
+    for figure in ("total", "dynamic", "static", "latency", "slowest_tick"):
+        assert getattr(getattr(energy, figure), end) == pytest.approx(getattr(again, figure).value), figure
+
+
+@pytest.mark.parametrize("name", ["loihi1", "loihi2"])
+def test_uncertainty_is_what_re_pricing_with_one_constant_moved_gives(name: str) -> None:
+    chip = load_chip(name)
+    costs = chip.cost_set()
+    counts = made_counts(synops=cells([[100, 10], [50, 0], [0, 20000]]))
+    energy = price(counts, chip)
+    widths = [influence.width for influence in energy.uncertainty]
+    assert widths == sorted(widths, reverse=True) and widths[0] > 0
+
+    def moved(kind: str, event: str) -> tuple[float, float]:
+        constant = getattr(costs, kind)[event]
+        totals = []
+        for end in (constant.low, constant.high):
+            changed = {**getattr(costs, kind), event: replace(constant, value=end)}
+            totals.append(price(counts, chip, replace(costs, **{kind: changed})).total.value)
+        return totals[0], totals[1]
+
+    found = {influence.name: (influence.low, influence.high) for influence in energy.uncertainty}
+    assert found["energy: synaptic operations, dense lists"] == pytest.approx(moved("energy", "synop_dense"))
+    assert found["time: synaptic operations, dense lists"] == pytest.approx(moved("latency", "synop_dense"))
+    power = chip.static_power
+    assert found["static power"] == pytest.approx(
+        tuple(energy.dynamic.value + end * energy.latency.value for end in (power.low, power.high))
+    )
+
+
+def test_active_updates_have_a_band_of_their_own_where_membranes_are_not_known(loihi1: Chip) -> None:
+    known, unknown = (price(made_counts(activity_known=known), loihi1) for known in (True, False))
+    constant = loihi1.cost_set().energy["neuron_update"]
+    active = row(unknown, "neuron updates, active")
+    assert active.energy is not None and active.energy.low == pytest.approx(9 * constant.low)
+    assert active.energy.high == pytest.approx(210 * constant.high)
+    assert "upper bound" in active.note and "upper bound" not in row(known, "neuron updates, active").note
+    assert unknown.total.value == pytest.approx(known.total.value)
+    assert unknown.total.low < known.total.low and unknown.latency.low < known.latency.low
+    count = next(influence for influence in unknown.uncertainty if influence.name == "count: active updates")
+    fewest = price(made_counts(active_updates=cells(SPIKES)), loihi1)
+    assert (count.low, count.high) == pytest.approx((fewest.total.value, unknown.total.value))
+
+
+def test_barrier_between_published_sizes_is_interpolated(loihi1: Chip) -> None:
+    three = made_counts(core_xy=np.array([[0, 0], [1, 0], [2, 0]]))
+    three = replace(
+        three, **{name: np.zeros((3, 1, 3), np.int64) for name in ("synops", "synops_sparse", "neuron_updates")}
+    )
+    idle = {name: np.zeros((3, 1, 3), np.int64) for name in ("active_updates", "neuron_spikes", "spikes_in")}
+    idle |= {name: np.zeros((3, 1, 3), np.int64) for name in ("messages_out", "hops_x", "hops_y")}
+    assert price(replace(three, **idle), loihi1).tick_latency.value == pytest.approx(1200)  # 1000 at 2, 1400 at 4
+
+
+def test_padding_costs_nothing(loihi1: Chip) -> None:
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.zeros((4, *array.shape[1:]), np.int64)])
+
+    counts = made_counts()
+    longer = replace(
+        counts,
+        **{name: padded(array) for name, array in vars(counts).items() if getattr(array, "ndim", 0) == 3},
+        host_messages=padded(counts.host_messages),
+    )
+    a, b = price(counts, loihi1), price(longer, loihi1)
+    assert (a.total, a.latency) == (b.total, b.latency)
+
+
+def test_static_power_is_paid_for_whole_chips(loihi2: Chip) -> None:
+    one, two = (price(made_counts(core_xy=np.array([[0, 0], [x, 0]])), loihi2) for x in (7, 8))
+    assert (one.chips, two.chips) == (1, 2)
+    assert two.latency.value == 3 * 10_000  # the step floor of several chips
+    assert two.static.value == pytest.approx(2 * 230 * 30_000)
+
+
+def test_what_does_not_fit_has_no_energy(loihi1: Chip) -> None:
+    crowded = np.zeros((5, 2), np.int64)
+    with pytest.raises(BadInput, match=r"5 cores on tile \(0, 0\), which has 4; what does not fit has no energy"):
+        price(made_counts(core_xy=crowded), loihi1)
+
+
+def test_an_empty_run_and_an_unknown_set_are_refused(loihi1: Chip) -> None:
+    with pytest.raises(BadInput, match="no tick"):
+        price(made_counts(ticks=np.array([0])), loihi1)
+    with pytest.raises(BadInput, match="no cost set 'measured'"):
+        price(made_counts(), loihi1, "measured")
+
+
+def test_pilotnet_on_loihi2_comes_out_at_the_published_dynamic_power(loihi2: Chip) -> None:
+    """lava-dl's PilotNet-LIF benchmark: 0.447 W dynamic over 10,000 steps at 408.9 inferences of 16 steps a second."""
+    cores, steps = 74, 10_000
+    synops, passes = 22.8e9, 3.6e9
+
+    def spread(total: float) -> np.ndarray:
+        return np.full((steps, 1, cores), round(total / steps / cores), np.int64)
+
+    none = np.zeros((steps, 1, cores), np.int64)
+    counts = Counts(
+        synops=spread(synops),
+        synops_sparse=none,
+        neuron_updates=spread(passes),
+        active_updates=spread(passes),
+        neuron_spikes=none,
+        spikes_in=none,
+        messages_out=none,
+        hops_x=none,
+        hops_y=none,
+        host_messages=np.zeros((steps, 1), np.int64),
+        pending_synops=none[0],
+        pending_spikes_in=none[0],
+        ticks=np.array([steps]),
+        core_xy=np.array([[tile % 8, tile // 8] for tile in (core // 4 for core in range(cores))]),
+        activity_known=True,
+    )
+    energy = price(counts, loihi2)
+    measured_s = steps / 16 / 408.9
+    power_w = energy.dynamic.to("J") / measured_s
+    assert power_w.low < 0.447 < power_w.high
+    assert power_w.value == pytest.approx(0.447, rel=0.05)
+    # Spread evenly the work is done sooner than measured: the bound is one from below.
+    assert energy.latency.to("s").value < measured_s
