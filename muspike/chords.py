@@ -34,7 +34,7 @@ _TEMPLATES = np.array([
 ])  # fmt: skip
 _TEMPLATE_QUALITY = np.array([_M, _m, _o, _aug, _sus2, _sus4])
 
-# The chord over another bass: [template quality, root above the bass in semitones] -> quality on the bass, -1: as it is.
+# A chord over another bass: [template quality, root above the bass in semitones] -> quality on the bass, -1: as it is.
 _ON_BASS = np.full((11, 12), -1)
 for _quality, _interval, _renamed in (
     (_o, 4, _7), (_o, 3, _o7), (_M, 3, _m7), (_m, 4, _M7), (_m, 3, _ho7), (_sus2, 5, _sus4), (_sus4, 7, _sus2),
