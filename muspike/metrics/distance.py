@@ -21,7 +21,7 @@ from scipy.spatial.distance import cdist
 N_GRID = 1000
 
 _ROUNDING = 1e-12  # relative to the values of the metric
-_NEGLIGIBLE = -40.0  # exp(-40) = 4e-18 of the largest term: below the rounding of float64
+_NEGLIGIBLE = -40.0  # exp(-40) = 4e-18: below the rounding of the nearest term
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,22 @@ def log_density(samples: NDArray[np.float64], points: NDArray[np.float64]) -> ND
 def _log_kernel_sum(
     points: NDArray[np.float64], centres: NDArray[np.float64], counts: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:
-    """log sum_i counts_i exp(-((points - centres_i) / bandwidth)^2 / 2), relative to its largest exponent."""
+    """log of sum_i counts_i exp(-((points - centres_i) / bandwidth)^2 / 2); the centres ascend."""
     result = np.empty_like(points)
-    for j in range(len(points)):
-        largest = -np.inf
-        for i in range(len(centres)):
-            largest = max(largest, -0.5 * ((points[j] - centres[i]) / bandwidth) ** 2)
+    for j, point in enumerate(points):
+        above = np.searchsorted(centres, point)
+        gap = np.inf  # to the nearest centre: all terms are relative to its, so that the sum cannot underflow
+        for i in range(max(above - 1, 0), min(above + 1, len(centres))):
+            gap = min(gap, abs(point - centres[i]))
         total = 0.0
-        for i in range(len(centres)):
-            exponent = -0.5 * ((points[j] - centres[i]) / bandwidth) ** 2 - largest
-            if exponent > _NEGLIGIBLE:
+        for first, end, step in ((above, len(centres), 1), (above - 1, -1, -1)):
+            for i in range(first, end, step):
+                away = abs(point - centres[i])
+                exponent = (gap - away) * (gap + away) / (2 * bandwidth**2)
+                if exponent < _NEGLIGIBLE:
+                    break
                 total += counts[i] * np.exp(exponent)
-        result[j] = largest + np.log(total)
+        result[j] = np.log(total) - gap**2 / (2 * bandwidth**2)
     return result
 
 

@@ -72,6 +72,9 @@ def test_a_set_far_away_overlaps_little_and_its_divergence_stays_finite():
     assert near.overlapping_area > 0.8
     assert far.overlapping_area < 1e-6
     assert near.kl_divergence < 0.1 < 100 < far.kl_divergence < math.inf
+    apart = distance(rng.normal(1e6, 1e-3, 20), rng.normal(0, 1e-3, 20))
+    assert apart.overlapping_area < 1e-6
+    assert 1e6 < apart.kl_divergence < math.inf
 
 
 def test_a_set_against_a_copy_of_itself():
