@@ -1,0 +1,105 @@
+"""What a SpikingGraph means in floating point, tick by tick, in ideal time: the reference for everything integer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+from muspike.hardware.graph import Population, SpikingGraph
+
+Floats = npt.NDArray[np.floating[Any]]
+Spikes = npt.NDArray[np.uint8]
+
+
+def run(
+    graph: SpikingGraph,
+    spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    dtype: npt.DTypeLike = np.float64,
+) -> tuple[dict[str, Spikes], dict[str, Floats]]:
+    """Run the graph from silence, as many ticks as `spikes` has.
+
+    In a tick, populations are updated in the order of their synapses without delay, by the equations of
+    `muspike.hardware.graph`; a spike of tick t reaches the far end of a synapse of delay d in tick t + d.
+
+    Args:
+        spikes: 0 or 1, `[ticks, batch, size]`, of the input population; of several, a dict by name.
+        dtype: float64 or float32, in which everything is computed.
+
+    Returns:
+        spikes: uint8 `[ticks, batch, size]` of every population but the integrators.
+        membranes: `dtype` `[ticks, batch, size]` of every integrator (`li`).
+
+    Raises:
+        BadInput: an input is missing, unknown, of another shape or not 0 or 1; a cycle without delay.
+    """
+    given = _inputs(graph, spikes)
+    ticks, batch = next(iter(given.values())).shape[:2]
+    order = [p for p in graph.update_order() if p.kind != "input"]
+    states = {p.name: _State(p, batch, dtype) for p in order}
+    incoming = {
+        p.name: [(s.source, s.delay, s.weight.T.astype(dtype)) for s in graph.synapses if s.target == p.name]
+        for p in order
+    }
+    fired = given | {p.name: np.zeros((ticks, batch, p.size), np.uint8) for p in order if p.kind == "lif"}
+    membranes = {p.name: np.zeros((ticks, batch, p.size), dtype) for p in order if p.kind == "li"}
+    for t in range(ticks):
+        for p in order:
+            total = np.zeros((batch, p.size), dtype)
+            for source, delay, weight in incoming[p.name]:
+                if t >= delay:
+                    total += fired[source][t - delay].astype(dtype) @ weight
+            state = states[p.name]
+            state.step(total)
+            if p.kind == "lif":
+                fired[p.name][t] = state.fire()
+            else:
+                membranes[p.name][t] = state.v
+    return fired, membranes
+
+
+class _State:
+    """Current and membrane `[batch, size]` of one population."""
+
+    def __init__(self, population: Population, batch: int, dtype: npt.DTypeLike) -> None:
+        self.filters = bool((population.tau_syn != 1).any())
+        self.k = (1 / population.tau_syn).astype(dtype)
+        self.leak, self.gain, self.bias, self.threshold = (
+            array.astype(dtype) for array in (population.leak, population.gain, population.bias, population.v_threshold)
+        )
+        self.i = np.zeros((batch, population.size), dtype)
+        self.v = np.zeros((batch, population.size), dtype)
+
+    def step(self, x: Floats) -> None:
+        self.i = (1 - self.k) * self.i + self.k * x if self.filters else x
+        if (self.leak == self.gain).all():
+            self.v = self.v + self.gain * (self.i + self.bias - self.v)  # NIR's form, and its rounding
+        else:
+            self.v = self.v - self.leak * self.v + self.gain * (self.i + self.bias)
+
+    def fire(self) -> npt.NDArray[np.bool_]:
+        s = self.v > self.threshold
+        self.v = np.where(s, 0, self.v).astype(self.v.dtype)
+        return s
+
+
+def _inputs(graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, Spikes]:
+    inputs = {p.name: p for p in graph.populations if p.kind == "input"}
+    if not isinstance(spikes, Mapping):
+        if len(inputs) != 1:
+            raise BadInput(f"spikes: the graph has the inputs {', '.join(inputs)}, expected a dict of spikes by name")
+        spikes = {next(iter(inputs)): spikes}
+    if spikes.keys() != inputs.keys():
+        raise BadInput(f"spikes: given for {sorted(spikes)}, expected for {sorted(inputs)}")
+    arrays = {name: np.asarray(value) for name, value in spikes.items()}
+    length = next(iter(arrays.values())).shape[:2]
+    for name, array in arrays.items():
+        if array.ndim != 3 or array.shape != (*length, inputs[name].size):
+            expected = f"[ticks, batch, {inputs[name].size}], ticks and batch the same for all"
+            raise BadInput(f"spikes of {name!r}: shape {list(array.shape)}, expected {expected}")
+        if not np.isin(array, (0, 1)).all():
+            raise BadInput(f"spikes of {name!r}: holds {array[~np.isin(array, (0, 1))].flat[0]}, expected 0 or 1")
+    return {name: array.astype(np.uint8) for name, array in arrays.items()}

@@ -1,0 +1,321 @@
+import itertools
+
+import nir
+import numpy as np
+import pytest
+
+from muspike.errors import BadInput
+from muspike.hardware.graph import SpikingGraph, from_nir
+
+DT = 1e-3
+
+
+def vector(n, value):
+    return np.full(n, float(value))
+
+
+def lif(n, tau=2.0, v_threshold=0.5, r=1.0, v_leak=0.0, v_reset=0.0):
+    """tau in ticks."""
+    return nir.LIF(
+        tau=vector(n, tau * DT),
+        r=vector(n, r),
+        v_leak=vector(n, v_leak),
+        v_threshold=vector(n, v_threshold),
+        v_reset=vector(n, v_reset),
+    )
+
+
+def li(n, tau=4.0):
+    return nir.LI(tau=vector(n, tau * DT), r=vector(n, 1), v_leak=vector(n, 0))
+
+
+def delay(n, ticks):
+    return nir.Delay(np.broadcast_to(np.asarray(ticks) * DT, (n,)).copy())
+
+
+def graph(nodes, edges, **metadata):
+    nodes = {key: nir.Input(np.array([node])) if key == "input" else node for key, node in nodes.items()}
+    nodes = {key: nir.Output(np.array([node])) if key == "output" else node for key, node in nodes.items()}
+    return nir.NIRGraph(nodes, edges, metadata={"dt": DT} | metadata, type_check=False)
+
+
+def chain(*names):
+    return list(itertools.pairwise(names))
+
+
+def simple(**changes):
+    """input 3 -> w -> a (2) -> u -> out (4), `changes` replacing nodes."""
+    nodes = {
+        "input": 3,
+        "w": nir.Linear(np.arange(6.0).reshape(2, 3)),
+        "a": lif(2),
+        "u": nir.Linear(np.arange(8.0).reshape(4, 2)),
+        "out": li(4),
+        "output": 4,
+    }
+    return graph(nodes | changes, chain("input", "w", "a", "u", "out", "output"))
+
+
+def synapse(g: SpikingGraph, name: str):
+    return next(s for s in g.synapses if s.name == name)
+
+
+def test_populations_and_synapses_of_a_chain():
+    g = from_nir(simple())
+    assert [(p.name, p.kind, p.size) for p in g.populations] == [
+        ("input", "input", 3),
+        ("a", "lif", 2),
+        ("out", "li", 4),
+    ]
+    assert [(s.name, s.source, s.target, s.delay) for s in g.synapses] == [("w", "input", "a", 0), ("u", "a", "out", 0)]
+    np.testing.assert_array_equal(synapse(g, "w").weight, np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(g.population("a").tau, [2, 2])
+    np.testing.assert_array_equal(g.population("a").v_threshold, [0.5, 0.5])
+    assert np.isinf(g.population("out").v_threshold).all()
+    assert (g.outputs, g.dt_s, g.metadata) == (("out",), DT, {"dt": DT})
+
+
+def test_file_round_trip_with_cycles_and_metadata(tmp_path):
+    nodes = {
+        "input": 3,
+        "w": nir.Linear(np.ones((2, 3))),
+        "z": lif(2),
+        "rec": nir.Linear(np.eye(2)),
+        "wait": delay(2, 7),
+        "self": nir.Linear(np.eye(2)),
+        "b": lif(2),
+        "v": nir.Linear(np.ones((2, 2))),
+        "output": 2,
+    }
+    edges = [*chain("input", "w", "z", "rec", "wait", "z", "self", "z"), *chain("z", "v", "b", "output")]
+    made = graph(nodes, edges, period=7, name="x", bias=np.array([0.5, 1.0]))
+    nir.write(tmp_path / "g.nir", made)
+    read = from_nir(nir.read(tmp_path / "g.nir", type_check=False))
+    direct = from_nir(made)
+    for g in (direct, read):
+        assert [p.name for p in g.populations] == ["input", "z", "b"]
+        assert [(s.name, s.delay) for s in g.synapses] == [("w", 0), ("rec", 7), ("self", 1), ("v", 0)]
+        assert g.metadata["period"] == 7 and type(g.metadata["period"]) is int
+        assert g.metadata["bias"] == [0.5, 1.0]
+        assert g.metadata["name"] == "x"
+
+
+def test_linear_chains_fold_by_matrix_product():
+    first, second = np.arange(6.0).reshape(2, 3), np.arange(8.0).reshape(4, 2)
+    g = from_nir(
+        graph(
+            {"input": 3, "p": nir.Linear(first), "q": nir.Linear(second), "a": lif(4), "output": 4},
+            chain("input", "p", "q", "a", "output"),
+        )
+    )
+    np.testing.assert_array_equal(synapse(g, "p+q").weight, second @ first)
+
+
+def test_delays_add_up_and_split_by_length():
+    g = from_nir(
+        graph(
+            {
+                "input": 3,
+                "d": delay(3, [0, 2, 2]),
+                "w": nir.Linear(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])),
+                "e": delay(2, 5),
+                "a": lif(2),
+                "output": 2,
+            },
+            chain("input", "d", "w", "e", "a", "output"),
+        )
+    )
+    assert [(s.name, s.delay) for s in g.synapses] == [("input->w->a@5", 5), ("input->w->a@7", 7)]
+    np.testing.assert_array_equal(g.synapses[0].weight, [[1, 0, 0], [4, 0, 0]])
+    np.testing.assert_array_equal(g.synapses[1].weight, [[0, 2, 3], [0, 5, 6]])
+
+
+def test_resistance_scales_weights_and_leak_voltage_is_a_bias():
+    g = from_nir(simple(a=lif(2, r=3.0, v_leak=0.25)))
+    np.testing.assert_array_equal(synapse(g, "w").weight, 3 * np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(g.population("a").bias, [0.25, 0.25])
+
+
+def test_affine_bias_counts_once_and_passes_linear_nodes():
+    nodes = {
+        "input": 3,
+        "other": nir.Input(np.array([3])),
+        "w": nir.Affine(np.ones((2, 3)), np.array([1.0, 2.0])),
+        "q": nir.Linear(np.array([[1.0, 1.0], [0.0, 2.0]])),
+        "a": lif(2, r=2.0),
+        "output": 2,
+    }
+    g = from_nir(graph(nodes, [("other", "w"), *chain("input", "w", "q", "a", "output")]))
+    np.testing.assert_array_equal(g.population("a").bias, [6, 8])  # r (q b), once although two inputs share w
+    assert [s.source for s in g.synapses] == ["input", "other"]
+
+
+def test_integrate_and_fire_and_synaptic_filters():
+    nodes = {
+        "input": 2,
+        "a": nir.IF(r=vector(2, 1 / DT), v_threshold=vector(2, 3), v_reset=vector(2, 0)),
+        "b": nir.CubaLIF(
+            tau_syn=vector(2, 4 * DT),
+            tau_mem=vector(2, 2 * DT),
+            r=vector(2, 3),
+            v_leak=vector(2, 0),
+            v_threshold=vector(2, 1),
+            w_in=vector(2, 2),
+        ),
+        "t": nir.Threshold(vector(2, 0.5)),
+        "s": nir.Scale(np.array([2.0, 5.0])),
+        "output": 2,
+    }
+    g = from_nir(graph(nodes, [*chain("input", "a", "b", "s", "t", "output")]))
+    a, b, t = (g.population(n) for n in "abt")
+    assert np.isinf(a.tau).all() and (a.gain == 1).all() and (a.leak == 0).all()
+    np.testing.assert_allclose(synapse(g, "input->a").weight, np.eye(2))
+    assert (b.tau_syn == 4).all() and (b.tau == 2).all()
+    np.testing.assert_array_equal(synapse(g, "a->b").weight, 6 * np.eye(2))
+    np.testing.assert_array_equal(synapse(g, "s").weight, np.diag([2, 5]))
+    assert t.kind == "lif" and (t.tau == 1).all() and (t.v_threshold == 0.5).all()
+
+
+def test_nested_graph_is_the_flat_graph():
+    inner = nir.NIRGraph(
+        {"in": nir.Input(np.array([2])), "lif": lif(2), "rec": nir.Linear(np.eye(2)), "out": nir.Output(np.array([2]))},
+        [("in", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "out")],
+        type_check=False,
+    )
+    g = from_nir(
+        graph(
+            {
+                "input": 3,
+                "w": nir.Linear(np.ones((2, 3))),
+                "cell": inner,
+                "u": nir.Linear(np.ones((4, 2))),
+                "x": li(4),
+                "output": 4,
+            },
+            chain("input", "w", "cell", "u", "x", "output"),
+        )
+    )
+    assert [p.name for p in g.populations] == ["input", "cell.lif", "x"]
+    assert [(s.name, s.source, s.target, s.delay) for s in g.synapses] == [
+        ("w", "input", "cell.lif", 0),
+        ("cell.rec", "cell.lif", "cell.lif", 1),
+        ("u", "cell.lif", "x", 0),
+    ]
+
+
+def test_a_cycle_without_delay_breaks_where_it_turns_back():
+    w = {key: nir.Linear(np.eye(2)) for key in ("ia", "ab", "bc", "ca", "ba")}
+    nodes = {"input": 2, "a": lif(2), "b": lif(2), "c": lif(2), "output": 2} | w
+    edges = [
+        *chain("input", "ia", "a", "ab", "b", "bc", "c", "ca", "a"),
+        *chain("b", "ba", "a"),
+        ("c", "output"),
+    ]
+    g = from_nir(graph(nodes, edges))
+    assert {s.name: s.delay for s in g.synapses} == {"ia": 0, "ab": 0, "bc": 0, "ca": 1, "ba": 1}
+    assert [p.name for p in g.update_order()] == ["input", "a", "b", "c"]
+
+
+def test_a_cycle_with_a_delay_is_literal():
+    nodes = {"input": 2, "a": lif(2), "b": lif(2), "ab": nir.Linear(np.eye(2)), "d": delay(2, 3), "output": 2}
+    g = from_nir(graph(nodes, [("input", "a"), *chain("a", "ab", "b", "d", "a"), ("b", "output")]))
+    assert {s.name: s.delay for s in g.synapses} == {"input->a": 0, "ab": 0, "b->a": 3}
+
+
+def test_float32_times_are_whole_ticks():
+    node = lif(2, tau=3.0)
+    node.tau = node.tau.astype(np.float32)
+    wait = nir.Delay(np.full(2, 7 * DT, np.float32))
+    g = from_nir(graph({"input": 2, "d": wait, "a": node, "output": 2}, chain("input", "d", "a", "output")))
+    np.testing.assert_array_equal(g.population("a").tau, [3, 3])
+    assert g.synapses[0].delay == 7
+
+
+def test_weights_keep_their_dtype():
+    g = from_nir(simple(w=nir.Linear(np.ones((2, 3), np.float32))))
+    assert synapse(g, "w").weight.dtype == np.float32
+
+
+def test_dt_is_asked_for_and_never_guessed():
+    g = simple()
+    g.metadata = {}
+    with pytest.raises(BadInput, match="does not say its dt"):
+        from_nir(g)
+    assert from_nir(g, dt_s=DT).population("a").tau[0] == 2
+    with pytest.raises(BadInput, match=r"dt was given as 0\.002 s, but the graph's metadata says 0\.001 s"):
+        from_nir(simple(), dt_s=2 * DT)
+    with pytest.raises(BadInput, match="dt is -1"):
+        from_nir(g, dt_s=-1)
+
+
+def with_nan(n):
+    weight = np.ones((2, n))
+    weight[1, 0] = np.nan
+    return weight
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"w": nir.Linear(with_nan(3))}, "node 'w': weight holds nan"),
+        ({"w": nir.Linear(np.ones((2, 5)))}, "node 'w': takes 5 values, but it is given 3"),
+        ({"w": nir.Linear(np.ones((3, 3)))}, "node 'a': takes 2 values, but 'w' gives 3"),
+        ({"w": nir.Linear(np.ones((1, 2, 3)))}, r"node 'w': weight has shape \[1, 2, 3\]"),
+        ({"a": lif(2, tau=0.0)}, "node 'a': tau holds 0 s, expected more than 0"),
+        ({"a": lif(2, tau=0.5)}, r"node 'a': tau holds 0\.0005 s, below dt"),
+        ({"a": lif(2, v_threshold=-0.5)}, "node 'a': v_threshold holds -0.5"),
+        ({"a": lif(2, v_reset=0.1)}, r"node 'a': v_reset holds 0\.1"),
+        ({"a": lif(2, tau=np.inf)}, "node 'a': tau holds inf"),
+        ({"a": li(2)}, "node 'a': an integrator that feeds 'out'"),
+        ({"out": nir.Scale(np.ones(4))}, "node 'out': leads to 'output' without a neuron"),
+        ({"output": 5}, "node 'output': takes 5 values, but 'out' gives 4"),
+        ({"u": nir.Delay(np.array([2.5 * DT]))}, "node 'u': takes 1 values, but it is given 2"),
+        ({"w": delay(3, 2.5), "a": lif(3), "u": nir.Linear(np.ones((4, 3)))}, r"is 2\.5 ticks"),
+        ({"w": delay(3, -1)}, "node 'w': delay holds -0.001 s"),
+        (
+            {"w": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))},
+            "node 'w': SumPool2d is not supp.*LIF",
+        ),
+    ],
+)
+def test_what_makes_no_sense_names_the_node(changes, message):
+    with pytest.raises(BadInput, match=message):
+        from_nir(simple(**changes))
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        ([("a", "ghost")], "'a' -> 'ghost': there is no node 'ghost'"),
+        ([("w", "a")], "'w' -> 'a' is there 2 times"),
+        ([("a", "input")], "node 'input': an Input with an edge into it"),
+        ([("output", "a")], "node 'output': an Output with an edge out"),
+        ([("w", "w")], "node 'w': a cycle through w holds no neuron"),
+    ],
+)
+def test_impossible_edges(edges, message):
+    g = simple()
+    g.edges = [*g.edges, *edges]
+    with pytest.raises(BadInput, match=message):
+        from_nir(g)
+
+
+def test_nodes_that_hang_in_the_air():
+    g = simple()
+    g.nodes["lost"] = nir.Linear(np.ones((2, 2)))
+    g.edges = [*g.edges, ("a", "lost")]
+    with pytest.raises(BadInput, match="node 'lost': Linear leads nowhere"):
+        from_nir(g)
+    g.edges = [*g.edges[:-1], ("lost", "a")]
+    with pytest.raises(BadInput, match="node 'lost': nothing leads to it"):
+        from_nir(g)
+    g.nodes["ring"] = nir.Linear(np.ones((2, 2)))
+    g.edges = [*g.edges[:-1], ("lost", "ring"), ("ring", "lost")]
+    with pytest.raises(BadInput, match="node 'lost': no Input or neuron leads to it"):
+        from_nir(g)
+
+
+def test_bias_that_a_chip_cannot_give():
+    nodes = {"input": 2, "w": nir.Affine(np.ones((2, 2)), np.ones(2)), "d": delay(2, 3), "a": lif(2), "output": 2}
+    with pytest.raises(BadInput, match="node 'w': its bias passes a delay to 'a'"):
+        from_nir(graph(nodes, chain("input", "w", "d", "a", "output")))

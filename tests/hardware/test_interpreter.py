@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from muspike.errors import BadInput
+from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.interpreter import run
+
+
+def population(name, kind, size=1, tau=2.0, tau_syn=1.0, v_threshold=0.5, bias=0.0):
+    threshold = v_threshold if kind == "lif" else np.inf
+    arrays = (np.full(size, float(value)) for value in (tau, tau_syn, threshold, bias))
+    return Population(name, kind, size, *arrays)
+
+
+def net(*parts):
+    """Populations and (source, target, weight, delay)."""
+    populations = [p for p in parts if isinstance(p, Population)]
+    synapses = [
+        Synapses(f"s{i}", s[0], s[1], np.atleast_2d(np.asarray(s[2], float)), s[3])
+        for i, s in enumerate(p for p in parts if isinstance(p, tuple))
+    ]
+    return SpikingGraph(populations, synapses, dt_s=1e-3)
+
+
+def train(*values):
+    return np.array(values, np.uint8).reshape(-1, 1, 1)
+
+
+def test_membrane_of_a_leaky_integrator_by_hand():
+    g = net(population("i", "input"), population("o", "li", tau=2), ("i", "o", 4, 0))
+    _, membranes = run(g, train(1, 0, 1, 0))
+    np.testing.assert_array_equal(membranes["o"].ravel(), [2, 1, 2.5, 1.25])
+
+
+def test_lif_fires_strictly_above_threshold_and_resets_to_zero():
+    # v: 0.5 (not above), 0.75 fires, 0 -> 0.5, 0.25, 0.625 fires
+    g = net(population("i", "input"), population("n", "lif"), ("i", "n", 1, 0))
+    spikes, _ = run(g, train(1, 1, 1, 0, 1))
+    np.testing.assert_array_equal(spikes["n"].ravel(), [0, 1, 0, 0, 1])
+
+
+def test_integrate_and_fire_keeps_everything():
+    g = net(population("i", "input"), population("n", "lif", tau=np.inf, v_threshold=2.5), ("i", "n", 1, 0))
+    spikes, _ = run(g, train(1, 0, 1, 0, 0, 1, 0))
+    np.testing.assert_array_equal(spikes["n"].ravel(), [0, 0, 0, 0, 0, 1, 0])
+
+
+def test_synaptic_filter_and_bias():
+    # i: 2, 1, 0.5; v = i + bias with tau = 1
+    g = net(population("i", "input"), population("o", "li", tau=1, tau_syn=2, bias=10), ("i", "o", 4, 0))
+    _, membranes = run(g, train(1, 0, 0))
+    np.testing.assert_array_equal(membranes["o"].ravel(), [12, 11, 10.5])
+
+
+def test_delays_and_recurrence():
+    # A memoryless unit that keeps itself firing every third tick, and a reader two ticks behind it.
+    unit = {"tau": 1, "v_threshold": 0.5}
+    g = net(
+        population("i", "input"),
+        population("n", "lif", **unit),
+        population("m", "lif", **unit),
+        ("i", "n", 1, 0),
+        ("n", "n", 1, 3),
+        ("n", "m", 1, 2),
+    )
+    spikes, _ = run(g, train(1, 0, 0, 0, 0, 0, 0, 0))
+    np.testing.assert_array_equal(spikes["n"].ravel(), [1, 0, 0, 1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(spikes["m"].ravel(), [0, 0, 1, 0, 0, 1, 0, 0])
+
+
+def test_zero_delay_crosses_several_populations_in_one_tick_whatever_their_order():
+    unit = {"tau": 1, "v_threshold": 0.5}
+    g = net(
+        population("c", "lif", **unit),
+        population("b", "lif", **unit),
+        population("i", "input"),
+        ("i", "b", 1, 0),
+        ("b", "c", 1, 0),
+    )
+    spikes, _ = run(g, train(0, 1, 0))
+    np.testing.assert_array_equal(spikes["c"].ravel(), [0, 1, 0])
+
+
+def test_batches_are_independent_and_inputs_come_by_name():
+    g = net(
+        population("i", "input", 2),
+        population("j", "input", 1),
+        population("o", "li", 2, tau=1),
+        ("i", "o", [[1, 2], [3, 4]], 0),
+        ("j", "o", [[10], [20]], 1),
+    )
+    i = np.zeros((2, 3, 2), np.uint8)
+    j = np.zeros((2, 3, 1), np.uint8)
+    i[0, 1] = [0, 1]
+    j[0, 2] = 1
+    _, membranes = run(g, {"i": i, "j": j})
+    np.testing.assert_array_equal(membranes["o"][0], [[0, 0], [2, 4], [0, 0]])
+    np.testing.assert_array_equal(membranes["o"][1], [[0, 0], [0, 0], [10, 20]])
+
+
+def test_float32_is_computed_in_float32():
+    g = net(population("i", "input"), population("o", "li", tau=3), ("i", "o", 0.1, 0))
+    _, membranes = run(g, train(1, 1), dtype=np.float32)
+    third, x = np.float32(1 / 3), np.float32(0.1)
+    first = third * x
+    np.testing.assert_array_equal(membranes["o"].ravel(), [first, first + third * (x - first)])
+    assert membranes["o"].dtype == np.float32
+
+
+def test_a_cycle_without_delay_has_no_meaning():
+    g = net(population("i", "input"), population("n", "lif"), ("i", "n", 1, 0), ("n", "n", 1, 0))
+    with pytest.raises(BadInput, match="a cycle without delay runs through n"):
+        run(g, train(1))
+
+
+@pytest.mark.parametrize(
+    ("spikes", "message"),
+    [
+        (np.zeros((3, 1, 2)), r"shape \[3, 1, 2\], expected \[ticks, batch, 1\]"),
+        (np.full((3, 1, 1), 2), "holds 2, expected 0 or 1"),
+        ({"x": np.zeros((3, 1, 1))}, "given for ['x']"),
+    ],
+)
+def test_inputs_that_do_not_fit(spikes, message):
+    g = net(population("i", "input"), population("n", "lif"), ("i", "n", 1, 0))
+    with pytest.raises(BadInput) as caught:
+        run(g, spikes)
+    assert message.replace("\\", "") in str(caught.value)
