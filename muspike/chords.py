@@ -66,7 +66,7 @@ def recognise(score: Score) -> NDArray[np.int16]:
     if any(track.is_drum for track in score.tracks):
         notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
     ends = notes["onset"] + notes["duration"]
-    return _recognise(notes["onset"], ends, notes["pitch"], score.ticks_per_beat)  # type: ignore[no-any-return]
+    return _recognise(notes["onset"], ends, notes["pitch"], score.ticks_per_beat)
 
 
 def recognised_marks(score: Score) -> list[ChordMark]:
@@ -76,7 +76,7 @@ def recognised_marks(score: Score) -> list[ChordMark]:
     return [ChordMark(int(beat) * score.ticks_per_beat, SYMBOLS[chords[beat]]) for beat in changes]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _recognise(
     onsets: NDArray[np.int32], ends: NDArray[np.int32], pitches: NDArray[np.int32], ticks_per_beat: int
 ) -> NDArray[np.int16]:
@@ -103,7 +103,7 @@ def _recognise(
     return chords
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
     """Best chord and its score (-1: none good enough) of the ticks each pitch sounds within `window` ticks."""
     chroma = np.zeros(12, np.int64)

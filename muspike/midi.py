@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,7 +43,8 @@ class ChordMark(NamedTuple):
     symbol: str
 
 
-def _table(rows: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def table(rows: Iterable[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Rows (tuples) as a structured array of `NOTE`, `TEMPO`, `TIME_SIGNATURE` or `KEY_SIGNATURE`."""
     if isinstance(rows, np.ndarray) and rows.dtype == dtype:
         return rows
     return np.array([tuple(row) for row in rows], dtype=dtype)
@@ -55,7 +56,8 @@ class Score:
 
     `notes` [notes] of dtype `NOTE`, sorted by onset, then descending pitch (equal ones keep their order); `tempos` of
     `TEMPO`, `time_signatures` of `TIME_SIGNATURE`, `key_signatures` of `KEY_SIGNATURE` (fifths: sharps positive, flats
-    negative), each sorted by tick. Rows may be given as tuples. `chords` are annotated ones, None where there are none.
+    negative), each sorted by tick. `table` makes them of
+    tuples. `chords` are annotated ones, None where there are none.
     """
 
     ticks_per_beat: int
@@ -68,11 +70,11 @@ class Score:
     name: str = ""
 
     def __post_init__(self) -> None:
-        notes = _table(self.notes, NOTE)
+        notes = table(self.notes, NOTE)
         # 128 pitches to an onset: one integer key sorts faster than two columns.
         self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
-            table = _table(getattr(self, name), dtype)
+            table = table(getattr(self, name), dtype)
             setattr(self, name, table[np.argsort(table["tick"], kind="stable")] if len(table) > 1 else table)
 
     @classmethod
@@ -86,13 +88,13 @@ class Score:
         keys = [(key.time, *_fifths(key.key_name)) for key in midi.key_signature_changes]
         return cls(
             ticks_per_beat=midi.ticks_per_beat,
-            notes=_table(notes, NOTE),
-            tempos=_table([(tempo.time, tempo.tempo) for tempo in midi.tempo_changes], TEMPO),
-            time_signatures=_table(
+            notes=table(notes, NOTE),
+            tempos=table([(tempo.time, tempo.tempo) for tempo in midi.tempo_changes], TEMPO),
+            time_signatures=table(
                 [(metre.time, metre.numerator, metre.denominator) for metre in midi.time_signature_changes],
                 TIME_SIGNATURE,
             ),
-            key_signatures=_table(keys, KEY_SIGNATURE),
+            key_signatures=table(keys, KEY_SIGNATURE),
             tracks=[Track(track.name, track.program, track.is_drum) for track in midi.instruments],
             name=name,
         )
@@ -138,7 +140,7 @@ def read(path: str | os.PathLike[str]) -> Score:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     _check_whole(path, content)
     try:
-        midi = symusic.Score.from_midi(content)
+        midi: Any = symusic.Score.from_midi(content)
     except Exception as error:  # symusic's parser raises several kinds; each means that the bytes are not valid MIDI.
         raise BadInput(f"{path}: not a valid MIDI file: {str(error).splitlines()[0]}") from error
     columns = [track.notes.numpy() for track in midi.tracks]
@@ -161,9 +163,9 @@ def read(path: str | os.PathLike[str]) -> Score:
     return Score(
         ticks_per_beat=midi.ticks_per_quarter,
         notes=notes,
-        tempos=_table([(tempo.time, tempo.qpm) for tempo in midi.tempos], TEMPO),
-        time_signatures=_table(metres, TIME_SIGNATURE),
-        key_signatures=_table(keys, KEY_SIGNATURE),
+        tempos=table([(tempo.time, tempo.qpm) for tempo in midi.tempos], TEMPO),
+        time_signatures=table(metres, TIME_SIGNATURE),
+        key_signatures=table(keys, KEY_SIGNATURE),
         tracks=[Track(track.name, track.program, track.is_drum) for track in midi.tracks],
         name=path.stem,
     )
@@ -197,12 +199,13 @@ def write(score: Score, path: str | os.PathLike[str]) -> None:
     Raises:
         Failed: the file cannot be written.
     """
-    midi = symusic.Score(score.ticks_per_beat)
+    midi: Any = symusic.Score(score.ticks_per_beat)
     notes = score.notes
     for number, track in enumerate(score.tracks):
         own = notes[notes["track"] == number]
-        written = symusic.Track(name=track.name, program=track.program, is_drum=track.is_drum)
-        written.notes = symusic.Note.from_numpy(
+        written: Any = symusic.Track(name=track.name, program=track.program, is_drum=track.is_drum)
+        note: Any = symusic.Note
+        written.notes = note.from_numpy(
             *(np.ascontiguousarray(own[name]) for name in ("onset", "duration")),
             *(own[name].astype(np.int8) for name in ("pitch", "velocity")),
             "tick",

@@ -6,7 +6,9 @@ metre, ties for long notes, and the current context filled in. The table of feat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from muspike import chords
 from muspike.errors import BadInput
-from muspike.midi import Score
+from muspike.midi import NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, table
 
 Words = NDArray[np.int16]
 
@@ -80,9 +82,7 @@ def encode(score: Score) -> Words:
     if any(track.is_drum for track in score.tracks):
         notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
     if not len(notes):
-        raise BadInput(
-            f"{score.name or 'score'}: no notes to encode; at least one that is not on a drum track is wanted"
-        )
+        raise BadInput(f"{score.name or 'score'}: no notes to encode, at least one outside drum tracks is wanted")
     beat = score.ticks_per_beat
     ends = _sixteenths(notes["onset"] + notes["duration"], beat)
     onsets = _sixteenths(notes["onset"], beat)
@@ -118,7 +118,7 @@ def encode(score: Score) -> Words:
         int(onsets[order[0]]),
         int(onsets[order[-1]]),
     )
-    return _write(  # type: ignore[no-any-return]
+    return _write(
         bars,
         np.column_stack((onsets, pitches + 1, durations, velocities))[order],
         _sixteenths(tempos["tick"], beat),
@@ -133,7 +133,7 @@ def _sixteenths(ticks: NDArray[np.integer], ticks_per_beat: int) -> NDArray[np.i
     return (8 * ticks.astype(np.int64) + ticks_per_beat) // (2 * ticks_per_beat)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _bars(
     metre_starts: NDArray[np.int64], metre_lengths: NDArray[np.int64], first_onset: int, last_onset: int
 ) -> NDArray[np.int64]:
@@ -153,7 +153,7 @@ def _bars(
     return np.array(bars)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _write(
     bars: NDArray[np.int64],
     notes: NDArray[np.int64],  # [notes, 4]: onset in sixteenths, then the values of pitch, duration, velocity
@@ -189,6 +189,103 @@ def _write(
     return words[: size + 1].copy()
 
 
+def decode(words: Words, name: str = "") -> Score:
+    """The score of context-filled compound words `[tokens, 7]`; what follows END or PAD is not read.
+
+    A NOTE of duration 33 is joined with the NOTE of its pitch 32 sixteenths later, the first one where there are
+    several; without one it lasts 32 sixteenths. END may be missing, as after sampling a given number of tokens.
+    `encode(decode(words))` is `words` where `encode` wrote them.
+
+    Raises:
+        BadInput: the words are no piece; the message names the first token that cannot stand where it stands.
+    """
+    stop = np.flatnonzero(np.isin(words[:, BAR_BEAT], (BarBeat.PAD, BarBeat.END)))
+    words = words[: stop[0]] if len(stop) else words
+    _check(words)
+    kinds = words[:, BAR_BEAT]
+    is_bar, is_beat, is_note = kinds == BarBeat.BAR, kinds == BarBeat.BEAT, kinds == BarBeat.NOTE
+    lengths = words[is_bar, POSITION].astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    latest_beat = np.maximum.accumulate(np.where(is_beat, np.arange(len(words)), 0))
+    ticks = _SIXTEENTH * (starts[np.cumsum(is_bar) - 1] + words[latest_beat, POSITION])
+
+    notes = np.empty(is_note.sum(), NOTE)
+    notes["onset"], notes["track"] = ticks[is_note], 0
+    notes["duration"] = np.minimum(words[is_note, DURATION], MAX_DURATION) * _SIXTEENTH
+    notes["pitch"] = words[is_note, PITCH] - 1
+    notes["velocity"] = np.minimum(127, 2 * words[is_note, VELOCITY])
+    notes = _join(notes, words[is_note, DURATION] == TIED)
+
+    return Score(
+        ticks_per_beat=TICKS_PER_BEAT,
+        notes=notes,
+        tempos=table(
+            [(tick, 32 + 3 * (tempo - 1)) for tick, tempo in _changes(ticks[is_beat], words[is_beat, TEMPO_])], TEMPO
+        ),
+        time_signatures=table(
+            [(tick, *metre(length)) for tick, length in _changes(_SIXTEENTH * starts, lengths)], TIME_SIGNATURE
+        ),
+        chords=[
+            ChordMark(tick, chords.SYMBOLS[chord]) for tick, chord in _changes(ticks[is_beat], words[is_beat, CHORD])
+        ],
+        name=name,
+    )
+
+
+def _changes(ticks: NDArray[np.int64], values: NDArray[np.integer]) -> list[tuple[int, int]]:
+    """Where the value changes, as (tick, value); the first holds from tick 0."""
+    changed = np.flatnonzero(np.diff(values, prepend=-1))
+    return [(int(ticks[i]) if i else 0, int(values[i])) for i in changed]
+
+
+def _join(notes: NDArray[Any], tied: NDArray[np.bool_]) -> NDArray[Any]:
+    if not tied.any():
+        return notes
+    going_on: dict[tuple[int, int], list[int]] = {}  # (onset of the continuation, pitch) -> notes, first come first
+    kept = np.ones(len(notes), np.bool_)
+    for i, (onset, duration, pitch, *_) in enumerate(notes.tolist()):
+        waiting = going_on.get((onset, pitch))
+        note = waiting.pop(0) if waiting else i
+        if note != i:
+            notes["duration"][note] += duration
+            kept[i] = False
+        if tied[i]:
+            going_on.setdefault((onset + MAX_DURATION * _SIXTEENTH, pitch), []).append(note)
+    return notes[kept]
+
+
+def _check(words: Words) -> None:
+    if not len(words) or words[0, BAR_BEAT] != BarBeat.BAR:
+        raise BadInput("compound words: a piece starts with BAR")
+    kind, position = words[:, BAR_BEAT], words[:, POSITION]
+    before = np.concatenate(([BarBeat.PAD], kind[:-1]))
+    after = np.concatenate((kind[1:], [BarBeat.NOTE]))
+    bar = np.maximum.accumulate(np.where(kind == BarBeat.BAR, np.arange(len(words)), 0))
+    beat_before = np.maximum.accumulate(np.where(kind == BarBeat.BEAT, np.arange(len(words)), 0))[:-1]
+    same_bar = np.concatenate(([False], beat_before > bar[1:]))
+    position_before = np.concatenate(([0], position[beat_before]))
+    pitch_before = np.concatenate(([0], words[:-1, PITCH]))
+    is_bar, is_beat, is_note = kind == BarBeat.BAR, kind == BarBeat.BEAT, kind == BarBeat.NOTE
+    rules = (
+        (((words < 0) | (words >= np.array(SIZES))).any(axis=1), f"a value is outside the sizes {SIZES}"),
+        (is_bar & (position < 1), "BAR has no length; 1 to 32 sixteenths are right"),
+        (is_beat & (after != BarBeat.NOTE), "BEAT is not followed by a NOTE"),
+        (is_note & (before != BarBeat.BEAT) & (before != BarBeat.NOTE), "NOTE does not follow a BEAT or NOTE"),
+        (is_beat & (position >= position[bar]), "BEAT lies beyond the end of its bar"),
+        (is_beat & same_bar & (position <= position_before), "BEAT does not come after the BEAT before it"),
+        (is_beat & ((words[:, TEMPO_] < 1) | (words[:, CHORD] < 1)), "BEAT has no tempo or no chord"),
+        (is_note & (words[:, [PITCH, DURATION, VELOCITY]] < 1).any(axis=1), "NOTE has no pitch, duration or velocity"),
+        (
+            is_note & (before == BarBeat.NOTE) & (words[:, PITCH] > pitch_before),
+            "NOTE is higher than the NOTE before it",
+        ),
+    )
+    wrong = [(int(np.flatnonzero(broken)[0]), rule) for broken, rule in rules if broken.any()]
+    if wrong:
+        token, rule = min(wrong)
+        raise BadInput(f"compound words: token {token} {words[token].tolist()}: {rule}")
+
+
 def targets(words: Words) -> Words:
     """What a network should predict at each token: `words`, `tempo` and `chord` 0 on a BEAT that does not change them.
 
@@ -219,3 +316,102 @@ def transpose(words: Words, semitones: int) -> Words:
     root_major = moved[chorded, CHORD] - 2
     moved[chorded, CHORD] = 2 + (root_major + len(chords.QUALITIES) * semitones) % (12 * len(chords.QUALITIES))
     return moved
+
+
+# May the column's kind follow the row's? State adds what depends on more than that. PAD as a row: nothing yet.
+_FOLLOWS = np.zeros((5, 5), np.bool_)
+_FOLLOWS[BarBeat.PAD, BarBeat.BAR] = True
+_FOLLOWS[BarBeat.BAR, [BarBeat.BAR, BarBeat.BEAT]] = True
+_FOLLOWS[BarBeat.BEAT, BarBeat.NOTE] = True
+_FOLLOWS[BarBeat.NOTE, [BarBeat.BAR, BarBeat.BEAT, BarBeat.NOTE, BarBeat.END]] = True
+_FOLLOWS[BarBeat.END, BarBeat.PAD] = True
+
+_FEATURE_OF_AXON = np.repeat(np.arange(7), SIZES)
+_VALUE_OF_AXON = np.concatenate([np.arange(size) for size in SIZES])
+
+
+@dataclass
+class State:
+    """Where each of a batch of growing pieces stands, and so what may come next; all arrays are `[batch]`.
+
+    For every token: sample `bar_beat` under `allowed_bar_beat`, then the other features under `allowed`, then
+    `complete` the sample into the next input. Pieces sampled so always decode: the first token is BAR, the first bar is
+    not empty, BEATs ascend inside their bar and carry NOTEs of descending pitch, the first BEAT states tempo and chord,
+    END comes after a NOTE, and after END only PAD.
+    """
+
+    bar_beat: NDArray[np.int64]  # of the latest token
+    bar_length: NDArray[np.int64]  # sixteenths
+    position: NDArray[np.int64]  # of the latest BEAT in this bar, -1 if there is none
+    pitch: NDArray[np.int64]  # the highest pitch value that may come at this onset
+    tempo: NDArray[np.int64]
+    chord: NDArray[np.int64]
+
+    @classmethod
+    def start(cls, batch: int) -> State:
+        """Before the first token of `batch` pieces."""
+        zeros = np.zeros(batch, np.int64)
+        return cls(zeros, zeros, zeros - 1, zeros, zeros, zeros)
+
+    @classmethod
+    def after(cls, words: Words) -> State:
+        """After the tokens `[tokens, batch, 7]` of prompts of equal length."""
+        state = cls.start(words.shape[1])
+        for row in words:
+            state.complete(row)
+        return state
+
+    @property
+    def ended(self) -> NDArray[np.bool_]:
+        """Which pieces have had their END."""
+        ended: NDArray[np.bool_] = self.bar_beat == BarBeat.END
+        return ended
+
+    def allowed_bar_beat(self) -> NDArray[np.bool_]:
+        """What kind of token may come next, `[batch, 5]`."""
+        mask: NDArray[np.bool_] = _FOLLOWS[self.bar_beat]
+        mask[:, BarBeat.BEAT] &= self.position + 1 < self.bar_length
+        mask[:, BarBeat.BAR] &= (self.bar_beat != BarBeat.BAR) | (self.tempo > 0)
+        return mask
+
+    def allowed(self, bar_beat: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which values may come with tokens of the kinds `bar_beat` `[batch]`: `[batch, N_AXONS]`.
+
+        A feature not predicted on that kind has only its value 0, `bar_beat` only the given one.
+        """
+        kind = np.asarray(bar_beat, np.int64)
+        first = np.zeros((len(kind), 7), np.int64)
+        last = np.zeros_like(first)
+        first[:, BAR_BEAT] = last[:, BAR_BEAT] = kind
+        bar, beat, note = kind == BarBeat.BAR, kind == BarBeat.BEAT, kind == BarBeat.NOTE
+        first[bar, POSITION], last[bar, POSITION] = 1, MAX_BAR
+        first[beat, POSITION], last[beat, POSITION] = self.position[beat] + 1, self.bar_length[beat] - 1
+        for feature, current in ((TEMPO_, self.tempo), (CHORD, self.chord)):
+            first[beat, feature], last[beat, feature] = current[beat] == 0, SIZES[feature] - 1
+        for feature in (PITCH, DURATION, VELOCITY):
+            first[note, feature], last[note, feature] = 1, SIZES[feature] - 1
+        last[note, PITCH] = self.pitch[note]
+        mask: NDArray[np.bool_] = first[:, _FEATURE_OF_AXON] <= _VALUE_OF_AXON
+        mask &= last[:, _FEATURE_OF_AXON] >= _VALUE_OF_AXON
+        return mask
+
+    def complete(self, sampled: NDArray[np.integer]) -> Words:
+        """Take the sampled tokens `[batch, 7]` and return them as inputs, every unused feature filled with its context.
+
+        `tempo` and `chord` 0 on a BEAT mean the value that holds. Input rows are their own completion.
+        """
+        sampled = np.asarray(sampled, np.int64)
+        kind = sampled[:, BAR_BEAT]
+        bar, beat, note = kind == BarBeat.BAR, kind == BarBeat.BEAT, kind == BarBeat.NOTE
+        self.tempo = np.where(beat & (sampled[:, TEMPO_] > 0), sampled[:, TEMPO_], self.tempo)
+        self.chord = np.where(beat & (sampled[:, CHORD] > 0), sampled[:, CHORD], self.chord)
+        self.bar_length = np.where(bar, sampled[:, POSITION], self.bar_length)
+        self.position = np.where(bar, -1, np.where(beat, sampled[:, POSITION], self.position))
+        self.pitch = np.where(beat, SIZES[PITCH] - 1, np.where(note, sampled[:, PITCH], self.pitch))
+        self.bar_beat = np.where(kind == BarBeat.PAD, self.bar_beat, kind)
+
+        words = np.where(PREDICTED[kind], sampled, 0).astype(np.int16)
+        used = kind != BarBeat.PAD
+        words[used, TEMPO_], words[used, CHORD] = self.tempo[used], self.chord[used]
+        words[note, POSITION] = self.position[note]
+        return words

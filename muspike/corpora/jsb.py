@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from muspike import tokens
 from muspike.corpora import SPLITS, Corpus, Piece
-from muspike.midi import Score, Track
+from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, Score, Track, table
 
 VERSION = 2
 VELOCITY = 80
@@ -80,7 +80,7 @@ def read(path: Path) -> Piece | None:
     """The chorale at `path`, or None if it does not have exactly four parts."""
     from music21 import converter
 
-    parsed = converter.parse(path, forceSource=True, storePickle=False)
+    parsed: Any = converter.parse(path, forceSource=True, storePickle=False)
     if len(parsed.parts) != 4:
         return None
     score, tempo_assumed = to_score(parsed, path.stem)
@@ -93,7 +93,7 @@ def to_score(parsed: Any, name: str) -> tuple[Score, bool]:
     notes = [
         (_ticks(note.offset), _ticks(note.quarterLength), pitch.midi, VELOCITY, number)
         for number, part in enumerate(parsed.parts)
-        for note in part.stripTies().flatten().notes
+        for note in part.stripTies(inPlace=True).flatten().notes
         if not note.duration.isGrace
         for pitch in note.pitches
     ]
@@ -102,10 +102,10 @@ def to_score(parsed: Any, name: str) -> tuple[Score, bool]:
     soprano = parsed.parts[0]
     score = Score(
         ticks_per_beat=TICKS_PER_BEAT,
-        notes=notes,  # type: ignore[arg-type]
-        tempos=[(0, bpm or ASSUMED_BPM)],  # type: ignore[arg-type]
-        time_signatures=_metres(soprano),  # type: ignore[arg-type]
-        key_signatures=[(0, *_key(parsed, soprano))],  # type: ignore[arg-type]
+        notes=table(notes, NOTE),
+        tempos=table([(0, bpm or ASSUMED_BPM)], TEMPO),
+        time_signatures=table(_metres(soprano), TIME_SIGNATURE),
+        key_signatures=table([(0, *_key(parsed, soprano))], KEY_SIGNATURE),
         tracks=[Track(part.partName or "") for part in parsed.parts],
         name=name,
     )
@@ -113,7 +113,7 @@ def to_score(parsed: Any, name: str) -> tuple[Score, bool]:
 
 
 def _ticks(quarters: Any) -> int:
-    return round(quarters * TICKS_PER_BEAT)
+    return round(float(quarters) * TICKS_PER_BEAT)
 
 
 def _metres(part: Any) -> list[tuple[int, int, int]]:
