@@ -74,8 +74,8 @@ class Score:
         # 128 pitches to an onset: one integer key sorts faster than two columns.
         self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
-            table = table(getattr(self, name), dtype)
-            setattr(self, name, table[np.argsort(table["tick"], kind="stable")] if len(table) > 1 else table)
+            rows = table(getattr(self, name), dtype)
+            setattr(self, name, rows[np.argsort(rows["tick"], kind="stable")] if len(rows) > 1 else rows)
 
     @classmethod
     def from_miditoolkit(cls, midi: miditoolkit.MidiFile, name: str = "") -> Score:
