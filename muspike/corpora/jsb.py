@@ -83,17 +83,19 @@ def read(path: Path) -> Piece | None:
     parsed: Any = converter.parse(path, forceSource=True, storePickle=False)
     if len(parsed.parts) != 4:
         return None
+    for part in parsed.parts:
+        part.stripTies(inPlace=True)
     score, tempo_assumed = to_score(parsed, path.stem)
     fifths, minor = score.key_signatures[0].tolist()[1:]
     return Piece(path.stem, tokens.encode(score), (fifths, minor), tempo_assumed)
 
 
 def to_score(parsed: Any, name: str) -> tuple[Score, bool]:
-    """A `music21.stream.Score` as a `Score`, and whether its tempo is assumed."""
+    """A `music21.stream.Score` without ties as a `Score`, and whether its tempo is assumed."""
     notes = [
         (_ticks(note.offset), _ticks(note.quarterLength), pitch.midi, VELOCITY, number)
         for number, part in enumerate(parsed.parts)
-        for note in part.stripTies(inPlace=True).flatten().notes
+        for note in part.flatten().notes
         if not note.duration.isGrace
         for pitch in note.pitches
     ]
