@@ -226,10 +226,16 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None) ->
     rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
     static = Quantity.of(chip.static_power).times(latency, "pJ") * chips
     static_row = Row(
-        "static", None, None, static, chip.static_power, "priced", f"{chips} whole chip(s) for the time of the run"
+        "static", None, None, static, chip.static_power, "priced", f"of whole chips: {chips}, for the time of the run"
     )
     barrier = Row(
-        "barrier and time step", None, None, None, None, "unpriced", "its time is in the latency, and so in static"
+        "barrier and time step",
+        None,
+        None,
+        None,
+        None,
+        "unpriced",
+        "no price is published; its time is in the latency, and so in static",
     )
     host = Row(
         "host input and output",
@@ -304,7 +310,7 @@ def _row(name: str, counts: Counts, costs: CostSet) -> Row:
     constant = costs.energy.get(name)
     if constant is None:
         covered = name in costs.covers
-        note += "; contained in the prices above" if covered else "; no price is published"
+        note += "" if covered else "; no price is published"
         return Row(event.name, count, low, None, None, "covered" if covered else "unpriced", note)
     energy = Quantity(constant.value * count, constant.low * low, constant.high * count, constant.unit, constant.tag)
     return Row(event.name, count, low, energy, constant, "priced", note)
@@ -354,7 +360,8 @@ class _Timing:
         path: dict[str, Array] = {
             group: np.take_along_axis(time, slowest[:, None], 1)[:, 0] for group, time in groups.items()
         }
-        path["mesh"] = self.sends * sum(ns.get(name, 0) * tiles for name, tiles in self.route.items())
+        transit = sum(ns.get(name, 0.0) * tiles for name, tiles in self.route.items())
+        path["mesh"] = np.where(self.sends, transit, 0.0)
         path["barrier"] = np.full(len(slowest), ns.get("barrier", 0.0))
         path["step floor"] = np.maximum(ns.get("step floor", 0.0) - np.sum(list(path.values()), axis=0), 0)
         return path, np.sum(list(path.values()), axis=0), slowest

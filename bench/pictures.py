@@ -1,0 +1,263 @@
+"""The report's pictures: SVG with a title, labelled axes and colours that colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from muspike.midi import Score
+
+Array = npt.NDArray[Any]
+
+# Okabe & Ito 2008, without the yellow, which is too pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GENERATED, REFERENCE = COLOURS[1], COLOURS[0]
+WIDTH_IN = 8.2
+_STYLE: Any = {
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "muspike",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG and the words that stand for it where it cannot be seen."""
+
+    svg: bytes
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The picture as a `data:` address."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
+
+
+@contextmanager
+def _figure(height_in: float) -> Iterator[Figure]:
+    # A Figure of its own, without pyplot: no global state, and no window system asked for.
+    with matplotlib.rc_context(_STYLE):
+        yield Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+def _picture(figure: Figure, alt: str) -> Picture:
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    # Text stays text; where DejaVu Sans is not installed, Verdana has nearly its widths.
+    return Picture(out.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif"), alt)
+
+
+def piano_roll(score: Score, bars: int = 16) -> Picture:
+    """Draw the first `bars` bars of a piece: notes by track, bar lines, annotated chords above."""
+    starts = _bar_starts(score)
+    shown = min(bars, len(starts) - 1)
+    end = starts[shown]
+    notes = score.notes[score.notes["onset"] < end]
+    low, high = (int(notes["pitch"].min()), int(notes["pitch"].max())) if len(notes) else (60, 72)
+    part = "" if shown == len(starts) - 1 else f", the first {shown} of {len(starts) - 1} bars"
+    title = f"{score.name or 'Generated piece'}{part}"
+    with _figure(1.4 + max(1.5, 0.055 * (high - low + 1))) as figure:
+        axes = figure.add_subplot()
+        tracks = np.unique(notes["track"])
+        for colour, track in zip(_cycle(len(tracks)), tracks, strict=True):
+            of_track = notes[notes["track"] == track]
+            axes.barh(
+                of_track["pitch"],
+                np.minimum(of_track["duration"], end - of_track["onset"]) - 0.06 * score.ticks_per_beat,
+                left=of_track["onset"],
+                height=0.9,
+                color=colour,
+                label=score.tracks[track].name or f"track {track + 1}",
+            )
+        for start in starts[: shown + 1]:
+            axes.axvline(start, color="0.75", linewidth=0.7, zorder=0)
+        for chord in score.chords or ():
+            if chord.tick < end:
+                axes.annotate(
+                    chord.symbol, (chord.tick, high + 2.2), fontsize=7, rotation=45, annotation_clip=False, va="bottom"
+                )
+        if len(tracks) > 1:
+            figure.legend(loc="outside lower center", ncols=min(len(tracks), 6), frameon=False)
+        octaves = [pitch for pitch in range(0, 128, 12) if low - 2 <= pitch <= high + 2]
+        axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
+        axes.yaxis.grid(True, color="0.9")
+        axes.set_xticks(starts[:shown], [str(bar + 1) for bar in range(shown)])
+        axes.set(xlim=(0, end), ylim=(low - 2, high + 2), xlabel="bar", ylabel="pitch (C4 = MIDI 60)")
+        axes.set_title(title, pad=34 if score.chords else 8)
+        return _picture(figure, f"Piano roll: {title}; {len(notes)} notes between MIDI {low} and {high}.")
+
+
+def _bar_starts(score: Score) -> list[int]:
+    """Ticks of the bar lines from 0 to the first one at or after the last note's end; 4/4 until a metre is given."""
+    end = max(int((score.notes["onset"] + score.notes["duration"]).max(initial=0)), 1)
+    metres = [(0, 4, 4), *((int(tick), int(upper), int(lower)) for tick, upper, lower in score.time_signatures)]
+    starts = [0]
+    while starts[-1] < end:
+        tick = starts[-1]
+        _, upper, lower = [metre for metre in metres if metre[0] <= tick][-1]
+        bar_end = tick + max(score.ticks_per_beat * 4 * upper // lower, 1)
+        starts.append(min([bar_end, *(metre[0] for metre in metres if tick < metre[0])]))
+    return starts
+
+
+def spike_raster(spikes: Mapping[str, Array], period: int, tokens: int = 8, first: int = 0) -> Picture:
+    """Draw the spikes of each population, a panel each, over a few tokens.
+
+    Args:
+        spikes: `[ticks, size]` of each population in chip time, in the order to draw them.
+        period: ticks per token.
+        first: the first token to draw.
+    """
+    ticks = min((next(iter(spikes.values())).shape[0]), (first + tokens) * period)
+    begin = first * period
+    sizes = [array.shape[1] for array in spikes.values()]
+    heights = [max(np.sqrt(size), 6.0) for size in sizes]
+    title = f"Spikes over {tokens} tokens of {period} ticks"
+    with _figure(1.1 + 0.055 * sum(heights)) as figure:
+        grid = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, colour, (name, array) in zip(grid, _cycle(len(spikes)), spikes.items(), strict=True):
+            tick, neuron = np.nonzero(array[begin:ticks])
+            # Dots as pixels: a vector mark for each spike would make the page megabytes long.
+            axes.plot(tick + begin, neuron, "|", color=colour, markersize=3.2, markeredgewidth=1.0, rasterized=True)
+            for edge in range(begin, ticks + 1, period):
+                axes.axvline(edge - 0.5, color="0.8", linewidth=0.7, zorder=0)
+            axes.set_ylim(-0.5, array.shape[1] - 0.5)
+            axes.set_yticks([0, array.shape[1] - 1])
+            axes.set_ylabel(name, rotation=0, ha="right", va="center", color=colour, labelpad=4)
+        grid[-1].set_xlim(begin - 0.5, ticks - 0.5)
+        grid[-1].set_xticks(range(begin, ticks + 1, period))
+        grid[-1].set_xlabel("chip tick (grey lines: a new token goes in)")
+        figure.suptitle(title + "; rows: neurons of each population", fontsize=10)
+        rates = ", ".join(f"{name} {array[begin:ticks].mean():.1%}" for name, array in spikes.items())
+        return _picture(figure, f"{title}. Firing rates here: {rates}.")
+
+
+def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], unit: str) -> Picture:
+    """Draw the energy of every priced component with its band, one colour and mark per chip.
+
+    Args:
+        components: by chip: rows with `name`, `value`, `low`, `high`, all in `unit`; unpriced rows (value None) and
+            rows of 0 are left out: the scale is logarithmic.
+    """
+    names = list(dict.fromkeys(row["name"] for rows in components.values() for row in rows if row["value"]))
+    with _figure(1.2 + 0.36 * max(len(names), 1)) as figure:
+        axes = figure.add_subplot()
+        step = 0.6 / max(len(components), 1)
+        for index, (chip, rows) in enumerate(components.items()):
+            priced = [row for row in rows if row["value"]]
+            y = np.array([names.index(row["name"]) for row in priced]) + (index - (len(components) - 1) / 2) * step
+            value = np.array([row["value"] for row in priced])
+            # A bound of 0 has no place on a logarithmic axis: the line then runs out of the picture.
+            low = np.array([row["low"] or row["value"] * 1e-6 for row in priced])
+            high = np.array([row["high"] for row in priced])
+            axes.errorbar(
+                value,
+                y,
+                xerr=[value - low, high - value],
+                fmt="os^Dv"[index % 5],
+                color=_cycle(len(components))[index],
+                capsize=3,
+                markersize=5,
+                label=chip,
+            )
+        axes.set_xscale("log")
+        values = [row["value"] for rows in components.values() for row in rows if row["value"]]
+        if values:
+            highs = [row["high"] for rows in components.values() for row in rows if row["value"]]
+            axes.set_xlim(min(values) / 5, max(highs) * 1.6)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.xaxis.grid(True, color="0.9")
+        axes.set_xlabel(f"{unit} per note, logarithmic (mark: value, line: band)")
+        axes.set_title("Modelled energy by component")
+        figure.legend(loc="outside lower center", ncols=len(components), frameon=False)
+        largest = "; ".join(
+            f"{chip}: most in {max(rows, key=lambda row: row['value'] or 0)['name']}"
+            for chip, rows in components.items()
+            if rows
+        )
+        return _picture(figure, f"Modelled energy per note by component, with bands. {largest}.")
+
+
+def core_use(use: Sequence[Mapping[str, Any]], chip: str) -> Picture:
+    """Draw how full each core is: a cell for each resource and core.
+
+    Args:
+        use: a row per core with `core` and `percent` (resource -> percent of the core's limit).
+    """
+    resources = list(dict.fromkeys(name for row in use for name in row["percent"]))
+    table = np.array([[row["percent"].get(name, 0.0) for row in use] for name in resources])
+    with _figure(1.1 + 0.3 * len(resources)) as figure:
+        axes = figure.add_subplot()
+        image = axes.imshow(table, aspect="auto", cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
+        if len(use) <= 24:
+            for (row, column), percent in np.ndenumerate(table):
+                colour = "white" if percent < 55 else "black"
+                axes.text(column, row, f"{percent:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
+        axes.set_yticks(range(len(resources)), resources)
+        places = range(len(use)) if len(use) <= 24 else range(0, len(use), 8)
+        axes.set_xticks(places, [str(use[place]["core"]) for place in places])
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.set_xlabel("core")
+        axes.set_title(f"Use of each core's limits, {chip}")
+        figure.colorbar(image, ax=axes, label="% of the limit", pad=0.01)
+        resource, place = divmod(int(table.argmax()), len(use))
+        alt = f"{len(use)} cores; fullest: {resources[resource]} of core {use[place]['core']}"
+        return _picture(figure, f"Use of each core's limits, {chip}: {alt}, {table.max():.0f} %.")
+
+
+def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> Picture:
+    """Draw the distribution of each metric over generated and over reference pieces, a panel each.
+
+    Args:
+        samples: by metric: `generated` and `reference`, a value per piece (NaN where it has none).
+    """
+    columns = 4 if len(samples) > 3 else max(len(samples), 1)
+    rows = -(-len(samples) // columns)
+    with _figure(0.7 + 1.55 * rows) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (name, of_set) in zip(grid, samples.items(), strict=False):
+            _panel(axes, name, {label: np.asarray(of_set[label], float) for label in ("reference", "generated")})
+        for axes in grid[len(samples) :]:
+            axes.set_visible(False)
+        for axes in grid[::columns]:
+            axes.set_ylabel("share of pieces")
+        figure.suptitle("Metrics: generated against reference pieces (dashed: means)", fontsize=10)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        return _picture(figure, f"Distributions of {len(samples)} metrics over generated and reference pieces.")
+
+
+def _panel(axes: Axes, name: str, values: Mapping[str, Array]) -> None:
+    finite = {label: array[np.isfinite(array)] for label, array in values.items()}
+    pooled = np.concatenate(list(finite.values()))
+    edges = np.histogram_bin_edges(pooled, bins=16) if len(pooled) else np.linspace(0, 1, 17)
+    for (label, array), colour in zip(finite.items(), (REFERENCE, GENERATED), strict=True):
+        share = np.histogram(array, edges)[0] / max(len(array), 1)
+        axes.stairs(share, edges, fill=label == "reference", color=colour, alpha=0.45, label=None)
+        axes.stairs(share, edges, color=colour, linewidth=1.3, label=label)
+        if len(array):
+            axes.axvline(array.mean(), color=colour, linestyle="--", linewidth=1)
+    axes.set_xlabel(name.replace("_", " "))
+    axes.tick_params(labelsize=7.5)
+    axes.set_yticks([])
+
+
+def _cycle(number: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(number)]

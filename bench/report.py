@@ -1,0 +1,355 @@
+"""The report: `bench.json` for programs and one self-contained `report.html` for people, from the same results.
+
+`results` (= the content of `bench.json`), everything JSON-able and finite; `?` marks what may be missing, `None` where
+said. A QUANTITY is `{"value", "low", "high", "unit", "tag"}` with the tag one of measured, fitted, simulated, inferred,
+assumed. "Per note" is per note that the network read or wrote in the run the figure comes from.
+
+    muspike         version
+    machine         {name: text or number}: where the run took place
+    versions        {package: version}
+    settings        {name: value}: seed, pieces, tokens, ...
+    architectures   {name: ARCHITECTURE}
+
+    ARCHITECTURE
+      model           parameters, preset?, file?, trained_on?, ...: shown as they are
+      quality
+        nll_bits_per_note   {"torch": number, "chip": {chip: number or None}}
+        metrics             {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
+      activity        what `muspike.hardware.activity.summarise` returns
+      chip            {chip: CHIP}
+      agreement
+        lava_fixed_spikes        spikes compared with Lava's `fixed_pt`; None: not compared in this run
+        lava_fixed_differences   how many differ; None: not compared
+        float_integer?           {"spike_agreement"?, "rate_change"?, "nll_change_percent"?}
+
+    CHIP, as `chip_entry` and `misfit_entry` make it
+      fits                  False: then only `reason`
+      cores, chips, binding_limit, boundary, costs, description, bottleneck (a sentence)
+      energy_uj_per_note    {"total", "dynamic", "static"}: QUANTITY in uJ
+      latency_ms_per_note   QUANTITY in ms
+      components            [{"name", "status", "count", "value", "low", "high", "unit", "tag", "price", "source",
+                            "note"}]: energies in `unit` and count per note; None where the status is not `priced`
+      uncertainty           [{"name", "low", "high", "unit"}]: the total energy per note with one input at its ends
+      use                   [{"core", "percent": {resource: percent of its limit}}]
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy.typing as npt
+from markupsafe import Markup
+
+from muspike.bench import pictures
+from muspike.errors import BadInput
+from muspike.files import write_whole
+from muspike.hardware.chip import TAGS
+from muspike.hardware.energy import BOUNDARY, Energy, Quantity
+from muspike.midi import Score
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the pictures of one architecture are drawn from and `bench.json` does not hold; each may be None.
+
+    Attributes:
+        score: a generated piece.
+        midi: the same as a file, offered for download.
+        spikes: uint8 `[ticks, size]` of each population of one sequence, in chip time.
+        period: ticks per token in `spikes`.
+        samples: by metric: `generated` and `reference`, a value per piece.
+    """
+
+    score: Score | None = None
+    midi: bytes | None = None
+    spikes: Mapping[str, npt.NDArray[Any]] | None = None
+    period: int = 1
+    samples: Mapping[str, Mapping[str, npt.ArrayLike]] | None = None
+
+
+_NUMBER = (int, float)
+_QUANTITY = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str, "tag": TAGS}
+_MOMENTS = {"mean": (int, float, None), "std": (int, float, None)}
+_CHIP = {
+    "fits": bool,
+    "cores": int,
+    "chips": int,
+    "binding_limit": str,
+    "boundary": str,
+    "costs": str,
+    "description": str,
+    "bottleneck": str,
+    "energy_uj_per_note": {"total": _QUANTITY, "dynamic": _QUANTITY, "static": _QUANTITY},
+    "latency_ms_per_note": _QUANTITY,
+    "components": [
+        {
+            "name": str,
+            "status": ("priced", "covered", "unpriced"),
+            "count": (int, float, None),
+            "value": (int, float, None),
+            "low": (int, float, None),
+            "high": (int, float, None),
+            "unit": str,
+            "tag": (*TAGS, None),
+            "source": (str, None),
+            "note": str,
+        }
+    ],
+    "uncertainty": [{"name": str, "low": _NUMBER, "high": _NUMBER, "unit": str}],
+    "use": [{"core": int, "percent": {"*": _NUMBER}}],
+}
+_MISFIT = {"fits": bool, "reason": str}
+_SCHEMA = {
+    "muspike": str,
+    "machine": {},
+    "versions": {"*": str},
+    "settings": {},
+    "architectures": {
+        "*": {
+            "model": {"parameters": int},
+            "quality": {
+                "nll_bits_per_note": {"torch": _NUMBER, "chip": {"*": (int, float, None)}},
+                "metrics": {"*": {"generated": _MOMENTS, "reference": _MOMENTS, "overlapping_area?": _NUMBER}},
+            },
+            "activity": {
+                "spikes_per_note": _NUMBER,
+                "populations": {"*": {"size": int, "firing_rate": _NUMBER, "sparsity": _NUMBER}},
+                "synops_per_note": {"dense": _NUMBER, "effective": _NUMBER, "chip": _NUMBER},
+            },
+            "chip": {"*": lambda entry: _MISFIT if entry.get("fits") is False else _CHIP},
+            "agreement": {
+                "lava_fixed_spikes": (int, None),
+                "lava_fixed_differences": (int, None),
+                "float_integer?": {"*": (int, float, None)},
+            },
+        }
+    },
+}
+
+
+def check(results: Mapping[str, Any]) -> None:
+    """Check results against the schema above.
+
+    Raises:
+        BadInput: names the first entry that is missing, of the wrong type or not finite.
+    """
+    _check(results, _SCHEMA, "results")
+    if not results["architectures"]:
+        raise BadInput("results: architectures is empty; a report is about at least one")
+
+
+def _check(value: Any, schema: Any, where: str) -> None:
+    if isinstance(schema, dict) or (callable(schema) and not isinstance(schema, type)):
+        if not isinstance(value, Mapping):
+            raise BadInput(f"{where}: found {value!r:.60}, expected a table")
+        schema = schema if isinstance(schema, dict) else schema(value)
+        for key, part in schema.items():
+            name = key.removesuffix("?")
+            if key == "*":
+                for entry in value:
+                    _check(value[entry], part, f"{where}.{entry}")
+            elif name in value:
+                _check(value[name], part, f"{where}.{name}")
+            elif name == key:
+                raise BadInput(f"{where}: {name} is missing; found {', '.join(value) or 'nothing'}")
+    elif isinstance(schema, list):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise BadInput(f"{where}: found {value!r:.60}, expected a list")
+        for index, entry in enumerate(value):
+            _check(entry, schema[0], f"{where}[{index}]")
+    else:
+        allowed = schema if isinstance(schema, tuple) else (schema,)
+        if not any(_is_a(value, one) for one in allowed):
+            expected = " or ".join(one.__name__ if isinstance(one, type) else repr(one) for one in allowed)
+            raise BadInput(f"{where}: found {value!r:.60}, expected {expected}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether value is of a type (a float must be finite, a bool is no int) or equal to a literal."""
+    if not isinstance(kind, type):
+        return bool(value is kind or value == kind)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, kind) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def chip_entry(
+    energy: Energy, notes: int, cores: int, binding_limit: str, use: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The `CHIP` of a program that fits.
+
+    Args:
+        energy: of the whole run.
+        notes: notes in that run; every figure is divided by it.
+        use: rows of `core` and `percent`, as in the schema.
+
+    Raises:
+        BadInput: `notes` is not positive.
+    """
+    if notes <= 0:
+        raise BadInput(f"notes is {notes}; need at least one to give a figure per note")
+    bottleneck = energy.bottleneck
+    return {
+        "fits": True,
+        "cores": cores,
+        "chips": energy.chips,
+        "binding_limit": binding_limit,
+        "boundary": BOUNDARY,
+        "costs": energy.costs,
+        "description": energy.description,
+        "bottleneck": (
+            f"{bottleneck.resource}: {bottleneck.share * 100:.0f} % of the time; "
+            f"core {bottleneck.core} is the slowest for most of it"
+        ),
+        "energy_uj_per_note": {
+            name: _quantity(getattr(energy, name) / notes, "uJ") for name in ("total", "dynamic", "static")
+        },
+        "latency_ms_per_note": _quantity(energy.latency / notes, "ms"),
+        "components": [_component(row, notes) for row in energy.rows],
+        "uncertainty": [
+            {"name": part.name, "low": part.low / notes * 1e-6, "high": part.high / notes * 1e-6, "unit": "uJ"}
+            for part in energy.uncertainty
+        ],
+        "use": [dict(row) for row in use],
+    }
+
+
+def misfit_entry(reason: str) -> dict[str, Any]:
+    """The `CHIP` of a program that does not fit: it has no energy, only the reason."""
+    return {"fits": False, "reason": reason}
+
+
+def _quantity(quantity: Quantity, unit: str) -> dict[str, Any]:
+    return dict(vars(quantity.to(unit)))
+
+
+def _component(row: Any, notes: int) -> dict[str, Any]:
+    priced = None if row.energy is None else _quantity(row.energy / notes, "uJ")
+    constant = row.constant
+    return {
+        "name": row.name,
+        "status": row.status,
+        "count": None if row.count is None else row.count / notes,
+        **(priced or {"value": None, "low": None, "high": None, "unit": "uJ", "tag": None}),
+        "price": constant and {key: getattr(constant, key) for key in ("value", "low", "high", "unit")},
+        "source": constant and constant.source,
+        "note": row.note,
+    }
+
+
+def write_report(
+    results: Mapping[str, Any], directory: str | os.PathLike[str], material: Mapping[str, Material] | None = None
+) -> tuple[Path, Path]:
+    """Write `report.html` and `bench.json` into a folder and return their paths.
+
+    Args:
+        results: as in the schema above.
+        material: by architecture, what its pictures are drawn from; a picture without material is left out.
+
+    Raises:
+        BadInput: the results break the schema, or `material` names an architecture they do not have.
+        Failed: a file cannot be written.
+    """
+    check(results)
+    material = material or {}
+    if strangers := set(material) - set(results["architectures"]):
+        raise BadInput(f"material: {sorted(strangers)[0]!r} is not among {', '.join(results['architectures'])}")
+    try:
+        data = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"results: cannot be written as JSON: {error}") from error
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            results=results,
+            pictures={
+                name: _pictures(architecture, material.get(name, Material()))
+                for name, architecture in results["architectures"].items()
+            },
+            midi={name: _midi_uri(of.midi) for name, of in material.items() if of.midi},
+            tags=TAGS,
+        )
+    )
+    folder = Path(directory)
+    written = folder / "report.html", folder / "bench.json"
+    for path, text in zip(written, (page, data), strict=True):
+        with write_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return written
+
+
+def _pictures(architecture: Mapping[str, Any], of: Material) -> dict[str, pictures.Picture]:
+    drawn: dict[str, pictures.Picture] = {}
+    if of.score is not None:
+        drawn["piano_roll"] = pictures.piano_roll(of.score)
+    if of.samples:
+        drawn["metrics"] = pictures.metric_distributions(of.samples)
+    if of.spikes:
+        drawn["raster"] = pictures.spike_raster(of.spikes, of.period)
+    fitting = {chip: entry for chip, entry in architecture["chip"].items() if entry["fits"]}
+    if fitting:
+        components = {chip: entry["components"] for chip, entry in fitting.items()}
+        drawn["energy"] = pictures.energy_by_component(components, "µJ")
+    for chip, entry in fitting.items():
+        if entry["use"]:
+            drawn[f"use {chip}"] = pictures.core_use(entry["use"], chip)
+    return drawn
+
+
+def _midi_uri(midi: bytes) -> str:
+    return "data:audio/midi;base64," + base64.b64encode(midi).decode()
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("muspike.bench"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "fact": _fact, "unit": _unit, "percent": percent, "sources": _sources}
+    return environment
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure for people: `digits` significant ones, thin spaces between thousands, an en dash for None."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -4:
+        return Markup(f"{value / 10**exponent:.{digits - 1}f} × 10<sup>{exponent}</sup>")
+    places = 0 if isinstance(value, int) else digits - 1 - exponent
+    return f"{round(value, places):,.{max(places, 0)}f}".replace(",", "\u202f")
+
+
+def _fact(value: Any) -> str:
+    """A setting as it was given; only large whole numbers get their thousands apart."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
+        return number(value)
+    return "–" if value is None else str(value)
+
+
+def percent(value: float | None, digits: int = 3) -> str:
+    """A share as a percentage."""
+    return "–" if value is None else f"{number(float(value) * 100, digits)} %"
+
+
+def _unit(unit: str) -> str:
+    return unit.replace("u", "µ", 1) if unit[:1] == "u" else unit
+
+
+def _sources(components: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each source once, in the order of the rows: their place in the list is the number of the footnote."""
+    return list(dict.fromkeys(row["source"] for row in components if row["source"]))

@@ -1,0 +1,339 @@
+"""The report: self-contained, escaped, faithful to its results; pictures that are valid and labelled."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from muspike import midi
+from muspike.bench import pictures
+from muspike.bench.report import Material, check, chip_entry, misfit_entry, number, percent, write_report
+from muspike.errors import BadInput
+from muspike.hardware.activity import Counts
+from muspike.hardware.chip import load_chip
+from muspike.hardware.energy import price
+
+USE = [{"core": core, "percent": {"neurons": 10.0 + core, "synaptic memory": 95.0}} for core in range(2)]
+
+
+def made_counts() -> Counts:
+    rng = np.random.default_rng(3)
+
+    def some(high: int) -> np.ndarray:
+        return rng.integers(0, high, (20, 1, 2))
+
+    return Counts(
+        synops=some(3000),
+        synops_sparse=np.zeros((20, 1, 2), np.int64),
+        neuron_updates=np.full((20, 1, 2), 64),
+        active_updates=np.full((20, 1, 2), 64),
+        neuron_spikes=some(20),
+        spikes_in=some(30),
+        messages_out=some(30),
+        hops_x=some(30),
+        hops_y=some(30),
+        host_messages=np.full((20, 1), 7),
+        pending_synops=np.zeros((1, 2), np.int64),
+        pending_spikes_in=np.zeros((1, 2), np.int64),
+        ticks=np.array([20]),
+        core_xy=np.array([[0, 0], [1, 0]]),
+        activity_known=False,
+    )
+
+
+def made_architecture() -> dict[str, Any]:
+    counts = made_counts()
+    moments = {"mean": 22.5, "std": 3.25}
+    return {
+        "model": {"parameters": 690_000, "preset": "paper", "trained_on": "made up for the test"},
+        "quality": {
+            "nll_bits_per_note": {"torch": 5.25, "chip": {"loihi1": 5.355, "loihi2": None}},
+            "metrics": {"pitch_count": {"generated": moments, "reference": moments, "overlapping_area": 0.75}},
+        },
+        "activity": {
+            "spikes_per_note": 480.0,
+            "populations": {"rnn": {"size": 64, "firing_rate": 0.05, "sparsity": 0.95}},
+            "synops_per_note": {"dense": 1e6, "effective": 5e4, "chip": 6e4},
+        },
+        "chip": {
+            name: chip_entry(price(counts, load_chip(name)), 4, 2, "synaptic memory", USE)
+            for name in ("loihi1", "loihi2")
+        },
+        "agreement": {
+            "lava_fixed_spikes": 123_456,
+            "lava_fixed_differences": 0,
+            "float_integer": {"rate_change": 0.01},
+        },
+    }
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    return {
+        "muspike": "0.1.0",
+        "machine": {"cpu": "some CPU", "cores": 2},
+        "versions": {"numpy": "2"},
+        "settings": {"seed": 0},
+        "architectures": {"s-rnn": made_architecture()},
+    }
+
+
+@pytest.fixture
+def score() -> midi.Score:
+    notes = [(beat * 480, 480, 60 + 3 * track + beat % 5, 80, track) for beat in range(17) for track in (0, 1)]
+    return midi.Score(
+        480,
+        np.array(notes, midi.NOTE),
+        time_signatures=np.array([(0, 1, 4), (480, 4, 4), (480 * 9, 3, 4)], midi.TIME_SIGNATURE),
+        tracks=[midi.Track("Soprano"), midi.Track("Bass")],
+        chords=[midi.ChordMark(480, "C_M")],
+        name="A <piece> & more",
+    )
+
+
+@pytest.fixture
+def material(score: midi.Score) -> Material:
+    rng = np.random.default_rng(0)
+    spikes = {"words": rng.random((42, 20)) < 0.1, "rnn": rng.random((42, 64)) < 0.1}
+    samples = {"pitch_count": {"generated": [3.0, 5.0, np.nan], "reference": [2.0, 2.5, 4.0]}}
+    return Material(score, b"MThd made up", spikes, 7, samples)
+
+
+def written(results: dict[str, Any], folder: Path, **material: Material) -> str:
+    page, _ = write_report(results, folder, {name.replace("_", "-"): of for name, of in material.items()})
+    return page.read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Every address of the page, its visible text, and the tags left open."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "link", "iframe", "object")
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def test_the_page_is_one_well_formed_file_that_asks_for_nothing(
+    results: dict[str, Any], material: Material, tmp_path: Path
+) -> None:
+    text = written(results, tmp_path, s_rnn=material)
+    page = Page(text)
+    assert page.open == []
+    assert page.addresses and all(re.match(r"data:|#", address) for address in page.addresses)
+    assert "url(" not in text and "@import" not in text
+    assert len(page.images) == 6  # piano roll, metrics, raster, energy, core use of two chips
+    assert all(image["alt"] for image in page.images)
+    assert any(address.startswith("data:audio/midi;base64,TVRoZCBtYWRlIHVw") for address in page.addresses)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "report.html"]
+
+
+def test_bench_json_holds_the_results(results: dict[str, Any], tmp_path: Path) -> None:
+    _, data = write_report(results, tmp_path)
+    assert json.loads(data.read_text(encoding="utf-8")) == results
+
+
+def test_the_same_results_give_the_same_bytes(results: dict[str, Any], material: Material, tmp_path: Path) -> None:
+    assert written(results, tmp_path / "a", s_rnn=material) == written(results, tmp_path / "b", s_rnn=material)
+
+
+def test_headline_figures_stand_with_band_and_tag(results: dict[str, Any], tmp_path: Path) -> None:
+    text = Page(written(results, tmp_path)).text
+    for chip in ("loihi1", "loihi2"):
+        total = results["architectures"]["s-rnn"]["chip"][chip]["energy_uj_per_note"]["total"]
+        headline = f"{chip}, modelled energy per note {number(total['value'])} µJ"
+        assert f"{headline} {number(total['low'])} – {number(total['high'])} {total['tag']}" in text
+    assert "5.250 torch" in text and "loihi1: 5.355 (+2.00 %)" in text and "loihi2: not evaluated" in text
+    assert "0 differences in 123 456 spikes" in text
+
+
+def test_unpriced_and_covered_rows_say_so(results: dict[str, Any], tmp_path: Path) -> None:
+    text = written(results, tmp_path)
+    rows = {
+        (chip, row["name"]): row["status"]
+        for chip, entry in results["architectures"]["s-rnn"]["chip"].items()
+        for row in entry["components"]
+    }
+    assert rows["loihi1", "host input and output"] == "unpriced" and rows["loihi2", "spikes"] == "covered"
+    # (the rows; the word also stands once in the method section)
+    assert text.count('missing">unpriced') == list(rows.values()).count("unpriced")
+    assert text.count("contained in the prices above") == list(rows.values()).count("covered")
+
+
+def test_what_does_not_fit_and_what_was_not_compared(results: dict[str, Any], tmp_path: Path) -> None:
+    architecture = results["architectures"]["s-rnn"]
+    architecture["chip"] = {"loihi2": misfit_entry("131 cores needed, 120 on a chip")}
+    architecture["agreement"] = {"lava_fixed_spikes": None, "lava_fixed_differences": None}
+    text = Page(written(results, tmp_path)).text
+    assert "131 cores needed, 120 on a chip" in text and "µJ" not in text
+    assert "not compared" in text and "differences in" not in text
+
+
+def test_several_architectures_are_compared_first(results: dict[str, Any], tmp_path: Path) -> None:
+    results["architectures"]["s-gan"] = copy.deepcopy(results["architectures"]["s-rnn"])
+    results["architectures"]["s-gan"]["chip"]["loihi2"] = misfit_entry("too large")
+    page = Page(written(results, tmp_path))
+    assert {"#s-rnn", "#s-gan"} <= set(page.addresses)
+    assert "does not fit" in page.text[: page.text.index("Negative log-likelihood")]
+
+
+def test_everything_from_outside_is_escaped(results: dict[str, Any], material: Material, tmp_path: Path) -> None:
+    evil = '"><script>alert(1)</script>'
+    architecture = results["architectures"].pop("s-rnn")
+    architecture["model"]["file"] = evil
+    architecture["activity"]["populations"] = {evil: architecture["activity"]["populations"]["rnn"]}
+    results["architectures"][evil] = architecture
+    results["machine"][evil] = evil
+    write_report(results, tmp_path, {evil: material})
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    Page(text)  # refuses a script
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("versions",), None, "results.versions: found None, expected a table"),
+        (("architectures", "s-rnn", "quality"), ..., "results.architectures.s-rnn: quality is missing"),
+        (("architectures", "s-rnn", "agreement", "lava_fixed_spikes"), "many", "expected int or None"),
+        (("architectures", "s-rnn", "activity", "spikes_per_note"), float("nan"), "spikes_per_note: found nan"),
+        (("architectures", "s-rnn", "model", "parameters"), True, "parameters: found True, expected int"),
+        (("architectures", "s-rnn", "chip", "loihi1", "energy_uj_per_note", "total", "tag"), "sure", "'measured' or"),
+        (("architectures", "s-rnn", "chip", "loihi1", "components", 0, "status"), "free", r"components\[0\].status"),
+        (("architectures", "s-rnn", "chip", "loihi1", "use"), 3, "use: found 3, expected a list"),
+        (("architectures",), {}, "architectures is empty"),
+        (("settings", "seed"), float("inf"), "cannot be written as JSON"),
+        (("machine", "cpu"), np.int64(3), "cannot be written as JSON"),
+    ],
+)
+def test_results_that_break_the_schema_are_refused(
+    results: dict[str, Any], path: tuple[Any, ...], value: Any, message: str, tmp_path: Path
+) -> None:
+    *way, last = path
+    table: Any = results
+    for key in way:
+        table = table[key]
+    if value is ...:
+        del table[last]
+    else:
+        table[last] = value
+    with pytest.raises(BadInput, match=message):
+        write_report(results, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_material_for_an_unknown_architecture_is_refused(results: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="'s-cnn' is not among s-rnn"):
+        write_report(results, tmp_path, {"s-cnn": Material()})
+
+
+def test_chip_entry_divides_by_the_notes_and_adds_up() -> None:
+    energy = price(made_counts(), load_chip("loihi1"))
+    entry = chip_entry(energy, 4, 2, "neurons", USE)
+    total = entry["energy_uj_per_note"]["total"]
+    assert total["unit"] == "uJ" and total["value"] == pytest.approx(energy.total.value * 1e-6 / 4)
+    assert sum(row["value"] or 0 for row in entry["components"]) == pytest.approx(total["value"])
+    assert entry["latency_ms_per_note"]["high"] == pytest.approx(energy.latency.high * 1e-6 / 4)
+    assert entry["uncertainty"][0]["high"] == pytest.approx(energy.uncertainty[0].high * 1e-6 / 4)
+    with pytest.raises(BadInput, match="notes is 0"):
+        chip_entry(energy, 0, 2, "neurons", USE)
+
+
+def test_a_summary_of_activity_fits_the_schema(results: dict[str, Any]) -> None:
+    results["architectures"]["s-rnn"]["activity"] |= {"hops_per_note": 1.0, "messages_per_note": 2.0}
+    check(results)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (0.0, "0"),
+        (1234567, "1\u202f234\u202f567"),
+        (403211.7, "403\u202f000"),
+        (999.6, "1\u202f000"),
+        (41.26, "41.3"),
+        (0.012345, "0.0123"),
+        (-0.5, "-0.500"),
+        (1.2345e-7, "1.23 × 10<sup>-7</sup>"),
+    ],
+)
+def test_numbers_for_people(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_percentages_for_people() -> None:
+    assert (percent(0.0754), percent(None), percent(1)) == ("7.54 %", "–", "100 %")
+
+
+def labels(picture: pictures.Picture) -> str:
+    """All text of a picture, which must be well-formed XML without addresses outside it."""
+    root = ElementTree.fromstring(picture.svg)
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            assert not name.endswith("href") or value.startswith(("#", "data:")), value
+    return " ".join("".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_pictures_have_titles_and_labelled_axes(score: midi.Score, material: Material) -> None:
+    roll = labels(pictures.piano_roll(score, bars=4))
+    assert "A <piece> & more, the first 4 of 6 bars" in roll
+    assert all(word in roll for word in ("bar", "pitch (C4 = MIDI 60)", "Soprano", "Bass", "C_M"))
+    assert material.spikes is not None and material.samples is not None
+    raster = labels(pictures.spike_raster(material.spikes, 7, tokens=4))
+    assert all(word in raster for word in ("Spikes over 4 tokens of 7 ticks", "chip tick", "words", "rnn", "28"))
+    components = {"loihi1": [{"name": "static", "value": 2.0, "low": 1.0, "high": 3.0}, {"name": "io", "value": None}]}
+    energy = labels(pictures.energy_by_component(components, "µJ"))
+    assert "static" in energy and "µJ per note" in energy and "io" not in energy.split()
+    use = labels(pictures.core_use(USE, "loihi1"))
+    assert "Use of each core's limits, loihi1" in use and "% of the limit" in use and "95" in use
+    metrics = labels(pictures.metric_distributions(material.samples))
+    assert all(word in metrics for word in ("pitch count", "share of pieces", "generated", "reference"))
+
+
+def test_bars_follow_the_metre(score: midi.Score) -> None:
+    """A pickup beat, two bars of 4/4, then 3/4 up to the last note's end at beat 17."""
+    assert [start // 480 for start in pictures._bar_starts(score)] == [0, 1, 5, 9, 12, 15, 18]
+    assert pictures._bar_starts(midi.Score(480, np.empty(0, midi.NOTE))) == [0, 4 * 480]
+
+
+def test_an_empty_piece_and_a_silent_network_can_be_drawn() -> None:
+    assert "0 notes" in pictures.piano_roll(midi.Score(480, np.empty(0, midi.NOTE))).alt
+    assert "rnn 0.0%" in pictures.spike_raster({"rnn": np.zeros((3, 4), np.uint8)}, 7).alt
+
+
+def test_a_picture_of_many_spikes_stays_small() -> None:
+    spikes = {"rnn": np.ones((80, 1000), np.uint8)}
+    assert len(pictures.spike_raster(spikes, 10).svg) < 400_000
