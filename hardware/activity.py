@@ -179,13 +179,18 @@ def count(
 
 
 def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:
-    """Count NeuroBench's dense and effective synaptic operations; arguments and errors as for `count`."""
+    """Count NeuroBench's dense and effective synaptic operations; arguments and errors as for `count`.
+
+    They are those of the network, so what leads into a relay (a population that the Program's metadata lists under
+    `relays`, there only to make a delay longer) is left out.
+    """
     recorded = _checked(program, spikes)
     run_ticks, batch = next(iter(recorded.values())).shape[:2]
     lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
     inside = np.arange(run_ticks)[:, None] < lengths
+    relays = program.metadata.get("relays", ())
     dense = effective = 0
-    for synapses in program.synapses:
+    for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
         dense += synapses.weight.size * int(lengths.sum())
         fired = ((recorded[synapses.source] != 0) & inside[..., None]).sum((0, 1))  # spikes of each source neuron
         effective += int((synapses.weight != 0).sum(0) @ fired)

@@ -177,6 +177,8 @@ def test_operations_of_a_small_feed_forward_network_by_hand() -> None:
     assert found.dense == 3 * (6 + 3)  # every connection in every step
     assert found.effective_acs == (1 * 2 + 2 * 1) + (1 * 1 + 1 * 1 + 1 * 0)  # x0 once, x1 twice; h0, h1, h2 once each
     assert found.effective_macs == 0  # spikes are binary: nothing is multiplied
+    relayed = Program("loihi1", 1e-3, (x, h, y), (first, second), np.zeros((1, 2), np.int32), {"relays": ["h"]})
+    assert activity.operations(relayed, spikes).dense == 3 * 3
 
 
 def test_summary_gives_rates_over_all_and_over_presented_ticks(program: Program) -> None:
