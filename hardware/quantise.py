@@ -1,0 +1,450 @@
+"""Float to integers on the chip's grid, with every range checked and every error reported.
+
+The chip's membrane is `scale` times the float one, `scale = 64 k`, because a synaptic sum enters it shifted by 6 bits.
+With leak = 1/tau, gain = 1/tau (1 for an integrator) and 1/tau_syn, all per tick (see `muspike.hardware.graph`):
+
+    weight      = even(w * gain / tau_syn * k)     in -256..254
+    v_threshold = round(v_threshold * k)
+    bias        = round(bias * gain * 64 k)        as bias_mant << bias_exp
+    dv = round(4096 / tau),  du = round(4096 / tau_syn) - 1
+
+There is one k per group of neurons of a population that share tau, tau_syn and threshold, so that a group has one
+threshold register; an integrator has no threshold, and each of its neurons a k of its own. Weights that already lie on
+a grid of even integers (a network trained quantised) are met exactly. Otherwise k minimises the squared weight error
+over factors that clip ever more of the largest weights, among the k that make the threshold an exact integer.
+
+The weight exponent stays 0: only the ratio of weights and threshold matters, and k moves both. A positive exponent
+would buy resolution for the smaller of two matrices with headroom of the 16-bit synaptic sum, which is the scarcer.
+
+Registers that are filled here are in range or there is an error. What depends on how many spikes coincide (the
+synaptic sum, the current, the membrane) is bounded for the worst case, that all sources fire at once; where that bound
+exceeds the register, the report carries a risk with the fewest spikes that could do it, and k stays: shrinking it for
+a case that sparse activity never meets would cost up to two of the eight weight bits. `Simulator.run` counts what
+really happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from muspike.errors import BadInput
+from muspike.hardware.chip import Chip, Range
+from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
+
+Ints = npt.NDArray[np.int32]
+Doubles = npt.NDArray[np.float64]
+
+FULL_DECAY = 4096
+"""Decays are in 1/4096; 4096 itself has no 12-bit code, but Lava and the simulator compute it."""
+
+SHIFT = 6
+"""Bits by which synaptic sums and thresholds are shifted against the membrane."""
+
+# How much more than what just fits the largest weight is tried: up to 8 times, in steps of 8 %.
+_CLIP_FACTORS = 1.08 ** np.arange(28)
+# A weight this near to an even integer is one: float32 weights of a quantised network are off by up to 1e-5.
+_ON_GRID = 1e-3
+# Thresholds below this many units are not made exact by moving k: that would move the weights too far.
+_SNAP_FROM = 8
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerPopulation:
+    """A population on the chip's grid, as in `muspike.hardware.program`, but not placed in time and space."""
+
+    name: str
+    kind: Kind
+    size: int
+    du: Ints
+    dv: Ints
+    v_threshold: Ints
+    bias_mant: Ints
+    bias_exp: Ints
+    scale: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerSynapses:
+    """Synapses on the chip's grid: `weight` int16 `[target, source]`, `delay` still in ideal ticks."""
+
+    name: str
+    source: str
+    target: str
+    weight: npt.NDArray[np.int16]
+    delay: int
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerGraph:
+    """A spiking graph in integers, in ideal time; fields as in `SpikingGraph`."""
+
+    populations: Sequence[IntegerPopulation]
+    synapses: Sequence[IntegerSynapses]
+    dt_s: float
+    outputs: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SynapsesReport:
+    """What rounding did to one weight matrix.
+
+    Attributes:
+        rms_error: root of the summed squared error over that of the summed squared weights.
+        max_error: largest error of a weight, in units of the float weights.
+        saturated: weights clipped at the end of the range.
+        zero_fraction: weights that are 0 on the chip.
+        vanished: weights that are 0 on the chip but not in the float network.
+    """
+
+    name: str
+    rms_error: float
+    max_error: float
+    saturated: int
+    zero_fraction: float
+    vanished: int
+
+
+@dataclass(frozen=True)
+class PopulationReport:
+    """What rounding did to one population, and how near its worst case comes to the chip's registers.
+
+    Attributes:
+        groups: sets of neurons with a scale of their own.
+        scale_low, scale_high: chip membrane units per unit of the float membrane.
+        leak_error: largest relative error of 1/tau; `filter_error` of 1/tau_syn; `threshold_error` of the threshold.
+        bias_error: largest error of a bias, in units of the float input.
+        sum_worst: largest |synaptic sum|, were all sources of a sign to fire at once.
+        spikes_to_overflow: fewest coinciding spikes that can leave the register of the sum; None: not even all.
+        current_headroom, membrane_headroom: size of the register over the worst case in the steady state.
+    """
+
+    name: str
+    kind: Kind
+    groups: int
+    scale_low: float
+    scale_high: float
+    leak_error: float
+    filter_error: float
+    threshold_error: float
+    bias_error: float
+    sum_worst: int
+    spikes_to_overflow: int | None
+    current_headroom: float
+    membrane_headroom: float
+
+
+@dataclass(frozen=True)
+class QuantisationReport:
+    """Every error that quantisation made, and every risk that it leaves."""
+
+    chip: str
+    populations: tuple[PopulationReport, ...]
+    synapses: tuple[SynapsesReport, ...]
+    risks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON-able dict."""
+        return dataclasses.asdict(self)
+
+
+def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, QuantisationReport]:
+    """The graph in the chip's integers, and what that changed.
+
+    Raises:
+        BadInput: a time constant, threshold or bias lies outside what the chip's registers can hold at any scale.
+    """
+    populations: list[IntegerPopulation] = []
+    reports: list[PopulationReport] = []
+    weights: dict[str, npt.NDArray[np.int16]] = {}
+    synapse_reports: dict[str, SynapsesReport] = {}
+    risks: list[str] = []
+    for population in graph.populations:
+        incoming = [s for s in graph.synapses if s.target == population.name]
+        if population.kind == "input":
+            populations.append(_input(population))
+            continue
+        factor = population.gain / population.tau_syn
+        x = np.concatenate(
+            [np.zeros((population.size, 0)), *(s.weight * factor[:, None] for s in incoming)], axis=1
+        )  # [size, sources of all synapses]
+        k = np.empty(population.size)
+        groups = 0
+        for members in _groups(population):
+            k[members] = _scale(population, members, x[members], chip)
+            groups += 1
+        for s in incoming:
+            weights[s.name], synapse_reports[s.name] = _weights(s, factor * k, chip.ranges.weight)
+        integer = _population(population, k, chip)
+        populations.append(integer)
+        report = _report(population, integer, groups, [weights[s.name] for s in incoming], chip)
+        reports.append(report)
+        risks += _risks(population, integer, report, [synapse_reports[s.name] for s in incoming], chip)
+    synapses = [IntegerSynapses(s.name, s.source, s.target, weights[s.name], s.delay) for s in graph.synapses]
+    return (
+        IntegerGraph(populations, synapses, graph.dt_s, graph.outputs, graph.metadata),
+        QuantisationReport(
+            chip.name, tuple(reports), tuple(synapse_reports[s.name] for s in graph.synapses), tuple(risks)
+        ),
+    )
+
+
+# --- the scale -------------------------------------------------------------------------------------------------
+
+
+def _groups(population: Population) -> Iterator[npt.NDArray[np.intp]]:
+    if population.kind == "li":
+        yield from np.arange(population.size)[:, None]
+        return
+    settings = np.stack([population.tau, population.tau_syn, population.v_threshold], axis=1)
+    _, group = np.unique(settings, axis=0, return_inverse=True)
+    group = group.ravel()
+    for g in range(group.max() + 1):
+        yield np.flatnonzero(group == g)
+
+
+def _scale(population: Population, members: npt.NDArray[np.intp], x: Doubles, chip: Chip) -> float:
+    """k of one group, whose neurons have the rows of x as weights before scaling."""
+    grid = _Grid(chip.ranges.weight.low, chip.ranges.weight.high, chip.ranges.weight.step)
+    threshold = 0.0 if population.kind == "li" else float(population.v_threshold[members[0]])
+    k_max = min(
+        chip.ranges.v_threshold.high / threshold if threshold else np.inf,
+        _largest_bias(chip) / _above_zero(np.abs(population.bias * population.gain)[members].max() * 2**SHIFT),
+    )
+    x = np.ascontiguousarray(x).ravel()
+    top, bottom = (float(x.max()), float(x.min())) if x.size else (0.0, 0.0)
+    fitting = min(grid.high / _above_zero(top), grid.low / min(bottom, -_TINY))
+    if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
+        return min(k_max, grid.high / (threshold or 1.0))
+    if on_grid := [k for k in _grid_scales(x, grid) if k <= k_max]:
+        return min(on_grid, key=lambda k: (round(abs(threshold * k - round(threshold * k)), 3), -k))
+    candidates = {_snapped(min(fitting * factor, k_max), threshold, k_max) for factor in _CLIP_FACTORS}
+    best, best_error = 0.0, np.inf
+    for k in sorted(candidates):
+        error = _squared_error(x, k, *grid, best_error)
+        if error < best_error:
+            best, best_error = k, error
+    return best
+
+
+class _Grid(NamedTuple):
+    low: int
+    high: int
+    step: int
+
+
+def _above_zero(value: float) -> float:
+    return max(float(value), _TINY)
+
+
+def _largest_bias(chip: Chip) -> int:
+    return chip.ranges.bias_mant.high << chip.ranges.bias_exp.high
+
+
+def _snapped(k: float, threshold: float, k_max: float) -> float:
+    """The nearest k at which the threshold is a whole number of units."""
+    units = threshold * k
+    if units < _SNAP_FROM:
+        return float(k)
+    nearest = round(units) / threshold
+    return float(nearest if nearest <= k_max else int(units) / threshold)
+
+
+def _grid_scales(x: Doubles, grid: _Grid) -> list[float]:
+    """Every k at which all of x are grid points inside the range."""
+    peak = float(x[np.abs(x).argmax()])
+    ends = range(grid.high, 0, -grid.step) if peak > 0 else range(grid.low, 0, grid.step)
+    return [m / peak for m in ends if _is_on_grid(x, m / peak, *grid)]
+
+
+@njit(cache=True, nogil=True)
+def _is_on_grid(x, k, low, high, step):  # type: ignore[no-untyped-def]
+    for i in range(len(x)):
+        y = x[i] * k
+        nearest = np.floor(y / step + 0.5) * step
+        if abs(y - nearest) > _ON_GRID or nearest < low or nearest > high:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _squared_error(x, k, low, high, step, give_up):  # type: ignore[no-untyped-def]
+    """Summed squared error of x rounded to the grid at scale k, in units of x; inf as soon as it exceeds `give_up`."""
+    total = 0.0
+    limit = give_up * k * k
+    for i in range(len(x)):
+        y = x[i] * k
+        error = y - min(max(np.floor(y / step + 0.5) * step, low), high)
+        total += error * error
+        if total > limit:
+            return np.inf
+    return total / (k * k)
+
+
+# --- the integers ----------------------------------------------------------------------------------------------
+
+
+def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[npt.NDArray[np.int16], SynapsesReport]:
+    w = synapses.weight.astype(np.float64)
+    rounded = np.floor(w * factor[:, None] / grid.step + 0.5) * grid.step
+    clipped = np.clip(rounded, grid.low, grid.high)
+    error = np.abs(clipped / factor[:, None] - w)
+    norm = float(np.sqrt((w * w).sum()))
+    report = SynapsesReport(
+        name=synapses.name,
+        rms_error=float(np.sqrt((error * error).sum())) / norm if norm else 0.0,
+        max_error=float(error.max(initial=0)),
+        saturated=int((clipped != rounded).sum()),
+        zero_fraction=float((clipped == 0).mean()),
+        vanished=int(((clipped == 0) & (w != 0)).sum()),
+    )
+    return clipped.astype(np.int16), report
+
+
+def _input(population: Population) -> IntegerPopulation:
+    none = np.zeros(population.size, np.int32)
+    return IntegerPopulation(
+        population.name, "input", population.size, none, none, none, none, none, np.ones(population.size)
+    )
+
+
+def _population(population: Population, k: Doubles, chip: Chip) -> IntegerPopulation:
+    dv = np.round(FULL_DECAY * population.leak)
+    du = np.round(FULL_DECAY / population.tau_syn) - 1
+    if (du < chip.ranges.du.low).any():
+        raise BadInput(
+            f"population {population.name!r}: tau_syn is {population.tau_syn.max():g} ticks; "
+            f"the chip's current decay is at least 1/{FULL_DECAY} per tick, expected at most {FULL_DECAY} ticks"
+        )
+    if population.kind == "li":
+        threshold = np.full(population.size, chip.ranges.v_threshold.high)
+    else:
+        threshold = np.round(population.v_threshold * k)
+    mant, exp = _bias(population.bias * population.gain * k * 2**SHIFT, chip)
+    return IntegerPopulation(
+        name=population.name,
+        kind=population.kind,
+        size=population.size,
+        du=_register(population, "du", du, chip.ranges.du),
+        dv=_register(population, "dv", dv, dataclasses.replace(chip.ranges.dv, high=FULL_DECAY)),
+        v_threshold=_register(population, "v_threshold", threshold, chip.ranges.v_threshold),
+        bias_mant=_register(population, "bias_mant", mant, chip.ranges.bias_mant),
+        bias_exp=_register(population, "bias_exp", exp, chip.ranges.bias_exp),
+        scale=k * 2**SHIFT,
+    )
+
+
+def _bias(bias: Doubles, chip: Chip) -> tuple[Doubles, Doubles]:
+    """The smallest exponent, and so the finest mantissa, for each bias."""
+    exponents = np.arange(chip.ranges.bias_exp.low, chip.ranges.bias_exp.high + 1)
+    fits = np.abs(np.round(bias / 2.0 ** exponents[:, None])) <= chip.ranges.bias_mant.high
+    exp = np.where(fits.any(axis=0), exponents[fits.argmax(axis=0)], exponents[-1])
+    return np.round(bias / 2.0**exp), exp.astype(np.float64)
+
+
+def _register(population: Population, name: str, values: npt.NDArray[Any], allowed: Range) -> Ints:
+    outside = (values < allowed.low) | (values > allowed.high)
+    if outside.any():
+        raise BadInput(
+            f"population {population.name!r}: {name} would be {values[outside][0]:.0f}, "
+            f"the chip holds {allowed.low}..{allowed.high}"
+        )
+    return np.asarray(values, np.int32)
+
+
+# --- the report ------------------------------------------------------------------------------------------------
+
+
+def _report(
+    population: Population,
+    integer: IntegerPopulation,
+    groups: int,
+    weights: Sequence[npt.NDArray[np.int16]],
+    chip: Chip,
+) -> PopulationReport:
+    w = np.concatenate([np.zeros((population.size, 0), np.int16), *weights], axis=1)
+    k = integer.scale / 2**SHIFT
+    bias = (integer.bias_mant << integer.bias_exp).astype(np.float64)
+    # The steady state with every source of one sign firing in every tick; row 0 upward, row 1 downward.
+    sums = np.stack([np.maximum(w, 0).sum(axis=1, dtype=np.int64), -np.minimum(w, 0).sum(axis=1, dtype=np.int64)])
+    currents = (sums << SHIFT) * population.tau_syn
+    drives = np.maximum(currents + np.stack([bias, -bias]), 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        membranes = np.where(drives > 0, drives / population.leak, 0)
+    headroom = -chip.ranges.membrane.low / _above_zero(membranes[1].max())
+    if population.kind == "li":
+        headroom = min(headroom, (chip.ranges.v_threshold.high << SHIFT) / _above_zero(membranes[0].max()))
+    return PopulationReport(
+        name=population.name,
+        kind=population.kind,
+        groups=groups,
+        scale_low=float(integer.scale.min()),
+        scale_high=float(integer.scale.max()),
+        leak_error=_relative(integer.dv / FULL_DECAY, population.leak),
+        filter_error=_relative((integer.du + 1) / FULL_DECAY, 1 / population.tau_syn),
+        threshold_error=0.0 if population.kind == "li" else _relative(integer.v_threshold / k, population.v_threshold),
+        bias_error=float(np.abs(bias / (integer.scale * population.gain) - population.bias).max()),
+        sum_worst=int(sums.max()),
+        spikes_to_overflow=_fewest_spikes(w, chip.ranges.a_in),
+        current_headroom=-chip.ranges.current.low / _above_zero(currents.max()),
+        membrane_headroom=headroom,
+    )
+
+
+def _relative(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
+    """Largest |value - reference| / reference; where the reference is 0, 0 if the value is too, else infinite."""
+    error = np.abs(value - reference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.where(error == 0, 0, error / np.abs(reference)).max())
+
+
+def _fewest_spikes(w: npt.NDArray[np.int16], register: Range) -> int | None:
+    """The fewest sources whose weights onto one neuron add up to more than the register of the sum holds."""
+    ordered = np.sort(w, axis=1).astype(np.int64)
+    over_top = np.cumsum(np.maximum(ordered[:, ::-1], 0), axis=1) > register.high
+    below = np.cumsum(np.minimum(ordered, 0), axis=1) < register.low
+    counts = [int(beyond.argmax(axis=1)[beyond.any(axis=1)].min()) + 1 for beyond in (over_top, below) if beyond.any()]
+    return min(counts, default=None)
+
+
+def _risks(
+    population: Population,
+    integer: IntegerPopulation,
+    report: PopulationReport,
+    synapses: Sequence[SynapsesReport],
+    chip: Chip,
+) -> Iterator[str]:
+    where = f"population {population.name!r}"
+    for s in synapses:
+        if s.saturated:
+            yield f"synapses {s.name!r}: {s.saturated} weights clipped, largest error {s.max_error:.3g}"
+    if report.spikes_to_overflow is not None:
+        yield (
+            f"{where}: {report.spikes_to_overflow} spikes in one tick could overflow the "
+            f"{_bits(chip.ranges.a_in)}-bit synaptic sum (worst case {report.sum_worst})"
+        )
+    if report.current_headroom < 1:
+        yield f"{where}: the current's worst case is {1 / report.current_headroom:.3g} times its register, which wraps"
+    if report.membrane_headroom < 1:
+        worst = f"{1 / report.membrane_headroom:.3g} times its range" if report.membrane_headroom else "without bound"
+        effect = "be reset as if it spiked" if population.kind == "li" else "saturate"
+        yield f"{where}: the membrane's worst case is {worst}; it would {effect}"
+    if (integer.dv > chip.ranges.dv.high).any():
+        yield (
+            f"{where}: dv {FULL_DECAY} (tau of one tick) has no code in the chip's register; its nearest, "
+            f"{chip.ranges.dv.high}, keeps 1/{FULL_DECAY} of a membrane below threshold"
+        )
+    if ((integer.dv == 0) & (population.leak > 0)).any():
+        yield f"{where}: tau of {population.tau[np.isfinite(population.tau)].max():g} ticks rounds to no leak at all"
+
+
+def _bits(register: Range) -> int:
+    return int(register.high - register.low).bit_length()

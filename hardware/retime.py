@@ -1,0 +1,140 @@
+"""Ideal time to chip time: levels, chip delays, and relays for delays that the chip does not have.
+
+In ideal time a spike may cross a synapse within its tick; on the chip every synapse takes at least one. With a level
+for each population,
+
+    delay_chip(u -> v) = delay_ideal(u -> v) + level(v) - level(u) >= 1,
+
+every population's chip spikes are its ideal spikes, `level` ticks later, exactly, for any graph: around a loop the
+levels cancel, so a loop keeps its length, and all paths between two populations are late by the same amount
+(the argument of retiming, Leiserson & Saxe 1991). It needs each loop's ideal delay to be at least its number of
+synapses. Levels are the least that do it, from 0 at the inputs: the longest paths by Bellman and Ford.
+
+A delay beyond the chip's becomes a chain of relays: memoryless populations that repeat their source's spikes, one
+chain per source, tapped where each long synapse needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from muspike.errors import BadInput
+from muspike.hardware.chip import Chip
+from muspike.hardware.quantise import FULL_DECAY, SHIFT, IntegerGraph, IntegerPopulation, IntegerSynapses
+
+# The smallest weight above the smallest threshold above 0: 2 > 1.
+_RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Retimed:
+    """A graph in chip time.
+
+    Args:
+        graph: with relays, in which the synapses' `delay` is in chip ticks and at least 1.
+        levels: by population, the chip ticks by which its spikes are later than in ideal time.
+        relays: names of the relay populations.
+    """
+
+    graph: IntegerGraph
+    levels: Mapping[str, int]
+    relays: tuple[str, ...]
+
+    @property
+    def relay_neurons(self) -> int:
+        """Neurons that do nothing but wait."""
+        return sum(p.size for p in self.graph.populations if p.name in self.relays)
+
+
+def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
+    """The graph in chip time, with the least levels.
+
+    Raises:
+        BadInput: a loop's ideal delay is less than its number of synapses.
+    """
+    levels = _levels(graph)
+    late = [replace(s, delay=s.delay + levels[s.target] - levels[s.source]) for s in graph.synapses]
+    longest = chip.limits.synaptic_delay.value
+    if longest is None:
+        return Retimed(replace(graph, synapses=late), levels, ())
+    populations = list(graph.populations)
+    synapses: list[IntegerSynapses] = []
+    relays: list[str] = []
+    for population in graph.populations:
+        outgoing = [s for s in late if s.source == population.name]
+        reach = longest + 1  # the tick that every synapse takes, and what the chip adds
+        chain = [population.name]
+        for n in range(1, max((_stages(s.delay, reach) for s in outgoing), default=0) + 1):
+            relay = _relay(_free_name(f"{population.name}.relay{n}", levels), population.size)
+            hop = _RELAY_WEIGHT * np.eye(population.size, dtype=np.int16)
+            synapses.append(IntegerSynapses(f"{chain[-1]}->{relay.name}", chain[-1], relay.name, hop, reach))
+            levels[relay.name] = levels[chain[-1]] + reach
+            populations.append(relay)
+            chain.append(relay.name)
+        relays += chain[1:]
+        for s in outgoing:
+            n = _stages(s.delay, reach)
+            synapses.append(replace(s, source=chain[n], delay=s.delay - n * reach))
+    return Retimed(replace(graph, populations=populations, synapses=synapses), levels, tuple(relays))
+
+
+def _stages(delay: int, reach: int) -> int:
+    """Relays that a spike passes so that at least 1 and at most `reach` ticks remain."""
+    return (delay - 1) // reach
+
+
+def _relay(name: str, size: int) -> IntegerPopulation:
+    def same(value: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        return np.full(size, value, np.int32)
+
+    return IntegerPopulation(
+        name=name,
+        kind="lif",
+        size=size,
+        du=same(FULL_DECAY - 1),
+        dv=same(FULL_DECAY),
+        v_threshold=same(_RELAY_THRESHOLD),
+        bias_mant=same(0),
+        bias_exp=same(0),
+        scale=np.full(size, float(_RELAY_WEIGHT << SHIFT)),
+    )
+
+
+def _free_name(name: str, taken: Mapping[str, int]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _levels(graph: IntegerGraph) -> dict[str, int]:
+    levels = {p.name: 0 for p in graph.populations}
+    came_by: dict[str, IntegerSynapses] = {}
+    last: IntegerSynapses | None = None
+    for _ in range(len(levels) + 1):
+        last = None
+        for s in graph.synapses:
+            if levels[s.target] < levels[s.source] + 1 - s.delay:
+                levels[s.target] = levels[s.source] + 1 - s.delay
+                came_by[s.target] = last = s
+        if last is None:
+            return levels
+    assert last is not None
+    raise BadInput(_impossible_loop(last, came_by))
+
+
+def _impossible_loop(last: IntegerSynapses, came_by: Mapping[str, IntegerSynapses]) -> str:
+    name = last.source
+    for _ in came_by:  # walk back far enough to stand in the loop itself
+        name = came_by[name].source
+    loop = [came_by[name]]
+    while loop[-1].source != name:
+        loop.append(came_by[loop[-1].source])
+    loop.reverse()
+    way = " -> ".join([loop[0].source, *(s.target for s in loop)])
+    return (
+        f"loop {way} ({', '.join(s.name for s in loop)}): its delay is {sum(s.delay for s in loop)} ticks "
+        f"for {len(loop)} synapses; on a chip every synapse takes a tick, so it needs at least {len(loop)}"
+    )
