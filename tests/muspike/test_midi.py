@@ -1,0 +1,120 @@
+"""Scores from and to MIDI files and miditoolkit objects, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import miditoolkit
+import numpy as np
+import pytest
+
+from muspike import midi
+from muspike.errors import BadInput
+from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, Track, table
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def make_score() -> Score:
+    return Score(
+        ticks_per_beat=96,
+        notes=table(
+            [(96, 48, 60, 80, 0), (0, 96, 55, 70, 0), (0, 96, 67, 1, 0), (0, 12, 36, 127, 1), (96, 24, 60, 90, 0)], NOTE
+        ),
+        tempos=table([(0, 100.0), (96, 60.0)], TEMPO),
+        time_signatures=table([(0, 1, 4), (96, 6, 8)], TIME_SIGNATURE),
+        key_signatures=table([(0, -3, True), (96, 4, False)], KEY_SIGNATURE),
+        tracks=[Track("Piano", 3), Track("Kit", 0, True)],
+        name="example",
+    )
+
+
+def assert_same(found: Score, wanted: Score) -> None:
+    assert found.ticks_per_beat == wanted.ticks_per_beat
+    assert found.notes.tolist() == wanted.notes.tolist()
+    assert found.time_signatures.tolist() == wanted.time_signatures.tolist()
+    assert found.key_signatures.tolist() == wanted.key_signatures.tolist()
+    assert found.tempos["tick"].tolist() == wanted.tempos["tick"].tolist()
+    assert found.tempos["bpm"] == pytest.approx(wanted.tempos["bpm"], rel=1e-5)  # MIDI holds whole microseconds
+    assert list(found.tracks) == list(wanted.tracks)
+
+
+def test_notes_are_sorted_by_onset_then_descending_pitch() -> None:
+    notes = make_score().notes
+    assert notes[["onset", "pitch"]].tolist() == [(0, 67), (0, 55), (0, 36), (96, 60), (96, 60)]
+    assert notes["velocity"].tolist()[-2:] == [80, 90]  # equal ones keep their order
+
+
+def test_file_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "example.mid"
+    midi.write(make_score(), path)
+    found = midi.read(path)
+    assert_same(found, make_score())
+    assert found.name == "example"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["example.mid"]
+
+
+def test_miditoolkit_round_trip_and_its_files(tmp_path: Path) -> None:
+    score = make_score()
+    score.chords = [ChordMark(0, "C_m")]
+    handed_out = score.to_miditoolkit()
+    assert isinstance(handed_out, miditoolkit.MidiFile)
+    assert [(marker.time, marker.text) for marker in handed_out.markers] == [(0, "C_m")]
+    assert_same(Score.from_miditoolkit(handed_out), score)
+    handed_out.dump(str(tmp_path / "toolkit.mid"))
+    assert_same(midi.read(tmp_path / "toolkit.mid"), score)
+
+
+def test_read_equals_miditoolkit_on_real_files() -> None:
+    files = sorted((DATA / "pop909").glob("POP909/*/*.mid"))[:4] + sorted((DATA / "emopia/midis").glob("*.mid"))[:4]
+    if not files:
+        pytest.skip("shared/data is not here")
+    for path in files:
+        ours, theirs = midi.read(path), Score.from_miditoolkit(miditoolkit.MidiFile(str(path)))
+        columns = ["onset", "pitch", "velocity", "duration"]
+        assert sorted(ours.notes[columns].tolist()) == sorted(theirs.notes[columns].tolist())
+        assert ours.tempos["bpm"] == pytest.approx(theirs.tempos["bpm"], rel=1e-6)
+        assert ours.time_signatures.tolist() == theirs.time_signatures.tolist()
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    midi.write(make_score(), tmp_path / "whole.mid")
+    content = (tmp_path / "whole.mid").read_bytes()
+    cut = tmp_path / "cut.mid"
+    for length in range(len(content)):
+        cut.write_bytes(content[:length])
+        with pytest.raises(BadInput, match=r"cut\.mid: (truncated|not a MIDI file)") as error:
+            midi.read(cut)
+        assert "\n" not in str(error.value)
+
+
+def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.mid").write_text("no music")
+    midi.write(Score(480, np.empty(0, NOTE)), tmp_path / "silent.mid")
+    midi.write(make_score(), tmp_path / "smpte.mid")
+    content = bytearray((tmp_path / "smpte.mid").read_bytes())
+    content[12] = 0xE7  # frames per second instead of ticks per quarter note
+    (tmp_path / "smpte.mid").write_bytes(content)
+    for name, reason in (
+        ("missing.mid", "No such file"),
+        (".", "directory"),
+        ("text.mid", "not a MIDI file"),
+        ("silent.mid", "no notes"),
+        ("smpte.mid", "time division"),
+    ):
+        with pytest.raises(BadInput, match=reason) as error:
+            midi.read(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_malformed_real_files_are_refused() -> None:
+    files = [DATA / "lakh/clean_midi" / f"{name}.mid" for name in MALFORMED]
+    if not all(path.exists() for path in files):
+        pytest.skip("shared/data is not here")
+    for path in files:
+        with pytest.raises(BadInput, match=path.name):
+            midi.read(path)
+
+
+MALFORMED = ("911b24af443bc1c5232b40cf34705b2d", "b108bcc72af2218bf3637ac337902346")
