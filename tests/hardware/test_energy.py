@@ -124,6 +124,9 @@ def test_loihi2_runs_synapses_beside_neurons_and_never_below_the_step_floor(loih
     assert energy.latency.high == pytest.approx(1770 + 1770 + 20000 * 1.02)
     assert energy.dynamic.value == pytest.approx(20160 * 12 + 210 * 120)
     assert energy.bottleneck.resource == "synapses"
+    crowded = price(made_counts(neuron_updates=cells([[1000, 0]] * 3)), loihi2)
+    assert crowded.latency.value == pytest.approx(3 * 1000 * 4)  # the 2000 synaptic operations of the last fit beside
+    assert (crowded.bottleneck.resource, crowded.bottleneck.core) == ("neurons", 0)
     idle = price(made_counts(), loihi2).bottleneck
     assert (idle.resource, idle.share) == ("step floor", 1)
 
