@@ -97,7 +97,8 @@ def load_model(name: str | Path) -> Model:
         raise BadInput(f"{weights}: cannot be read: {error.strerror}") from error
     if (found := hashlib.sha256(blob).hexdigest()) != header["weights"]["sha256"]:
         raise BadInput(
-            f"{weights}: is damaged: its sha256 is {found[:12]}..., {file.name} says {header['weights']['sha256'][:12]}..."
+            f"{weights}: is damaged: its sha256 begins {found[:12]}, "
+            f"{file.name} says {header['weights']['sha256'][:12]}"
         )
     with torch.random.fork_rng(devices=[]):
         network = architectures.build(header["architecture"], header["settings"])

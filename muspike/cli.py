@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model(generate)
     generate.add_argument("-n", "--pieces", type=_whole(1), default=4, help="how many (default: 4)")
-    generate.add_argument("--length", type=_whole(3), default=128, help="compound words per piece (default: 128)")
+    generate.add_argument("--length", type=_whole(4), default=128, help="compound words per piece (default: 128)")
     generate.add_argument("-o", "--output", type=Path, required=True, help="folder for the MIDI files")
     generate.add_argument("--seed", type=_whole(0), default=0, help="the same seed gives the same files")
     generate.add_argument("--temperature", type=_positive, default=1.0, help="below 1: safer choices (default: 1)")
@@ -185,9 +185,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(result)
     else:
-        print(
-            f"{run.model_folder}: {result['validation_bits_per_note']:.3f} bits per note on validation (step {result['step']})"
-        )
+        bits = result["validation_bits_per_note"]
+        print(f"{run.model_folder}: {bits:.3f} bits per note on validation (step {result['step']})")
     return 0
 
 

@@ -168,8 +168,8 @@ class Network(nn.Module):
 
         Also the spikes of the populations named in `record`, `[tokens, slots, batch, neurons]`, with a slot per tick
         in which the population can spike: the first `ticks` of each period, or all of it. `regularise`, where given,
-        receives the mean firing rate per tick of every LIF population, with its gradient. In training, a share `dropout`
-        of the neurons is silenced in each piece towards the next populations, for all its tokens.
+        receives the mean firing rate per tick of every LIF population, with its gradient. In training, a share
+        `dropout` of the neurons is silenced in each piece towards the next populations, for all its tokens.
         """
         timing, (tokens, batch, _) = self.timing, words.shape
         axons = self.axons(words)

@@ -4,7 +4,7 @@
     LI:   the same membrane without spikes
 
 These are NIR's LIF and LI with v_leak = 0, r = 1, v_reset = 0, `tau` in ticks. The surrogate derivative is
-`alpha/2 / (1 + (pi/2 * alpha * (v - v_threshold))^2)` (ATan, Fang et al. 2021), and no gradient flows through the reset.
+`alpha/2 / (1 + (pi/2 * alpha * (v - v_threshold))^2)` (ATan, Fang et al. 2021); no gradient flows through the reset.
 """
 
 from __future__ import annotations
@@ -286,6 +286,6 @@ class _LeakyScan(torch.autograd.Function):
 
 
 def leaky_scan(drive: torch.Tensor, tau: float, *, slots: int = 1, idle: int = 0) -> torch.Tensor:
-    """Membranes `[time, batch, neurons]` of LI neurons with one common `tau` (ticks), driven by `drive` of that shape."""
+    """Membranes `[time, batch, neurons]` of LI neurons with a common `tau` (ticks), driven by `drive` of that shape."""
     membranes: torch.Tensor = _LeakyScan.apply(drive, 1.0 / tau, slots, idle)
     return membranes

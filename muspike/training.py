@@ -34,8 +34,9 @@ Words = npt.NDArray[np.int16]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to train. The learning rate halves after `patience` validations without a gain, `halvings` times; then it ends.
+    """How to train.
 
+    The learning rate halves after `patience` validations without a gain, `halvings` times; then training ends.
     `tokens`: length of a training excerpt; `dropout`: share of spikes dropped between layers, in training only;
     `transpose`: largest transposition in semitones; `rate_weight`: weight of the mean squared firing rate above
     `target_rate` (per tick) in the loss.
@@ -80,7 +81,7 @@ class Likelihood:
 def feature_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Summed NLL in nats of each feature, `[7]`, over the words on which it is predicted.
 
-    `logits` `[tokens, batch, N_AXONS]`, `targets` `[tokens, batch, 7]` with PAD words where there is nothing to predict.
+    `logits` `[tokens, batch, N_AXONS]`; `targets` `[tokens, batch, 7]`, PAD words where there is nothing to predict.
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten(0, -2).long()
     kind = wanted[:, tokens.FEATURES.index("bar_beat")]
@@ -177,7 +178,7 @@ class Run:
         }
         torch.manual_seed(settings.seed)
         self.network: Network = architectures.build(architecture, network_settings)
-        decayed = [w for w in self.network.weights.values()]
+        decayed = list(self.network.weights.values())
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": settings.weight_decay},
@@ -205,9 +206,11 @@ class Run:
         Returns the best model. Raises Failed where the loss is not a number, leaving the last good state.
         """
         settings, progress = self.settings, self.progress
-        training = self.corpus.words("train")
-        validation = self.corpus.words("validation")
+        training = [piece.words for piece in self.corpus.split("train")]
+        validation = [piece.words for piece in self.corpus.split("validation")]
         started = time.monotonic() - progress.seconds
+        # Membranes and gradients that decay through silence end in denormal numbers, which cost a CPU tens of cycles.
+        torch.set_flush_denormal(True)
         while progress.step < settings.steps and progress.halved <= settings.halvings:
             bits = self._step(training)
             progress.step += 1

@@ -6,6 +6,7 @@ input -> layer1 -> layer2 -> ... ;  layer_k -> layer_k after each recurrent dela
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from muspike.tokens import FEATURES, N_AXONS
 class Config:
     """Sizes of an S-RNN.
 
-    `recurrent_delays`: ticks, or `"period"` (the value one token ago); `tau`: time constants in ticks, dealt out evenly
+    `recurrent_delays`: ticks, or `"1 period"`, `"4 periods"` (the value so many tokens ago); `tau`: time constants in ticks, dealt out evenly
     over the neurons of a layer; `skip`: every layer reaches the readout, not only the last.
     """
 
@@ -37,15 +38,11 @@ def build(config: Config) -> Network:
     """The network of `config`, with weights drawn from torch's random state.
 
     Raises:
-        BadInput: a recurrent delay that is neither `"period"` nor a whole number of ticks of at least 1.
+        BadInput: a recurrent delay that is neither a number of periods nor a whole number of ticks of at least 1.
     """
     # The answer is out before the next token goes in: each layer and the readout cost the chip one tick.
     timing = Timing(config.ticks, config.ticks + config.layers + 1)
-    delays = []
-    for delay in config.recurrent_delays:
-        if delay != "period" and not (isinstance(delay, int) and delay >= 1):
-            raise BadInput(f'S-RNN: recurrent delay {delay!r} must be "period" or a whole number of ticks >= 1')
-        delays.append(timing.period if delay == "period" else int(delay))
+    delays = [_in_ticks(delay, timing) for delay in config.recurrent_delays]
     # Neurons of one time constant stand together.
     tau = tuple(config.tau[i * len(config.tau) // config.width] for i in range(config.width))
     names = [f"layer{k}" for k in range(1, config.layers + 1)]
@@ -60,6 +57,14 @@ def build(config: Config) -> Network:
     network = Network(populations, synapses, timing)
     _draw(network, config, torch.tensor(tau))
     return network
+
+
+def _in_ticks(delay: int | str, timing: Timing) -> int:
+    if isinstance(delay, str) and (match := re.fullmatch(r"([1-9]\d*) periods?", delay)):
+        return int(match[1]) * timing.period
+    if isinstance(delay, int) and delay >= 1:
+        return delay
+    raise BadInput(f'S-RNN: recurrent delay {delay!r} must be such as "2 periods", or a whole number of ticks >= 1')
 
 
 def _draw(network: Network, config: Config, tau: torch.Tensor) -> None:

@@ -67,8 +67,8 @@ def mixed() -> Network:
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "one-tick recurrence": s_rnn,
-    "one-period recurrence": lambda: s_rnn(recurrent_delays=["period"], tau=[2.0, 8.0, 32.0], skip=True),
-    "both": lambda: s_rnn(recurrent_delays=[1, 3, "period"], skip=True, tau_readout=8.0),
+    "one-period recurrence": lambda: s_rnn(recurrent_delays=["1 period"], tau=[2.0, 8.0, 32.0], skip=True),
+    "both": lambda: s_rnn(recurrent_delays=[1, 3, "2 periods"], skip=True, tau_readout=8.0),
     "mixed": mixed,
 }
 

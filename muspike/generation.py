@@ -1,0 +1,139 @@
+"""Composing: a network in the loop with its host, which samples the next compound word and feeds it back.
+
+The host knows the grammar of compound words and masks what cannot follow, so every piece decodes. It does not know
+what computes the network: anything that turns a word into logits will do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from muspike import midi, tokens
+from muspike.errors import BadInput
+
+Words = npt.NDArray[np.int16]
+Logits = npt.NDArray[np.float32]
+
+# A piece of exactly n words ends NOTE, END; the word before that NOTE is not BAR, which a BEAT would have to follow.
+T = TypeVar("T", bound=np.generic)
+
+SHORTEST = 4
+
+
+class Runner(Protocol):
+    """A network as its host sees it."""
+
+    def reset(self, batch: int) -> None:
+        """Bring the network to rest, for `batch` pieces side by side."""
+
+    def step(self, words: Words) -> Logits:
+        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """`temperature` divides the logits; `top_p` keeps the likeliest values that make up this share of each feature."""
+
+    temperature: float = 1.0
+    top_p: float = 0.95
+
+
+def generate(
+    runner: Runner,
+    pieces: int,
+    length: int,
+    seed: int,
+    sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+    batch: int = 16,
+    progress: bool = False,
+) -> list[Words]:
+    """`pieces` pieces of exactly `length` compound words, END included; piece i draws from (seed, i) alone.
+
+    Raises:
+        BadInput: a length in which no piece fits.
+    """
+    if length < SHORTEST:
+        raise BadInput(f"length {length}: a piece has at least {SHORTEST} words (BAR, BEAT, NOTE, END)")
+    composed: list[Words] = []
+    with tqdm(total=pieces * length, unit="word", disable=None if progress else True, leave=False) as bar:
+        for first in range(0, pieces, batch):
+            group = range(first, min(first + batch, pieces))
+            randoms = [np.random.default_rng([seed, piece]) for piece in group]
+            words = _compose(runner, randoms, length, sampling, bar)
+            composed += [words[:, b] for b in range(len(group))]
+    return composed
+
+
+def _compose(
+    runner: Runner, randoms: Sequence[np.random.Generator], length: int, sampling: Sampling, bar: tqdm[None]
+) -> Words:
+    """One batch of pieces, `[length, batch, 7]`."""
+    batch = len(randoms)
+    runner.reset(batch)
+    state = tokens.State.start(batch)
+    words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
+    latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
+    for n in range(length):
+        logits = runner.step(latest)
+        draws = np.stack([random.random(len(tokens.FEATURES)) for random in randoms])
+        kinds = state.allowed_bar_beat()
+        kinds[:, _forbidden(length - n)] = False
+        sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
+        f = tokens.BAR_BEAT
+        sampled[:, f] = sample(_feature(logits, f), kinds, draws[:, f], sampling)
+        allowed = state.allowed(sampled[:, f])
+        for f in range(len(tokens.FEATURES)):
+            if f != tokens.BAR_BEAT:
+                sampled[:, f] = sample(_feature(logits, f), _feature(allowed, f), draws[:, f], sampling)
+        latest = state.complete(sampled)
+        words[n] = latest
+        bar.update(batch)
+    return words
+
+
+def _forbidden(left: int) -> list[int]:
+    """Kinds of word that must not come when `left` words are to come, so that the last one is END and not before."""
+    kinds = tokens.BarBeat
+    if left == 1:
+        return [kinds.BAR, kinds.BEAT, kinds.NOTE]
+    if left == 2:
+        return [kinds.BAR, kinds.BEAT, kinds.END]
+    return [kinds.BAR, kinds.END] if left == 3 else [kinds.END]
+
+
+def _feature(values: npt.NDArray[T], feature: int) -> npt.NDArray[T]:
+    start = tokens.OFFSETS[feature]
+    return values[:, start : start + tokens.SIZES[feature]]
+
+
+def sample(
+    logits: Logits, allowed: npt.NDArray[np.bool_], draws: npt.NDArray[np.float64], sampling: Sampling
+) -> npt.NDArray[np.int64]:
+    """One value per row of `logits` `[batch, values]` among the `allowed`, by the uniform `draws` `[batch]`."""
+    scaled = np.where(allowed, logits.astype(np.float64) / sampling.temperature, -np.inf)
+    chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    order = np.argsort(-chances, axis=1, kind="stable")
+    ranked = np.take_along_axis(chances, order, axis=1)
+    before = np.cumsum(ranked, axis=1) - ranked
+    ranked[before >= sampling.top_p] = 0.0
+    total = np.cumsum(ranked, axis=1)
+    rank = (total <= draws[:, None] * total[:, -1:]).sum(axis=1)
+    return np.asarray(np.take_along_axis(order, rank[:, None], axis=1)[:, 0], np.int64)
+
+
+def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
+    """Write pieces as `piece-000.mid`, ... into `folder`; the files."""
+    files = []
+    for number, words in enumerate(pieces):
+        file = folder / f"piece-{number:03}.mid"
+        midi.write(tokens.decode(words), file)
+        files.append(file)
+    return files

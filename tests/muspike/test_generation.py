@@ -1,0 +1,86 @@
+"""Composing: valid pieces of the asked length, whoever computes the logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muspike import architectures, midi, tokens
+from muspike.errors import BadInput
+from muspike.generation import Logits, Sampling, Words, generate, sample, write_pieces
+from muspike.network import TorchRunner
+from muspike.tokens import N_AXONS
+
+
+class Noise:
+    """A runner without a network: random logits, so that every corner of the grammar is visited."""
+
+    def __init__(self, seed: int, scale: float) -> None:
+        self.random, self.scale = np.random.default_rng(seed), scale
+
+    def reset(self, batch: int) -> None:
+        self.batch = batch
+
+    def step(self, words: Words) -> Logits:
+        return (self.random.standard_normal((self.batch, N_AXONS)) * self.scale).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), length=st.integers(4, 60), scale=st.sampled_from([0.1, 3.0, 30.0]))
+def test_any_logits_give_pieces_that_decode_and_have_the_length(seed: int, length: int, scale: float) -> None:
+    for words in generate(Noise(seed, scale), 3, length, seed):
+        assert words.shape == (length, 7)
+        kinds = words[:, tokens.BAR_BEAT]
+        assert kinds[0] == tokens.BarBeat.BAR and kinds[-1] == tokens.BarBeat.END
+        assert (kinds[:-1] != tokens.BarBeat.END).all()
+        assert len(tokens.decode(words).notes) >= 1
+
+
+def network_runner() -> TorchRunner:
+    import torch
+
+    torch.manual_seed(3)
+    return TorchRunner(architectures.build("s-rnn", architectures.preset("s-rnn", "tiny")["network"]))
+
+
+def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
+    files = []
+    for folder in ("a", "b", "c"):
+        pieces = generate(network_runner(), 5, 24, seed=7 if folder < "c" else 8, batch=2)
+        files.append([f.read_bytes() for f in write_pieces(pieces, tmp_path / folder)])
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+    assert [f.name for f in sorted((tmp_path / "a").iterdir())] == [f"piece-{i:03}.mid" for i in range(5)]
+    assert len(midi.read(tmp_path / "a" / "piece-000.mid").notes) >= 1
+
+
+def test_a_piece_does_not_depend_on_how_many_are_asked_for() -> None:
+    few, many = generate(network_runner(), 2, 20, seed=1), generate(network_runner(), 6, 20, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(few, many, strict=False))
+
+
+def test_sample_follows_the_distribution_the_mask_and_top_p() -> None:
+    chances = np.array([0.5, 0.3, 0.15, 0.05])
+    draws = (np.arange(1000) + 0.5) / 1000
+    logits = np.broadcast_to(np.log(chances), (1000, 4)).astype(np.float32)
+    everything = np.ones((1000, 4), bool)
+
+    def counts(allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]], sampling: Sampling) -> list[int]:
+        return np.bincount(sample(logits, allowed, draws, sampling), minlength=4).tolist()
+
+    assert counts(everything, Sampling(top_p=1.0)) == [500, 300, 150, 50]
+    assert counts(everything, Sampling(top_p=0.75)) == [625, 375, 0, 0]
+    without_first = everything & (np.arange(4) > 0)
+    assert counts(without_first, Sampling(top_p=1.0)) == [0, 600, 300, 100]
+    # Temperature 1/2 squares the chances: 0.25, 0.09, 0.0225, 0.0025 of 0.365.
+    cold = counts(everything, Sampling(temperature=0.5, top_p=1.0))
+    assert cold == pytest.approx(1000 * chances**2 / (chances**2).sum(), abs=1)
+
+
+def test_a_length_without_room_for_a_piece_is_refused() -> None:
+    with pytest.raises(BadInput, match="length 3: a piece has at least 4 words"):
+        generate(Noise(0, 1.0), 1, 3, 0)
