@@ -196,6 +196,9 @@ def _check_whole(path: Path, content: bytes) -> None:
 def write(score: Score, path: str | os.PathLike[str]) -> None:
     """Write `score` as a Standard MIDI File (format 1), whole or not at all; annotated chords become markers.
 
+    The format cannot say which of two notes of one pitch that sound together on one track ends first: a reader may
+    exchange their ends.
+
     Raises:
         Failed: the file cannot be written.
     """

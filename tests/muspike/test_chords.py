@@ -16,8 +16,8 @@ from muspike.midi import NOTE, Score, Track, table
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
-# Without +, o7 and /o7: the first two sound the same from each of their tones, and the published templates rate the third
-# as o.
+# Without +, o7 and /o7: the first two sound the same from each of their tones, and the published templates rate the
+# third as o.
 TONES = {
     "M": (0, 4, 7), "m": (0, 3, 7), "o": (0, 3, 6), "7": (0, 4, 7, 10), "M7": (0, 4, 7, 11), "m7": (0, 3, 7, 10),
     "sus2": (0, 2, 7), "sus4": (0, 5, 7),
@@ -54,7 +54,7 @@ def test_every_chord_in_root_position(root: int, quality: str) -> None:
     notes = [(0, 960, 48 + root + tone, 80, 0) for tone in TONES[quality]]
     score = Score(480, table(notes, NOTE))
     assert chords.recognise(score).tolist()[:2] == [2 + 11 * root + chords.QUALITIES.index(quality)] * 2
-    assert [mark.symbol for mark in chords.recognised_marks(score)][0] == f"{chords.ROOTS[root]}_{quality}"
+    assert chords.recognised_marks(score)[0].symbol == f"{chords.ROOTS[root]}_{quality}"
 
 
 def test_silence_and_drums_have_no_chord() -> None:

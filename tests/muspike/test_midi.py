@@ -19,7 +19,7 @@ def make_score() -> Score:
     return Score(
         ticks_per_beat=96,
         notes=table(
-            [(96, 48, 60, 80, 0), (0, 96, 55, 70, 0), (0, 96, 67, 1, 0), (0, 12, 36, 127, 1), (96, 24, 60, 90, 0)], NOTE
+            [(96, 48, 60, 80, 0), (0, 96, 55, 70, 0), (0, 96, 67, 1, 0), (0, 12, 36, 127, 1), (96, 24, 60, 90, 1)], NOTE
         ),
         tempos=table([(0, 100.0), (96, 60.0)], TEMPO),
         time_signatures=table([(0, 1, 4), (96, 6, 8)], TIME_SIGNATURE),
@@ -42,7 +42,7 @@ def assert_same(found: Score, wanted: Score) -> None:
 def test_notes_are_sorted_by_onset_then_descending_pitch() -> None:
     notes = make_score().notes
     assert notes[["onset", "pitch"]].tolist() == [(0, 67), (0, 55), (0, 36), (96, 60), (96, 60)]
-    assert notes["velocity"].tolist()[-2:] == [80, 90]  # equal ones keep their order
+    assert notes["track"].tolist()[-2:] == [0, 1]  # equal ones keep their order
 
 
 def test_file_round_trip(tmp_path: Path) -> None:
