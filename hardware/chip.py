@@ -245,6 +245,9 @@ def parse_chip(text: str, where: str) -> Chip:
         default_costs=default,
     )
     top.close()
+    places, cores = chip.mesh.tiles_x * chip.mesh.tiles_y * chip.mesh.cores_per_tile, chip.limits.cores_per_chip.value
+    if cores is not None and cores > places:
+        raise BadInput(f"{where}: limits: cores_per_chip is {cores}, but the mesh has {places} places")
     if default not in chip.costs:
         raise BadInput(f"{where}: costs.default: no cost set {default!r}; it has {', '.join(sorted(chip.costs))}")
     return chip

@@ -10,6 +10,9 @@ levels cancel, so a loop keeps its length, and all paths between two populations
 (the argument of retiming, Leiserson & Saxe 1991). It needs each loop's ideal delay to be at least its number of
 synapses. Levels are the least that do it, from 0 at the inputs: the longest paths by Bellman and Ford.
 
+The one exception is a bias: the chip's acts from its first tick, `level` ticks before the population's ideal time
+begins. `Retimed.risks` names the populations that it concerns.
+
 A delay beyond the chip's becomes a chain of relays: memoryless populations that repeat their source's spikes, one
 chain per source, tapped where each long synapse needs it.
 """
@@ -41,7 +44,16 @@ class Retimed:
 
     graph: IntegerGraph
     levels: Mapping[str, int]
-    relays: tuple[str, ...]
+    relays: tuple[str, ...] = ()
+
+    @property
+    def risks(self) -> tuple[str, ...]:
+        """Where chip spikes may differ from shifted ideal ones."""
+        return tuple(
+            f"population {p.name!r}: its bias acts {self.levels[p.name]} ticks before its ideal time begins"
+            for p in self.graph.populations
+            if p.bias_mant.any() and self.levels[p.name]
+        )
 
     @property
     def relay_neurons(self) -> int:
@@ -59,7 +71,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
     late = [replace(s, delay=s.delay + levels[s.target] - levels[s.source]) for s in graph.synapses]
     longest = chip.limits.synaptic_delay.value
     if longest is None:
-        return Retimed(replace(graph, synapses=late), levels, ())
+        return Retimed(replace(graph, synapses=late), levels)
     populations = list(graph.populations)
     synapses: list[IntegerSynapses] = []
     relays: list[str] = []

@@ -1,9 +1,9 @@
 from importlib import resources
 
 import pytest
-from muspike.hardware.chip import TAGS, known_chips, load_chip, parse_chip
 
 from muspike.errors import BadInput
+from muspike.hardware.chip import TAGS, known_chips, load_chip, parse_chip
 
 
 def text(name: str) -> str:
@@ -97,6 +97,7 @@ def test_missing_file(tmp_path):
         ("hop_x = { value = 3.0", "hop_z = { value = 3.0", "unknown key 'hop_z'"),
         ('source = "frady2020', 'source = "frady1920', "source 'frady1920.*' is not in"),
         ("covers = []", 'covers = ["rent"]', "covers 'rent'"),
+        ("tiles_x = 8", "tiles_x = 7", "cores_per_chip is 128, but the mesh has 112 places"),
         ("[mesh]", "[mesh", "not TOML"),
     ],
 )
