@@ -50,7 +50,7 @@ def generate(
     pieces: int,
     length: int,
     seed: int,
-    sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+    sampling: Sampling = Sampling(),
     batch: int = 16,
     progress: bool = False,
 ) -> list[Words]:

@@ -20,8 +20,8 @@ from muspike.tokens import FEATURES, N_AXONS
 class Config:
     """Sizes of an S-RNN.
 
-    `recurrent_delays`: ticks, or `"1 period"`, `"4 periods"` (the value so many tokens ago); `tau`: time constants in ticks, dealt out evenly
-    over the neurons of a layer; `skip`: every layer reaches the readout, not only the last.
+    `recurrent_delays`: ticks, or `"1 period"`, `"4 periods"` (the value so many tokens ago); `tau`: time constants in
+    ticks, dealt out evenly over the neurons of a layer; `skip`: every layer reaches the readout, not only the last.
     """
 
     width: int = 512
