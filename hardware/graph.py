@@ -8,7 +8,8 @@ delay and a bias; everything a neuron can be is one equation. With x the synapti
     s  = v > v_threshold;  v = 0 where s        (li: never)
 
 This is forward Euler on the equations in NIR's docstrings (Pedersen et al., Nature Communications 2024), with time in
-ticks of dt; a filtered current acts on the membrane in the tick in which it changes, as on Loihi.
+ticks of dt. A spike is a current of 1 for one tick, so an IF or I (dv/dt = R I, without a time constant) gains dt R of
+it; a filtered current acts on the membrane in the tick in which it changes, as on Loihi.
 
 A cycle that holds a delay is taken literally. A cycle without one breaks at one tick: of the synapses inside such a
 cycle (more exactly: inside a strongly connected component of the synapses without delay), those that do not lead
