@@ -8,8 +8,9 @@ delay and a bias; everything a neuron can be is one equation. With x the synapti
     s  = v > v_threshold;  v = 0 where s        (li: never)
 
 This is forward Euler on the equations in NIR's docstrings (Pedersen et al., Nature Communications 2024), with time in
-ticks of dt. A spike is a current of 1 for one tick, so an IF or I (dv/dt = R I, without a time constant) gains dt R of
-it; a filtered current acts on the membrane in the tick in which it changes, as on Loihi.
+ticks of dt. A filtered current acts on the membrane in the tick in which it changes, as on Loihi. IF and I
+(dv/dt = R I), which have no time constant to hold against dt, are read as the tools that write them mean them: a spike
+brings its whole charge, v += R I, whatever dt (snnTorch pull request 452).
 
 A cycle that holds a delay is taken literally. A cycle without one breaks at one tick: of the synapses inside such a
 cycle (more exactly: inside a strongly connected component of the synapses without delay), those that do not lead
@@ -298,7 +299,7 @@ def _if(name: str, node: Any, dt_s: float) -> _Neuron:
 
 def _i(name: str, node: Any, dt_s: float) -> _Neuron:
     r = _vector(name, node, "r")
-    return _neuron(name, "li", tau=np.full(len(r), np.inf), input_factor=r * dt_s)
+    return _neuron(name, "li", tau=np.full(len(r), np.inf), input_factor=r)
 
 
 def _threshold_unit(name: str, node: Any, dt_s: float) -> _Neuron:

@@ -153,7 +153,7 @@ def test_affine_bias_counts_once_and_passes_linear_nodes():
 def test_integrate_and_fire_and_synaptic_filters():
     nodes = {
         "input": 2,
-        "a": nir.IF(r=vector(2, 1 / DT), v_threshold=vector(2, 3), v_reset=vector(2, 0)),
+        "a": nir.IF(r=vector(2, 1.5), v_threshold=vector(2, 3), v_reset=vector(2, 0)),
         "b": nir.CubaLIF(
             tau_syn=vector(2, 4 * DT),
             tau_mem=vector(2, 2 * DT),
@@ -169,7 +169,7 @@ def test_integrate_and_fire_and_synaptic_filters():
     g = from_nir(graph(nodes, [*chain("input", "a", "b", "s", "t", "output")]))
     a, b, t = (g.population(n) for n in "abt")
     assert np.isinf(a.tau).all() and (a.gain == 1).all() and (a.leak == 0).all()
-    np.testing.assert_allclose(synapse(g, "input->a").weight, np.eye(2))
+    np.testing.assert_array_equal(synapse(g, "input->a").weight, 1.5 * np.eye(2))
     assert (b.tau_syn == 4).all() and (b.tau == 2).all()
     np.testing.assert_array_equal(synapse(g, "a->b").weight, 6 * np.eye(2))
     np.testing.assert_array_equal(synapse(g, "s").weight, np.diag([2, 5]))
