@@ -65,8 +65,8 @@ def recognise(score: Score) -> NDArray[np.int16]:
     notes = score.notes
     if any(track.is_drum for track in score.tracks):
         notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
-    ends = notes["onset"] + notes["duration"]
-    return _recognise(notes["onset"], ends, notes["pitch"], score.ticks_per_beat)
+    onsets = notes["onset"].astype(np.int64)
+    return _recognise(onsets, onsets + notes["duration"], notes["pitch"].astype(np.int64), score.ticks_per_beat)
 
 
 def recognised_marks(score: Score) -> list[ChordMark]:
@@ -78,24 +78,31 @@ def recognised_marks(score: Score) -> list[ChordMark]:
 
 @njit(cache=True)
 def _recognise(
-    onsets: NDArray[np.int32], ends: NDArray[np.int32], pitches: NDArray[np.int32], ticks_per_beat: int
+    onsets: NDArray[np.int64], ends: NDArray[np.int64], pitches: NDArray[np.int64], ticks_per_beat: int
 ) -> NDArray[np.int16]:
     if len(ends) == 0:
         return np.empty(0, np.int16)
     beats = ends.max() // ticks_per_beat + 1
-    sounding = np.zeros((beats + 1, 128), np.int64)  # [beat, pitch] in ticks; a spare beat completes the last pair
-    for i in range(len(onsets)):
-        for beat in range(onsets[i] // ticks_per_beat, (ends[i] - 1) // ticks_per_beat + 1):
-            start = beat * ticks_per_beat
-            sounding[beat, pitches[i]] += min(ends[i], start + ticks_per_beat) - max(onsets[i], start)
     chords = np.empty(beats, np.int16)
+    sounding = np.empty((2, 128), np.int64)  # [beat of the pair, pitch] in ticks
+    oldest = 0  # no note before it sounds any more
     for beat in range(0, beats, 2):
-        both, both_score = _match(sounding[beat] + sounding[beat + 1], 2 * ticks_per_beat)
-        first, first_score = _match(sounding[beat], ticks_per_beat)
+        start = beat * ticks_per_beat
+        middle, end = start + ticks_per_beat, start + 2 * ticks_per_beat
+        sounding[:] = 0
+        while oldest < len(ends) and ends[oldest] <= start:
+            oldest += 1
+        i = oldest
+        while i < len(onsets) and onsets[i] < end:
+            sounding[0, pitches[i]] += max(0, min(ends[i], middle) - max(onsets[i], start))
+            sounding[1, pitches[i]] += max(0, min(ends[i], end) - max(onsets[i], middle))
+            i += 1
+        both, both_score = _match(sounding[0] + sounding[1], 2 * ticks_per_beat)
+        first, first_score = _match(sounding[0], ticks_per_beat)
         if beat + 1 == beats:
             chords[beat] = first if 2 * first_score > both_score else both
             continue
-        second, second_score = _match(sounding[beat + 1], ticks_per_beat)
+        second, second_score = _match(sounding[1], ticks_per_beat)
         if 2 * first_score >= both_score and 2 * second_score >= both_score:
             chords[beat], chords[beat + 1] = first, second
         else:

@@ -58,6 +58,9 @@ class Score:
     `TEMPO`, `time_signatures` of `TIME_SIGNATURE`, `key_signatures` of `KEY_SIGNATURE` (fifths: sharps positive, flats
     negative), each sorted by tick. `table` makes them of
     tuples. `chords` are annotated ones, None where there are none.
+
+    Raises:
+        BadInput: a pitch outside 0 to 127, a negative onset or duration.
     """
 
     ticks_per_beat: int
@@ -71,6 +74,12 @@ class Score:
 
     def __post_init__(self) -> None:
         notes = table(self.notes, NOTE)
+        if len(notes) and not 0 <= notes["pitch"].min() <= notes["pitch"].max() <= 127:
+            raise BadInput(
+                f"{self.name or 'score'}: pitches {notes['pitch'].min()} to {notes['pitch'].max()}, not 0 to 127"
+            )
+        if len(notes) and min(notes["onset"].min(), notes["duration"].min()) < 0:
+            raise BadInput(f"{self.name or 'score'}: a note with a negative onset or duration")
         # 128 pitches to an onset: one integer key sorts faster than two columns.
         self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
@@ -147,12 +156,9 @@ def read(path: str | os.PathLike[str]) -> Score:
     notes = np.empty(sum(len(column["pitch"]) for column in columns), NOTE)
     if not len(notes):
         raise BadInput(f"{path}: holds no notes; a MIDI file with at least one note is wanted")
-    first = 0
-    for number, column in enumerate(columns):
-        part = notes[first : first + len(column["pitch"])]
-        part["onset"], part["duration"] = column["time"], column["duration"]
-        part["pitch"], part["velocity"], part["track"] = column["pitch"], column["velocity"], number
-        first += len(part)
+    for name, source in (("onset", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
+        notes[name] = np.concatenate([column[source] for column in columns])
+    notes["track"] = np.repeat(np.arange(len(columns)), [len(column["pitch"]) for column in columns])
     # An unknown key or mode (255 occurs in real files) says nothing; a metre without beats or note value neither.
     keys = [(key.time, key.key, key.tonality == 1) for key in midi.key_signatures if -7 <= key.key <= 7]
     metres = [

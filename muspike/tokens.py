@@ -52,11 +52,12 @@ TIED = 33  # the duration of a NOTE of 32 sixteenths that goes on in another
 DEFAULT_BPM = 120.0  # what a Standard MIDI File without a tempo means
 TICKS_PER_BEAT = 480  # of decoded scores
 _SIXTEENTH = TICKS_PER_BEAT // 4
+_COLUMNS = ("onset", "duration", "pitch", "velocity")
 
 
 def tempo_index(bpm: float) -> int:
     """The nearest tempo bin, 1 (32 bpm) to 65 (224 bpm)."""
-    return int(np.clip(round((bpm - 32) / 3) + 1, 1, 65))
+    return min(max(round((bpm - 32) / 3) + 1, 1), 65)
 
 
 def metre(sixteenths: int) -> tuple[int, int]:
@@ -84,53 +85,74 @@ def encode(score: Score) -> Words:
     if not len(notes):
         raise BadInput(f"{score.name or 'score'}: no notes to encode, at least one outside drum tracks is wanted")
     beat = score.ticks_per_beat
-    ends = _sixteenths(notes["onset"] + notes["duration"], beat)
-    onsets = _sixteenths(notes["onset"], beat)
-    durations = np.maximum(ends - onsets, 1)
-    pitches, velocities = (
-        notes["pitch"].astype(np.int64),
-        (np.clip(notes["velocity"], 1, 127).astype(np.int64) + 1) // 2,
-    )
-
-    # A NOTE holds up to 32 sixteenths; `part` counts the NOTEs of a long note after its first.
-    parts = (durations - 1) // MAX_DURATION
-    if parts.any():
-        source = np.repeat(np.arange(len(onsets)), parts + 1)
-        part = np.arange(len(source)) - np.repeat(np.cumsum(parts + 1) - (parts + 1), parts + 1)
-        onsets, pitches, velocities = onsets[source] + MAX_DURATION * part, pitches[source], velocities[source]
-        durations = np.where(part < parts[source], TIED, durations[source] - MAX_DURATION * part)
-    else:
-        part = parts
-    # Among NOTEs of one onset and pitch the ones that go on come first, the longest-held foremost: see `decode`.
-    last = part.max()
-    order = np.argsort((onsets * 128 + 127 - pitches) * (last + 1) + (last - part), kind="stable")
-
+    onsets, durations, pitches, velocities = (notes[name].astype(np.int64) for name in _COLUMNS)
+    written = _quantise(onsets, durations, pitches, velocities, beat)
     if score.chords is None:
         of_beat = chords.recognise(score)
         chord_starts, chord_values = 4 * np.arange(len(of_beat)), of_beat.astype(np.int64)
     else:
-        chord_starts = _sixteenths(np.array([mark.tick for mark in score.chords], np.int64), beat)
+        chord_starts = _sixteenth(np.array([mark.tick for mark in score.chords], np.int64), beat)
         chord_values = np.array([chords.index(mark.symbol) for mark in score.chords], np.int64)
     tempos, metres = score.tempos, score.time_signatures
     bars = _bars(
-        _sixteenths(metres["tick"], beat),
+        _sixteenth(metres["tick"].astype(np.int64), beat),
         np.maximum(16 * metres["numerator"].astype(np.int64) // metres["denominator"], 1),
-        int(onsets[order[0]]),
-        int(onsets[order[-1]]),
+        written[0, 0],
+        written[-1, 0],
     )
     return _write(
         bars,
-        np.column_stack((onsets, pitches + 1, durations, velocities))[order],
-        _sixteenths(tempos["tick"], beat),
-        np.clip(np.rint((tempos["bpm"] - 32) / 3) + 1, 1, 65).astype(np.int64),
+        written,
+        _sixteenth(tempos["tick"].astype(np.int64), beat),
+        np.array([tempo_index(bpm) for bpm in tempos["bpm"].tolist()], np.int64),
         tempo_index(DEFAULT_BPM),
         chord_starts,
         chord_values,
     )
 
 
-def _sixteenths(ticks: NDArray[np.integer], ticks_per_beat: int) -> NDArray[np.int64]:
-    return (8 * ticks.astype(np.int64) + ticks_per_beat) // (2 * ticks_per_beat)
+def _sixteenth(ticks: Any, ticks_per_beat: int) -> Any:
+    """The nearest sixteenth; the middle between two goes to the later."""
+    return (8 * ticks + ticks_per_beat) // (2 * ticks_per_beat)
+
+
+_sixteenth_njit = njit(_sixteenth, cache=True)
+
+
+@njit(cache=True)
+def _quantise(
+    onsets: NDArray[np.int64],
+    durations: NDArray[np.int64],
+    pitches: NDArray[np.int64],
+    velocities: NDArray[np.int64],
+    ticks_per_beat: int,
+) -> NDArray[np.int64]:
+    """NOTEs `[notes, 4]` in the order of the tokens: onset in sixteenths, then the values of pitch, duration, velocity.
+
+    A note longer than 32 sixteenths becomes several. Among NOTEs of one onset and pitch those that go on come first,
+    the one with the most behind it foremost: `decode` joins in this order.
+    """
+    starts = np.empty(len(onsets), np.int64)
+    lengths = np.empty(len(onsets), np.int64)
+    total = most = 0
+    for i in range(len(onsets)):
+        starts[i] = _sixteenth_njit(onsets[i], ticks_per_beat)
+        lengths[i] = max(1, _sixteenth_njit(onsets[i] + durations[i], ticks_per_beat) - starts[i])
+        before = (lengths[i] - 1) // MAX_DURATION
+        total, most = total + before + 1, max(most, before)
+    notes = np.empty((total, 4), np.int64)
+    keys = np.empty(total, np.int64)
+    size = 0
+    for i in range(len(onsets)):
+        parts = (lengths[i] - 1) // MAX_DURATION
+        for part in range(parts + 1):
+            notes[size, 0] = starts[i] + MAX_DURATION * part
+            notes[size, 1] = pitches[i] + 1
+            notes[size, 2] = TIED if part < parts else lengths[i] - MAX_DURATION * part
+            notes[size, 3] = (min(max(velocities[i], 1), 127) + 1) // 2
+            keys[size] = (notes[size, 0] * 128 + 127 - pitches[i]) * (most + 1) + most - part
+            size += 1
+    return notes[np.argsort(keys, kind="mergesort")]
 
 
 @njit(cache=True)
@@ -156,7 +178,7 @@ def _bars(
 @njit(cache=True)
 def _write(
     bars: NDArray[np.int64],
-    notes: NDArray[np.int64],  # [notes, 4]: onset in sixteenths, then the values of pitch, duration, velocity
+    notes: NDArray[np.int64],  # of _quantise
     tempo_starts: NDArray[np.int64],
     tempo_values: NDArray[np.int64],
     tempo: int,
