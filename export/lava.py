@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -228,7 +229,7 @@ def make_lava_environment() -> Path:
         Failed: the disk or the package installer refuses, or Lava does not run in it.
     """
     target = environment_path()
-    print(f"muspike: making the environment for {LAVA} in {target} (once, 270 MB)", file=sys.stderr, flush=True)
+    print(f"muspike: making the environment for {LAVA} in {target} (once, 250 MB)", file=sys.stderr, flush=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".lava-", dir=target.parent, ignore_cleanup_errors=True) as folder:
@@ -269,7 +270,7 @@ def _install(environment: Path) -> None:
         command = [*pip, "install", "--quiet", "--no-input", *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
-            raise Failed(f"{LAVA} cannot be installed: {_last_line(result.stderr)}; or name a Python in {VARIABLE}")
+            raise Failed(f"{LAVA} cannot be installed: {_cause(result.stderr)}; or name a Python in {VARIABLE}")
 
 
 def _worker(python: str | os.PathLike[str], arguments: list[str]) -> str:
@@ -296,12 +297,13 @@ def _worker(python: str | os.PathLike[str], arguments: list[str]) -> str:
                     print(line, end="", file=sys.stderr, flush=True)
                 lines.append(line)
         if process.returncode != 0:
-            raise Failed(f"Lava stopped with status {process.returncode}: {_last_line(''.join(lines))}")
+            raise Failed(f"Lava stopped with status {process.returncode}: {_cause(''.join(lines))}")
         stdout.seek(0)
         return stdout.read()
 
 
-def _last_line(text: str) -> str:
+def _cause(text: str) -> str:
+    """The line of an installer's or a traceback's output that says what went wrong first, else its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["it says nothing"])[-1]
+    errors = [line for line in lines if re.match(r"ERROR: |[\w.]+(Error|Exception)(: |$)", line)]
+    return (errors[:1] or lines[-1:] or ["it says nothing"])[0]

@@ -18,6 +18,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from importlib import metadata
 from pathlib import Path
 
@@ -70,6 +71,14 @@ class EachSequenceAnew:
                 if hasattr(self, name):
                     getattr(self, name)[:] = 0
         super().run_spk()
+
+    def run(self):
+        # Lava itself says how many exceptions there were, not which.
+        try:
+            super().run()
+        except Exception:
+            traceback.print_exc()
+            raise
 
 
 class RecordedLif(EachSequenceAnew, PyLifModelBitAcc):

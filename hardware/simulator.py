@@ -267,35 +267,27 @@ def _find(words, spikes, found):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _deliver(found, weights, spans, factor, sums, arriving):  # type: ignore[no-untyped-def]
     """Add the rows of the neurons `found`, times `factor`, to `arriving`; `sums` is int16 scratch, all 0."""
-    n = len(arriving)
+    # Unsigned indices: numba then leaves out its test for negative ones, and the loops over x become vector code.
+    n = np.uint64(len(arriving))
     for block in range(0, len(found), _BLOCK):
         rows = found[block : block + _BLOCK]
-        low, high = n, 0
+        low, high = n, np.uint64(0)
         fours = len(rows) // 4 * 4
         for r in range(0, fours, 4):
-            i, j, k, m = rows[r], rows[r + 1], rows[r + 2], rows[r + 3]
-            start = min(min(spans[i, 0], spans[j, 0]), min(spans[k, 0], spans[m, 0]))
-            stop = max(max(spans[i, 1], spans[j, 1]), max(spans[k, 1], spans[m, 1]))
-            if start >= stop:
-                continue
+            i, j, k, m = np.uint64(rows[r]), np.uint64(rows[r + 1]), np.uint64(rows[r + 2]), np.uint64(rows[r + 3])
+            start = np.uint64(min(min(spans[i, 0], spans[j, 0]), min(spans[k, 0], spans[m, 0])))
+            stop = np.uint64(max(max(spans[i, 1], spans[j, 1]), max(spans[k, 1], spans[m, 1])))
             low, high = min(low, start), max(high, stop)
-            total = sums[start:stop]
-            a = weights[i * n + start : i * n + stop]
-            b = weights[j * n + start : j * n + stop]
-            c = weights[k * n + start : k * n + stop]
-            d = weights[m * n + start : m * n + stop]
-            for x in range(len(total)):
-                total[x] += a[x] + b[x] + c[x] + d[x]
+            i, j, k, m = i * n, j * n, k * n, m * n
+            for x in range(start, stop):
+                sums[x] += weights[i + x] + weights[j + x] + weights[k + x] + weights[m + x]
         for r in range(fours, len(rows)):
-            i = rows[r]
-            start, stop = spans[i, 0], spans[i, 1]
-            if start >= stop:
-                continue
+            i = np.uint64(rows[r])
+            start, stop = np.uint64(spans[i, 0]), np.uint64(spans[i, 1])
             low, high = min(low, start), max(high, stop)
-            total = sums[start:stop]
-            a = weights[i * n + start : i * n + stop]
-            for x in range(len(total)):
-                total[x] += a[x]
+            i = i * n
+            for x in range(start, stop):
+                sums[x] += weights[i + x]
         for x in range(low, high):
             arriving[x] += np.int32(sums[x]) * factor
             sums[x] = 0

@@ -184,6 +184,19 @@ def test_the_python_given_comes_first(python: Path, monkeypatch: pytest.MonkeyPa
     assert report["lava-nc version"] == "0.10.0"
 
 
+def test_an_error_inside_lava_is_named(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lava's own last line only says that there were exceptions."""
+    worker = tmp_path / "worker.py"
+    source = lava._WORKER.read_text()
+    worker.write_text(
+        source.replace("sequence, tick = divmod", "raise OSError('no space left'); sequence, tick = divmod")
+    )
+    monkeypatch.setattr(lava, "_WORKER", worker)
+    p = random_program(0, extreme=False)
+    with pytest.raises(Failed, match="Lava stopped with status 1: OSError: no space left"):
+        lava.run_lava(p, spikes(0, p, ticks=3, batch=1), python)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(lava.VARIABLE, raising=False)
