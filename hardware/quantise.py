@@ -9,9 +9,10 @@ With leak = 1/tau, gain = 1/tau (1 for an integrator) and 1/tau_syn, all per tic
     dv = round(4096 / tau),  du = round(4096 / tau_syn) - 1
 
 There is one k per group of neurons of a population that share tau, tau_syn and threshold, so that a group has one
-threshold register; an integrator has no threshold, and each of its neurons a k of its own. Weights that already lie on
-a grid of even integers (a network trained quantised) are met exactly. Otherwise k minimises the squared weight error
-over factors that clip ever more of the largest weights, among the k that make the threshold an exact integer.
+threshold register; an integrator has no threshold, and each of its neurons a k of its own. Of the candidates, k has the
+least relative squared error of weights and threshold together. Candidates are those that make the threshold an exact
+integer and let ever more of the largest weights clip, and those at which all weights are even integers: a network
+trained on such a grid, with its threshold on it too, is met exactly.
 
 The weight exponent stays 0: only the ratio of weights and threshold matters, and k moves both. A positive exponent
 would buy resolution for the smaller of two matrices with headroom of the 16-bit synaptic sum, which is the scarcer.
@@ -49,8 +50,9 @@ SHIFT = 6
 
 # How much more than what just fits the largest weight is tried: up to 8 times, in steps of 8 %.
 _CLIP_FACTORS = 1.08 ** np.arange(28)
-# A weight this near to an even integer is one: float32 weights of a quantised network are off by up to 1e-5.
-_ON_GRID = 1e-3
+# Relative errors that float32 leaves in a network trained quantised, and the squared error that they add up to.
+_ON_GRID = 1e-6
+_EXACT = 1e-12
 # Thresholds below this many units are not made exact by moving k: that would move the weights too far.
 _SNAP_FROM = 8
 _TINY = float(np.finfo(np.float64).tiny)
@@ -224,12 +226,14 @@ def _scale(population: Population, members: npt.NDArray[np.intp], x: Doubles, ch
     fitting = min(grid.high / _above_zero(top), grid.low / min(bottom, -_TINY))
     if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
         return min(k_max, grid.high / (threshold or 1.0))
-    if on_grid := [k for k in _grid_scales(x, grid) if k <= k_max]:
-        return min(on_grid, key=lambda k: (round(abs(threshold * k - round(threshold * k)), 3), -k))
     candidates = {_snapped(min(fitting * factor, k_max), threshold, k_max) for factor in _CLIP_FACTORS}
+    candidates |= {k for k in _grid_scales(x, grid) if k <= k_max}
     best, best_error = 0.0, np.inf
-    for k in sorted(candidates):
-        error = _squared_error(x, k, *grid, best_error)
+    norm = float(x @ x)
+    for k in sorted(candidates, reverse=True):  # the largest of those that are exact
+        off = (round(threshold * k) / (threshold * k) - 1) ** 2 if threshold else 0.0
+        error = _squared_error(x, k, *grid, (best_error - off) * norm) / norm + off
+        error = error if error > _EXACT else 0.0
         if error < best_error:
             best, best_error = k, error
     return best
@@ -270,7 +274,7 @@ def _is_on_grid(x, k, low, high, step):  # type: ignore[no-untyped-def]
     for i in range(len(x)):
         y = x[i] * k
         nearest = np.floor(y / step + 0.5) * step
-        if abs(y - nearest) > _ON_GRID or nearest < low or nearest > high:
+        if abs(y - nearest) > _ON_GRID * abs(y) or nearest < low or nearest > high:
             return False
     return True
 

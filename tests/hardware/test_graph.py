@@ -116,16 +116,17 @@ def test_delays_add_up_and_split_by_length():
         graph(
             {
                 "input": 3,
+                "c": delay(3, 1),
                 "d": delay(3, [0, 2, 2]),
                 "w": nir.Linear(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])),
                 "e": delay(2, 5),
                 "a": lif(2),
                 "output": 2,
             },
-            chain("input", "d", "w", "e", "a", "output"),
+            chain("input", "c", "d", "w", "e", "a", "output"),
         )
     )
-    assert [(s.name, s.delay) for s in g.synapses] == [("input->w->a@5", 5), ("input->w->a@7", 7)]
+    assert [(s.name, s.delay) for s in g.synapses] == [("input->w->a@6", 6), ("input->w->a@8", 8)]
     np.testing.assert_array_equal(g.synapses[0].weight, [[1, 0, 0], [4, 0, 0]])
     np.testing.assert_array_equal(g.synapses[1].weight, [[0, 2, 3], [0, 5, 6]])
 

@@ -43,12 +43,24 @@ def test_weights_on_the_grid_are_met_exactly():
 
 
 def test_a_quantised_network_keeps_its_own_scale():
-    k = 37.25  # no threshold to snap to: 0.5 * 37.25 is no integer
+    k = 37.25
     w = np.array([[254, -32, 2], [0, 100, -56]]) / k * 2
-    p, s, _, about, _ = into(population("n", "lif", 2), w.astype(np.float32))
+    p, s, about, about_synapses, _ = into(population("n", "lif", 2, v_threshold=19 / k), w.astype(np.float32))
     np.testing.assert_array_equal(s.weight, [[254, -32, 2], [0, 100, -56]])
-    assert p.scale[0] == pytest.approx(64 * k)
-    assert about.rms_error < 1e-6
+    assert p.scale[0] == pytest.approx(64 * k) and (p.v_threshold == 19).all()
+    assert about_synapses.rms_error < 1e-6 and about.threshold_error < 1e-6
+
+
+def test_weights_on_the_grid_do_not_cost_the_threshold():
+    # Only k = 1/2 puts these weights on the grid, and there the threshold 3 would be 1.5 units, so 2: off by a third.
+    w = 2 * np.array([[508.0, -404.0, 4.0, 12.0]])
+    _, _, about, about_synapses, _ = into(population("n", "lif", 1, v_threshold=3.0), w)
+    assert np.hypot(about.threshold_error, about_synapses.rms_error) < 1 / 3
+
+
+def test_a_weight_that_is_nearly_nothing_does_not_set_the_scale():
+    p, s, *_ = into(population("n", "lif", 1), [[1.0, 1e-4]])
+    assert s.weight.tolist() == [[254, 0]] and p.v_threshold[0] == 254
 
 
 def test_random_weights_within_half_a_step_and_an_exact_threshold():
