@@ -97,14 +97,16 @@ class Simulator:
         """
         given = self._given(inputs)
         ticks = len(next(iter(given.values())))
-        spikes = np.zeros((ticks, self.batch, self._width), np.uint8)
+        # The kernel's arrays are [batch, ticks, ...], a sequence in one piece; what is given and handed out is turned.
+        spikes = np.zeros((self.batch, ticks, self._width), np.uint8)
+        turned = spikes.swapaxes(0, 1)
         for name, column in self._columns.items():
             if name in given:
-                spikes[:, :, column] = given[name]
+                turned[:, :, column] = given[name]
         first = {"v": self._first_readout, "u": self._width}
         if record_membranes:
             first = dict.fromkeys("uv", self._first_neuron)
-        recorded = {x: np.empty((ticks, self.batch, self._width - first[x]), np.int32) for x in "uv"}
+        recorded = {x: np.empty((self.batch, ticks, self._width - first[x]), np.int32) for x in "uv"}
         overflows = np.zeros((self.batch, self._width - self._first_neuron), np.int64)
         _run_all(
             self.batch,
@@ -119,12 +121,13 @@ class Simulator:
 
         def states(x: str) -> dict[str, npt.NDArray[np.int32]]:
             at = {name: self._columns[name] for name in self._neurons if self._columns[name].start >= first[x]}
-            return {name: recorded[x][:, :, c.start - first[x] : c.stop - first[x]] for name, c in at.items()}
+            values = recorded[x].swapaxes(0, 1)
+            return {name: values[:, :, c.start - first[x] : c.stop - first[x]] for name, c in at.items()}
 
         start = self._first_neuron
         at = {name: self._columns[name] for name in self._neurons}
         return Run(
-            spikes={p.name: spikes[:, :, self._columns[p.name]] for p in self.program.populations if p.kind != "li"},
+            spikes={p.name: turned[:, :, self._columns[p.name]] for p in self.program.populations if p.kind != "li"},
             membrane=states("v"),
             current=states("u"),
             overflows={name: int(overflows[:, c.start - start : c.stop - start].sum()) for name, c in at.items()},
@@ -350,7 +353,7 @@ def _run_sequences(begin, end, out, state, slot, parameters, synapses):  # type:
     u, v, pending = state
     for b in range(begin, end):
         _run_sequence(
-            spikes[:, b], words[:, b], current[:, b], membrane[:, b], overflows[b],
+            spikes[b], words[b], current[b], membrane[b], overflows[b],
             u[b], v[b], pending[b], slot, parameters, synapses,
         )  # fmt: skip
 
