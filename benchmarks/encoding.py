@@ -3,8 +3,8 @@
     python benchmarks/encoding.py FILE_OR_FOLDER...
 
 Both read the file with symusic and end with the integer tokens in memory. MidiTok is run twice: with the features that
-muspike encodes (tempo, metre and chords too), and without those three, which is its default. Each reads the
-whole set, in turn, several times; a file's time is its fastest repetition.
+muspike encodes (tempo, metre and chords too), and without those three, which is its default. Each reads the whole set,
+in turn, several times; a file's time is its fastest repetition.
 """
 
 from __future__ import annotations

@@ -129,17 +129,16 @@ def _quantise(
 ) -> NDArray[np.int64]:
     """NOTEs `[notes, 4]` in the order of the tokens: onset in sixteenths, then the values of pitch, duration, velocity.
 
-    A note longer than 32 sixteenths becomes several. Among NOTEs of one onset and pitch those that go on come first,
-    the one with the most behind it foremost: `decode` joins in this order.
+    A note longer than 32 sixteenths becomes several. The notes come sorted by onset and the sort is stable, so among
+    NOTEs of one onset and pitch those that go on come first, the oldest foremost: `decode` joins in this order.
     """
     starts = np.empty(len(onsets), np.int64)
     lengths = np.empty(len(onsets), np.int64)
-    total = most = 0
+    total = 0
     for i in range(len(onsets)):
         starts[i] = _sixteenth_njit(onsets[i], ticks_per_beat)
         lengths[i] = max(1, _sixteenth_njit(onsets[i] + durations[i], ticks_per_beat) - starts[i])
-        before = (lengths[i] - 1) // MAX_DURATION
-        total, most = total + before + 1, max(most, before)
+        total += (lengths[i] - 1) // MAX_DURATION + 1
     notes = np.empty((total, 4), np.int64)
     keys = np.empty(total, np.int64)
     size = 0
@@ -150,7 +149,7 @@ def _quantise(
             notes[size, 1] = pitches[i] + 1
             notes[size, 2] = TIED if part < parts else lengths[i] - MAX_DURATION * part
             notes[size, 3] = (min(max(velocities[i], 1), 127) + 1) // 2
-            keys[size] = (notes[size, 0] * 128 + 127 - pitches[i]) * (most + 1) + most - part
+            keys[size] = notes[size, 0] * 128 + 127 - pitches[i]
             size += 1
     return notes[np.argsort(keys, kind="mergesort")]
 

@@ -106,7 +106,7 @@ def test_agrees_with_chorder_on_pop_but_for_notes_it_overlooks() -> None:
         # The two-beat window around the beat holds a note that began more than ten onsets before the window.
         starts = [480 * beat, 480 * (beat - beat % 2), 480 * (beat + 1)]
         overlooked = [
-            (ends > start) & (score.notes["onset"] < onsets[max(0, np.searchsorted(onsets, start) - 10)])
+            (ends > start) & (score.notes["onset"] < onsets[max(0, int(np.searchsorted(onsets, start)) - 10)])
             for start in starts
         ]
         assert np.any(overlooked), beat

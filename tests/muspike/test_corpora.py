@@ -35,7 +35,7 @@ def read(work: str) -> Piece:
 
 def bars(piece: Piece) -> list[int]:
     is_bar = piece.words[:, tokens.BAR_BEAT] == BarBeat.BAR
-    return piece.words[is_bar, tokens.POSITION].tolist()
+    return [int(length) for length in piece.words[is_bar, tokens.POSITION]]
 
 
 def test_chorales_and_splits(chorales: Corpus) -> None:

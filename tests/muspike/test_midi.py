@@ -45,6 +45,12 @@ def test_notes_are_sorted_by_onset_then_descending_pitch() -> None:
     assert notes["track"].tolist()[-2:] == [0, 1]  # equal ones keep their order
 
 
+@pytest.mark.parametrize("note", [(0, 1, 128, 80, 0), (0, 1, -1, 80, 0), (-1, 1, 60, 80, 0), (0, -1, 60, 80, 0)])
+def test_impossible_notes_are_refused(note: tuple[int, ...]) -> None:
+    with pytest.raises(BadInput, match=r"tune: .*(pitch|negative)"):
+        Score(480, table([(0, 1, 60, 80, 0), note], NOTE), name="tune")
+
+
 def test_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "example.mid"
     midi.write(make_score(), path)

@@ -30,7 +30,7 @@ def make_score(
         480,
         table([(GRID * onset, GRID * length, pitch, velocity, 0) for onset, length, pitch, velocity in notes], NOTE),
         tempos=table([(GRID * at, bpm) for at, bpm in tempos or []], TEMPO),
-        time_signatures=table([(GRID * at, *metre) for at, *metre in metres or []], TIME_SIGNATURE),
+        time_signatures=table([(GRID * at, upper, lower) for at, upper, lower in metres or []], TIME_SIGNATURE),
         chords=marks,
     )
 
@@ -54,7 +54,7 @@ def from_first_bar(score: Score, words: NDArray[np.int16]) -> list[tuple[int, in
     """`grid_notes`, with time 0 at the start of the first bar of `words`."""
     notes = grid_notes(score)
     start = notes[0][0] - int(words[1, tokens.POSITION])
-    return [(onset - start, *rest) for onset, *rest in notes]
+    return [(onset - start, length, pitch, velocity) for onset, length, pitch, velocity in notes]
 
 
 def test_layout() -> None:
