@@ -191,14 +191,16 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from muspike.bench.deploy import runner_on
     from muspike.checkpoint import load_model
+    from muspike.export.loihi import ChipRunner, compile_model
     from muspike.generation import Sampling, generate, write_pieces
+    from muspike.network import TorchRunner
 
     model = load_model(args.model)
     chip = "loihi1" if args.on == "loihi" else args.on
     sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
-    pieces = generate(runner_on(model, chip), args.pieces, args.length, args.seed, sampling, progress=True)
+    runner = TorchRunner(model.network) if chip == "torch" else ChipRunner(compile_model(model, chip).program)
+    pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
     files = write_pieces(pieces, args.output)
     if args.json:
         _print_json({"on": chip, "seed": args.seed, "files": [str(f) for f in files]})
@@ -245,7 +247,7 @@ def _bench(args: argparse.Namespace) -> int:
     from muspike.bench.suite import bench
 
     results, page = bench(
-        args.model, args.output, quick=args.quick, lava=not args.no_lava, python=args.python, seed=args.seed
+        args.model, args.output, quick=args.quick, with_lava=not args.no_lava, python=args.python, seed=args.seed
     )
     if args.json:
         _print_json(results)

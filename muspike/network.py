@@ -150,8 +150,8 @@ class Network(nn.Module):
     def parameters_of(self, name: str) -> LIFParameters:
         """`tau` and `v_threshold` of a population as tensors `[neurons]` or scalars."""
         p = self.populations[name]
-        device = self.bias.device
-        return LIFParameters(torch.tensor(p.tau, device=device), torch.tensor(p.v_threshold, device=device), self.alpha)
+        tau, v_threshold = (self.bias.new_tensor(value) for value in (p.tau, p.v_threshold))
+        return LIFParameters(tau, v_threshold, self.alpha)
 
     def axons(self, words: torch.Tensor) -> torch.Tensor:
         """The seven input axons of each token, `[..., 7]`, of `words` `[..., 7]`."""
@@ -240,14 +240,13 @@ class Network(nn.Module):
 
     def at_rest(self, batch: int) -> State:
         """The state before the first tick, for `tick`."""
-        device = self.bias.device
         state = {}
         for name, population in self.populations.items():
             if population.kind != "input":
-                state[name] = torch.zeros(batch, population.size, device=device)
+                state[name] = self.bias.new_zeros(batch, population.size)
             past = max((s.delay for s in self.synapses if s.source == name), default=0)
             # The population's spikes of this and the last `past` ticks, newest first.
-            state[f"{name} past"] = torch.zeros(past + 1, batch, population.size, device=device)
+            state[f"{name} past"] = self.bias.new_zeros(past + 1, batch, population.size)
         return state
 
     def tick(self, spikes_in: torch.Tensor, state: State) -> State:

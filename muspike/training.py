@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,14 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @torch.no_grad()
-def likelihood(logits_of: Logits, pieces: Sequence[Words], batch: int = 16) -> Likelihood:
-    """NLL of whole pieces under `logits_of` (words `[tokens, batch, 7]` -> logits `[tokens, batch, N_AXONS]`)."""
+def likelihood(logits_of: Logits, pieces: Sequence[Words], at_once: int = 4096) -> Likelihood:
+    """NLL of whole pieces under `logits_of` (words `[tokens, batch, 7]` -> logits `[tokens, batch, N_AXONS]`).
+
+    `at_once`: how many words to run side by side, padding included, unless one piece is longer.
+    """
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
-    # Pieces of like length together, so that little is padding.
-    ordered = sorted(pieces, key=len)
-    for i in range(0, len(ordered), batch):
-        group = ordered[i : i + batch]
+    for group in _of_like_length(pieces, at_once):
         words, wanted = lined_up(group, [0] * len(group), max(map(len, group)))
         nats += feature_losses(logits_of(words), wanted)
         kind = wanted[..., tokens.FEATURES.index("bar_beat")]
@@ -144,6 +144,18 @@ def likelihood(logits_of: Logits, pieces: Sequence[Words], batch: int = 16) -> L
         words_seen += int((kind != tokens.BarBeat.PAD).sum())
     bits = (nats / math.log(2)).tolist()
     return Likelihood(dict(zip(tokens.FEATURES, bits, strict=True)), notes, words_seen)
+
+
+def _of_like_length(pieces: Sequence[Words], at_once: int) -> Iterator[list[Words]]:
+    """Groups of pieces in ascending length, so that little is padding."""
+    group: list[Words] = []
+    for piece in sorted(pieces, key=len):
+        if group and len(piece) * (len(group) + 1) > at_once:
+            yield group
+            group = []
+        group.append(piece)
+    if group:
+        yield group
 
 
 @dataclasses.dataclass

@@ -1,0 +1,283 @@
+"""The whole report on one or more models: what they compose, what they do on the chip, and what it costs there.
+
+Everything musical and everything counted is of the deployed, integer network; torch stands beside it for comparison.
+Costs and activity are those of reading the first 128 words of every piece of the test split, NLL is of whole pieces.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+
+from muspike import __version__, corpora, metrics, midi, tokens
+from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
+from muspike.checkpoint import Model, load_model, shipped_models
+from muspike.errors import BadInput
+from muspike.export import lava
+from muspike.export.loihi import ChipRunner, compile_model, presented
+from muspike.export.verify import example_words
+from muspike.generation import Sampling, generate
+from muspike.hardware import activity, energy
+from muspike.hardware.chip import load_chip
+from muspike.hardware.compile import Compiled
+from muspike.hardware.partition import Use
+from muspike.hardware.simulator import Run
+from muspike.metrics.distance import distance
+from muspike.training import likelihood
+
+Words = npt.NDArray[np.int16]
+
+CHIPS = ("loihi1", "loihi2")
+# Excerpts must be of equal length: most metrics grow with it.
+EXCERPT = 128
+PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
+
+
+def bench(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    quick: bool = False,
+    with_lava: bool = True,
+    python: str | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, Any], Path]:
+    """Measure the models `names` (all shipped ones, where empty) and write the report; its content, and the page.
+
+    `quick`: 16 generated pieces and 16 words against Lava, instead of 64 and 64.
+
+    Raises:
+        BadInput: no such model.
+        Failed: the disk refuses, or Lava was asked for and cannot run.
+    """
+    models = {Path(name).name: load_model(name) for name in names or shipped_models()}
+    if not models:
+        raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
+    pieces, words = (16, 16) if quick else (64, 64)
+    settings = {
+        "seed": seed,
+        "generated_pieces": pieces,
+        "excerpt_words": EXCERPT,
+        "lava_words": words if with_lava else 0,
+        "temperature": Sampling().temperature,
+        "top_p": Sampling().top_p,
+    }
+    steps = _Steps(len(models) * (6 if with_lava else 5))
+    architectures, material = {}, {}
+    for name, model in models.items():
+        architectures[name], material[name] = _profile(
+            model, name, steps, pieces, words if with_lava else 0, python, seed
+        )
+    results = {
+        "muspike": __version__,
+        "machine": _machine(),
+        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+        "settings": settings,
+        "architectures": architectures,
+    }
+    page, _ = write_report(results, folder, material)
+    return results, page
+
+
+class _Steps:
+    """A line on stderr per step of the work, with the seconds that it took."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.done = count, 0
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        self.done += 1
+        print(f"[{self.done}/{self.count}] {what} ...", end=" ", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        yield
+        print(f"{time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+
+
+def _machine() -> dict[str, str | int]:
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "memory_gib": memory,
+    }
+
+
+def _profile(
+    model: Model, name: str, steps: _Steps, pieces: int, lava_words: int, python: str | None, seed: int
+) -> tuple[dict[str, Any], Material]:
+    with steps.step(f"{name}: test split of {model.training['corpus']}"):
+        corpus = corpora.load(model.training["corpus"])
+        test = [piece.words for piece in corpus.split("test")]
+        excerpts = np.stack([words[:EXCERPT] for words in test if len(words) >= EXCERPT], axis=1)
+    with steps.step(f"{name}: programs for {', '.join(CHIPS)}"):
+        compiled = {chip: compile_model(model, chip, must_fit=False) for chip in CHIPS}
+    runners = {chip: ChipRunner(c.program) for chip, c in compiled.items()}
+    with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
+        nll = _likelihoods(model, runners, test)
+    with steps.step(f"{name}: {pieces} pieces composed by {CHIPS[0]}"):
+        composed = generate(runners[CHIPS[0]], pieces, EXCERPT, seed)
+        music, samples = _music(composed, excerpts)
+    with steps.step(f"{name}: activity and energy on {excerpts.shape[1]} excerpts"):
+        runs = {chip: _teacher_forced(runner, excerpts) for chip, runner in runners.items()}
+        notes = int((excerpts[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
+        words = excerpts.shape[0] * excerpts.shape[1]
+        activities = activity.summarise(compiled[CHIPS[0]].program, runs[CHIPS[0]].spikes, words, notes)
+        chips = {chip: _chip(chip, compiled[chip], runs[chip], notes) for chip in CHIPS}
+        agreement = _float_integer(model, compiled[CHIPS[0]], runs[CHIPS[0]], excerpts)
+    agreement["nll_change_percent"] = (nll["chip"][CHIPS[0]] / nll["torch"] - 1) * 100
+    spikes = differences = None
+    if lava_words:
+        with steps.step(f"{name}: Lava fixed_pt on {lava_words} words"):
+            spikes, differences = _against_lava(compiled[CHIPS[0]], example_words(model, lava_words, batch=1), python)
+    result = {
+        "model": _about(model, name),
+        "quality": {"nll_bits_per_note": nll, "metrics": music},
+        "activity": activities,
+        "chip": chips,
+        "agreement": {
+            "lava_fixed_spikes": spikes,
+            "lava_fixed_differences": differences,
+            "float_integer": agreement,
+        },
+    }
+    shown = runs[CHIPS[0]]
+    period = model.network.timing.period
+    score = tokens.decode(composed[0])
+    material = Material(
+        score=score,
+        midi=_as_midi(score),
+        spikes={layer: s[: 24 * period, 0] for layer, s in shown.spikes.items()},
+        period=period,
+        samples=samples,
+    )
+    return result, material
+
+
+def _about(model: Model, name: str) -> dict[str, Any]:
+    timing = model.network.timing
+    return {
+        "name": name,
+        "architecture": model.architecture,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "neurons": sum(p.size for p in model.network.populations.values() if p.kind != "input"),
+        "ticks_per_word": timing.ticks,
+        "period_ticks": timing.period,
+        "trained_on": model.training["corpus"],
+        "training_steps": model.training["step"],
+        "validation_bits_per_note": model.training["validation_bits_per_note"],
+    }
+
+
+def _likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]) -> dict[str, Any]:
+    def on_chip(runner: ChipRunner, words: torch.Tensor) -> torch.Tensor:
+        runner.reset(words.shape[1])
+        # In parts, for memory: the simulator keeps its state between them.
+        parts = [runner.run(part.numpy())[0] for part in words.split(EXCERPT)]
+        return torch.from_numpy(np.concatenate(parts))
+
+    return {
+        "torch": likelihood(lambda words: model.network(words)[0], pieces).bits_per_note,
+        "chip": {
+            chip: likelihood(lambda words, r=runner: on_chip(r, words), pieces).bits_per_note  # type: ignore[misc]
+            for chip, runner in runners.items()
+        },
+    }
+
+
+def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Every metric of the composed pieces beside the excerpts of the test split."""
+    generated = metrics.evaluate_set([tokens.decode(words) for words in composed], list(metrics.METRICS))
+    reference = metrics.evaluate_set(
+        [tokens.decode(excerpts[:, b]) for b in range(excerpts.shape[1])], list(metrics.METRICS)
+    )
+
+    def moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+        known = values[np.isfinite(values)]
+        if not len(known):
+            return {"mean": None, "std": None}
+        return {"mean": float(known.mean()), "std": float(known.std())}
+
+    table: dict[str, Any] = {}
+    for metric in metrics.METRICS:
+        table[metric] = {"generated": moments(generated[metric]), "reference": moments(reference[metric])}
+        area = distance(generated[metric], reference[metric]).overlapping_area
+        if np.isfinite(area):
+            table[metric]["overlapping_area"] = float(area)
+    return table, {m: {"generated": generated[m], "reference": reference[m]} for m in metrics.METRICS}
+
+
+def _teacher_forced(runner: ChipRunner, words: Words) -> Run:
+    runner.reset(words.shape[1])
+    # The word before the first one is PAD, as in training and in composing.
+    return runner.run(np.concatenate([np.zeros_like(words[:1]), words[:-1]]))[1]
+
+
+def _chip(name: str, compiled: Compiled, run: Run, notes: int) -> dict[str, Any]:
+    use = compiled.use
+    if not use.fits:
+        return misfit_entry("; ".join(use.problems))
+    counts = activity.count(compiled.program, run.spikes)
+    entry = chip_entry(energy.price(counts, load_chip(name)), notes, len(use.cores), use.binding, _use_rows(use))
+    overflows, resets = sum(run.overflows.values()), sum(run.readout_resets.values())
+    return {**entry, "accumulator_overflows": overflows, "readout_resets": resets, "risks": list(compiled.risks)}
+
+
+def _use_rows(use: Use) -> list[dict[str, Any]]:
+    return [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
+
+
+def _float_integer(model: Model, compiled: Compiled, run: Run, words: Words) -> dict[str, float]:
+    """How the integer network's spikes follow the float network's on the same words.
+
+    `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
+    `rate_change`: by how much the integer network fires more.
+    """
+    layers = [p for p in compiled.program.populations if p.kind == "lif" and p.name in model.network.populations]
+    given = torch.from_numpy(np.concatenate([np.zeros_like(words[:1]), words[:-1]]))
+    with torch.no_grad():
+        _, spikes = model.network(given, record=[p.name for p in layers])
+    period = model.network.timing.period
+    both = either = ours = theirs = 0
+    for population in layers:
+        recorded = spikes[population.name].numpy().astype(bool)  # [tokens, slots, batch, neurons]
+        ideal = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), bool)
+        ideal[:, : recorded.shape[1]] = recorded
+        ideal = ideal.reshape(-1, *recorded.shape[2:])
+        level = population.level
+        chip = run.spikes[population.name][level:].astype(bool)
+        ideal = ideal[: len(chip)]
+        both += int((ideal & chip).sum())
+        either += int((ideal | chip).sum())
+        ours += int(chip.sum())
+        theirs += int(ideal.sum())
+    return {"spike_agreement": both / max(1, either), "rate_change": ours / max(1, theirs) - 1}
+
+
+def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:
+    """Spikes of Lava's run, and neuron-ticks in which a spike, u or v differs from the simulator's."""
+    program = compiled.program
+    inputs = presented(words, int(program.metadata["ticks"]), int(program.metadata["period"]))
+    rows, _ = lava.verify(program, inputs, python)
+    return sum(r.spikes for r in rows), sum(max(r.different_spikes, r.different_states) for r in rows)
+
+
+def _as_midi(score: midi.Score) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="muspike-") as folder:
+        file = Path(folder) / "piece.mid"
+        midi.write(score, file)
+        return file.read_bytes()

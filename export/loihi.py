@@ -1,0 +1,83 @@
+"""A model on Loihi: its program, and the host's side of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike import tokens
+from muspike.checkpoint import Model
+from muspike.errors import BadInput
+from muspike.export.nir import to_nir
+from muspike.hardware.compile import Compiled, compile_graph
+from muspike.hardware.program import Program
+from muspike.hardware.simulator import Run, Simulator
+
+Words = npt.NDArray[np.int16]
+Logits = npt.NDArray[np.float32]
+
+
+def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
+    """The program of a model for a chip; the constants per logit, which the host adds, are in its metadata as `bias`.
+
+    Raises:
+        BadInput: the chip cannot hold it (with `must_fit`), or the answer is not out when the next token goes in.
+    """
+    bias = [float(b) for b in model.network.bias.detach()]
+    compiled = compile_graph(to_nir(model.network), chip, metadata={"bias": bias}, must_fit=must_fit)
+    _answer_tick(compiled.program)
+    return compiled
+
+
+def _answer_tick(program: Program) -> int:
+    """The chip tick of a period at which the readout holds the logits."""
+    (readout,) = program.readouts
+    tick, period = int(program.metadata["ticks"]) - 1 + readout.level, int(program.metadata["period"])
+    if tick >= period:
+        raise BadInput(
+            f"{readout.name}: its logits are out {tick + 1} ticks after a token goes in, the next one goes in after "
+            f"{period}; the period must be at least {tick + 1}"
+        )
+    return tick
+
+
+def presented(words: Words, ticks: int, period: int) -> npt.NDArray[np.uint8]:
+    """The input spikes `[tokens * period, batch, N_AXONS]` of `words` `[tokens, batch, 7]`: seven-hot for `ticks`."""
+    count, batch, _ = words.shape
+    axons = words.astype(np.int64) + np.asarray(tokens.OFFSETS)
+    spikes = np.zeros((count, period, batch, tokens.N_AXONS), np.uint8)
+    n, b, _ = np.ogrid[:count, :batch, : words.shape[2]]
+    for t in range(ticks):
+        spikes[n, t, b, axons] = 1
+    return spikes.reshape(count * period, batch, tokens.N_AXONS)
+
+
+@dataclass
+class ChipRunner:
+    """The integer network as a runner: a word in, one period of chip ticks, logits out."""
+
+    program: Program
+
+    def __post_init__(self) -> None:
+        self._answer = _answer_tick(self.program)
+        self._ticks, self._period = (int(self.program.metadata[name]) for name in ("ticks", "period"))
+        (readout,) = self.program.readouts
+        self._readout, self._scale = readout.name, readout.scale
+        self._bias = np.asarray(self.program.metadata["bias"])
+        self.reset(1)
+
+    def reset(self, batch: int) -> None:
+        """Bring the chip to rest, for `batch` pieces side by side."""
+        self._simulator = Simulator(self.program, batch)
+
+    def step(self, words: Words) -> Logits:
+        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
+        return self.run(words[None])[0][0]
+
+    def run(self, words: Words) -> tuple[Logits, Run]:
+        """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7]`, and everything that happened."""
+        run = self._simulator.run(presented(words, self._ticks, self._period))
+        membrane = run.membrane[self._readout][self._answer :: self._period]
+        return (membrane / self._scale + self._bias).astype(np.float32), run

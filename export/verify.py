@@ -1,0 +1,149 @@
+"""Exports that are proved: what was written is read back, run by somebody else, and compared spike for spike."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from muspike.checkpoint import Model
+from muspike.errors import BadInput
+from muspike.export import lava
+from muspike.export.loihi import compile_model, presented
+from muspike.export.nir import write_nir
+from muspike.generation import SHORTEST, generate
+from muspike.hardware import interpreter
+from muspike.hardware.graph import from_nir
+from muspike.hardware.program import Program
+from muspike.network import Network, TorchRunner
+
+Spikes = npt.NDArray[np.uint8]
+
+# Logits of two executions in float64 that add up in another order.
+_LOGIT_TOLERANCE = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How one population compares: values compared, how many of them spikes, and how many differ."""
+
+    population: str
+    compared: int
+    spikes: int
+    differences: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """What was written, what ran it, and how every population compares; `worst_logit` where logits were compared too."""
+
+    file: str
+    reference: str
+    against: str
+    rows: Sequence[Row]
+    worst_logit: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Nothing differs, and something was there to differ."""
+        equal = all(row.differences == 0 for row in self.rows)
+        close = self.worst_logit is None or self.worst_logit <= _LOGIT_TOLERANCE
+        return equal and close and any(row.spikes for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, and whether it holds."""
+        return {**dataclasses.asdict(self), "rows": [dataclasses.asdict(r) for r in self.rows], "holds": self.holds}
+
+    def table(self) -> str:
+        """For people."""
+        lines = [f"{self.file}: {self.reference} against {self.against}"]
+        lines.append(f"{'population':<20}{'neuron-ticks':>14}{'spikes':>10}{'differences':>13}")
+        lines += [f"{r.population:<20}{r.compared:>14,}{r.spikes:>10,}{r.differences:>13,}" for r in self.rows]
+        if self.worst_logit is not None:
+            lines.append(f"largest difference of a logit: {self.worst_logit:.1e} (at most {_LOGIT_TOLERANCE:.0e})")
+        lines.append("equal" if self.holds else "NOT EQUAL")
+        return "\n".join(lines)
+
+
+def example_words(model: Model, count: int, batch: int = 4) -> npt.NDArray[np.int16]:
+    """Words `[count, batch, 7]` that the model composes itself: what it meets in use, without a data set."""
+    pieces = generate(TorchRunner(model.network), batch, max(count, SHORTEST), seed=0)
+    return np.stack(pieces, axis=1)[:count]
+
+
+def float_run(network: Network, words: npt.NDArray[np.int16]) -> tuple[dict[str, Spikes], npt.NDArray[np.float64]]:
+    """Every tick of `network` in float64: spikes `[ticks, batch, size]` of each LIF population, and all logits.
+
+    The logits are the readout's membrane at the answering tick of each word, `[tokens, batch, N_AXONS]`, without the
+    constants that the host adds.
+    """
+    exact = copy.deepcopy(network).double()
+    timing = exact.timing
+    layers = [p.name for p in exact.populations.values() if p.kind == "lif"]
+    record: dict[str, list[Spikes]] = {name: [] for name in layers}
+    logits = []
+    state = exact.at_rest(words.shape[1])
+    with torch.no_grad():
+        for axons in exact.axons(torch.from_numpy(words)):
+            shown = torch.zeros_like(state[f"{exact.input} past"][0]).scatter_(1, axons, 1.0)
+            for t in range(timing.period):
+                state = exact.tick(shown if t < timing.ticks else torch.zeros_like(shown), state)
+                for name in layers:
+                    record[name].append(exact.firing(state, name).numpy().astype(np.uint8))
+                if t == timing.ticks - 1:
+                    logits.append(state[exact.readout].numpy())
+    return {name: np.stack(spikes) for name, spikes in record.items()}, np.stack(logits)
+
+
+def export_nir(model: Model, path: Path, count: int) -> Proof:
+    """Write `path` and prove it: the file, read back and run by `hardware`'s interpreter, against torch, both in float64.
+
+    Raises:
+        BadInput, Failed: as `write_nir`.
+    """
+    write_nir(model, path)
+    words = example_words(model, count)
+    spikes, logits = float_run(model.network, words)
+    graph = from_nir(nir.read(path))
+    timing = model.network.timing
+    inputs = presented(words, timing.ticks, timing.period)
+    read_spikes, read_membranes = interpreter.run(graph, inputs)
+    (membrane,) = read_membranes.values()
+    rows = [
+        Row(name, ours.size, int(ours.sum()), int((ours != read_spikes[name]).sum())) for name, ours in spikes.items()
+    ]
+    worst = float(np.abs(membrane[timing.ticks - 1 :: timing.period] - logits).max())
+    return Proof(str(path), "torch", "the file read back and interpreted", rows, worst)
+
+
+def export_lava(model: Model, path: Path, chip: str, count: int, python: str | None = None) -> Proof:
+    """Write the chip program to `path` and prove it: Lava's fixed-point models against the integer simulator.
+
+    Raises:
+        BadInput: the name does not end in `.npz`, or the chip cannot hold the model.
+        Failed: the disk refuses, or no Python can run Lava.
+    """
+    if path.suffix != ".npz":
+        raise BadInput(f"{path}: a chip program ends in .npz")
+    program = compile_model(model, chip).program
+    program.save(path)
+    words = example_words(model, count, batch=1)
+    return lava_proof(path, program, words, python)
+
+
+def lava_proof(path: Path, program: Program, words: npt.NDArray[np.int16], python: str | None = None) -> Proof:
+    """The program in the file `path`, on `words`, in Lava's fixed-point models against the integer simulator."""
+    timing = program.metadata
+    inputs = presented(words, int(timing["ticks"]), int(timing["period"]))
+    agreements, _ = lava.verify(path, inputs, python)
+    rows = [
+        Row(a.population, a.neuron_ticks, a.spikes, max(a.different_spikes, a.different_states)) for a in agreements
+    ]
+    return Proof(str(path), "the integer simulator", "Lava 0.10.0 fixed_pt (spikes, u and v)", rows)
