@@ -33,8 +33,6 @@ from muspike.generation import Sampling, generate
 from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
 from muspike.hardware.compile import Compiled
-from muspike.hardware.partition import Use
-from muspike.hardware.simulator import Run
 from muspike.metrics.distance import distance
 from muspike.training import likelihood
 
@@ -63,7 +61,10 @@ def bench(
         BadInput: no such model.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
-    models = {Path(name).name: load_model(name) for name in names or shipped_models()}
+    models: dict[str, Model] = {}
+    for name in names or shipped_models():
+        model = load_model(name)
+        models[model.architecture if model.architecture not in models else str(name)] = model
     if not models:
         raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
     pieces, words = (16, 16) if quick else (64, 64)
@@ -133,7 +134,7 @@ def _profile(
         composed = generate(runners[CHIPS[0]], pieces, EXCERPT, seed)
         music, samples = _music(composed, excerpts)
     with steps.step(f"{name}: activity and energy on {excerpts.shape[1]} excerpts"):
-        runs = {chip: _teacher_forced(runner, excerpts) for chip, runner in runners.items()}
+        runs = {chip: _Reading(runner, excerpts) for chip, runner in runners.items()}
         notes = int((excerpts[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
         words = excerpts.shape[0] * excerpts.shape[1]
         activities = activity.summarise(compiled[CHIPS[0]].program, runs[CHIPS[0]].spikes, words, notes)
@@ -221,36 +222,57 @@ def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], 
     return table, {m: {"generated": generated[m], "reference": reference[m]} for m in metrics.METRICS}
 
 
-def _teacher_forced(runner: ChipRunner, words: Words) -> Run:
-    runner.reset(words.shape[1])
-    # The word before the first one is PAD, as in training and in composing.
-    return runner.run(np.concatenate([np.zeros_like(words[:1]), words[:-1]]))[1]
+class _Reading:
+    """A chip reading given words `[tokens, batch, 7]`: every spike, and what happened on its cores.
+
+    Some sequences at a time: the membranes, needed to know which updates move a state, are too large to keep.
+    """
+
+    def __init__(self, runner: ChipRunner, words: Words, at_once: int = 12) -> None:
+        spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
+        counts: list[activity.Counts] = []
+        self.overflows = self.readout_resets = 0
+        given = read_after_pad(words)
+        for start in range(0, given.shape[1], at_once):
+            part = given[:, start : start + at_once]
+            runner.reset(part.shape[1])
+            _, run = runner.run(part, record_membranes=True)
+            counts.append(activity.count(runner.program, run.spikes, currents=run.current, membranes=run.membrane))
+            spikes.append(run.spikes)
+            self.overflows += sum(run.overflows.values())
+            self.readout_resets += sum(run.readout_resets.values())
+        self.counts = activity.Counts.joined(counts)
+        self.spikes = {name: np.concatenate([s[name] for s in spikes], axis=1) for name in spikes[0]}
 
 
-def _chip(name: str, compiled: Compiled, run: Run, notes: int) -> dict[str, Any]:
+def read_after_pad(words: Words) -> Words:
+    """What is read while `words` are to be predicted: PAD, then each word but the last, as in training."""
+    return np.concatenate([np.zeros_like(words[:1]), words[:-1]])
+
+
+def _chip(name: str, compiled: Compiled, reading: _Reading, notes: int) -> dict[str, Any]:
     use = compiled.use
     if not use.fits:
         return misfit_entry("; ".join(use.problems))
-    counts = activity.count(compiled.program, run.spikes)
-    entry = chip_entry(energy.price(counts, load_chip(name)), notes, len(use.cores), use.binding, _use_rows(use))
-    overflows, resets = sum(run.overflows.values()), sum(run.readout_resets.values())
-    return {**entry, "accumulator_overflows": overflows, "readout_resets": resets, "risks": list(compiled.risks)}
+    rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
+    entry = chip_entry(energy.price(reading.counts, load_chip(name)), notes, len(use.cores), use.binding, rows)
+    return {
+        **entry,
+        "accumulator_overflows": reading.overflows,
+        "readout_resets": reading.readout_resets,
+        "risks": list(compiled.risks),
+    }
 
 
-def _use_rows(use: Use) -> list[dict[str, Any]]:
-    return [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
-
-
-def _float_integer(model: Model, compiled: Compiled, run: Run, words: Words) -> dict[str, float]:
+def _float_integer(model: Model, compiled: Compiled, reading: _Reading, words: Words) -> dict[str, float]:
     """How the integer network's spikes follow the float network's on the same words.
 
     `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
     `rate_change`: by how much the integer network fires more.
     """
     layers = [p for p in compiled.program.populations if p.kind == "lif" and p.name in model.network.populations]
-    given = torch.from_numpy(np.concatenate([np.zeros_like(words[:1]), words[:-1]]))
     with torch.no_grad():
-        _, spikes = model.network(given, record=[p.name for p in layers])
+        _, spikes = model.network(torch.from_numpy(read_after_pad(words)), record=[p.name for p in layers])
     period = model.network.timing.period
     both = either = ours = theirs = 0
     for population in layers:
@@ -259,7 +281,7 @@ def _float_integer(model: Model, compiled: Compiled, run: Run, words: Words) -> 
         ideal[:, : recorded.shape[1]] = recorded
         ideal = ideal.reshape(-1, *recorded.shape[2:])
         level = population.level
-        chip = run.spikes[population.name][level:].astype(bool)
+        chip = reading.spikes[population.name][level:].astype(bool)
         ideal = ideal[: len(chip)]
         both += int((ideal & chip).sum())
         either += int((ideal | chip).sum())

@@ -76,8 +76,8 @@ class ChipRunner:
         """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
         return self.run(words[None])[0][0]
 
-    def run(self, words: Words) -> tuple[Logits, Run]:
+    def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
         """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7]`, and everything that happened."""
-        run = self._simulator.run(presented(words, self._ticks, self._period))
+        run = self._simulator.run(presented(words, self._ticks, self._period), record_membranes)
         membrane = run.membrane[self._readout][self._answer :: self._period]
         return (membrane / self._scale + self._bias).astype(np.float32), run

@@ -42,7 +42,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """What was written, what ran it, and how every population compares; `worst_logit` where logits were compared too."""
+    """What was written, what ran it, and how every population compares; `worst_logit` where logits were compared."""
 
     file: str
     reference: str
@@ -103,7 +103,7 @@ def float_run(network: Network, words: npt.NDArray[np.int16]) -> tuple[dict[str,
 
 
 def export_nir(model: Model, path: Path, count: int) -> Proof:
-    """Write `path` and prove it: the file, read back and run by `hardware`'s interpreter, against torch, both in float64.
+    """Write `path` and prove it: the file, read back and run by `hardware`'s interpreter, against torch; in float64.
 
     Raises:
         BadInput, Failed: as `write_nir`.

@@ -6,8 +6,8 @@ count is a matrix product of the spikes with a matrix that depends on the Progra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,18 @@ class Counts:
     ticks: Array
     core_xy: Array
     activity_known: bool
+
+    @classmethod
+    def joined(cls, parts: Sequence[Counts]) -> Counts:
+        """The counts of several runs of one program and as many ticks, their sequences side by side."""
+        first = parts[0]
+        per_sequence = {"pending_synops": 0, "pending_spikes_in": 0, "ticks": 0}
+        arrays = {
+            field.name: np.concatenate([getattr(p, field.name) for p in parts], axis=per_sequence.get(field.name, 1))
+            for field in fields(cls)
+            if field.name not in ("core_xy", "activity_known")
+        }
+        return cls(**arrays, core_xy=first.core_xy, activity_known=all(p.activity_known for p in parts))
 
 
 @dataclass(frozen=True)

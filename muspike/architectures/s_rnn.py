@@ -74,7 +74,7 @@ def _draw(network: Network, config: Config, tau: torch.Tensor) -> None:
     for synapse in network.synapses:
         weight = network.weights[synapse.name]
         if synapse.source == network.input:
-            spread = config.v_threshold / math.sqrt(len(FEATURES)) * 1.5 * reach
+            spread = 0.8 * config.v_threshold / math.sqrt(len(FEATURES)) * reach
         elif synapse.target == network.readout:
             spread = torch.tensor(1 / math.sqrt(config.width))
         else:
