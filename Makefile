@@ -1,0 +1,55 @@
+# On a fresh machine with Python 3.11 to 3.13 and make: `make demo` or `make test`, nothing else by hand.
+
+PYTHON ?= python3
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+BIN := .venv/bin
+# What is installed, and for which Python. The file is made last, so an interrupted install is not taken as done.
+DEMO := .venv/demo-$(VERSION)
+TEST := .venv/test-$(VERSION)
+CHECK := .venv/check-$(VERSION)
+
+.NOTPARALLEL:
+.PHONY: help demo test nightly check clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@echo 'Each makes what it needs in .venv, with $(PYTHON) (another one: make test PYTHON=python3.12).'
+
+demo: $(DEMO) ## the report on the models that come with muspike, in report/ (4 minutes)
+	@$(BIN)/muspike bench --quick -o report
+
+test: $(TEST) ## the tests (some minutes); ARGS='-k simulator' goes to pytest
+	@$(BIN)/python -m pytest -m 'not nightly' $(ARGS)
+
+nightly: $(TEST) ## all tests, the long ones too
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(CHECK) ## lint the tree; check the types of the built package
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@rm -rf build && mkdir build
+	@$(BIN)/python -m build --wheel --no-isolation --outdir build/dist >build/log 2>&1 || { cat build/log >&2; exit 1; }
+	@$(BIN)/python -m zipfile -e build/dist/muspike-*.whl build/site
+	@cd build/site && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p muspike
+
+clean: ## remove what make made: .venv, build, report, caches
+	@rm -rf .venv build report muspike.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find muspike hardware export bench tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(DEMO): EXTRAS :=
+$(TEST): EXTRAS := [test]
+$(CHECK): EXTRAS := [check]
+$(DEMO) $(TEST) $(CHECK): pyproject.toml constraints.txt
+	@case '$(VERSION)' in \
+	3.11|3.12|3.13) ;; \
+	'') echo 'make: $(PYTHON) does not run; muspike needs Python 3.11 to 3.13 (on Debian: apt install python3 python3-venv)' >&2; exit 1;; \
+	*) echo 'make: $(PYTHON) is Python $(VERSION); muspike needs 3.11 to 3.13 (make $(MAKECMDGOALS) PYTHON=python3.12)' >&2; exit 1;; \
+	esac
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo 'make: $(PYTHON) cannot make virtual environments (on Debian: apt install python$(VERSION)-venv)' >&2; exit 1; }
+	@test "$$($(BIN)/python -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = '$(VERSION)' || \
+	{ echo 'making .venv'; $(PYTHON) -m venv --clear .venv; }
+	@echo 'installing muspike$(EXTRAS) and what it needs in .venv (some minutes the first time)'
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -e '.$(EXTRAS)'
+	@touch $@
