@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nir
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,7 +20,7 @@ from muspike.export.loihi import compile_model, presented
 from muspike.export.nir import write_nir
 from muspike.generation import SHORTEST, generate
 from muspike.hardware import interpreter
-from muspike.hardware.graph import from_nir
+from muspike.hardware.graph import from_nir, read_nir
 from muspike.hardware.program import Program
 from muspike.network import Network, TorchRunner
 
@@ -111,7 +111,7 @@ def export_nir(model: Model, path: Path, count: int) -> Proof:
     write_nir(model, path)
     words = example_words(model, count)
     spikes, logits = float_run(model.network, words)
-    graph = from_nir(nir.read(path))
+    graph = from_nir(read_nir(path))
     timing = model.network.timing
     inputs = presented(words, timing.ticks, timing.period)
     read_spikes, read_membranes = interpreter.run(graph, inputs)
@@ -123,7 +123,7 @@ def export_nir(model: Model, path: Path, count: int) -> Proof:
     return Proof(str(path), "torch", "the file read back and interpreted", rows, worst)
 
 
-def export_lava(model: Model, path: Path, chip: str, count: int, python: str | None = None) -> Proof:
+def export_lava(model: Model, path: Path, chip: str, count: int, python: str | os.PathLike[str] | None = None) -> Proof:
     """Write the chip program to `path` and prove it: Lava's fixed-point models against the integer simulator.
 
     Raises:
@@ -133,12 +133,15 @@ def export_lava(model: Model, path: Path, chip: str, count: int, python: str | N
     if path.suffix != ".npz":
         raise BadInput(f"{path}: a chip program ends in .npz")
     program = compile_model(model, chip).program
+    python = lava.find_lava_python(python)  # before anything is written
     program.save(path)
     words = example_words(model, count, batch=1)
     return lava_proof(path, program, words, python)
 
 
-def lava_proof(path: Path, program: Program, words: npt.NDArray[np.int16], python: str | None = None) -> Proof:
+def lava_proof(
+    path: Path, program: Program, words: npt.NDArray[np.int16], python: str | os.PathLike[str] | None = None
+) -> Proof:
     """The program in the file `path`, on `words`, in Lava's fixed-point models against the integer simulator."""
     timing = program.metadata
     inputs = presented(words, int(timing["ticks"]), int(timing["period"]))

@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import nir
@@ -144,6 +146,34 @@ class SpikingGraph:
             del waiting[ready]
             order.append(self.population(ready))
         return order
+
+
+def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
+    """The graph in the NIR file (HDF5) at `path`; its shapes are for `from_nir` to check.
+
+    Raises:
+        BadInput: no such file, not a NIR file, damaged, or of a version that the installed `nir` does not know.
+    """
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        version = nir.serialization.read_version(path)
+        if int(version.split(".")[0]) > int(nir.version.split(".")[0]):
+            raise BadInput(f"{path}: is of NIR version {version}; the nir installed here reads up to {nir.version}")
+        graph = nir.read(path, type_check=False)
+    except BadInput:
+        raise
+    except MemoryError as error:
+        raise BadInput(f"{path}: an array of it does not fit the memory: {error}") from error
+    except Exception as error:  # h5py and nir raise nearly everything, and each means that they cannot make sense of it
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{path}: damaged, or not a NIR file: {cause}") from error
+    if not isinstance(graph, nir.NIRGraph):
+        raise BadInput(f"{path}: holds a single {type(graph).__name__}, a NIRGraph is wanted")
+    return graph
 
 
 # --- what the nodes of a NIR graph mean -------------------------------------------------------------------------

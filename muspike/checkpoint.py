@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from muspike import architectures
@@ -63,7 +64,7 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -
         path.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
     for old in folder.glob("weights-*.safetensors"):
         if old.name != header["weights"]["file"]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
 
 def load_model(name: str | Path) -> Model:
@@ -83,13 +84,14 @@ def load_model(name: str | Path) -> Model:
         header = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"{file}: cannot be read: {error.strerror}; a model folder holds model.json") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{file}: is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else type(header).__name__
         raise BadInput(f"{file}: is of format {found!r}; this muspike reads format {FORMAT}")
     if header.get("digest") != _digest(header):
         raise BadInput(f"{file}: does not match its digest: it was changed or damaged after it was written")
+    _check_header(header, file)
     weights = folder / header["weights"]["file"]
     try:
         blob = weights.read_bytes()
@@ -100,13 +102,49 @@ def load_model(name: str | Path) -> Model:
             f"{weights}: is damaged: its sha256 begins {found[:12]}, "
             f"{file.name} says {header['weights']['sha256'][:12]}"
         )
-    with torch.random.fork_rng(devices=[]):
-        network = architectures.build(header["architecture"], header["settings"])
     try:
-        network.load_state_dict({k: v.float() for k, v in load(blob).items()})
-    except RuntimeError as error:
-        raise BadInput(f"{weights}: does not fit {header['architecture']}: {str(error).splitlines()[-1]}") from error
+        with torch.random.fork_rng(devices=[]):
+            network = architectures.build(header["architecture"], header["settings"])
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise BadInput(f"{file}: {header['architecture']} cannot be built with these settings: {error}") from error
+    try:
+        tensors = {name: tensor.float() for name, tensor in load(blob).items()}
+        network.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        cause = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{weights}: does not fit {header['architecture']}: {cause}") from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise BadInput(f"{weights}: {name} holds values that are not finite")
     return Model(header["architecture"], header["settings"], network.eval(), header["training"])
+
+
+# What every reader of a model relies on: the path in `model.json`, and the type.
+_HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
+    ("architecture",): str,
+    ("settings",): dict,
+    ("training",): dict,
+    ("training", "corpus"): str,
+    ("training", "step"): int,
+    ("training", "validation_bits_per_note"): (int, float),
+    ("weights",): dict,
+    ("weights", "file"): str,
+    ("weights", "sha256"): str,
+}
+
+
+def _check_header(header: Mapping[str, Any], file: Path) -> None:
+    for keys, kind in _HEADER.items():
+        value: Any = header
+        for key in keys:
+            value = value.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise BadInput(f"{file}: {'.'.join(keys)} is {value!r:.60}; a value of type {wanted} is wanted")
+    if Path(header["weights"]["file"]).name != header["weights"]["file"]:
+        raise BadInput(f"{file}: its weights are in {header['weights']['file']!r}; a file beside it is wanted")
 
 
 def shipped_models() -> dict[str, Path]:

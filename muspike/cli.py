@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import math
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from muspike import __version__
-from muspike.errors import BadInput, MuspikeError
+from muspike.errors import BadInput, Failed, MuspikeError
+from muspike.files import make_folder
 
 CHIPS = ("loihi1", "loihi2")
+# Every random state here takes as much.
+LARGEST_SEED = 2**32 - 1
+# The ticks of a MIDI file are 32 bits: so many words of the longest bars still fit.
+LONGEST_PIECE = 100_000
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{self.prog}: {message} (see {self.prog} --help)")
+        raise BadInput(f"{message} (see {self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED)"
     )
-    train.add_argument("--seed", type=_whole(0), default=0)
+    train.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0)
     train.add_argument("--steps", type=_whole(1), help="at most so many steps, instead of the preset's")
     train.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -56,10 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model(generate)
     generate.add_argument("-n", "--pieces", type=_whole(1), default=4, help="how many (default: 4)")
-    generate.add_argument("--length", type=_whole(4), default=128, help="compound words per piece (default: 128)")
+    generate.add_argument(
+        "--length", type=_whole(4, LONGEST_PIECE), default=128, help="compound words per piece (default: 128)"
+    )
     generate.add_argument("-o", "--output", type=Path, required=True, help="folder for the MIDI files")
-    generate.add_argument("--seed", type=_whole(0), default=0, help="the same seed gives the same files")
-    generate.add_argument("--temperature", type=_positive, default=1.0, help="below 1: safer choices (default: 1)")
+    generate.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0, help="the same seed gives the same files")
+    generate.add_argument("--temperature", type=_temperature, default=1.0, help="below 1: safer choices (default: 1)")
     generate.add_argument(
         "--top-p", type=_share, default=0.95, help="choose among the likeliest of this mass (default: 0.95)"
     )
@@ -80,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--chip", choices=CHIPS, default="loihi1", help="for lava (default: loihi1)")
     export.add_argument("-o", "--output", type=Path, help="file to write (default: MODEL.nir or MODEL-CHIP.npz)")
-    export.add_argument("--tokens", type=_whole(1), default=16, help="compound words to compare on (default: 16)")
+    export.add_argument(
+        "--tokens", type=_whole(1, 10_000), default=16, help="compound words to compare on (default: 16)"
+    )
     export.add_argument("--python", help="for lava: an interpreter that has it (see muspike lava --help)")
     export.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
@@ -106,8 +119,32 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="fewer pieces: a few minutes")
     bench.add_argument("--no-lava", action="store_true", help="leave out the check against Lava; the report says so")
     bench.add_argument("--python", help="an interpreter that has Lava (see muspike lava --help)")
-    bench.add_argument("--seed", type=_whole(0), default=0)
+    bench.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0)
     bench.add_argument("--json", action="store_true", help="print bench.json as well")
+
+    mapping = command(
+        "map",
+        _map,
+        "How the network of a NIR file fits a chip, and what the chip's integers do to it. Status 1: it does not fit.",
+        "muspike map network.nir --chip loihi2 --dt 0.001",
+    )
+    mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
+    mapping.add_argument("--chip", default="loihi1", help="loihi1, loihi2 or a chip's .toml file (default: loihi1)")
+    mapping.add_argument("--dt", type=_seconds, help="seconds per tick, where the file's metadata do not say")
+    mapping.add_argument("-o", "--output", type=Path, help="write the chip's program to this .npz file")
+    mapping.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    metrics = command(
+        "metrics",
+        _metrics,
+        "Objective metrics of MIDI files: a row per file and their mean.",
+        "muspike metrics pieces --words 128",
+    )
+    metrics.add_argument("files", nargs="+", metavar="FILE", type=Path, help="MIDI files, or folders of them")
+    metrics.add_argument(
+        "--words", type=_whole(4, LONGEST_PIECE), help="of the first so many compound words of each (default: all)"
+    )
+    metrics.add_argument("--json", action="store_true", help="print the rows as JSON")
 
     models = command("models", _models, "List the models that come with muspike.", "muspike models")
     models.add_argument("--json", action="store_true", help="print the list as JSON")
@@ -118,34 +155,72 @@ def _add_model(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("model", metavar="MODEL", help="a model folder, or a shipped model (see muspike models)")
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least or int(text) >= 2**63:
-            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least {least}")
+        if not text.isdecimal() or not least <= int(text[:20]) <= most:
+            limits = f"of at least {least}" if most == 2**63 - 1 else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number {limits}")
         return int(text)
 
     return parse
 
 
-def _positive(text: str) -> float:
+def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+        return math.nan
+
+
+def _temperature(text: str) -> float:
+    # Below, logits divided by it can leave the range of a float.
+    if not 0.001 <= (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 0.001")
     return value
 
 
 def _share(text: str) -> float:
-    value = _positive(text)
-    if value > 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be at most 1")
+    if not 0 < (value := _number(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and at most 1")
     return value
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
+def _seconds(text: str) -> float:
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds above 0")
+    return value
+
+
+def _say(text: str) -> None:
+    """Print. A reader that has gone away (`muspike ... | head`) is no error.
+
+    Raises:
+        Failed: standard output takes no more (a full disk).
+    """
+    if not sys.stdout:  # closed by the caller (`>&-`)
+        return
+    encoding = sys.stdout.encoding
+    try:
+        # A file's name may hold what the terminal's encoding does not.
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Failed(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def _say_json(value: Any) -> None:
+    _say(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no nan and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -162,31 +237,31 @@ def _train(args: argparse.Namespace) -> int:
     settings = dataclasses.replace(settings, seed=args.seed, steps=args.steps or settings.steps)
     folder = args.output or Path("runs", f"{args.architecture}-{args.data}-{args.preset}-{args.seed}")
     corpus = corpora.load(args.data)
-    run = training.Run(folder, args.architecture, preset["network"], settings, corpus)
-    best = run.progress.best_bits
+    run = training.Run(make_folder(folder), args.architecture, preset["network"], settings, corpus)
+    best, kept = run.progress.best_bits, run.progress.step
     with tqdm(total=settings.steps, initial=run.progress.step, unit="step", disable=None) as bar:
 
         def report(step: int, bits: float, validated: float | None) -> None:
-            nonlocal best
+            nonlocal best, kept
             bar.update(step - bar.n)
             if validated is not None:
-                best = min(best, validated)
+                best, kept = min(best, validated), step
                 line = f"step {step}: training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
                 bar.write(line, file=sys.stderr)
 
         try:
             model = run.train(report)
-        except KeyboardInterrupt:
-            raise SystemExit(
-                f"stopped at step {run.progress.step}; the same command goes on from the last state"
+        except KeyboardInterrupt as stop:
+            raise type(stop)(
+                f"stopped at step {run.progress.step}; the same command goes on from step {kept}"
             ) from None
     result = {"model": str(run.model_folder), "steps": run.progress.step, "step": model.training["step"]}
     result["validation_bits_per_note"] = model.training["validation_bits_per_note"]
     if args.json:
-        _print_json(result)
+        _say_json(result)
     else:
         bits = result["validation_bits_per_note"]
-        print(f"{run.model_folder}: {bits:.3f} bits per note on validation (step {result['step']})")
+        _say(f"{run.model_folder}: {bits:.3f} bits per note on validation (step {result['step']})")
     return 0
 
 
@@ -200,16 +275,14 @@ def _generate(args: argparse.Namespace) -> int:
     chip = "loihi1" if args.on == "loihi" else args.on
     sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
     runner = TorchRunner(model.network) if chip == "torch" else ChipRunner(compile_model(model, chip).program)
+    make_folder(args.output)
     pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
     files = write_pieces(pieces, args.output)
     if args.json:
-        _print_json({"on": chip, "seed": args.seed, "files": [str(f) for f in files]})
+        _say_json({"on": chip, "seed": args.seed, "files": [str(f) for f in files]})
     else:
-        print(
-            f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
-            if len(files) > 1
-            else files[0]
-        )
+        several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
+        _say(several if len(files) > 1 else str(files[0]))
     return 0
 
 
@@ -218,40 +291,83 @@ def _export(args: argparse.Namespace) -> int:
     from muspike.export import verify
 
     model = load_model(args.model)
-    name = Path(args.model).name
+    name = Path(args.model).resolve().name
     if args.to == "nir":
         proof = verify.export_nir(model, args.output or Path(f"{name}.nir"), args.tokens)
     else:
         output = args.output or Path(f"{name}-{args.chip}.npz")
         proof = verify.export_lava(model, output, args.chip, args.tokens, args.python)
     if args.json:
-        _print_json(proof.to_dict())
+        _say_json(proof.to_dict())
     else:
-        print(proof.table())
+        _say(proof.table())
     return 0 if proof.holds else 1
 
 
 def _lava(args: argparse.Namespace) -> int:
     from muspike.export import lava
 
+    lava.find_lava_python(args.python)
     report = lava.environment_report(args.python)
     if args.json:
-        _print_json(report)
+        _say_json(report)
     else:
-        for key, value in report.items():
-            print(f"{key}: {value}")
-    return 0
+        _say("\n".join(f"{key}: {value}" for key, value in report.items()))
+    return 1 if "error" in report else 0
 
 
 def _bench(args: argparse.Namespace) -> int:
     from muspike.bench.suite import bench
 
     results, page = bench(
-        args.model, args.output, quick=args.quick, with_lava=not args.no_lava, python=args.python, seed=args.seed
+        args.model,
+        make_folder(args.output),
+        quick=args.quick,
+        with_lava=not args.no_lava,
+        python=args.python,
+        seed=args.seed,
     )
     if args.json:
-        _print_json(results)
-    print(f"report: {page}", file=sys.stderr if args.json else sys.stdout)
+        _say_json(results)
+        print(f"report: {page}", file=sys.stderr)
+    else:
+        _say(f"report: {page}")
+    return 0
+
+
+def _map(args: argparse.Namespace) -> int:
+    from muspike.hardware.chip import load_chip
+    from muspike.hardware.compile import compile_graph
+    from muspike.hardware.graph import read_nir
+    from muspike.hardware.report import mapping, mapping_text
+
+    if args.output and args.output.suffix != ".npz":
+        raise BadInput(f"{args.output}: a chip program ends in .npz")
+    chip = load_chip(args.chip)
+    graph = read_nir(args.file)
+    try:
+        compiled = compile_graph(graph, chip, args.dt, must_fit=False)
+    except BadInput as error:
+        raise BadInput(f"{args.file}: {error}") from error
+    if args.json:
+        _say_json({"file": str(args.file), **mapping(compiled)})
+    else:
+        _say(f"{args.file} on {mapping_text(compiled)}")
+    if not compiled.use.fits:
+        raise Failed(f"{args.file}: does not fit {chip.name}: {compiled.use.problems[0]}")
+    if args.output:
+        compiled.program.save(args.output)
+    return 0
+
+
+def _metrics(args: argparse.Namespace) -> int:
+    from muspike.metrics.files import evaluate_files, midi_files, table
+
+    rows = evaluate_files(midi_files(args.files), args.words)
+    if args.json:
+        _say_json({"words": args.words, **rows})
+    else:
+        _say(table(rows))
     return 0
 
 
@@ -272,33 +388,58 @@ def _models(args: argparse.Namespace) -> int:
             }
         )
     if args.json:
-        _print_json(rows)
+        _say_json(rows)
     else:
-        print(f"{'model':<14}{'data':<6}{'parameters':>11}{'bits per note':>15}{'steps':>7}")
+        lines = [f"{'model':<14}{'data':<6}{'parameters':>11}{'bits per note':>15}{'steps':>7}"]
         for row in rows:
             bits = row["validation_bits_per_note"]
-            print(f"{row['name']:<14}{row['corpus']:<6}{row['parameters']:>11,}{bits:>15.3f}{row['steps']:>7}")
+            lines.append(f"{row['name']:<14}{row['corpus']:<6}{row['parameters']:>11,}{bits:>15.3f}{row['steps']:>7}")
+        _say("\n".join(lines))
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: nothing half-written is left."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(*_: object) -> NoReturn:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complain(what: object, status: int) -> int:
+    line = " ".join(str(what).split())
+    with contextlib.suppress(OSError):  # when stderr takes nothing, the exit status still tells
+        print(f"muspike: {line}", file=sys.stderr)
+    return status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Without `argv`, the process's own arguments."""
-    try:
-        args = _parser().parse_args(argv)
-        return int(args.run(args))
-    except MuspikeError as error:
-        print(f"muspike: {error}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        # The reader of our output went away (`muspike ... | head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        print(f"muspike: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("muspike: interrupted", file=sys.stderr)
-        return 130
+    with _terminable():
+        try:
+            args = _parser().parse_args(argv)
+            return int(args.run(args))
+        except MuspikeError as error:
+            return _complain(error, error.exit_status)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return _complain(f"{where}{error.strerror or error}", 1)
+        except MemoryError as error:
+            return _complain(f"out of memory: {error}", 1)
+        except KeyboardInterrupt as stop:
+            # 128 + the signal's number, as shells report it.
+            return _complain(str(stop) or "interrupted", 143 if isinstance(stop, _Terminated) else 130)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from muspike.errors import Failed
+from muspike.errors import BadInput, Failed
 
 
 @contextlib.contextmanager
@@ -41,3 +41,22 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise Failed(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder `path`, made if need be, and tried: for before the work whose result would have no place.
+
+    Raises:
+        BadInput: it is a file.
+        Failed: it cannot be made, or written to.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder}: is a file; a folder is wanted")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Failed(f"{folder}: cannot be written to: {error.strerror}") from error
+    return folder
