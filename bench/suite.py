@@ -188,7 +188,7 @@ def _likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequen
     def on_chip(runner: ChipRunner, words: torch.Tensor) -> torch.Tensor:
         runner.reset(words.shape[1])
         # In parts, for memory: the simulator keeps its state between them.
-        parts = [runner.run(part.numpy())[0] for part in words.split(EXCERPT)]
+        parts = [runner.run(part.numpy())[0] for part in torch.split(words, EXCERPT)]
         return torch.from_numpy(np.concatenate(parts))
 
     return {

@@ -19,13 +19,16 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
-def import_lava():
+def import_lava() -> None:
     """Import the module of lava-nc 0.10.0 that Python 3.11 and later refuse, in a way that they do not.
 
     `CoreEncoder` and others have an instance of the dataclass `ByteEncoder` as a default. Since 3.11 a default must be
@@ -35,7 +38,7 @@ def import_lava():
     sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
     plain = dataclasses.dataclass
 
-    def dataclass(cls=None, /, **options):
+    def dataclass(cls: Any = None, /, **options: Any) -> Any:
         if getattr(cls, "__qualname__", "") == "ByteEncoder":
             options["unsafe_hash"] = True
         return plain(cls, **options)
@@ -65,29 +68,32 @@ FIRST_CHUNK = 20
 class EachSequenceAnew:
     """Zeroes a model's state at the first step of each sequence: they run one after another in one network."""
 
-    def run_spk(self):
+    time_step: int
+    proc_params: Mapping[str, Any]
+
+    def run_spk(self) -> None:
         if (self.time_step - 1) % self.proc_params["ticks"] == 0:
             for name in ("u", "v", "a_buff"):
                 if hasattr(self, name):
                     getattr(self, name)[:] = 0
-        super().run_spk()
+        super().run_spk()  # type: ignore[misc]
 
-    def run(self):
+    def run(self) -> None:
         # Lava itself says how many exceptions there were, not which.
         try:
-            super().run()
+            super().run()  # type: ignore[misc]
         except Exception:
             traceback.print_exc()
             raise
 
 
-class RecordedLif(EachSequenceAnew, PyLifModelBitAcc):
+class RecordedLif(EachSequenceAnew, PyLifModelBitAcc):  # type: ignore[misc]
     """Lava's LIF; after its step it notes the spikes and, where asked, u and v.
 
     Reading them through Monitors would send them between processes one number at a time.
     """
 
-    def run_spk(self):
+    def run_spk(self) -> None:
         super().run_spk()
         files = self.proc_params["files"]
         if not hasattr(self, "records"):
@@ -98,18 +104,18 @@ class RecordedLif(EachSequenceAnew, PyLifModelBitAcc):
                 self.records[name][tick, sequence] = value
 
 
-class RestartedDense(EachSequenceAnew, PyDenseModelBitAcc):
+class RestartedDense(EachSequenceAnew, PyDenseModelBitAcc):  # type: ignore[misc]
     """Lava's Dense."""
 
 
-class RestartedDelayDense(EachSequenceAnew, PyDelayDenseModelBitAcc):
+class RestartedDelayDense(EachSequenceAnew, PyDelayDenseModelBitAcc):  # type: ignore[misc]
     """Lava's DelayDense."""
 
 
 MODELS = {LIF: RecordedLif, Dense: RestartedDense, DelayDense: RestartedDelayDense}
 
 
-def read_program(path):
+def read_program(path: str) -> dict[str, Any]:
     """The header, and the per-neuron arrays of each population."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
@@ -120,10 +126,12 @@ def read_program(path):
             p[name] = arrays[name][ends[i] - p["size"] : ends[i]]
     for i, s in enumerate(header["synapses"]):
         s["weight"] = arrays[f"weight_{i}"]
-    return header
+    return header  # type: ignore[no-any-return]
 
 
-def make_process(population, ticks, source, files):
+def make_process(
+    population: Mapping[str, Any], ticks: int, source: npt.NDArray[np.int32] | None, files: Mapping[str, Path] | None
+) -> Any:
     if population["kind"] == "input":
         return RingBuffer(data=source)
     return LIF(
@@ -139,19 +147,19 @@ def make_process(population, ticks, source, files):
     )
 
 
-def make_synapses(weight, weight_exp, delay, ticks):
+def make_synapses(weight: npt.NDArray[Any], weight_exp: int, delay: int, ticks: int) -> Any:
     # Mixed signs, whatever the weights are: the low bit is then cut from all alike, and it is 0.
     shared = {"weight_exp": weight_exp, "sign_mode": SignMode.MIXED, "ticks": ticks}
     weights = weight.astype(np.int32)
     return Dense(weights=weights, **shared) if delay == 1 else DelayDense(weights=weights, delays=delay - 1, **shared)
 
 
-def connect(source, synapses, target):
+def connect(source: Any, synapses: Any, target: Any) -> None:
     source.s_out.connect(synapses.s_in)
     synapses.a_out.connect(target.a_in)
 
 
-def connected(start, edges):
+def connected(start: str, edges: Sequence[tuple[str, str]]) -> set[str]:
     """The populations that a path of synapses, in any direction, joins to `start`."""
     found = {start}
     while True:
@@ -161,10 +169,14 @@ def connected(start, edges):
         found |= more
 
 
-def build(program, inputs, folder, membranes):
+def build(
+    program: Mapping[str, Any], inputs: npt.NDArray[np.uint8], folder: Path, membranes: bool
+) -> tuple[Any, dict[int, dict[str, Path]]]:
     """All processes by population name, joined into one network, and the files they record to by population index."""
     ticks, batch, _ = inputs.shape
-    processes, records, column = {}, {}, 0
+    processes: dict[str, Any] = {}
+    records: dict[int, dict[str, Path]] = {}
+    column = 0
     for i, p in enumerate(program["populations"]):
         shape = (ticks, batch, p["size"])
         source = None
@@ -194,7 +206,7 @@ def build(program, inputs, folder, membranes):
     return processes[neurons[0]], records
 
 
-def run(process, steps):
+def run(process: Any, steps: int) -> float:
     """Run in chunks of about the time between two lines on stderr; gives the seconds per tick after the first chunk.
 
     The first chunk is short, to learn how fast the network is; it also compiles and starts it.
@@ -215,7 +227,7 @@ def run(process, steps):
     return per_tick
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="print the versions, as JSON, and stop")
     parser.add_argument("--membranes", action="store_true", help="record u and v of every population")

@@ -74,7 +74,8 @@ class ChipRunner:
 
     def step(self, words: Words) -> Logits:
         """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
-        return self.run(words[None])[0][0]
+        logits: Logits = self.run(words[None])[0][0]
+        return logits
 
     def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
         """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7]`, and everything that happened."""

@@ -38,7 +38,7 @@ class _ATan(torch.autograd.Function):
 
 def atan_spike(distance: torch.Tensor, alpha: float = 2.0) -> torch.Tensor:
     """1 where `distance` (membrane minus threshold) is above 0, else 0, with the ATan surrogate gradient."""
-    spikes: torch.Tensor = _ATan.apply(distance, alpha)
+    spikes: torch.Tensor = _ATan.apply(distance, alpha)  # type: ignore[no-untyped-call]
     return spikes
 
 
@@ -80,7 +80,7 @@ class LIFCell(SNNCell):  # type: ignore[misc]  # norse has no types
 # decays through `idle` ticks in which no current arrives (a LIF without current does not spike).
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _scan_forward(
     current: Array,
     rate: Array,
@@ -109,7 +109,7 @@ def _scan_forward(
                         v[b, i] = v[b, i] + rate[i] * (np.float32(0.0) - v[b, i])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _scan_backward(
     grad_spikes: Array,
     v_out: Array,
@@ -226,7 +226,7 @@ def lif_scan(
     rate = (1.0 / p.tau).to(torch.float32).expand(neurons).contiguous()
     threshold = p.v_threshold.to(torch.float32).expand(neurons).contiguous()
     delays = tuple(delay for delay, _ in recurrent)
-    spikes: torch.Tensor = _LIFScan.apply(
+    spikes: torch.Tensor = _LIFScan.apply(  # type: ignore[no-untyped-call]
         current, rate, threshold, p.alpha, slots, idle, delays, *(weight for _, weight in recurrent)
     )
     return spikes
@@ -287,5 +287,5 @@ class _LeakyScan(torch.autograd.Function):
 
 def leaky_scan(drive: torch.Tensor, tau: float, *, slots: int = 1, idle: int = 0) -> torch.Tensor:
     """Membranes `[time, batch, neurons]` of LI neurons with a common `tau` (ticks), driven by `drive` of that shape."""
-    membranes: torch.Tensor = _LeakyScan.apply(drive, 1.0 / tau, slots, idle)
+    membranes: torch.Tensor = _LeakyScan.apply(drive, 1.0 / tau, slots, idle)  # type: ignore[no-untyped-call]
     return membranes

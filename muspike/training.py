@@ -256,7 +256,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self.optimiser.step()
         return nats.item() / math.log(2) / max(1, int((kind == tokens.BarBeat.NOTE).sum()))

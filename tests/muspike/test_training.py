@@ -133,7 +133,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tm
 
 def test_a_folder_with_another_run_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus).train()
-    with pytest.raises(BadInput, match="holds a run with training .* choose another folder"):
+    with pytest.raises(BadInput, match=r"holds a run with training .* choose another folder"):
         training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
     (tmp_path / "state.safetensors").write_bytes(b"\x08" + bytes(100))
     with pytest.raises(BadInput, match="is damaged"):
