@@ -7,6 +7,7 @@ NIR's readers break at one tick. Times are in seconds; the length of a tick is i
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,9 @@ def write_nir(model: Model, path: Path) -> nir.NIRGraph:
     if path.suffix != ".nir":
         raise BadInput(f"{path}: a NIR file ends in .nir")
     graph = to_nir(model.network, {"architecture": model.architecture})
+    # In memory first: where a disk refuses, HDF5 does not raise an error but brings Python down.
+    content = io.BytesIO()
+    nir.write(content, graph)
     with write_whole(path) as temporary:
-        nir.write(temporary, graph)
+        temporary.write_bytes(content.getbuffer())
     return graph
