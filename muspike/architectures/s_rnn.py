@@ -33,6 +33,11 @@ class Config:
     tau_readout: float = 2.0
     skip: bool = False
 
+    def __post_init__(self) -> None:
+        for name, most in {"width": 8192, "layers": 64, "ticks": 64}.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise BadInput(f"S-RNN: {name} {getattr(self, name)} must lie between 1 and {most}")
+
 
 def build(config: Config) -> Network:
     """The network of `config`, with weights drawn from torch's random state.
@@ -74,12 +79,13 @@ def _draw(network: Network, config: Config, tau: torch.Tensor) -> None:
     for synapse in network.synapses:
         weight = network.weights[synapse.name]
         if synapse.source == network.input:
-            spread = 0.8 * config.v_threshold / math.sqrt(len(FEATURES)) * reach
+            spread = 1.2 * config.v_threshold / math.sqrt(len(FEATURES)) * reach
         elif synapse.target == network.readout:
             spread = torch.tensor(1 / math.sqrt(config.width))
         else:
-            # Spikes are few: a forward synapse starts strong, so that every layer has something to learn from.
-            gain = 2.0 if synapse.source == synapse.target else 5.0
+            # Spikes are few: a forward synapse starts strong, so that every layer has something to learn from; a loop
+            # starts weak, so that gradients through it do not grow.
+            gain = 0.6 if synapse.source == synapse.target else 5.0
             spread = gain * config.v_threshold / math.sqrt(config.width) * reach
         with torch.no_grad():
             weight.copy_(torch.randn_like(weight) * spread)
