@@ -29,6 +29,7 @@ from muspike.errors import BadInput
 from muspike.export import lava
 from muspike.export.loihi import ChipRunner, compile_model, presented
 from muspike.export.verify import example_words
+from muspike.files import make_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
@@ -58,7 +59,7 @@ def bench(
     `quick`: 16 generated pieces and 16 words against Lava, instead of 64 and 64.
 
     Raises:
-        BadInput: no such model.
+        BadInput: no such model, or two of one name; a corpus whose test split has no piece of `EXCERPT` words.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
     models: dict[str, Model] = {}
@@ -67,6 +68,7 @@ def bench(
         models[model.architecture if model.architecture not in models else str(name)] = model
     if not models:
         raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
+    make_folder(folder)
     pieces, words = (16, 16) if quick else (64, 64)
     settings = {
         "seed": seed,
@@ -124,7 +126,10 @@ def _profile(
     with steps.step(f"{name}: test split of {model.training['corpus']}"):
         corpus = corpora.load(model.training["corpus"])
         test = [piece.words for piece in corpus.split("test")]
-        excerpts = np.stack([words[:EXCERPT] for words in test if len(words) >= EXCERPT], axis=1)
+        long_enough = [words[:EXCERPT] for words in test if len(words) >= EXCERPT]
+        if not long_enough:
+            raise BadInput(f"corpus {corpus.name}: no piece of its test split has {EXCERPT} compound words")
+        excerpts = np.stack(long_enough, axis=1)
     with steps.step(f"{name}: programs for {', '.join(CHIPS)}"):
         compiled = {chip: compile_model(model, chip, must_fit=False) for chip in CHIPS}
     runners = {chip: ChipRunner(c.program) for chip, c in compiled.items()}

@@ -171,8 +171,6 @@ def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
     except Exception as error:  # h5py and nir raise nearly everything, and each means that they cannot make sense of it
         cause = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(f"{path}: damaged, or not a NIR file: {cause}") from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise BadInput(f"{path}: holds a single {type(graph).__name__}, a NIRGraph is wanted")
     return graph
 
 

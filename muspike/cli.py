@@ -321,7 +321,7 @@ def _bench(args: argparse.Namespace) -> int:
 
     results, page = bench(
         args.model,
-        make_folder(args.output),
+        args.output,
         quick=args.quick,
         with_lava=not args.no_lava,
         python=args.python,

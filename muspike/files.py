@@ -51,12 +51,12 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         Failed: it cannot be made, or written to.
     """
     folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder}: is a file; a folder is wanted")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileExistsError as error:
+        raise BadInput(f"{folder}: is a file; a folder is wanted") from error
     except OSError as error:
         raise Failed(f"{folder}: cannot be written to: {error.strerror}") from error
     return folder

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn import functional
 
 from muspike import architectures, tokens
@@ -304,8 +304,9 @@ class Run:
 
     def _keep(self) -> None:
         header = json.dumps({"identity": self.identity, "progress": dataclasses.asdict(self.progress)})
+        blob = save({k: v.contiguous() for k, v in self._tensors().items()}, metadata={"muspike": header})
         with write_whole(self._state_file) as path:
-            save_file({k: v.contiguous() for k, v in self._tensors().items()}, path, metadata={"muspike": header})
+            path.write_bytes(blob)
 
     def _take_up(self) -> None:
         try:

@@ -1,0 +1,640 @@
+"""The command line: what each command gives, and one line with the right exit status for everything that is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+
+from muspike import architectures, corpora, metrics, midi, tokens, training
+from muspike.checkpoint import Model, load_model, save_model
+from muspike.cli import main
+from muspike.corpora import Corpus, Piece
+from muspike.export import lava
+from muspike.generation import generate
+from muspike.hardware.program import Program
+
+TINY = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
+TRAINING = {"corpus": "jsb", "step": 0, "validation_bits_per_note": 30.0}
+
+
+class Noise:
+    """Random logits: pieces without music."""
+
+    def reset(self, batch: int) -> None:
+        self.batch, self.random = batch, np.random.default_rng(0)
+
+    def step(self, words: Any) -> Any:
+        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
+
+
+def noise(name: str = "jsb", progress: bool = True) -> Corpus:
+    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(Noise(), 6, 40, seed=0))]
+    names = [piece.name for piece in pieces]
+    return Corpus(name, pieces, {"train": names[:3], "validation": names[3:5], "test": names[5:]})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    torch.manual_seed(0)
+    save_model(Model("s-rnn", TINY, architectures.build("s-rnn", TINY), TRAINING), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graph(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("graphs") / "small.nir"
+    assert main(["export", str(model), "--to", "nir", "-o", str(file), "--tokens", "4"]) == 0
+    return file
+
+
+@pytest.fixture(scope="module")
+def pieces(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pieces") / "Stücke 曲"
+    assert main(["generate", str(model), "-n", "3", "--length", "40", "-o", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, and we are in it."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def complaint(text: str) -> str:
+    """The one line of an error."""
+    assert text.startswith("muspike: ") and text.endswith("\n") and text.count("\n") == 1, text
+    return text
+
+
+@pytest.fixture
+def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A command that must end with a status and one line, and leave the folder as it was."""
+
+    def run(arguments: Sequence[object], status: int) -> str:
+        before = contents(here)
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == status
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert contents(here) == before
+        return complaint(err)
+
+    return run
+
+
+# --- what commands give ----------------------------------------------------------------------------------------
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("", "train", "generate", "export", "lava", "bench", "map", "metrics", "models"):
+        with pytest.raises(SystemExit) as end:
+            main([*command.split(), "--help"])
+        out = capsys.readouterr().out
+        assert end.value.code == 0 and f"example: muspike {command}".strip() in out
+
+
+@pytest.mark.parametrize("on", ["torch", "loihi"])
+def test_the_same_seed_gives_the_same_pieces_on_torch_and_on_the_chip(
+    model: Path, here: Path, capsys: pytest.CaptureFixture[str], on: str
+) -> None:
+    command = ["generate", str(model), "-n", "2", "--length", "20", "--seed", "7", "--on", on, "--json"]
+    assert main([*command, "-o", "a"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"] == ["a/piece-000.mid", "a/piece-001.mid"]
+    assert told["on"] == {"torch": "torch", "loihi": "loihi1"}[on]
+    assert main([*command, "-o", "b"]) == 0
+    assert contents(here / "a") == contents(here / "b")
+    assert main([*command, "-o", "c", "--seed", "8"]) == 0
+    assert contents(here / "a") != contents(here / "c")
+    assert len(midi.read("a/piece-000.mid").notes) > 0
+
+
+def test_metrics_of_files(pieces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each row is what `metrics.evaluate` says of the file; the mean is over the rows."""
+    (here / "one.MIDI").write_bytes((pieces / "piece-001.mid").read_bytes())
+    (here / ".half.mid").write_bytes(b"MTh")  # what a killed writer leaves is no piece
+    assert main(["metrics", str(pieces), ".", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    files = [*sorted(pieces.glob("*.mid")), Path("one.MIDI")]
+    assert [row["file"] for row in told["files"]] == [str(f) for f in files]
+    for row, file in zip(told["files"], files, strict=True):
+        wanted = metrics.evaluate(midi.read(file))
+        assert {n: row[n] for n in wanted} == {n: None if np.isnan(v) else v for n, v in wanted.items()}
+    counts = [row["note_count"] for row in told["files"]]
+    assert told["mean"]["note_count"] == pytest.approx(sum(counts) / 4)
+
+    assert main(["metrics", str(pieces), "--words", "20", "--json"]) == 0
+    excerpts = json.loads(capsys.readouterr().out)
+    assert excerpts["words"] == 20
+    for row, file in zip(excerpts["files"], files, strict=False):
+        assert row["note_count"] == (tokens.encode(midi.read(file))[:20, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum()
+
+    assert main(["metrics", str(pieces)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split()[0] == "mean" and lines[-2].startswith(str(pieces / "piece-002.mid"))
+    assert len(lines[-1].split()) == 1 + len(metrics.METRICS)
+
+
+def test_a_metric_that_is_not_defined_is_null_and_not_in_the_mean(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Groove consistency needs two bars."""
+    for name, ends in (("one.mid", (1, 2)), ("two.mid", (1, 6))):
+        notes = [((end - 1) * 480, 480, 60, 80, 0) for end in ends]
+        midi.write(midi.Score(480, midi.table(notes, midi.NOTE)), name)
+    assert main(["metrics", ".", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    one, two = (row["groove_consistency"] for row in told["files"])
+    assert one is None and two is not None and told["mean"]["groove_consistency"] == two
+    assert main(["metrics", "one.mid"]) == 0
+    assert "–" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+def test_map_reports_the_use_of_the_chip_and_the_rounding(
+    graph: Path, here: Path, capsys: pytest.CaptureFixture[str], chip: str
+) -> None:
+    assert main(["map", str(graph), "--chip", chip, "-o", "program.npz", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    program = Program.load("program.npz")
+    assert told["chip"] == program.chip == chip and told["fits"] is True
+    assert told["use"]["neurons"] == program.n_neurons == 16 + tokens.N_AXONS
+    assert len(told["use"]["cores"]) == program.n_cores
+    for report in told["quantisation"]["synapses"]:
+        (synapses,) = [s for s in program.synapses if s.name == report["name"]]
+        assert report["zero_fraction"] == pytest.approx(np.mean(synapses.weight == 0))
+        assert 0 < report["rms_error"] < 0.1
+    assert main(["map", str(graph), "--chip", chip]) == 0
+    text = capsys.readouterr().out
+    assert f"{graph} on {chip}: fits" in text
+    assert "482 neurons (0 of them relays)" in text and f"nearest to its limit: {told['use']['binding']}" in text
+    for report in told["quantisation"]["synapses"]:
+        assert f"{100 * report['rms_error']:.2f} %" in text
+
+
+def test_what_does_not_fit_ends_with_status_1_and_no_program(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A delay beyond the chip's is made of relays: 5,000 inputs exceed the axons of every core instead."""
+    n = 5000
+    one = np.ones(2)
+    nodes = {
+        "input": nir.Input(np.array([n])),
+        "weights": nir.Linear(np.ones((2, n), np.float32)),
+        "neurons": nir.LIF(tau=one * 2e-3, r=one, v_leak=0 * one, v_threshold=one, v_reset=0 * one),
+        "output": nir.Output(np.array([2])),
+    }
+    edges = [("input", "weights"), ("weights", "neurons"), ("neurons", "output")]
+    nir.write("wide.nir", nir.NIRGraph(nodes, edges))
+    assert main(["map", "wide.nir", "--dt", "0.001", "-o", "program.npz"]) == 1
+    out, err = capsys.readouterr()
+    assert "wide.nir on loihi1: does not fit" in out
+    assert "5000 input axons, loihi1 holds 4096 on a core" in complaint(err)
+    assert not Path("program.npz").exists()
+
+
+def test_shipped_models_are_listed(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("muspike.checkpoint.shipped_models", lambda: {"small": model})
+    assert main(["models", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == "small" and row["corpus"] == "jsb" and row["validation_bits_per_note"] == 30.0
+    assert row["parameters"] == sum(p.numel() for p in load_model(model).network.parameters())
+    assert main(["models"]) == 0
+    assert "small" in capsys.readouterr().out
+
+
+def test_training_goes_on_where_it_was_and_gives_a_model(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(corpora, "load", noise)
+    command = ["train", "s-rnn", "--preset", "tiny", "--steps", "2", "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "runs/s-rnn-jsb-tiny-0/model" and told["steps"] == 2
+    before = contents(here)
+    assert main(command) == 0  # nothing is left to do
+    assert json.loads(capsys.readouterr().out) == told and contents(here) == before
+    assert load_model(told["model"]).training["step"] == told["step"]
+
+
+# --- bad use ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("sing", "invalid choice: 'sing'"),
+        ("generate MODEL", "the following arguments are required: -o/--output"),
+        ("generate MODEL -o p -n 0", "'0' must be a whole number of at least 1"),
+        ("generate MODEL -o p -n -1", "'-1' must be a whole number"),
+        ("generate MODEL -o p -n many", "'many' must be a whole number"),
+        ("generate MODEL -o p --length 3", "'3' must be a whole number from 4 to 100000"),
+        ("generate MODEL -o p --length 1e30", "'1e30' must be a whole number"),
+        ("generate MODEL -o p --length 999999999999999999999999", "must be a whole number from 4"),
+        ("generate MODEL -o p --temperature nan", "'nan' must be a number of at least 0.001"),
+        ("generate MODEL -o p --temperature 0", "'0' must be a number of at least 0.001"),
+        ("generate MODEL -o p --temperature -1", "'-1' must be a number of at least 0.001"),
+        ("generate MODEL -o p --temperature inf", "'inf' must be a number"),
+        ("generate MODEL -o p --temperature warm", "'warm' must be a number"),
+        ("generate MODEL -o p --top-p 0", "'0' must be a number above 0 and at most 1"),
+        ("generate MODEL -o p --top-p 1.01", "'1.01' must be a number above 0 and at most 1"),
+        ("generate MODEL -o p --seed -5", "'-5' must be a whole number from 0 to 4294967295"),
+        ("generate MODEL -o p --seed 4294967296", "from 0 to 4294967295"),
+        ("generate MODEL -o p --on tpu", "invalid choice: 'tpu'"),
+        ("generate nosuch -o p", "nosuch: neither a model folder nor a shipped model"),
+        ("generate empty -o p", "model.json: cannot be read: No such file"),
+        ("generate MODEL -o file", "file: is a file; a folder is wanted"),
+        ("train s-xyz", "architecture 's-xyz' is not known; there is: s-rnn"),
+        ("train s-rnn --preset enormous", "preset 'enormous' of s-rnn is not known; there is:"),
+        ("train s-rnn --preset tiny --data bach", "corpus 'bach': unknown; there are jsb"),
+        ("train s-rnn --preset tiny --steps 0", "'0' must be a whole number of at least 1"),
+        ("train s-rnn --preset tiny -o file", "file: is a file; a folder is wanted"),
+        ("export MODEL --to onnx", "invalid choice: 'onnx'"),
+        ("export MODEL --to nir -o model.h5", "model.h5: a NIR file ends in .nir"),
+        ("export MODEL --to lava -o model.nir", "model.nir: a chip program ends in .npz"),
+        ("export MODEL --to nir --tokens 1000000", "must be a whole number from 1 to 10000"),
+        ("bench nosuch -o report", "nosuch: neither a model folder nor a shipped model"),
+        ("bench MODEL --no-lava -o file", "file: is a file; a folder is wanted"),
+        ("map nosuch.nir", "nosuch.nir: cannot be read: No such file"),
+        ("map empty", "empty: cannot be read: Is a directory"),
+        ("map file", "file: damaged, or not a NIR file"),
+        ("map GRAPH --chip loihi9", "chip 'loihi9' is not known; known: loihi1, loihi2"),
+        ("map GRAPH --chip nosuch.toml", "nosuch.toml: cannot be read: No such file"),
+        ("map GRAPH --dt 0", "'0' must be a number of seconds above 0"),
+        ("map GRAPH --dt 0.5", "dt was given as 0.5 s, but the graph's metadata says 0.001 s"),
+        ("map GRAPH -o program.bin", "program.bin: a chip program ends in .npz"),
+        ("metrics", "the following arguments are required: FILE"),
+        ("metrics nosuch.mid", "nosuch.mid: cannot be read: No such file"),
+        ("metrics empty", "empty: holds no MIDI files"),
+        ("metrics file", "file: not a MIDI file: it starts with b'some'"),
+        ("metrics PIECES --words 41", "piece-000.mid: has 40 compound words, asked for is an excerpt of 41"),
+    ],
+)
+def test_bad_use_is_one_line_and_status_2(
+    refused: Callable[..., str],
+    model: Path,
+    graph: Path,
+    pieces: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    words: str,
+) -> None:
+    if "--data" not in arguments:
+        monkeypatch.setattr(corpora, "load", noise)
+    (here / "empty").mkdir()
+    (here / "file").write_text("some text")
+    known = {"MODEL": model, "GRAPH": graph, "PIECES": pieces}
+    assert words in refused([known.get(word, word) for word in arguments.split()], 2)
+
+
+def test_a_preset_with_an_unknown_key(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "load", noise)
+    for changed, words in (
+        ({"network": {"wdith": 9}, "training": {}}, "unknown key 'wdith'; known are width,"),
+        ({"network": {}, "training": {"step": 9}}, "[training]: unknown key 'step'; known are steps,"),
+        ({"network": {}, "training": {"steps": "9"}}, "steps = '9' must be of type int"),
+    ):
+        monkeypatch.setattr(architectures, "preset", lambda *_, changed=changed: changed)
+        # (the run's folder is made before its network is built)
+        Path("run").mkdir(exist_ok=True)
+        assert words in refused(["train", "s-rnn", "-o", "run"], 2)
+
+
+def test_two_runs_in_one_folder(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "load", noise)
+    command = ["train", "s-rnn", "--preset", "tiny", "-o", "run", "--steps"]
+    assert main([*command, "1"]) == 0
+    assert "run: holds a run with training" in refused([*command, "2"], 2)
+    (state,) = Path("run").glob("state.*")
+    state.write_bytes(state.read_bytes()[:-9])
+    assert "state.safetensors: is damaged" in refused([*command, "1"], 2)
+
+
+# --- bad files -------------------------------------------------------------------------------------------------
+
+
+def test_midi_files_that_are_not_whole(refused: Callable[..., str], pieces: Path, here: Path) -> None:
+    whole = (pieces / "piece-000.mid").read_bytes()
+    silent = midi.Score(480, np.empty(0, midi.NOTE))
+    midi.write(silent, "silent.mid")
+    for name, content, words in (
+        ("cut.mid", whole[:-20], "cut.mid: truncated MIDI file"),
+        ("head.mid", whole[:10], "head.mid: truncated MIDI file: 10 bytes"),
+        ("empty.mid", b"", "empty.mid: not a MIDI file"),
+        ("text.mid", b"Dear diary", "text.mid: not a MIDI file: it starts with b'Dear'"),
+        ("smpte.mid", whole[:12] + b"\xe7\x28" + whole[14:], "smpte.mid: its time division is 0xe728"),
+    ):
+        (here / name).write_bytes(content)
+        assert words in refused(["metrics", name], 2)
+        (here / name).unlink()
+    assert "silent.mid: holds no notes" in refused(["metrics", "silent.mid"], 2)
+    # One bad file among good ones is named, not passed over.
+    assert "silent.mid: holds no notes" in refused(["metrics", pieces, "."], 2)
+
+
+@pytest.fixture
+def damaged(model: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the model, its `model.json` (parsed) changed by a function and signed anew, or its weights replaced."""
+    number = iter(range(100))
+
+    def make(change: Callable[[Any], Any] = lambda header: header, weights: bytes | None = None) -> Path:
+        header = json.loads((model / "model.json").read_text())
+        folder = tmp_path / f"damaged{next(number)}"
+        folder.mkdir()
+        blob = (model / header["weights"]["file"]).read_bytes() if weights is None else weights
+        (folder / header["weights"]["file"]).write_bytes(blob)
+        header["weights"]["sha256"] = hashlib.sha256(blob).hexdigest()
+        header = change(header) or header
+        if isinstance(header, dict):
+            unsigned = {k: v for k, v in header.items() if k != "digest"}
+            header["digest"] = hashlib.sha256(json.dumps(unsigned, sort_keys=True).encode()).hexdigest()
+        (folder / "model.json").write_text(json.dumps(header))
+        return folder
+
+    return make
+
+
+def test_the_copy_itself_is_good(damaged: Callable[..., Path], here: Path) -> None:
+    assert main(["generate", str(damaged()), "-n", "1", "--length", "8", "-o", "p"]) == 0
+
+
+def put(*keys_and_value: Any) -> Callable[[Any], None]:
+    *keys, last, value = keys_and_value
+
+    def change(header: Any) -> None:
+        for key in keys:
+            header = header[key]
+        if value is ...:
+            del header[last]
+        else:
+            header[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda header: ["a", "list"], "is of format 'list'; this muspike reads format 1"),
+        (put("format", 2), "is of format 2; this muspike reads format 1"),
+        (put("architecture", 7), "architecture is 7; a value of type str is wanted"),
+        (put("architecture", "s-future"), "architecture 's-future' is not known"),
+        (put("settings", []), r"settings is \[\]; a value of type dict is wanted"),
+        (put("settings", "wdith", 3), "model.json: architecture s-rnn: unknown key 'wdith'"),
+        (put("settings", "width", "16"), "width = '16' must be of type int"),
+        (put("settings", "width", 20), r"weights-\w+.safetensors: does not fit s-rnn: size mismatch"),
+        (put("settings", "width", -3), "width -3 must lie between 1 and"),
+        (put("settings", "width", 10**12), "width 1000000000000 must lie between 1 and"),
+        (put("settings", "tau", []), "s-rnn cannot be built with these settings"),
+        (put("settings", "ticks", 0), "ticks 0 must lie between 1 and"),
+        (put("settings", "recurrent_delays", ["soon"]), "recurrent delay 'soon' must be such as"),
+        (put("training", None), "training is None; a value of type dict is wanted"),
+        (put("training", "corpus", ...), "training.corpus is None; a value of type str is wanted"),
+        (put("training", "step", True), "training.step is True; a value of type int is wanted"),
+        (put("weights", ...), "weights is None; a value of type dict is wanted"),
+        (put("weights", "file", "../../secret"), "its weights are in '../../secret'; a file beside it is wanted"),
+        (put("weights", "file", "nosuch"), "nosuch: cannot be read: No such file"),
+        (put("weights", "sha256", "0" * 64), "is damaged: its sha256 begins"),
+    ],
+)
+def test_a_model_of_the_wrong_shape_is_refused(
+    refused: Callable[..., str], damaged: Callable[..., Path], change: Callable[[Any], Any], words: str
+) -> None:
+    """Also where its digest is right: a program made it, not a flipped byte."""
+    assert re.search(words, refused(["generate", damaged(change), "-o", "p"], 2))
+
+
+def safetensors(header: bytes, data: bytes = b"", length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(header) if length is None else length) + header + data
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"",
+        b"\x08",
+        safetensors(b"{}", length=2**63),  # a header said to be of 8 exabytes
+        safetensors(b"{}", length=100_000_001),
+        safetensors(b'{"bias":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'),
+        safetensors(
+            b'{"bias":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,4]}}', b"1234"
+        ),
+        safetensors(b'{"bias":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}', b"1234"),
+        safetensors(b'{"bias":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', b"1234"),
+        safetensors(b"not json"),
+        safetensors(b"[" * 10_000),
+        safetensors(b"{}"),
+    ],
+)
+def test_weights_that_are_none_are_refused(
+    refused: Callable[..., str], damaged: Callable[..., Path], blob: bytes
+) -> None:
+    assert "does not fit s-rnn" in refused(["generate", damaged(weights=blob), "-o", "p"], 2)
+
+
+def test_weights_that_are_not_finite_are_refused(refused: Callable[..., str], model: Path, tmp_path: Path) -> None:
+    loaded = load_model(model)
+    with torch.no_grad():
+        loaded.network.bias[3] = float("nan")
+    save_model(loaded, tmp_path / "nan")
+    assert "bias holds values that are not finite" in refused(["generate", tmp_path / "nan", "-o", "p"], 2)
+
+
+def test_nonsense_in_model_json_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for text in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b"null", b"NaN"):
+        (tmp_path / "model" / "model.json").write_bytes(text)
+        assert "model.json: is" in refused(["generate", tmp_path / "model", "-o", "p"], 2)
+
+
+def test_nir_files_that_hold_no_graph(refused: Callable[..., str], graph: Path, here: Path) -> None:
+    """Cut short, HDF5 of something else, of a later version, without a parameter, a node alone."""
+    import h5py
+
+    whole = graph.read_bytes()
+    (here / "cut.nir").write_bytes(whole[: len(whole) // 2])
+    assert "cut.nir: damaged, or not a NIR file" in refused(["map", "cut.nir"], 2)
+    with h5py.File("other.nir", "w") as file:
+        file["voltage"] = [1.0]
+    assert "other.nir: damaged, or not a NIR file" in refused(["map", "other.nir"], 2)
+    (here / "later.nir").write_bytes(whole)
+    with h5py.File("later.nir", "a") as file:
+        del file["version"]
+        file["version"] = "99.1"
+    assert "later.nir: is of NIR version 99.1; the nir installed here" in refused(["map", "later.nir"], 2)
+    with h5py.File("later.nir", "a") as file:
+        file["version"][()] = "1.0"
+        del file["node"]["nodes"]["layer1"]["tau"]
+    assert "later.nir: damaged, or not a NIR file" in refused(["map", "later.nir"], 2)
+    nir.write("node.nir", nir.Linear(np.ones((2, 2))))
+    assert "node.nir: damaged, or not a NIR file" in refused(["map", "node.nir"], 2)
+
+
+def test_no_python_that_runs_lava(
+    refused: Callable[..., str], model: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = here / "python"
+    without.write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named lava' >&2; exit 1\n")
+    without.chmod(0o755)
+    for python, words in (
+        ("/nonexistent", "/nonexistent: does not start: No such file"),
+        ("./python", "ModuleNotFoundError: No module named lava"),
+    ):
+        assert words in refused(["lava", "--python", python], 1)
+        assert words in refused(["export", model, "--to", "lava", "--python", python, "-o", "program.npz"], 1)
+        monkeypatch.setenv(lava.VARIABLE, python)
+        assert lava.VARIABLE in refused(["lava"], 1)
+        assert words in refused(["export", model, "--to", "lava", "-o", "program.npz"], 1)
+
+
+# --- a disk that is full, a reader that goes away, a signal ------------------------------------------------------
+
+
+@contextlib.contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        ("generate MODEL -n 1 -o .", 50),
+        ("export MODEL --to nir -o small.nir", 5000),
+        ("export MODEL --to lava -o small.npz", 5000),
+        ("map GRAPH -o small.npz", 5000),
+        ("train s-rnn --preset tiny --steps 1 -o .", 5000),  # the model does not fit
+        ("train s-rnn --preset tiny --steps 1 -o .", 200_000),  # the model fits, the optimiser's state does not
+    ],
+)
+def test_a_full_disk_is_one_line_and_status_1(
+    model: Path,
+    graph: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    limit: int,
+) -> None:
+    monkeypatch.setattr(corpora, "load", noise)
+    monkeypatch.setattr(lava, "find_lava_python", lambda python: python)
+    known = {"MODEL": str(model), "GRAPH": str(graph)}
+    command = [known.get(word, word) for word in arguments.split()]
+    with no_file_above(limit):
+        assert main(command) == 1
+    err = capsys.readouterr().err.splitlines(keepends=True)
+    assert "cannot be written: File too large" in complaint(err[-1]) and "Traceback" not in "".join(err)
+    files = [path for path in here.rglob("*") if path.is_file()]
+    if limit == 200_000:
+        load_model("model")  # whole, because it was
+    else:
+        assert files == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_can_go_on(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    status: int,
+) -> None:
+    def draw_batch(pieces: Any, settings: Any, step: int) -> Any:
+        if step == 13:
+            signal.raise_signal(number)
+        return drawn(pieces, settings, step)
+
+    drawn = training.draw_batch
+    monkeypatch.setattr(corpora, "load", noise)
+    command = ["train", "s-rnn", "--preset", "tiny", "-o", "run"]
+    with monkeypatch.context() as stopping:
+        stopping.setattr(training, "draw_batch", draw_batch)
+        assert main(command) == status
+    err = capsys.readouterr().err.splitlines(keepends=True)
+    assert complaint(err[-1]) == "muspike: stopped at step 13; the same command goes on from step 10\n"
+    assert [path.name for path in here.rglob("*") if path.name.startswith(".")] == []
+    assert load_model("run/model").training["step"] == 10
+    assert main(command) == 0
+    assert main([*command[:-1], "whole"]) == 0  # never stopped
+    assert contents(here / "run" / "model") == contents(here / "whole" / "model")
+
+
+def test_sigterm_is_as_before_when_a_command_ends() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["nosuch"]) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_reader_that_goes_away_is_no_error(pieces: Path) -> None:
+    """In a process of its own, because Python writes what is left in the buffer when it ends."""
+    command = [sys.executable, "-m", "muspike.cli", "metrics", str(pieces)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_takes_no_more_is_an_error(pieces: Path) -> None:
+    command = [sys.executable, "-m", "muspike.cli", "metrics", str(pieces)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "standard output: cannot be written: No space left" in complaint(ended.stderr)
+
+
+def test_a_name_that_is_no_text_can_be_printed(
+    pieces: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Linux lets a name be any bytes; and a terminal may know ASCII alone."""
+    name = os.fsdecode(b"St\xfcck.mid")
+    try:
+        Path(name).write_bytes((pieces / "piece-000.mid").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    with monkeypatch.context() as terminal:
+        terminal.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+        assert main(["metrics", name, str(pieces)]) == 0
+        sys.stdout.seek(0)
+        out = sys.stdout.read()
+    assert "St\\udcfcck.mid" in out and "St\\xfccke \\u66f2" in out
+    assert main(["metrics", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["file"] == name
+
+
+def test_closed_output_is_no_error(pieces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`>&-`: Python then has no standard output at all."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["metrics", str(pieces)]) == 0
