@@ -2,9 +2,9 @@
 
     python benchmarks/levers.py > benchmarks/logs/levers.txt
 
-Every variant trains a 192-wide network for 400 steps of 16 x 128 words from the same seed. The figures are bits per note on
-the training batches, averaged over the last 50 steps before each column, the mean firing rate per tick, and the
-norm of the gradient before clipping. One seed, far from converged: enough to see what trains at all, not to rank
+Every variant trains a 192-wide network for 400 steps of 16 x 128 words from the same seed. The figures are bits
+per note on the training batches, averaged over the last 50 steps before each column, the mean firing rate per tick, and
+the norm of the gradient before clipping. One seed, far from converged: enough to see what trains at all, not to rank
 what is close.
 """
 
@@ -73,7 +73,9 @@ def main() -> None:
         started = time.monotonic()
         columns, rate, norm = train(network, settings)
         minutes = (time.monotonic() - started) / 60
-        print(f"{name:<26}{''.join(f'{c:>10.2f}' for c in columns)}{rate:>8.3f}{norm:>10.2g}{minutes:>9.1f}", flush=True)
+        print(
+            f"{name:<26}{''.join(f'{c:>10.2f}' for c in columns)}{rate:>8.3f}{norm:>10.2g}{minutes:>9.1f}", flush=True
+        )
 
 
 if __name__ == "__main__":
