@@ -59,7 +59,7 @@ def bench(
     `quick`: 16 generated pieces and 16 words against Lava, instead of 64 and 64.
 
     Raises:
-        BadInput: no such model, or two of one name; a corpus whose test split has no piece of `EXCERPT` words.
+        BadInput: no such model; a corpus whose test split has no piece of `EXCERPT` words.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
     models: dict[str, Model] = {}

@@ -85,7 +85,7 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten(0, -2).long()
     kind = wanted[:, tokens.FEATURES.index("bar_beat")]
-    predicted = torch.as_tensor(np.asarray(tokens.PREDICTED))[kind]
+    predicted = torch.as_tensor(np.asarray(tokens.PREDICTED))[kind] & (kind != tokens.BarBeat.PAD)[:, None]
     losses = []
     for f, (start, size) in enumerate(zip(tokens.OFFSETS, tokens.SIZES, strict=True)):
         rows = predicted[:, f].nonzero()[:, 0]

@@ -1,0 +1,179 @@
+"""The suite on a small model and a made-up corpus: its figures are those that one computes by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from muspike import architectures, corpora, metrics, tokens
+from muspike.bench import report, suite
+from muspike.checkpoint import Model, load_model, save_model
+from muspike.corpora import Corpus, Piece
+from muspike.errors import BadInput
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.generation import generate
+from muspike.hardware import activity, energy
+from muspike.hardware.chip import load_chip
+from muspike.training import lined_up
+
+SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
+TRAINING = {"corpus": "noise", "step": 0, "validation_bits_per_note": 30.0}
+
+
+class Noise:
+    """Random logits: pieces without music."""
+
+    def reset(self, batch: int) -> None:
+        self.batch, self.random = batch, np.random.default_rng(0)
+
+    def step(self, words: Any) -> Any:
+        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
+
+
+def noise(lengths: tuple[int, ...]) -> Corpus:
+    pieces = [Piece(f"piece{n}", generate(Noise(), 1, n, seed=n)[0], (0, False)) for n in lengths]
+    return Corpus("noise", pieces, {"train": [], "validation": [], "test": [piece.name for piece in pieces]})
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return noise((60, 128, 140, 150))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model(Model("s-rnn", SETTINGS, architectures.build("s-rnn", SETTINGS), TRAINING), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(corpus: Corpus, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "load", lambda name: corpus)
+        output = tmp_path_factory.mktemp("output") / "report"
+        found, page = suite.bench([str(folder)], output, quick=True, with_lava=False, seed=5)
+    assert page == output / "report.html"
+    return found, output
+
+
+@pytest.fixture
+def entry(results: tuple[dict[str, Any], Path]) -> dict[str, Any]:
+    found: dict[str, Any] = results[0]["architectures"]["s-rnn"]
+    return found
+
+
+def test_both_files_hold_the_results(results: tuple[dict[str, Any], Path]) -> None:
+    found, output = results
+    report.check(found)
+    assert sorted(path.name for path in output.iterdir()) == ["bench.json", "report.html"]
+    assert json.loads((output / "bench.json").read_text(encoding="utf-8")) == found
+    page = (output / "report.html").read_text(encoding="utf-8")
+    nll = found["architectures"]["s-rnn"]["quality"]["nll_bits_per_note"]
+    assert report.number(nll["torch"], 4) in page and "not compared" in page
+    assert found["settings"]["seed"] == 5 and found["settings"]["lava_words"] == 0
+
+
+def test_without_lava_nothing_is_claimed_of_it(entry: dict[str, Any]) -> None:
+    assert entry["agreement"]["lava_fixed_spikes"] is None and entry["agreement"]["lava_fixed_differences"] is None
+
+
+def bits_per_note(logits: np.ndarray, wanted: np.ndarray) -> tuple[float, int]:
+    """Summed over every feature that is predicted, word by word, in float64."""
+    bits, notes = 0.0, 0
+    for row, target in zip(logits.astype(np.float64), wanted, strict=True):
+        kind = target[tokens.BAR_BEAT]
+        notes += int(kind == tokens.BarBeat.NOTE)
+        for f, (start, size) in enumerate(zip(tokens.OFFSETS, tokens.SIZES, strict=True)):
+            if tokens.PREDICTED[kind, f]:
+                part = row[start : start + size]
+                bits += (np.log(np.exp(part - part.max()).sum()) + part.max() - part[target[f]]) / np.log(2)
+    return bits, notes
+
+
+def test_likelihoods_are_of_whole_pieces_on_torch_and_on_each_chip(
+    entry: dict[str, Any], corpus: Corpus, folder: Path
+) -> None:
+    model = load_model(folder)
+    runners = {chip: ChipRunner(compile_model(model, chip).program) for chip in suite.CHIPS}
+    bits = dict.fromkeys(("torch", *runners), 0.0)
+    notes = 0
+    for piece in corpus.split("test"):
+        words, wanted = lined_up([piece.words], [0], len(piece.words))
+        with torch.no_grad():
+            logits = {"torch": model.network(words)[0].numpy()[:, 0]}
+        for chip, runner in runners.items():
+            runner.reset(1)
+            logits[chip] = np.stack([runner.step(word)[0] for word in words.numpy()])
+        for name, values in logits.items():
+            more, count = bits_per_note(values, wanted.numpy()[:, 0])
+            bits[name] += more
+        notes += count
+    nll = entry["quality"]["nll_bits_per_note"]
+    assert nll["torch"] == pytest.approx(bits["torch"] / notes, rel=1e-5)
+    for chip in runners:
+        assert nll["chip"][chip] == pytest.approx(bits[chip] / notes, rel=1e-5)
+    change = entry["agreement"]["float_integer"]["nll_change_percent"]
+    assert change == pytest.approx(100 * (bits["loihi1"] / bits["torch"] - 1), abs=1e-3)
+
+
+def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], corpus: Corpus, folder: Path) -> None:
+    """The three pieces that are long enough, one after another on the chip, PAD in front and the last word left out."""
+    excerpts = [piece.words[:128] for piece in corpus.split("test") if len(piece.words) >= 128]
+    assert len(excerpts) == 3
+    notes = sum(int((words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum()) for words in excerpts)
+    for chip in suite.CHIPS:
+        program = compile_model(load_model(folder), chip).program
+        total = latency = spikes = 0.0
+        for words in excerpts:
+            runner = ChipRunner(program)
+            _, run = runner.run(
+                np.concatenate([np.zeros((1, 7), np.int16), words[:-1]])[:, None], record_membranes=True
+            )
+            counts = activity.count(program, run.spikes, currents=run.current, membranes=run.membrane)
+            price = energy.price(counts, load_chip(chip))
+            total += price.total.value
+            latency += price.latency.value
+            spikes += int(run.spikes["layer1"].sum())
+        found = entry["chip"][chip]
+        assert found["energy_uj_per_note"]["total"]["value"] == pytest.approx(total / notes * 1e-6)
+        assert found["latency_ms_per_note"]["value"] == pytest.approx(latency / notes * 1e-6)
+        assert entry["activity"]["spikes_per_note"] == pytest.approx(spikes / notes)
+        assert found["fits"] is True and found["energy_uj_per_note"]["total"]["tag"] in ("inferred", "fitted")
+        parts = [row["value"] for row in found["components"] if row["value"] is not None]
+        assert sum(parts) == pytest.approx(found["energy_uj_per_note"]["total"]["value"])
+
+
+def test_metrics_are_of_pieces_composed_by_the_chip_and_of_the_excerpts(
+    entry: dict[str, Any], corpus: Corpus, folder: Path
+) -> None:
+    composed = generate(ChipRunner(compile_model(load_model(folder), "loihi1").program), 16, 128, seed=5)
+    excerpts = [piece.words[:128] for piece in corpus.split("test") if len(piece.words) >= 128]
+    assert set(entry["quality"]["metrics"]) == set(metrics.METRICS)
+    for name in ("note_count", "pitch_count", "empty_beat_rate"):
+        row = entry["quality"]["metrics"][name]
+        for words, of in ((composed, "generated"), (excerpts, "reference")):
+            values = [metrics.evaluate(tokens.decode(w), [name])[name] for w in words]
+            assert row[of]["mean"] == pytest.approx(np.mean(values)) and row[of]["std"] == pytest.approx(np.std(values))
+
+
+def test_agreement_of_integer_and_float_spikes(entry: dict[str, Any]) -> None:
+    agreement = entry["agreement"]["float_integer"]
+    assert 0.5 < agreement["spike_agreement"] < 1 and abs(agreement["rate_change"]) < 0.2
+
+
+def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "shipped_models", dict)
+    with pytest.raises(BadInput, match="muspike comes without models"):
+        suite.bench([], tmp_path / "report", with_lava=False)
+    assert not (tmp_path / "report").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(corpora, "load", lambda name: noise((60, 127)))
+    with pytest.raises(BadInput, match="no piece of its test split has 128 compound words"):
+        suite.bench([str(folder)], tmp_path / "report", with_lava=False)
