@@ -1,0 +1,198 @@
+"""The documentation does what it says: its commands run, its links lead somewhere, its tables are those of the code.
+
+A block of commands (```sh) or of Python is run as it stands, in one folder per page, on a small model where `s-rnn` is
+not among those that come with muspike, and on a made-up corpus. Above a block may stand `<!-- not run: why -->` or
+`<!-- needs Lava -->`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from muspike import architectures, corpora, metrics, tokens
+from muspike.checkpoint import Model, save_model, shipped_models
+from muspike.cli import main
+from muspike.corpora import Corpus, Piece
+from muspike.errors import Failed
+from muspike.export import lava
+from muspike.generation import generate
+from muspike.hardware.chip import Constant, load_chip
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(page for page in DOCS.glob("*.md") if page.name != "architecture.md")
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
+TRAINING = {"corpus": "jsb", "step": 0, "validation_bits_per_note": 30.0}
+
+
+class Block(NamedTuple):
+    mark: str
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(m["mark"] or "", m["language"], m["text"]) for m in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+
+
+class Noise:
+    """Random logits: pieces without music."""
+
+    def reset(self, batch: int) -> None:
+        self.batch, self.random = batch, np.random.default_rng(0)
+
+    def step(self, words: Any) -> Any:
+        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(Noise(), 9, 130, seed=0))]
+    names = [piece.name for piece in pieces]
+    return Corpus("jsb", pieces, {"train": names[:3], "validation": names[3:5], "test": names[5:]})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(corpora, "load", lambda name, progress=True: corpus)
+    if "s-rnn" not in shipped_models():
+        torch.manual_seed(0)
+        save_model(Model("s-rnn", SETTINGS, architectures.build("s-rnn", SETTINGS), TRAINING), tmp_path / "s-rnn")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def has_lava() -> bool:
+    try:
+        lava.find_lava_python()
+    except Failed as error:
+        if "cannot be installed" not in str(error):
+            raise
+        return False
+    return True
+
+
+def run(line: str) -> None:
+    name, *arguments = shlex.split(line, comments=True)
+    assert name == "muspike", f"{line}: not a command of ours; say above its block why it is not run"
+    try:
+        status = main(arguments)
+    except SystemExit as end:  # --help and --version
+        status = int(end.code or 0)
+    assert status == 0, line
+
+
+@contextlib.contextmanager
+def environment() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_code_run(page: Path, folder: Path, has_lava: bool) -> None:
+    ran = 0
+    for block in blocks(page):
+        assert not block.mark or block.mark == "needs Lava" or re.match(r"not run: \w.{10,}", block.mark), block
+        if block.mark.startswith("not run") or (block.mark == "needs Lava" and not has_lava):
+            continue
+        ran += 1
+        if block.language == "python":
+            exec(compile(block.text, f"{page.name}", "exec"), {})
+            continue
+        assert block.language == "sh", f"{page.name}: a block of {block.language}"
+        for line in block.text.splitlines():
+            run(line)
+    assert ran > 0
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_and_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (page.parent / target).is_file(), target
+    for name in re.findall(r"`((?:muspike|hardware|export|bench|benchmarks|tests)/[\w./*-]+)`", text):
+        assert list((DOCS.parent).glob(name)), name
+
+
+def test_the_index_has_every_page() -> None:
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\((\w+\.md)\)", text)) == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+
+
+def test_every_command_is_on_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    assert {"train", "map", "metrics"} <= set(commands)
+    shown = "".join(block.text for page in PAGES for block in blocks(page) if block.language == "sh")
+    assert [command for command in commands if f"muspike {command}" not in shown] == []
+
+
+def test_energy_has_every_constant_of_the_chips() -> None:
+    text = (DOCS / "energy.md").read_text(encoding="utf-8")
+    rows = []
+
+    def row(name: str, c: Constant) -> str:
+        return f"| `{name}` | {c.value:g} {c.unit} | {c.low:g} – {c.high:g} | {c.tag} |"
+
+    for name in ("loihi1", "loihi2"):
+        chip = load_chip(name)
+        for costs in chip.costs.values():
+            default = " (the default)" if costs is chip.cost_set(None) else ""
+            assert f"Set `{costs.name}`{default}: {costs.description}." in text
+            rows += [row(event, c) for event, c in (*costs.energy.items(), *costs.latency.items())]
+        rows.append(row("static_power", chip.static_power))
+    assert re.findall(r"^\| `.*$", text, re.MULTILINE) == rows
+
+
+def test_music_has_every_feature_and_every_metric() -> None:
+    text = (DOCS / "music.md").read_text(encoding="utf-8")
+    for f, (name, size) in enumerate(zip(tokens.FEATURES, tokens.SIZES, strict=True)):
+        kinds = [kind.name for kind in tokens.BarBeat if kind.name != "PAD" and tokens.PREDICTED[kind, f]]
+        assert f"| `{name}` | {size} | {'all' if len(kinds) == 4 else ', '.join(kinds)} |" in text
+    rows = [f"| `{m.name}` | {m.unit} | {m.meaning} | {m.source} |" for m in metrics.METRICS.values()]
+    assert re.findall(r"^\| `\w+` \|(?: [^|]+ \|){3}$", text, re.MULTILINE) == rows
+
+
+def test_report_describes_every_entry_of_bench_json(folder: Path) -> None:
+    assert main(["bench", "s-rnn", "--quick", "--no-lava", "-o", "report"]) == 0
+    results = json.loads(Path("report/bench.json").read_text(encoding="utf-8"))
+    text = (DOCS / "report.md").read_text(encoding="utf-8")
+    described = [
+        name for row in re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    ]
+    patterns = [re.sub(r"(?<=\.)[MCPF](?=\.|$)", "*", name).split(".") for name in described]
+
+    def matches(pattern: list[str], path: list[str]) -> bool:
+        return all(p in ("*", key) for p, key in zip(pattern, path, strict=False))
+
+    def paths(value: Any, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+        if isinstance(value, dict) and value:
+            for key, entry in value.items():
+                yield from paths(entry, (*path, key))
+        else:
+            yield list(path)
+
+    leaves = list(paths(results))
+    # No row may stand for all that is said of an architecture or of a chip.
+    assert all(len(p) != 2 and p[2:] not in (["activity"], ["chip", "*"], ["quality"]) for p in patterns)
+    for pattern in patterns:
+        assert any(len(leaf) >= len(pattern) and matches(pattern, leaf) for leaf in leaves), ".".join(pattern)
+    for leaf in leaves:
+        assert any(len(leaf) >= len(pattern) and matches(pattern, leaf) for pattern in patterns), ".".join(leaf)
