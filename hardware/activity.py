@@ -39,10 +39,11 @@ class Counts:
         synops: stored synapses touched (zero weights too, unless the synapses are stored as a sparse list).
         synops_sparse: those of `synops` that are stored as a sparse list.
         neuron_updates: mapped neurons (every one in every tick).
-        active_updates: updates that move a state; all of them where `activity_known` is false.
+        active_updates: updates of a neuron whose current or membrane is not 0 before or after it, or that spikes;
+            all updates where `activity_known` is false. Before its first tick a sequence is at rest.
         neuron_spikes: spikes, by the core of the neuron.
         spikes_in: axon events, by the core they arrive on.
-        messages_out: messages, by the core of the neuron.
+        messages_out: messages to cores, the neuron's own included, by the core of the neuron.
         hops_x: links crossed east-west between tiles by those messages, by the core of the neuron (XY routing).
         hops_y: links crossed north-south.
         host_messages: `[ticks, batch]`.
@@ -50,6 +51,7 @@ class Counts:
         pending_spikes_in: `[batch, cores]`.
         ticks: `[batch]`, the length of each sequence; its later ticks are zero in every array.
         core_xy: int32 `[cores, 2]`, the place of each core.
+        messages_between: `[cores, cores]`, the messages of the whole run from each core (row) to each (column).
         activity_known: whether membranes were given, so that `active_updates` is exact and not its upper bound.
     """
 
@@ -67,6 +69,7 @@ class Counts:
     pending_spikes_in: Array
     ticks: Array
     core_xy: Array
+    messages_between: Array
     activity_known: bool
 
     @classmethod
@@ -77,9 +80,14 @@ class Counts:
         arrays = {
             field.name: np.concatenate([getattr(p, field.name) for p in parts], axis=per_sequence.get(field.name, 1))
             for field in fields(cls)
-            if field.name not in ("core_xy", "activity_known")
+            if field.name not in ("core_xy", "messages_between", "activity_known")
         }
-        return cls(**arrays, core_xy=first.core_xy, activity_known=all(p.activity_known for p in parts))
+        return cls(
+            **arrays,
+            core_xy=first.core_xy,
+            messages_between=np.sum([p.messages_between for p in parts], axis=0),
+            activity_known=all(p.activity_known for p in parts),
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ def count(
         spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.
         ticks: length of each sequence `[batch]` when a batch is padded; None: all as long as the arrays.
         currents: int32 `[ticks, batch, size]` of every mapped population (`Run.current`). Given together with
-            `membranes`, an update is active where current, membrane or spike is not 0.
+            `membranes`, active updates are exact; the sequences must start at rest.
         membranes: int32 `[ticks, batch, size]` of every mapped population (`Run.membrane`).
 
     Raises:
@@ -133,6 +141,7 @@ def count(
     # In the tick of arrival, by the target core: synops, sparse synops, spikes in.
     arrived = np.zeros((3, run_ticks + longest, batch, cores), np.int64)
     host_messages = np.zeros((run_ticks, batch), np.int64)
+    messages_between = np.zeros((cores, cores), np.int64)
     for source in program.populations:
         if source.kind == "li":
             continue
@@ -151,6 +160,7 @@ def count(
             host_messages += _product(fired, reached.sum(1)[None, :, None])[0, :, :, 0]
         else:
             home = _on_core(source, cores)
+            messages_between += (home * fired.sum((0, 1))[:, None]).T @ reached.astype(np.int64)
             hops = np.einsum("nc,cdx,nd->nx", home, distance, reached.astype(np.int64))  # [neurons, xy]
             sent += _product(
                 fired, np.stack([home, home * reached.sum(1)[:, None], home * hops[:, :1], home * hops[:, 1:]])
@@ -166,6 +176,7 @@ def count(
             if population.kind != "input":
                 name = population.name
                 moving = (_state(currents, name, population) != 0) | (_state(membranes, name, population) != 0)
+                moving[1:] |= moving[:-1].copy()  # what was not 0 before the tick
                 if population.kind == "lif":
                     moving |= recorded[name] != 0
                 active += _product(moving & inside[:run_ticks, :, None], _on_core(population, cores)[None])[0]
@@ -186,6 +197,7 @@ def count(
         pending_spikes_in=after[2].sum(0),
         ticks=lengths,
         core_xy=core_xy,
+        messages_between=messages_between,
         activity_known=known,
     )
 
@@ -200,7 +212,7 @@ def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLi
     run_ticks, batch = next(iter(recorded.values())).shape[:2]
     lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
     inside = np.arange(run_ticks)[:, None] < lengths
-    relays = program.metadata.get("relays", ())
+    relays = _relays(program)
     dense = effective = 0
     for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
         dense += synapses.weight.size * int(lengths.sum())
@@ -210,38 +222,49 @@ def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLi
 
 
 def summarise(
-    program: Program, spikes: Mapping[str, Array], tokens: int, notes: int, ticks: npt.ArrayLike | None = None
+    program: Program,
+    spikes: Mapping[str, Array],
+    tokens: int,
+    notes: int,
+    ticks: npt.ArrayLike | None = None,
+    *,
+    counts: Counts | None = None,
 ) -> dict[str, Any]:
     """Summarise a run for people: rates and sparsity of each population, events per note.
 
     Args:
         tokens: input words presented in the run, over all sequences.
         notes: notes among them, over all sequences; the events are divided by it.
-        ticks: as for `count`.
+        ticks: as for `count`; not needed with `counts`, which know theirs.
+        counts: those of these spikes, where they have been counted already.
 
     Returns:
-        JSON-able. `firing_rate` is spikes per neuron and tick over all ticks; `sparsity` is 1 minus it (NeuroBench's
+        JSON-able; `chip` is the one that the program was made for. `firing_rate` is spikes per neuron and tick over all ticks; `sparsity` is 1 minus it (NeuroBench's
         activation sparsity). `presented_firing_rate`, `presented_sparsity`: the same over the ticks in which the
         population sees a presented token, `(t - level) mod period < ticks`; None where the Program's metadata has no
-        `period` and `ticks`. `spikes_per_note` counts neurons on the chip; `input_spikes_per_note` the host's.
+        `period` and `ticks`. `spikes_per_note` counts the network's neurons; those of relays, which only repeat, are
+        `relay_spikes_per_note` (there are none without relays), the host's `input_spikes_per_note`. `chip` of
+        `synops_per_note` is what the energy table prices: what acts before the end of the run. `messages_per_note`
+        are messages to cores, the neuron's own included.
 
     Raises:
         BadInput: as `count`; or `tokens` or `notes` is not positive.
     """
     if tokens <= 0 or notes <= 0:
         raise BadInput(f"tokens {tokens}, notes {notes}: need at least one of each to give a figure per note")
-    counts = count(program, spikes, ticks)
-    totals = operations(program, spikes, ticks)
+    counts = counts or count(program, spikes, ticks)
+    totals = operations(program, spikes, counts.ticks)
+    relays = _relays(program)
     run_ticks = counts.synops.shape[0]
     inside = np.arange(run_ticks)[:, None] < counts.ticks
     period, shown = program.metadata.get("period"), program.metadata.get("ticks")
     populations = {}
-    spikes_of = {"input": 0, "lif": 0}
+    spikes_of = {"input": 0, "lif": 0, "relay": 0}
     for population in program.populations:
         if population.kind == "li":
             continue
         fired = (np.asarray(spikes[population.name]) != 0).sum(2) * inside  # [ticks, batch]
-        spikes_of[population.kind] += int(fired.sum())
+        spikes_of["relay" if population.name in relays else population.kind] += int(fired.sum())
         rate = _rate(fired, inside, population.size)
         row: dict[str, Any] = {"size": population.size, "firing_rate": rate, "sparsity": 1 - rate}
         presented = None
@@ -252,21 +275,28 @@ def summarise(
         row["presented_sparsity"] = None if presented is None else 1 - presented
         populations[population.name] = row
     return {
+        "chip": program.chip,
         "tokens": tokens,
         "notes": notes,
         "spikes_per_note": spikes_of["lif"] / notes,
+        **({"relay_spikes_per_note": spikes_of["relay"] / notes} if relays else {}),
         "input_spikes_per_note": spikes_of["input"] / notes,
         "populations": populations,
         "synops_per_note": {
             "dense": totals.dense / notes,
             "effective": totals.effective_acs / notes,
-            "chip": int(counts.synops.sum() + counts.pending_synops.sum()) / notes,
+            "chip": int(counts.synops.sum()) / notes,
         },
         "neuron_updates_per_note": int(counts.neuron_updates.sum()) / notes,
         "messages_per_note": int(counts.messages_out.sum()) / notes,
         "host_messages_per_note": int(counts.host_messages.sum()) / notes,
         "hops_per_note": int(counts.hops_x.sum() + counts.hops_y.sum()) / notes,
     }
+
+
+def _relays(program: Program) -> frozenset[str]:
+    """The populations that only make a delay longer, as `compile_graph` notes them."""
+    return frozenset(program.metadata.get("relays", ()))
 
 
 def _rate(fired: Array, where: Array, size: int) -> float:

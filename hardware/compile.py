@@ -85,6 +85,6 @@ def compile_graph(
         ChipSynapses(s.name, s.source, s.target, s.weight, 0, s.delay, places.sparse[s.name])
         for s in retimed.graph.synapses
     ]
-    about = {**graph.metadata, "outputs": list(graph.outputs), **(metadata or {})}
+    about = {**graph.metadata, "outputs": list(graph.outputs), "relays": list(retimed.relays), **(metadata or {})}
     program = Program(chip.name, graph.dt_s, populations, synapses, places.core_xy, about)
     return Compiled(program, report, places.use, (*report.risks, *retimed.risks))

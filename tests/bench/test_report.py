@@ -45,6 +45,7 @@ def made_counts() -> Counts:
         pending_spikes_in=np.zeros((1, 2), np.int64),
         ticks=np.array([20]),
         core_xy=np.array([[0, 0], [1, 0]]),
+        messages_between=np.array([[8, 2], [2, 5]]),
         activity_known=False,
     )
 

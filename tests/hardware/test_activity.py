@@ -10,7 +10,10 @@ import pytest
 
 from muspike.errors import BadInput
 from muspike.hardware import activity
+from muspike.hardware.compile import compile_graph
+from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.simulator import Simulator
 
 CORE_XY = np.array([[0, 0], [0, 0], [2, 1], [5, 3]])
 
@@ -124,6 +127,13 @@ def test_counts_equal_counting_event_by_event(program: Program, lengths: list[in
     assert expected["pending_synops"].sum() > 0 and expected["synops_sparse"].sum() > 0
     for name, array in expected.items():
         assert np.array_equal(getattr(counts, name), array), name
+    assert np.array_equal(counts.messages_between.sum(1), counts.messages_out.sum((0, 1)))
+    distance = np.abs(CORE_XY[:, None] - CORE_XY).astype(int)
+    for axis, hops in enumerate((counts.hops_x, counts.hops_y)):
+        assert (counts.messages_between * distance[..., axis]).sum() == hops.sum()
+    parts = [activity.count(program, {n: a[:, b : b + 1] for n, a in spikes.items()}) for b in range(3)]
+    if lengths is None:
+        assert np.array_equal(activity.Counts.joined(parts).messages_between, counts.messages_between)
 
 
 def test_an_event_is_counted_once_wherever_the_run_is_cut(program: Program) -> None:
@@ -155,6 +165,9 @@ def test_active_updates_are_those_whose_state_is_not_zero(program: Program) -> N
     membranes["out"][2, 0, 0] = -7  # on core 3
     counts = activity.count(program, spikes, currents=state, membranes=membranes)
     assert np.argwhere(counts.active_updates).tolist() == [[1, 0, 2], [2, 0, 3]]
+    membranes["out"][:, 0, 0] = [-7, 0, 0]  # decays to 0 in the second tick: that update is active too
+    counts = activity.count(program, spikes, currents=state, membranes=membranes)
+    assert np.argwhere(counts.active_updates).tolist() == [[0, 0, 3], [1, 0, 2], [1, 0, 3]]
     assert counts.activity_known
     unknown = activity.count(program, spikes)
     assert not unknown.activity_known
@@ -185,20 +198,56 @@ def test_summary_gives_rates_over_all_and_over_presented_ticks(program: Program)
     spikes = {name: np.zeros_like(array) for name, array in random_spikes(program, 10, 2).items()}
     spikes["a"][[1, 2, 6, 7], 0] = 1  # level 1, 2 ticks of 5 presented: exactly those
     spikes["words"][0, 1, :3] = 1
+    spikes["words"][9, 1, 0] = 1
     summary = activity.summarise(program, spikes, tokens=4, notes=2)
     a = summary["populations"]["a"]
     assert a["firing_rate"] == pytest.approx(4 / 20)
     assert a["presented_firing_rate"] == pytest.approx(4 / 8)
     assert (a["sparsity"], a["presented_sparsity"]) == pytest.approx((1 - 4 / 20, 1 - 4 / 8))
     assert summary["spikes_per_note"] == 4 * 5 / 2
-    assert summary["input_spikes_per_note"] == 3 / 2
+    assert summary["input_spikes_per_note"] == 4 / 2
     assert "out" not in summary["populations"]
     stored = sum(s.weight.size for s in program.synapses)
     assert summary["synops_per_note"]["dense"] == stored * 20 / 2
     counts = activity.count(program, spikes)
-    assert summary["synops_per_note"]["chip"] == (counts.synops.sum() + counts.pending_synops.sum()) / 2
+    assert counts.pending_synops.sum() > 0  # acts after the end: not priced, so not here either
+    assert summary["synops_per_note"]["chip"] == counts.synops.sum() / 2
+    assert summary["chip"] == "loihi1" and "relay_spikes_per_note" not in summary
+    assert activity.summarise(program, spikes, 4, 2, counts=counts) == summary
     effective = sum(int((s.weight != 0).sum(0) @ spikes[s.source].sum((0, 1))) for s in program.synapses)
     assert summary["synops_per_note"]["effective"] == effective / 2
+
+
+def test_relays_are_no_part_of_the_network() -> None:
+    """A loop of 100 ticks takes a relay: its spikes and synapses are the chip's, not the network's."""
+    rng = np.random.default_rng(2)
+    n = 6
+
+    def neurons(name: str, kind: str, size: int) -> Population:
+        ones = np.ones(size)
+        return Population(name, kind, size, 2 * ones, ones, 0.5 * ones, 0 * ones)  # type: ignore[arg-type]
+
+    graph = SpikingGraph(
+        [neurons("x", "input", 4), neurons("a", "lif", n)],
+        [
+            Synapses("in", "x", "a", rng.normal(0, 1, (n, 4)), 0),
+            Synapses("loop", "a", "a", rng.normal(0, 1, (n, n)), 100),
+        ],
+        1e-3,
+        ("a",),
+    )
+    program = compile_graph(graph, "loihi1").program
+    assert program.metadata["relays"] == ["a.relay1"]
+    spikes = Simulator(program).run((rng.random((250, 1, 4)) < 0.2).astype(np.uint8)).spikes
+    of_a, of_relay = int(spikes["a"].sum()), int(spikes["a.relay1"].sum())
+    assert of_a > of_relay > 0
+    summary = activity.summarise(program, spikes, tokens=1, notes=1)
+    assert (summary["spikes_per_note"], summary["relay_spikes_per_note"]) == (of_a, of_relay)
+    found = activity.operations(program, spikes)
+    assert found.dense == 250 * (4 * n + n * n)
+    weights = {s.source: (s.weight != 0).sum(0) for s in program.synapses if s.target == "a"}
+    assert set(weights) == {"x", "a.relay1"}
+    assert found.effective_acs == sum(int((spikes[source] @ fan_out).sum()) for source, fan_out in weights.items())
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def made_counts(**change: Any) -> Counts:
         pending_spikes_in=np.zeros((1, 2), np.int64),
         ticks=np.array([3]),
         core_xy=np.array([[0, 0], [2, 1]]),
+        messages_between=np.array([[8, 2], [2, 5]]),
         activity_known=True,
     )
     return replace(counts, **change)
@@ -284,6 +285,7 @@ def test_pilotnet_on_loihi2_comes_out_at_the_published_dynamic_power(loihi2: Chi
         pending_spikes_in=none[0],
         ticks=np.array([steps]),
         core_xy=np.array([[tile % 8, tile // 8] for tile in (core // 4 for core in range(cores))]),
+        messages_between=np.zeros((cores, cores), np.int64),
         activity_known=True,
     )
     energy = price(counts, loihi2)
