@@ -54,9 +54,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(corpus: Corpus, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def composed() -> list[Any]:
+    """The runner of every composition of the suite, and the pieces that came of it."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def results(
+    corpus: Corpus, folder: Path, composed: list[Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], Path]:
+    def listening(runner: Any, *arguments: Any, **options: Any) -> Any:
+        pieces = generate(runner, *arguments, **options)
+        composed.append((runner, pieces))
+        return pieces
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpora, "load", lambda name: corpus)
+        patch.setattr(suite, "generate", listening)
         output = tmp_path_factory.mktemp("output") / "report"
         found, page = suite.bench([str(folder)], output, quick=True, with_lava=False, seed=5)
     assert page == output / "report.html"
@@ -151,14 +165,16 @@ def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], 
 
 
 def test_metrics_are_of_pieces_composed_by_the_chip_and_of_the_excerpts(
-    entry: dict[str, Any], corpus: Corpus, folder: Path
+    entry: dict[str, Any], composed: list[Any], corpus: Corpus, folder: Path
 ) -> None:
-    composed = generate(ChipRunner(compile_model(load_model(folder), "loihi1").program), 16, 128, seed=5)
+    ((runner, pieces),) = composed
+    assert runner.program.digest == compile_model(load_model(folder), "loihi1").program.digest
+    assert [len(words) for words in pieces] == [128] * 16
     excerpts = [piece.words[:128] for piece in corpus.split("test") if len(piece.words) >= 128]
     assert set(entry["quality"]["metrics"]) == set(metrics.METRICS)
     for name in ("note_count", "pitch_count", "empty_beat_rate"):
         row = entry["quality"]["metrics"][name]
-        for words, of in ((composed, "generated"), (excerpts, "reference")):
+        for words, of in ((pieces, "generated"), (excerpts, "reference")):
             values = [metrics.evaluate(tokens.decode(w), [name])[name] for w in words]
             assert row[of]["mean"] == pytest.approx(np.mean(values)) and row[of]["std"] == pytest.approx(np.std(values))
 

@@ -158,7 +158,7 @@ def test_energy_has_every_constant_of_the_chips() -> None:
             assert f"Set `{costs.name}`{default}: {costs.description}." in text
             rows += [row(event, c) for event, c in (*costs.energy.items(), *costs.latency.items())]
         rows.append(row("static_power", chip.static_power))
-    assert re.findall(r"^\| `.*$", text, re.MULTILINE) == rows
+    assert re.findall(r"^\| `.*$", text, re.MULTILINE) == rows, "the rows are:\n" + "\n".join(rows)
 
 
 def test_music_has_every_feature_and_every_metric() -> None:
