@@ -239,11 +239,12 @@ def summarise(
         counts: those of these spikes, where they have been counted already.
 
     Returns:
-        JSON-able; `chip` is the one that the program was made for. `firing_rate` is spikes per neuron and tick over all ticks; `sparsity` is 1 minus it (NeuroBench's
-        activation sparsity). `presented_firing_rate`, `presented_sparsity`: the same over the ticks in which the
-        population sees a presented token, `(t - level) mod period < ticks`; None where the Program's metadata has no
-        `period` and `ticks`. `spikes_per_note` counts the network's neurons; those of relays, which only repeat, are
-        `relay_spikes_per_note` (there are none without relays), the host's `input_spikes_per_note`. `chip` of
+        JSON-able; `chip` is the one that the program was made for. `firing_rate` is spikes per neuron and tick over
+        all ticks; `sparsity` is 1 minus it (NeuroBench's activation sparsity). `presented_firing_rate`,
+        `presented_sparsity`: the same over the ticks in which the population sees a presented token,
+        `(t - level) mod period < ticks`; None where the Program's metadata has no `period` and `ticks`.
+        `spikes_per_note` counts the network's neurons; those of relays, which only repeat, are
+        `relay_spikes_per_note` (absent without relays), the host's `input_spikes_per_note`. `chip` of
         `synops_per_note` is what the energy table prices: what acts before the end of the run. `messages_per_note`
         are messages to cores, the neuron's own included.
 

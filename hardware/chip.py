@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from muspike.errors import BadInput
+from muspike.hardware.program import DELAY_MAX, REGISTERS, STATE, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
 
 Tag = Literal["measured", "fitted", "simulated", "inferred", "assumed"]
 TAGS: tuple[Tag, ...] = ("measured", "fitted", "simulated", "inferred", "assumed")
@@ -31,13 +32,19 @@ EVENTS = (
 )
 """What a cost set may price; energy in pJ, latency in ns, each per event."""
 
+BARRIER = "barrier"
+"""The synchronisation at the end of a tick: its energy may be covered by other prices, but has none of its own."""
+
 STEP_FLOORS = ("step_floor", "step_floor_several_chips")
 """Latencies of a whole tick, below which no network runs, in ns."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A number with its band, unit, tag and source; `low <= value <= high`."""
+    """A number with its band, unit, tag and source; `low <= value <= high`.
+
+    Where `band_known` is false nobody has published how far it may be off, and `low` and `high` are the value itself.
+    """
 
     value: float
     low: float
@@ -45,6 +52,7 @@ class Constant:
     unit: str
     tag: Tag
     source: str
+    band_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,6 @@ class Ranges:
     """The registers that a program fills or that its state lives in."""
 
     weight: Range
-    weight_exp: Range
     du: Range
     dv: Range
     v_threshold: Range
@@ -136,8 +143,8 @@ class Barrier:
 class CostSet:
     """One consistent set of costs: never mix terms of two sets.
 
-    An event in `covers` is contained in the prices of the others; an event neither in `energy` nor in `covers` is
-    unpriced, which is not the same as free.
+    An event in `covers` (or the barrier) is contained in the prices of the others; what is neither in `energy` nor in
+    `covers` is unpriced, which is not the same as free.
     """
 
     name: str
@@ -152,8 +159,9 @@ class CostSet:
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """Events whose energy this set neither gives nor covers, synaptic operations aside."""
-        return tuple(e for e in EVENTS if not e.startswith("synop") and e not in self.energy and e not in self.covers)
+        """Events, and the barrier, whose energy this set neither gives nor covers; synaptic operations aside."""
+        known = {*self.energy, *self.covers}
+        return tuple(e for e in (*EVENTS, BARRIER) if not e.startswith("synop") and e not in known)
 
 
 @dataclass(frozen=True)
@@ -238,7 +246,7 @@ def parse_chip(text: str, where: str) -> Chip:
         title=top.text("title"),
         mesh=_mesh(top.table("mesh")),
         limits=_filled(Limits, top.table("limits"), _limit),
-        ranges=_filled(Ranges, top.table("ranges"), _range),
+        ranges=_ranges(top.table("ranges")),
         synapse_format=_synapse_format(top.table("synapse_format")),
         static_power=_constant(top.table("static_power"), "mW"),
         costs={name: _cost_set(name, costs.table(name)) for name in costs.entries if name != "default"},
@@ -248,6 +256,9 @@ def parse_chip(text: str, where: str) -> Chip:
     places, cores = chip.mesh.tiles_x * chip.mesh.tiles_y * chip.mesh.cores_per_tile, chip.limits.cores_per_chip.value
     if cores is not None and cores > places:
         raise BadInput(f"{where}: limits: cores_per_chip is {cores}, but the mesh has {places} places")
+    longest = chip.limits.synaptic_delay.value
+    if longest is not None and longest >= DELAY_MAX:
+        raise BadInput(f"{where}: limits: synaptic_delay is {longest}, a program holds at most {DELAY_MAX - 1}")
     if default not in chip.costs:
         raise BadInput(f"{where}: costs.default: no cost set {default!r}; it has {', '.join(sorted(chip.costs))}")
     return chip
@@ -337,6 +348,28 @@ def _range(table: _Table) -> Range:
     return made
 
 
+def _ranges(table: _Table) -> Ranges:
+    """The chip's ranges: registers within what a Program holds, a state equal to the one that its dynamics have."""
+    ranges: Ranges = _filled(Ranges, table, _range)
+    for name, (low, high, what) in REGISTERS.items():
+        found: Range = getattr(ranges, name)
+        if found.low < low or found.high > high:
+            raise BadInput(
+                f"{table.where}: {name} is {found.low}..{found.high}, a program holds {low}..{high} ({what})"
+            )
+    weight = ranges.weight
+    if weight.low < WEIGHT_MIN or weight.high > WEIGHT_MAX or weight.low % WEIGHT_STEP or weight.step % WEIGHT_STEP:
+        raise BadInput(
+            f"{table.where}: weight is {weight.low}..{weight.high} in steps of {weight.step}, "
+            f"a program holds {WEIGHT_MIN}..{WEIGHT_MAX} in steps of {WEIGHT_STEP}"
+        )
+    for name, (low, high) in STATE.items():
+        found = getattr(ranges, name)
+        if (found.low, found.high) != (low, high):
+            raise BadInput(f"{table.where}: {name} is {found.low}..{found.high}, programs compute in {low}..{high}")
+    return ranges
+
+
 def _mesh(table: _Table) -> Mesh:
     mesh = Mesh(table.count("tiles_x"), table.count("tiles_y"), table.count("cores_per_tile"), table.source())
     table.close()
@@ -362,10 +395,12 @@ def _synapse_format(table: _Table) -> SynapseFormat:
 
 def _constant(table: _Table, unit: str) -> Constant:
     value = table.number("value")
+    unknown = "band" in table.entries and table.choice("band", ("unknown",)) == "unknown"
     constant = Constant(
         value=value,
-        low=table.number("low"),
-        high=table.number("high"),
+        low=value if unknown else table.number("low"),
+        high=value if unknown else table.number("high"),
+        band_known=not unknown,
         unit=table.choice("unit", (unit,)),
         tag=cast(Tag, table.choice("tag", TAGS)),
         source=table.source(),
@@ -374,6 +409,8 @@ def _constant(table: _Table, unit: str) -> Constant:
         raise BadInput(
             f"{table.where}: expected 0 <= low <= value <= high, found {constant.low}, {value}, {constant.high}"
         )
+    if constant.low == constant.high and not unknown:
+        raise BadInput(f'{table.where}: low and high are both {value}; a number without a spread says band = "unknown"')
     table.close()
     return constant
 
@@ -387,10 +424,12 @@ def _priced(table: _Table, unit: str, events: tuple[str, ...]) -> dict[str, Cons
 
 def _cost_set(name: str, table: _Table) -> CostSet:
     covers = table.take("covers", list, "a list of events")
-    if stranger := next((event for event in covers if event not in EVENTS), None):
-        raise BadInput(f"{table.where}: covers {stranger!r}, which is none of {', '.join(EVENTS)}")
+    if stranger := next((event for event in covers if event not in (*EVENTS, BARRIER)), None):
+        raise BadInput(f"{table.where}: covers {stranger!r}, which is none of {', '.join((*EVENTS, BARRIER))}")
     rows = table.take("barrier", list, "a list of tables") if "barrier" in table.entries else []
     barrier = [_barrier(_Table(row, f"{table.where}: barrier {i}", table.sources)) for i, row in enumerate(rows)]
+    if min((row.tiles for row in barrier), default=1) != 1:
+        raise BadInput(f"{table.where}: barrier: no row for 1 tile; expected the rows to begin there")
     made = CostSet(
         name=name,
         description=table.text("description"),

@@ -6,7 +6,10 @@
     static energy   = static power x whole chips x the sum of the tick times
 
 A tick ends when its slowest core is done and all are synchronised. Sequences of a batch stand for runs of the chip
-one after another. Boundary: the chip alone; host, board, off-chip memory and input and output are outside.
+one after another. Boundary: the chip alone, running freely: every input is there when its tick begins. A network that
+reads what its host samples from its output waits for the host in between, at static power; how long is the host's
+affair, so the power stands in a row of its own without a price. Host, board, off-chip memory, links between chips and
+input and output are outside.
 """
 
 from __future__ import annotations
@@ -22,12 +25,15 @@ import numpy.typing as npt
 
 from muspike.errors import BadInput
 from muspike.hardware.activity import Counts
-from muspike.hardware.chip import TAGS, Chip, Constant, CostSet, Tag
+from muspike.hardware.chip import BARRIER, TAGS, Chip, Constant, CostSet, Tag
 
 Array = npt.NDArray[Any]
 Bound = Literal["value", "low", "high"]
 
-BOUNDARY = "the chip alone: cores, mesh and static power; no host, board, off-chip memory, input or output"
+BOUNDARY = (
+    "the chip alone, running freely: it never waits for its host; cores, mesh and static power; "
+    "no host, board, off-chip memory, input or output"
+)
 
 _PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
 _UNIT = re.compile(r"([munp]?)([JsW])")
@@ -37,7 +43,8 @@ _UNIT = re.compile(r"([munp]?)([JsW])")
 class Quantity:
     """A figure with its band (`low <= value <= high`), unit and the weakest tag of all that went into it.
 
-    Bands add and multiply as intervals of numbers that are not negative.
+    Bands add and multiply as intervals of numbers that are not negative. Where `band_known` is false, something in it
+    has no published spread: the true band is wider than `low` to `high`.
     """
 
     value: float
@@ -45,17 +52,18 @@ class Quantity:
     high: float
     unit: str
     tag: Tag
+    band_known: bool = True
 
     @classmethod
     def of(cls, constant: Constant) -> Quantity:
         """The constant as a quantity."""
-        return cls(constant.value, constant.low, constant.high, constant.unit, constant.tag)
+        return cls(constant.value, constant.low, constant.high, constant.unit, constant.tag, constant.band_known)
 
     def __add__(self, other: Quantity) -> Quantity:
         if self.unit != other.unit:
             raise BadInput(f"cannot add {other.unit} to {self.unit}; bring both to one unit first")
-        tag = weakest((self.tag, other.tag))
-        return Quantity(self.value + other.value, self.low + other.low, self.high + other.high, self.unit, tag)
+        tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
+        return Quantity(self.value + other.value, self.low + other.low, self.high + other.high, self.unit, tag, known)
 
     def __mul__(self, factor: float) -> Quantity:
         if factor < 0:
@@ -69,8 +77,8 @@ class Quantity:
 
     def times(self, other: Quantity, unit: str) -> Quantity:
         """The product, in `unit`, which the caller knows to be that of the two (mW x ns = pJ)."""
-        tag = weakest((self.tag, other.tag))
-        return Quantity(self.value * other.value, self.low * other.low, self.high * other.high, unit, tag)
+        tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
+        return Quantity(self.value * other.value, self.low * other.low, self.high * other.high, unit, tag, known)
 
     def to(self, unit: str) -> Quantity:
         """The same in another unit of the same kind, such as pJ in uJ."""
@@ -111,12 +119,14 @@ class Row:
 class Bottleneck:
     """What the run waits for.
 
-    `resource` takes `share` of the time on the critical path; `core` is the slowest of the cores for most of the time.
+    `resource` takes `share` of the time on the critical path; `core` is the slowest of the cores for `core_share` of
+    the time, longer than any other.
     """
 
     resource: str
     share: float
     core: int
+    core_share: float
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,9 @@ class Energy:
         latency: the run, all sequences one after another.
         tick_latency: the average tick.
         slowest_tick: the longest.
+        waiting: static power of the whole chips in mW, which is uJ per ms that they wait for the host.
         uncertainty: what the band of the total comes from, widest first.
+        unbanded: inputs without a published spread, which the band therefore leaves out.
         chips: whole chips whose static power is paid.
     """
 
@@ -155,8 +167,10 @@ class Energy:
     latency: Quantity
     tick_latency: Quantity
     slowest_tick: Quantity
+    waiting: Quantity
     bottleneck: Bottleneck
     uncertainty: tuple[Influence, ...]
+    unbanded: tuple[str, ...]
     chips: int
 
 
@@ -194,7 +208,7 @@ _EVENTS: Mapping[str, _Event] = {
     ),
     "neuron_spike": _Event("spikes", "neurons", lambda counts: counts.neuron_spikes, "on top of the update"),
     "message_out": _Event(
-        "messages out", "spikes", lambda counts: counts.messages_out, "one per spike and target core, from cores"
+        "messages out", "spikes", lambda counts: counts.messages_out, "one per spike and target core, its own included"
     ),
     "spike_in": _Event(
         "axon events in", "spikes", lambda counts: counts.spikes_in, "one per spike and target core, host's included"
@@ -206,12 +220,13 @@ _ACTIVE = "count: active updates"
 _ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded"
 
 
-def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None) -> Energy:
+def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *, reads: int | None = None) -> Energy:
     """Price counted activity on a chip.
 
     Args:
         counts: of the deployed network, from `activity.count`. Events pending after the end are not priced.
         constants: a cost set or the name of one of the chip's; None: the chip's default. Sets are never mixed.
+        reads: membranes that the host reads in the run (readout neurons x answers); None: not counted.
 
     Raises:
         BadInput: the program does not fit the chip (what does not fit has no energy), the run is empty, an event that
@@ -224,44 +239,72 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None) ->
     timing = _Timing(counts, costs, chips)
     latency = timing.latency()
     rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
-    static = Quantity.of(chip.static_power).times(latency, "pJ") * chips
+    power = Quantity.of(chip.static_power) * chips
+    static = power.times(latency, "pJ")
     static_row = Row(
         "static", None, None, static, chip.static_power, "priced", f"of whole chips: {chips}, for the time of the run"
-    )
-    barrier = Row(
-        "barrier and time step",
-        None,
-        None,
-        None,
-        None,
-        "unpriced",
-        "no price is published; its time is in the latency, and so in static",
-    )
-    host = Row(
-        "host input and output",
-        int(counts.host_messages.sum()),
-        int(counts.host_messages.sum()),
-        None,
-        None,
-        "unpriced",
-        "messages from the host counted; their way to the core and the read-out are outside the boundary",
     )
     dynamic = _sum(row.energy for row in rows if row.energy is not None)
     return Energy(
         chip=chip.name,
         costs=costs.name,
         description=costs.description,
-        rows=(*rows, barrier, static_row, host),
+        rows=(*rows, _barrier_row(costs, timing), static_row, *_outside(counts, chip, chips, power, reads)),
         total=dynamic + static,
         dynamic=dynamic,
         static=static,
         latency=latency,
         tick_latency=latency / int(counts.ticks.sum()),
         slowest_tick=timing.slowest_tick(),
+        waiting=power,
         bottleneck=timing.bottleneck(),
         uncertainty=_uncertainty(rows, chip, chips, timing),
+        unbanded=_unbanded(rows, chip, timing),
         chips=chips,
     )
+
+
+def price_all(counts: Counts, chip: Chip, *, reads: int | None = None) -> tuple[Energy, ...]:
+    """Price with each of the chip's cost sets, the default one first; arguments and errors as for `price`."""
+    names = sorted(chip.costs, key=lambda name: name != chip.default_costs)
+    return tuple(price(counts, chip, name, reads=reads) for name in names)
+
+
+def _barrier_row(costs: CostSet, timing: _Timing) -> Row:
+    name, barrier = "barrier and time step", timing.constants.get(BARRIER)
+    if BARRIER in costs.covers:
+        return Row(name, None, None, None, None, "covered", "its time is in the latency, and so in static")
+    note = "no price is published; its time is in the latency, and so in static"
+    if barrier is not None and timing.barrier_extrapolated:
+        note += f"; that time is {barrier.source}"
+    return Row(name, None, None, None, None, "unpriced", note)
+
+
+def _outside(counts: Counts, chip: Chip, chips: int, power: Quantity, reads: int | None) -> list[Row]:
+    """What is outside the boundary: counted where it can be, without a price."""
+
+    def row(name: str, count: int | None, note: str) -> Row:
+        return Row(name, count, count, None, None, "unpriced", note)
+
+    waiting = f"{power.value:.4g} uJ ({power.low:.4g} to {power.high:.4g}) per ms of waiting"
+    rows = [
+        row("static while the host samples", None, f"{waiting}; here the chip never waits for its host"),
+        row(
+            "host input", int(counts.host_messages.sum()), "messages from the host; their way to the core not included"
+        ),
+        row("host output", reads, "membranes that the host reads"),
+    ]
+    if chips > 1:
+        note = "links between chips crossed by messages; priced and timed as hops within a chip, no more is published"
+        rows.append(row("chip-to-chip links", _crossings(counts, chip), note))
+    return rows
+
+
+def _crossings(counts: Counts, chip: Chip) -> int:
+    """Borders between chips that the messages cross, chips side by side and XY routing."""
+    on = counts.core_xy // np.array([chip.mesh.tiles_x, chip.mesh.tiles_y])
+    borders = np.abs(on[:, None, :] - on[None, :, :]).sum(axis=2).astype(np.int64)
+    return int((borders * counts.messages_between).sum())
 
 
 def _sum(quantities: Iterable[Quantity]) -> Quantity:
@@ -312,7 +355,10 @@ def _row(name: str, counts: Counts, costs: CostSet) -> Row:
         covered = name in costs.covers
         note += "" if covered else "; no price is published"
         return Row(event.name, count, low, None, None, "covered" if covered else "unpriced", note)
-    energy = Quantity(constant.value * count, constant.low * low, constant.high * count, constant.unit, constant.tag)
+    known = constant.band_known or not count
+    energy = Quantity(
+        constant.value * count, constant.low * low, constant.high * count, constant.unit, constant.tag, known
+    )
     return Row(event.name, count, low, energy, constant, "priced", note)
 
 
@@ -333,8 +379,10 @@ class _Timing:
         self.route = {"hop_x": int(extent[0]), "hop_y": int(extent[1])}  # tiles; XY routing
         self.constants: dict[str, Constant] = {name: costs.latency[name] for name in self.events}
         self.constants |= {name: costs.latency[name] for name in self.route if name in costs.latency}
+        tiles = len(np.unique(counts.core_xy, axis=0))
+        self.barrier_extrapolated = bool(costs.barrier) and tiles > costs.barrier[-1].tiles
         if costs.barrier:
-            self.constants["barrier"] = _barrier(costs, len(np.unique(counts.core_xy, axis=0)))
+            self.constants[BARRIER] = _barrier(costs, tiles)
         floor = "step_floor" if chips == 1 else "step_floor_several_chips"
         if floor in costs.latency:
             self.constants["step floor"] = costs.latency[floor]
@@ -362,14 +410,15 @@ class _Timing:
         }
         transit = sum(ns.get(name, 0.0) * tiles for name, tiles in self.route.items())
         path["mesh"] = np.where(self.sends, transit, 0.0)
-        path["barrier"] = np.full(len(slowest), ns.get("barrier", 0.0))
+        path[BARRIER] = np.full(len(slowest), ns.get(BARRIER, 0.0))
         path["step floor"] = np.maximum(ns.get("step floor", 0.0) - np.sum(list(path.values()), axis=0), 0)
         return path, np.sum(list(path.values()), axis=0), slowest
 
     def _quantity(self, of: Callable[[Array], Any]) -> Quantity:
         value, low, high = (float(of(self.ticks({}, bound)[1])) for bound in ("value", "low", "high"))
         tag = weakest(constant.tag for constant in self.constants.values())
-        return Quantity(value, low, high, "ns", tag)
+        known = all(constant.band_known for constant in self.constants.values())
+        return Quantity(value, low, high, "ns", tag, known)
 
     def latency(self) -> Quantity:
         if not self.constants:
@@ -388,18 +437,32 @@ class _Timing:
             path["step floor"] = np.where(floored, time, 0)
         resource = max(path, key=lambda name: float(path[name].sum()))
         weight = np.bincount(slowest, weights=time)
-        return Bottleneck(resource, float(path[resource].sum() / time.sum()), int(weight.argmax()))
+        share, core_share = path[resource].sum() / time.sum(), weight.max() / weight.sum()
+        return Bottleneck(resource, float(share), int(weight.argmax()), float(core_share))
 
 
 def _barrier(costs: CostSet, tiles: int) -> Constant:
-    """The barrier for a number of tiles, between the published ones in a straight line."""
-    known = [row.tiles for row in costs.barrier]
-    value, low, high = (
-        float(np.interp(tiles, known, [getattr(row.latency, bound) for row in costs.barrier]))
-        for bound in ("value", "low", "high")
-    )
-    last = costs.barrier[-1].latency
-    return Constant(value, low, high, last.unit, weakest(row.latency.tag for row in costs.barrier), last.source)
+    """The barrier for a number of tiles: between the published ones in a straight line, beyond them an assumption.
+
+    Raises:
+        BadInput: more tiles than the only published number.
+    """
+    rows = costs.barrier
+    last = rows[-1].latency
+    known = all(row.latency.band_known for row in rows)
+    bounds: tuple[Bound, ...] = ("value", "low", "high")
+    if tiles <= rows[-1].tiles:
+        at = [row.tiles for row in rows]
+        ends = (float(np.interp(tiles, at, [getattr(row.latency, bound) for row in rows])) for bound in bounds)
+        return Constant(*ends, last.unit, weakest(row.latency.tag for row in rows), last.source, known)
+    if len(rows) < 2:
+        raise BadInput(
+            f"cost set {costs.name!r}: {tiles} tiles, barrier known for {rows[-1].tiles} only; needs another row"
+        )
+    before, beyond = rows[-2].latency, (tiles - rows[-1].tiles) / (rows[-1].tiles - rows[-2].tiles)
+    ends = (getattr(last, bound) + beyond * (getattr(last, bound) - getattr(before, bound)) for bound in bounds)
+    source = f"extrapolated from {rows[-2].tiles} and {rows[-1].tiles} tiles to {tiles}, in a straight line"
+    return Constant(*ends, last.unit, "assumed", source, known)
 
 
 def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:
@@ -423,6 +486,13 @@ def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -
         names.append(_ACTIVE)
     found = (Influence(_readable(name), total(name, "low"), total(name, "high")) for name in names)
     return tuple(sorted(found, key=lambda influence: -influence.width))
+
+
+def _unbanded(rows: Iterable[Row], chip: Chip, timing: _Timing) -> tuple[str, ...]:
+    """The inputs whose spread nobody has published; those that play no part are left out."""
+    inputs = [(f"energy: {row.name}", row.constant) for row in rows if row.constant is not None and row.count]
+    inputs += [("static power", chip.static_power), *((f"time: {name}", c) for name, c in timing.constants.items())]
+    return tuple(_readable(name) for name, constant in inputs if not constant.band_known)
 
 
 def _readable(name: str) -> str:

@@ -27,11 +27,17 @@ Kind = Literal["input", "lif", "li"]
 FORMAT = "muspike program"
 VERSION = 1
 
-# What the registers of a Loihi compartment hold. Lava 0.10.0 checks none of it. A decay of 4096 (forget all) has no
-# 12-bit code, but Lava computes it and so do we.
+FULL_DECAY = 4096
+"""Decays are in 1/4096; 4096 itself has no 12-bit code, but Lava and the simulator compute it."""
+
+SHIFT = 6
+"""Bits by which synaptic sums and thresholds are shifted against the membrane."""
+
+# What the format holds: the registers of a Loihi compartment. A chip's own may be narrower (`chips/*.toml`), never
+# wider. Lava 0.10.0 checks none of it.
 REGISTERS: Mapping[str, tuple[int, int, str]] = {
-    "du": (0, 4096, "12 bits unsigned, or 4096 for a full decay"),
-    "dv": (0, 4096, "12 bits unsigned, or 4096 for a full decay"),
+    "du": (0, FULL_DECAY, "12 bits unsigned, or 4096 for a full decay"),
+    "dv": (0, FULL_DECAY, "12 bits unsigned, or 4096 for a full decay"),
     "v_threshold": (0, 2**17 - 1, "17 bits unsigned"),
     "bias_mant": (-(2**12), 2**12 - 1, "13 bits signed"),
     "bias_exp": (0, 7, "3 bits unsigned"),
@@ -39,6 +45,12 @@ REGISTERS: Mapping[str, tuple[int, int, str]] = {
 WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2  # mixed-sign weights: 8 bits and a sign, the lowest bit cut
 WEIGHT_EXP_MAX = 7
 DELAY_MAX = 63  # the step that every synapse takes, and up to 62 more
+# In what the dynamics compute: the synaptic sum, the current (which wraps), the membrane (which saturates).
+STATE: Mapping[str, tuple[int, int]] = {
+    "a_in": (-(2**15), 2**15 - 1),
+    "current": (-(2**23) + 1, 2**23),
+    "membrane": (-(2**23) + 1, 2**23 - 1),
+}
 # What zipfile, the .npy header reader and a header of the wrong form raise on damaged bytes.
 _UNREADABLE = (
     zipfile.BadZipFile,

@@ -38,15 +38,10 @@ from numba import njit
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
+from muspike.hardware.program import FULL_DECAY, SHIFT
 
 Ints = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
-
-FULL_DECAY = 4096
-"""Decays are in 1/4096; 4096 itself has no 12-bit code, but Lava and the simulator compute it."""
-
-SHIFT = 6
-"""Bits by which synaptic sums and thresholds are shifted against the membrane."""
 
 # How much more than what just fits the largest weight is tried: up to 8 times, in steps of 8 %.
 _CLIP_FACTORS = 1.08 ** np.arange(28)

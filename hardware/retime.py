@@ -26,7 +26,8 @@ import numpy as np
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip
-from muspike.hardware.quantise import FULL_DECAY, SHIFT, IntegerGraph, IntegerPopulation, IntegerSynapses
+from muspike.hardware.program import FULL_DECAY, SHIFT
+from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 
 # The smallest weight above the smallest threshold above 0: 2 > 1.
 _RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1

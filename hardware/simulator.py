@@ -13,9 +13,9 @@ import numpy.typing as npt
 from numba import njit
 
 from muspike.errors import BadInput
-from muspike.hardware.program import ChipPopulation, Program
+from muspike.hardware.program import FULL_DECAY, SHIFT, STATE, ChipPopulation, Program
 
-_STATE_MAX = np.int32(2**23)  # u and v are 24 bits wide
+_STATE_MAX = np.int32(STATE["current"][1])  # u and v are 24 bits wide
 _ACCUMULATOR_MAX = np.int32(2**15)  # the synaptic input of one tick is 16 bits wide
 _WORD = 8  # spikes are looked for eight at a time, as one 64-bit word; populations start at whole words
 _BLOCK = 252  # rows of int8 weights that an int16 sum holds, in fours
@@ -178,10 +178,10 @@ def _parameters(
     keep_u, keep_v, bias, threshold = np.zeros((4, width - first), np.int32)
     for p in neurons:
         at = slice(columns[p.name].start - first, columns[p.name].stop - first)
-        keep_u[at] = 4096 - np.minimum(p.du + 1, 4096)
-        keep_v[at] = 4096 - p.dv
+        keep_u[at] = FULL_DECAY - np.minimum(p.du + 1, FULL_DECAY)
+        keep_v[at] = FULL_DECAY - p.dv
         bias[at] = p.bias
-        threshold[at] = p.v_threshold << 6
+        threshold[at] = p.v_threshold << SHIFT
     return keep_u, keep_v, bias, threshold
 
 
@@ -243,7 +243,7 @@ def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignor
     for j in range(len(u)):
         a = a_in[j]
         peak = max(peak, np.int32(a if a >= 0 else ~a))
-        x = np.int32(_decay(u[j], keep_u[j]) + np.int32(a << np.int32(6)))
+        x = np.int32(_decay(u[j], keep_u[j]) + np.int32(a << np.int32(SHIFT)))
         x = np.int32(np.int32(x << np.int32(8)) >> np.int32(8))
         x = np.int32(_STATE_MAX if x == -_STATE_MAX else x)
         y = np.int32(_decay(v[j], keep_v[j]) + x + bias[j])

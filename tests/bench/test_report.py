@@ -186,7 +186,7 @@ def test_unpriced_and_covered_rows_say_so(results: dict[str, Any], tmp_path: Pat
         for chip, entry in results["architectures"]["s-rnn"]["chip"].items()
         for row in entry["components"]
     }
-    assert rows["loihi1", "host input and output"] == "unpriced" and rows["loihi2", "spikes"] == "covered"
+    assert rows["loihi1", "host input"] == "unpriced" and rows["loihi2", "spikes"] == "covered"
     # (the rows; the word also stands once in the method section)
     assert text.count('missing">unpriced') == list(rows.values()).count("unpriced")
     assert text.count("contained in the prices above") == list(rows.values()).count("covered")

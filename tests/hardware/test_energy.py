@@ -12,7 +12,7 @@ import pytest
 from muspike.errors import BadInput
 from muspike.hardware.activity import Counts
 from muspike.hardware.chip import Chip, CostSet, load_chip
-from muspike.hardware.energy import Energy, Quantity, Row, price, weakest
+from muspike.hardware.energy import BOUNDARY, Energy, Quantity, Row, price, price_all, weakest
 
 # Two cores on two tiles, three ticks of one sequence, [tick][core].
 SYNOPS = [[100, 10], [50, 0], [0, 2000]]
@@ -115,20 +115,24 @@ def test_loihi1_by_hand(loihi1: Chip) -> None:
     assert energy.static.value == pytest.approx(104 * sum(ticks))  # mW x ns = pJ, one chip
     assert energy.total.value == pytest.approx(energy.dynamic.value + energy.static.value)
     assert energy.bottleneck.resource == "synapses" and energy.bottleneck.core == 1
+    assert energy.bottleneck.core_share == pytest.approx(ticks[2] / sum(ticks))
     assert energy.bottleneck.share == pytest.approx((80 * 3.8 + 20 * 4.7 + 50 * 3.8 + 2000 * 3.8) / sum(ticks))
 
 
 def test_loihi2_runs_synapses_beside_neurons_and_never_below_the_step_floor(loihi2: Chip) -> None:
     counts = made_counts(synops=cells([[100, 10], [50, 0], [0, 20000]]), synops_sparse=cells([[0, 0]] * 3))
     energy = price(counts, loihi2)
-    assert energy.latency.value == pytest.approx(1770 + 1770 + 20000 * 0.66)
-    assert energy.latency.high == pytest.approx(1770 + 1770 + 20000 * 1.02)
+    assert energy.latency.value == pytest.approx(1770 + 1770 + 20000 * 1.015)
+    assert energy.latency.low == pytest.approx(1770 + 1770 + 20000 * 0.66)
+    assert energy.latency.high == pytest.approx(1770 + 1770 + 20000 * 1.562)
     assert energy.dynamic.value == pytest.approx(20160 * 12 + 210 * 120)
     assert energy.bottleneck.resource == "synapses"
     crowded = price(made_counts(neuron_updates=cells([[1000, 0]] * 3)), loihi2)
-    assert crowded.latency.value == pytest.approx(3 * 1000 * 4)  # the 2000 synaptic operations of the last fit beside
+    assert crowded.latency.value == pytest.approx(
+        3 * 1000 * 6.154
+    )  # the 2000 synaptic operations of the last fit beside
     assert (crowded.bottleneck.resource, crowded.bottleneck.core) == ("neurons", 0)
-    idle = price(made_counts(), loihi2).bottleneck
+    idle = price(made_counts(synops=cells(SPARSE)), loihi2).bottleneck
     assert (idle.resource, idle.share) == ("step floor", 1)
 
 
@@ -140,14 +144,43 @@ def test_an_all_in_price_gets_no_extra_terms(loihi2: Chip) -> None:
         assert found.count
 
 
-@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
-def test_what_has_no_price_says_so_and_is_not_zero(chip: str) -> None:
-    energy = price(made_counts(), load_chip(chip))
-    host = row(energy, "host input and output")
-    assert (host.count, host.energy, host.status) == (9, None, "unpriced")
-    assert row(energy, "barrier and time step").status == "unpriced"
-    if chip == "loihi1":
-        assert row(energy, "axon events in").status == "unpriced"
+def test_what_has_no_price_says_so_and_is_not_zero(loihi1: Chip, loihi2: Chip) -> None:
+    for chip in (loihi1, loihi2):
+        energy = price(made_counts(), chip, reads=466)
+        for name, count in (("host input", 9), ("host output", 466)):
+            found = row(energy, name)
+            assert (found.count, found.energy, found.status) == (count, None, "unpriced")
+        assert row(price(made_counts(), chip), "host output").count is None
+    energy = price(made_counts(), loihi1)
+    assert row(energy, "barrier and time step").status == row(energy, "axon events in").status == "unpriced"
+    # The benchmark's whole dynamic power is in Loihi 2's prices, its barriers included.
+    assert row(price(made_counts(), loihi2), "barrier and time step").status == "covered"
+
+
+def test_waiting_for_the_host_costs_static_power_outside_the_boundary(loihi1: Chip, loihi2: Chip) -> None:
+    energy = price(made_counts(), loihi1)
+    waiting = row(energy, "static while the host samples")
+    assert waiting.status == "unpriced" and "104 uJ (77 to 154) per ms of waiting" in waiting.note
+    assert energy.waiting == Quantity(104, 77, 154, "mW", "assumed")
+    assert "never waits for its host" in BOUNDARY
+    two = price(made_counts(core_xy=np.array([[0, 0], [8, 0]])), loihi2)
+    assert two.waiting.value == 2 * 230
+    assert "460 uJ (340 to 680)" in row(two, "static while the host samples").note
+
+
+def test_a_number_without_a_spread_taints_the_band(loihi1: Chip, loihi2: Chip) -> None:
+    fitted, simulated = price_all(made_counts(), loihi1)
+    assert (fitted.costs, simulated.costs) == ("fitted", "simulated")
+    assert fitted.total.band_known and fitted.latency.band_known and fitted.unbanded == ()
+    assert not simulated.dynamic.band_known and not simulated.total.band_known
+    assert "energy: neuron updates, access" in simulated.unbanded and "static power" not in simulated.unbanded
+    assert simulated.dynamic.value == pytest.approx(2160 * 23.6 + 210 * (52 + 29) + 11 * 1.7 + 22 * 3 + 11 * 4)
+    (inferred,) = price_all(made_counts(), loihi2)
+    assert inferred.dynamic.band_known and not inferred.latency.band_known and not inferred.total.band_known
+    assert inferred.unbanded == ("time: step floor",)
+    banded, other = Quantity(1, 1, 1, "pJ", "fitted"), Quantity(1, 1, 1, "pJ", "fitted", band_known=False)
+    for made in (banded + other, 2 * other, other / 2, other.to("nJ"), banded.times(other, "pJ")):
+        assert not made.band_known
 
 
 def pinned_set(costs: CostSet, pick: Callable[[Any], float]) -> CostSet:
@@ -227,6 +260,30 @@ def test_barrier_between_published_sizes_is_interpolated(loihi1: Chip) -> None:
     assert price(replace(three, **idle), loihi1).tick_latency.value == pytest.approx(1200)  # 1000 at 2, 1400 at 4
 
 
+def test_barrier_beyond_the_published_sizes_is_an_assumption_that_says_so(loihi1: Chip) -> None:
+    tiles = np.array([[x, y] for x in range(8) for y in range(4)])
+    none = np.zeros((3, 1, len(tiles)), np.int64)
+    idle = {name: none for name, array in vars(made_counts()).items() if getattr(array, "ndim", 0) == 3}
+    counts = made_counts(**idle, core_xy=tiles, messages_between=np.zeros((32, 32), np.int64))
+    energy = price(counts, loihi1)
+    assert energy.tick_latency.value == pytest.approx(1800 + 3 / 25 * 400)  # 1400 at 4, 1800 at 29, on to 32
+    assert energy.tick_latency.low == pytest.approx(1363 + 3 / 25 * (1363 - 1060))
+    assert energy.latency.tag == "assumed"
+    assert "extrapolated from 4 and 29 tiles to 32" in row(energy, "barrier and time step").note
+    within = price(counts, loihi1, "simulated")  # published for 32
+    assert within.latency.tag == "simulated" and "extrapolated" not in row(within, "barrier and time step").note
+    one = replace(loihi1.cost_set(), barrier=loihi1.cost_set().barrier[:1])
+    with pytest.raises(BadInput, match="32 tiles, barrier known for 1 only"):
+        price(counts, loihi1, one)
+
+
+def test_links_between_chips_are_counted_and_have_no_price(loihi1: Chip) -> None:
+    far = made_counts(core_xy=np.array([[0, 0], [17, 0]]), messages_between=np.array([[100, 3], [4, 100]]))
+    links = row(price(far, loihi1), "chip-to-chip links")
+    assert (links.count, links.energy, links.status) == ((3 + 4) * 2, None, "unpriced")
+    assert all(found.name != "chip-to-chip links" for found in price(made_counts(), loihi1).rows)
+
+
 def test_padding_costs_nothing(loihi1: Chip) -> None:
     def padded(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array, np.zeros((4, *array.shape[1:]), np.int64)])
@@ -261,8 +318,11 @@ def test_an_empty_run_and_an_unknown_set_are_refused(loihi1: Chip) -> None:
         price(made_counts(), loihi1, "measured")
 
 
-def test_pilotnet_on_loihi2_comes_out_at_the_published_dynamic_power(loihi2: Chip) -> None:
-    """lava-dl's PilotNet-LIF benchmark: 0.447 W dynamic over 10,000 steps at 408.9 inferences of 16 steps a second."""
+def test_calibration_of_loihi2_is_consistent_with_the_benchmark_it_was_inferred_from(loihi2: Chip) -> None:
+    """A check of the calibration's consistency, no more: the prices were inferred from this very benchmark.
+
+    lava-dl's PilotNet-LIF: 0.447 W dynamic over 10,000 steps at 408.9 inferences of 16 steps a second.
+    """
     cores, steps = 74, 10_000
     synops, passes = 22.8e9, 3.6e9
 
@@ -293,5 +353,18 @@ def test_pilotnet_on_loihi2_comes_out_at_the_published_dynamic_power(loihi2: Chi
     power_w = energy.dynamic.to("J") / measured_s
     assert power_w.low < 0.447 < power_w.high
     assert power_w.value == pytest.approx(0.447, rel=0.05)
-    # Spread evenly the work is done sooner than measured: the bound is one from below.
-    assert energy.latency.to("s").value < measured_s
+    # Time: the benchmark's work by core is not published, only that the bound for its slowest core is 65 % of the
+    # measured step. Spread evenly the bound is 13 % of it, as the source says, and no end of the band reaches it; on
+    # a single core it would be far above. So the slowest core has about five times the average work, and as neuron
+    # passes it could not: a core has at most 8,192 neurons.
+    even = energy.latency.to("s")
+    assert even.low / measured_s == pytest.approx(0.13, abs=0.005) and even.high < measured_s
+    assert "13 %" in loihi2.cost_set().latency["synop_dense"].source
+    slowest = 0.65 * measured_s / even.low
+    assert 1 < slowest < cores
+    latency = loihi2.cost_set().latency
+    assert slowest * synops / steps / cores * latency["synop_dense"].value == pytest.approx(
+        measured_s / steps * 1e9, rel=0.01
+    )
+    assert loihi2.limits.neurons_per_core.value is not None
+    assert loihi2.limits.neurons_per_core.value * latency["neuron_access"].high < measured_s / steps * 1e9
