@@ -447,22 +447,24 @@ def _barrier(costs: CostSet, tiles: int) -> Constant:
     Raises:
         BadInput: more tiles than the only published number.
     """
-    rows = costs.barrier
-    last = rows[-1].latency
+    rows, last = costs.barrier, costs.barrier[-1]
     known = all(row.latency.band_known for row in rows)
-    bounds: tuple[Bound, ...] = ("value", "low", "high")
-    if tiles <= rows[-1].tiles:
-        at = [row.tiles for row in rows]
-        ends = (float(np.interp(tiles, at, [getattr(row.latency, bound) for row in rows])) for bound in bounds)
-        return Constant(*ends, last.unit, weakest(row.latency.tag for row in rows), last.source, known)
-    if len(rows) < 2:
-        raise BadInput(
-            f"cost set {costs.name!r}: {tiles} tiles, barrier known for {rows[-1].tiles} only; needs another row"
-        )
-    before, beyond = rows[-2].latency, (tiles - rows[-1].tiles) / (rows[-1].tiles - rows[-2].tiles)
-    ends = (getattr(last, bound) + beyond * (getattr(last, bound) - getattr(before, bound)) for bound in bounds)
-    source = f"extrapolated from {rows[-2].tiles} and {rows[-1].tiles} tiles to {tiles}, in a straight line"
-    return Constant(*ends, last.unit, "assumed", source, known)
+    tag, source = weakest(row.latency.tag for row in rows), last.latency.source
+    if tiles > last.tiles:
+        if len(rows) < 2:
+            raise BadInput(
+                f"cost set {costs.name!r}: {tiles} tiles, barrier known for {last.tiles} only; needs another row"
+            )
+        tag = "assumed"
+        source = f"extrapolated from {rows[-2].tiles} and {last.tiles} tiles to {tiles}, in a straight line"
+
+    def at(bound: Bound) -> float:
+        ends = [float(getattr(row.latency, bound)) for row in rows]
+        if tiles <= last.tiles:
+            return float(np.interp(tiles, [row.tiles for row in rows], ends))
+        return ends[-1] + (tiles - last.tiles) / (last.tiles - rows[-2].tiles) * (ends[-1] - ends[-2])
+
+    return Constant(at("value"), at("low"), at("high"), last.latency.unit, tag, source, known)
 
 
 def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:

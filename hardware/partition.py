@@ -13,6 +13,10 @@ Cores are filled greedily in the order of levels: each takes as many neurons of 
 - Threshold configurations are distinct thresholds, compartment configurations distinct (du, dv); a bias is free
   (nengo-loihi, `hardware/validate.py`).
 
+Packing takes the fewest cores that it can. Latency and static energy depend on that: on more cores each has less to
+do in a tick. `fill` below 1 leaves a part of each core's neurons and synaptic memory empty, and so spreads the network;
+axons and configurations keep their limits, because spreading multiplies them.
+
 Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to.
 """
 
@@ -26,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, Limit, SynapseFormat
 from muspike.hardware.quantise import IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import Retimed
@@ -58,21 +63,25 @@ class Load:
 
 @dataclass(frozen=True)
 class Rule:
-    """One limit of a core: its key in `chips/*.toml`, what is counted, and how."""
+    """One limit of a core: its key in `chips/*.toml`, what is counted, and how.
+
+    `spreads`: on more cores each of them has less of it.
+    """
 
     limit: str
     unit: str
     used: Callable[[Load], int]
+    spreads: bool = False
 
     def allowed(self, chip: Chip) -> Limit:
         """The chip's limit."""
         limit: Limit = getattr(chip.limits, self.limit)
         return limit
 
-    def holds(self, load: Load, chip: Chip) -> bool:
-        """Whether the load is within the limit; true where the limit is unpublished."""
+    def holds(self, load: Load, chip: Chip, fill: float = 1.0) -> bool:
+        """Whether the load is within the limit, or `fill` of it; true where the limit is unpublished."""
         value = self.allowed(chip).value
-        return value is None or self.used(load) <= value
+        return value is None or self.used(load) <= value * (fill if self.spreads else 1)
 
     def message(self, where: str, load: Load, chip: Chip) -> str:
         """What to tell a person when it does not hold."""
@@ -81,8 +90,8 @@ class Rule:
 
 _OUTPUT_AXONS = Rule("output_axons_per_core", "output axons", lambda load: load.output_axons)
 RULES = (
-    Rule("neurons_per_core", "neurons", lambda load: load.neurons),
-    Rule("synaptic_memory_bits_per_core", "bits of synaptic memory", lambda load: load.memory_bits),
+    Rule("neurons_per_core", "neurons", lambda load: load.neurons, spreads=True),
+    Rule("synaptic_memory_bits_per_core", "bits of synaptic memory", lambda load: load.memory_bits, spreads=True),
     Rule("input_axons_per_core", "input axons", lambda load: load.input_axons),
     _OUTPUT_AXONS,
     Rule("threshold_configurations_per_core", "threshold configurations", lambda load: len(load.thresholds)),
@@ -134,7 +143,7 @@ class Use:
 
     @property
     def fits(self) -> bool:
-        """Whether every published limit is kept."""
+        """Whether every published limit of a core is kept; it may take several chips, see `chips`."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,20 +165,28 @@ class Partition:
     use: Use
 
 
-def partition(retimed: Retimed, chip: Chip) -> Partition:
+def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     """Place a retimed graph on as few cores as the greedy packing needs.
 
     A neuron that exceeds a limit alone has a core to itself, and the use says that it does not fit.
+
+    Args:
+        fill: the share of each core's neurons and synaptic memory to use.
+
+    Raises:
+        BadInput: `fill` is not above 0 and at most 1.
     """
+    if not 0 < fill <= 1:
+        raise BadInput(f"fill is {fill}; it is a share of a core, above 0 and at most 1")
     graph = retimed.graph
-    sparse = {s.name: _is_smaller_sparse(s.weight, s.delay, chip) for s in graph.synapses}
+    sparse = {s.name: _is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
     fans = {p.name: [_Lists(s, sparse[s.name], chip) for s in graph.synapses if s.target == p.name] for p in placed}
     sizes = {p.name: p.size for p in graph.populations}
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}  # output axons per neuron
     for _ in range(_REPACKINGS):
-        core, loads = _pack(placed, fans, out, chip)
+        core, loads = _pack(placed, fans, out, chip, fill)
         found = _output_axons(loads, sizes)
         loads = _with_output_axons(loads, core, found)
         if all(_OUTPUT_AXONS.holds(load, chip) for load in loads):
@@ -202,10 +219,10 @@ def entry_bits(delay: int, highest_index: int | None, form: SynapseFormat) -> in
     return bits + next((b for b in form.sparse_index_bits if b >= needed), needed)
 
 
-def _is_smaller_sparse(weight: npt.NDArray[np.int16], delay: int, chip: Chip) -> bool:
+def _is_smaller_sparse(weight: npt.NDArray[np.int16], delay: int, chip: Chip, fill: float) -> bool:
     """Whether the matrix takes less memory as lists without its zeros, on cores filled with its targets."""
     form = chip.synapse_format
-    full = chip.limits.neurons_per_core.value or len(weight)
+    full = max(int((chip.limits.neurons_per_core.value or len(weight)) * fill), 1)
     dense = sparse = 0
     for start in range(0, len(weight), full):
         part = weight[start : start + full]
@@ -267,13 +284,14 @@ def _pack(
     fans: Mapping[str, Sequence[_Lists]],
     out: Mapping[str, Ints],
     chip: Chip,
+    fill: float,
 ) -> tuple[dict[str, npt.NDArray[np.int32]], list[Load]]:
     core = {p.name: np.empty(p.size, np.int32) for p in populations}
     loads = [Load()]
     for p in populations:
         start = 0
         while start < p.size:
-            stop = _furthest(loads[-1], p, fans[p.name], out[p.name], start, chip)
+            stop = _furthest(loads[-1], p, fans[p.name], out[p.name], start, chip, fill)
             if stop == start and loads[-1].neurons:
                 loads.append(Load())
                 continue
@@ -284,13 +302,15 @@ def _pack(
     return core, loads
 
 
-def _furthest(load: Load, p: IntegerPopulation, lists: Sequence[_Lists], out: Ints, start: int, chip: Chip) -> int:
+def _furthest(
+    load: Load, p: IntegerPopulation, lists: Sequence[_Lists], out: Ints, start: int, chip: Chip, fill: float
+) -> int:
     """The largest stop at which neurons `start..stop - 1` still fit, by bisection: a smaller stop fits too."""
     low, high = start, p.size
     while low < high:
         middle = (low + high + 1) // 2
         grown = _added(load, p, lists, out, start, middle)
-        low, high = (middle, high) if all(rule.holds(grown, chip) for rule in RULES) else (low, middle - 1)
+        low, high = (middle, high) if all(rule.holds(grown, chip, fill) for rule in RULES) else (low, middle - 1)
     return low
 
 

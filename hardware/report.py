@@ -25,6 +25,7 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
     return {
         "chip": program.chip,
         "fits": compiled.use.fits,
+        "fill": compiled.fill,
         "dt_s": program.dt_s,
         "synapses": program.n_synapses,
         "levels": {p.name: p.level for p in program.populations},
@@ -42,11 +43,13 @@ def mapping_text(compiled: Compiled) -> str:
 def _lines(compiled: Compiled) -> Iterator[str]:
     use, program = compiled.use, compiled.program
     fullest = max(use.cores, key=lambda core: core.per_cent[use.binding])
-    yield f"{use.chip}: {'fits' if use.fits else 'does not fit'}"
+    chips = f"on {use.chips} chip{'s' if use.chips > 1 else ''}"
+    yield f"{use.chip}: {f'fits {chips}' if use.fits else 'does not fit'}"
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
-        f"{len(use.cores)} cores on {use.chips} chip{'s' if use.chips > 1 else ''}, ticks of {program.dt_s:g} s"
+        f"{len(use.cores)} cores {chips}, ticks of {program.dt_s:g} s"
     )
+    yield f"packed onto the fewest cores, each filled up to {100 * compiled.fill:g} %"
     yield f"nearest to its limit: {use.binding}, {fullest.per_cent[use.binding]:.1f} % on core {fullest.core}"
     if use.unchecked:
         yield f"not checked, because not published: {', '.join(use.unchecked)}"

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
-from muspike.hardware.compile import compile_graph
+from muspike.hardware.compile import compile_graph, spread_over
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, from_nir
 from muspike.hardware.interpreter import run
 from muspike.hardware.program import Program
+from muspike.hardware.report import mapping_text
 from muspike.hardware.simulator import Simulator
 
 DT = 1e-3
@@ -194,6 +195,47 @@ def test_what_does_not_fit_is_refused_or_said():
         compile_graph(recurrent(10, 12, 5), tiny)
     compiled = compile_graph(recurrent(10, 12, 5), tiny, must_fit=False)
     assert not compiled.use.fits and compiled.program.n_cores == 12 + 12 + 5
+
+
+def test_spread_over_takes_more_cores_of_the_same_chip_and_changes_nothing_else():
+    chip = load_chip("loihi1")
+    compiled = compile_graph(recurrent(40, 300, 20), chip)
+    found = spread_over(compiled, chip)
+    assert found[0] is compiled
+    assert [c.fill for c in found] == [1, 1 / 2, 1 / 4, 1 / 8]
+    cores = [len(c.use.cores) for c in found]
+    assert cores == sorted(set(cores)) and all(c.use.chips == 1 and c.use.fits for c in found)
+    for spread in found[1:]:
+        for core in spread.use.cores:
+            assert core.per_cent["neurons_per_core"] <= 100 * spread.fill
+            assert core.per_cent["synaptic_memory_bits_per_core"] <= 100 * spread.fill
+        assert spread.program.digest == compile_graph(recurrent(40, 300, 20), chip, fill=spread.fill).program.digest
+    inputs = (np.random.default_rng(0).random((30, 2, 40)) < 0.3).astype(np.uint8)
+    runs = [Simulator(c.program, 2).run(inputs) for c in found]
+    assert runs[0].spikes["second"].any()
+    for run_ in runs[1:]:
+        assert all(np.array_equal(run_.spikes[name], array) for name, array in runs[0].spikes.items())
+        assert np.array_equal(run_.membrane["out"], runs[0].membrane["out"])
+
+
+def test_spread_over_stays_on_as_many_chips():
+    chip = load_chip("loihi1")
+    graph = recurrent(40, 300, 20)
+    fewest, more, *_, most = (len(c.use.cores) for c in spread_over(compile_graph(graph, chip), chip))
+    limit = dataclasses.replace(chip.limits.cores_per_chip, value=more)
+    small = dataclasses.replace(chip, limits=dataclasses.replace(chip.limits, cores_per_chip=limit))
+    found = spread_over(compile_graph(graph, small), small)
+    assert fewest < more < most and [len(c.use.cores) for c in found] == [fewest, more]
+    wide = compile_graph(graph, small, fill=1 / 8)
+    assert wide.use.fits and wide.use.chips == -(-most // more) > 1  # it fits, and says on how many chips
+    assert f"loihi1: fits on {wide.use.chips} chips" in mapping_text(wide)
+    assert "filled up to 12.5 %" in mapping_text(wide)
+
+
+@pytest.mark.parametrize("fill", [0, -1, 1.5, float("nan")])
+def test_a_fill_is_a_share(fill):
+    with pytest.raises(BadInput, match=r"fill is .* above 0 and at most 1"):
+        compile_graph(recurrent(10, 12, 5), "loihi1", fill=fill)
 
 
 def test_a_cycle_that_the_chip_cannot_turn():

@@ -118,6 +118,17 @@ def test_rule_synaptic_memory():
     assert cores_of(p) == [6, 6, 3] and p.use.binding == "synaptic_memory_bits_per_core"
 
 
+def test_fill_leaves_room_on_every_core_but_not_of_what_spreading_multiplies():
+    assert cores_of(partition(feed(2, 25), chip(neurons_per_core=10), fill=0.5)) == [5, 5, 5, 5, 5]
+    # As in the test of the rule above, with half of twice the memory.
+    assert cores_of(partition(feed(3, 15), chip(synaptic_memory_bits_per_core=384), fill=0.5)) == [6, 6, 3]
+    few = partition(feed(9, 25), chip(input_axons_per_core=10), fill=0.5)
+    assert few.use.fits and cores_of(few) == [25]
+    # A neuron that is above the share alone, but not above the limit, fits.
+    alone = partition(feed(20, 2), chip(synaptic_memory_bits_per_core=20 * 64), fill=0.5)
+    assert alone.use.fits and cores_of(alone) == [1, 1]
+
+
 def test_rule_input_axons():
     populations = [population("i", "input", 5), population("a", "lif", 3), population("b", "lif", 3)]
     graph = net(populations, ("i", "a", dense(5, 3), 0), ("i", "b", dense(5, 3), 2))
