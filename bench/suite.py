@@ -1,11 +1,13 @@
 """The whole report on one or more models: what they compose, what they do on the chip, and what it costs there.
 
 Everything musical and everything counted is of the deployed, integer network; torch stands beside it for comparison.
-Costs and activity are those of reading the first 128 words of every piece of the test split, NLL is of whole pieces.
+Costs and activity are those of reading the first 128 words of the test pieces that have them (`reading` counts both),
+NLL is of whole pieces.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -132,28 +134,44 @@ def _profile(
         excerpts = np.stack(long_enough, axis=1)
     with steps.step(f"{name}: programs for {', '.join(CHIPS)}"):
         compiled = {chip: compile_model(model, chip, must_fit=False) for chip in CHIPS}
-    runners = {chip: ChipRunner(c.program) for chip, c in compiled.items()}
+    # What does not fit has no behaviour, quality or cost on that chip.
+    runners = {chip: ChipRunner(c.program) for chip, c in compiled.items() if c.use.fits}
+    if not runners:
+        raise BadInput(f"{name} fits no chip: {'; '.join(p for c in compiled.values() for p in c.use.problems)}")
+    shown = next(iter(runners))
     with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
         nll = _likelihoods(model, runners, test)
-    with steps.step(f"{name}: {pieces} pieces composed by {CHIPS[0]}"):
-        composed = generate(runners[CHIPS[0]], pieces, EXCERPT, seed)
+    with steps.step(f"{name}: {pieces} pieces composed by {shown}"):
+        composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
         music, samples = _music(composed, excerpts)
     with steps.step(f"{name}: activity and energy on {excerpts.shape[1]} excerpts"):
-        runs = {chip: _Reading(runner, excerpts) for chip, runner in runners.items()}
+        readings = {chip: _Reading(runner, excerpts) for chip, runner in runners.items()}
         notes = int((excerpts[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
         words = excerpts.shape[0] * excerpts.shape[1]
-        activities = activity.summarise(compiled[CHIPS[0]].program, runs[CHIPS[0]].spikes, words, notes)
-        chips = {chip: _chip(chip, compiled[chip], runs[chip], notes) for chip in CHIPS}
-        agreement = _float_integer(model, compiled[CHIPS[0]], runs[CHIPS[0]], excerpts)
-    agreement["nll_change_percent"] = (nll["chip"][CHIPS[0]] / nll["torch"] - 1) * 100
+        reading = {
+            "pieces": excerpts.shape[1],
+            "words": words,
+            "notes": notes,
+            "of_words": sum(map(len, test)),
+        }
+        activities = activity.summarise(compiled[shown].program, readings[shown].spikes, words, notes)
+        chips = {
+            chip: _chip(compiled[chip], runners[chip], readings[chip], notes)
+            if chip in runners
+            else misfit_entry("; ".join(compiled[chip].use.problems))
+            for chip in CHIPS
+        }
+        agreement = _float_integer(model, compiled[shown], readings[shown], excerpts)
+    agreement["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
     spikes = differences = None
     if lava_words:
         with steps.step(f"{name}: Lava fixed_pt on {lava_words} words"):
-            spikes, differences = _against_lava(compiled[CHIPS[0]], example_words(model, lava_words, batch=1), python)
+            spikes, differences = _against_lava(compiled[shown], example_words(model, lava_words, batch=1), python)
     result = {
         "model": _about(model, name),
         "quality": {"nll_bits_per_note": nll, "metrics": music},
-        "activity": activities,
+        "reading": reading,
+        "activity": activities | {"chip": shown},
         "chip": chips,
         "agreement": {
             "lava_fixed_spikes": spikes,
@@ -161,13 +179,12 @@ def _profile(
             "float_integer": agreement,
         },
     }
-    shown = runs[CHIPS[0]]
     period = model.network.timing.period
     score = tokens.decode(composed[0])
     material = Material(
         score=score,
         midi=_as_midi(score),
-        spikes={layer: s[: 24 * period, 0] for layer, s in shown.spikes.items()},
+        spikes={layer: s[: 24 * period, 0] for layer, s in readings[shown].spikes.items()},
         period=period,
         samples=samples,
     )
@@ -201,15 +218,19 @@ def _likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequen
         "chip": {
             chip: likelihood(lambda words, r=runner: on_chip(r, words), pieces).bits_per_note  # type: ignore[misc]
             for chip, runner in runners.items()
-        },
+        }
+        | {chip: None for chip in CHIPS if chip not in runners},
     }
 
 
 def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Every metric of the composed pieces beside the excerpts of the test split."""
-    generated = metrics.evaluate_set([tokens.decode(words) for words in composed], list(metrics.METRICS))
-    reference = metrics.evaluate_set(
-        [tokens.decode(excerpts[:, b]) for b in range(excerpts.shape[1])], list(metrics.METRICS)
+    generated, reference = (
+        # The chords are recognised in both: those that a model chose itself would be another judge.
+        metrics.evaluate_set(
+            [dataclasses.replace(tokens.decode(w), chords=None) for w in pieces], list(metrics.METRICS)
+        )
+        for pieces in (composed, list(excerpts.swapaxes(0, 1)))
     )
 
     def moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
@@ -236,7 +257,6 @@ class _Reading:
     def __init__(self, runner: ChipRunner, words: Words, at_once: int = 12) -> None:
         spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
         counts: list[activity.Counts] = []
-        self.overflows = self.readout_resets = 0
         given = read_after_pad(words)
         for start in range(0, given.shape[1], at_once):
             part = given[:, start : start + at_once]
@@ -244,8 +264,6 @@ class _Reading:
             _, run = runner.run(part, record_membranes=True)
             counts.append(activity.count(runner.program, run.spikes, currents=run.current, membranes=run.membrane))
             spikes.append(run.spikes)
-            self.overflows += sum(run.overflows.values())
-            self.readout_resets += sum(run.readout_resets.values())
         self.counts = activity.Counts.joined(counts)
         self.spikes = {name: np.concatenate([s[name] for s in spikes], axis=1) for name in spikes[0]}
 
@@ -255,16 +273,14 @@ def read_after_pad(words: Words) -> Words:
     return np.concatenate([np.zeros_like(words[:1]), words[:-1]])
 
 
-def _chip(name: str, compiled: Compiled, reading: _Reading, notes: int) -> dict[str, Any]:
+def _chip(compiled: Compiled, runner: ChipRunner, reading: _Reading, notes: int) -> dict[str, Any]:
     use = compiled.use
-    if not use.fits:
-        return misfit_entry("; ".join(use.problems))
     rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
-    entry = chip_entry(energy.price(reading.counts, load_chip(name)), notes, len(use.cores), use.binding, rows)
+    entry = chip_entry(energy.price(reading.counts, load_chip(use.chip)), notes, len(use.cores), use.binding, rows)
     return {
         **entry,
-        "accumulator_overflows": reading.overflows,
-        "readout_resets": reading.readout_resets,
+        "accumulator_overflows": runner.overflows,
+        "readout_resets": runner.readout_resets,
         "risks": list(compiled.risks),
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,8 +23,7 @@ def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
     Raises:
         BadInput: the chip cannot hold it (with `must_fit`), or the answer is not out when the next token goes in.
     """
-    bias = [float(b) for b in model.network.bias.detach()]
-    compiled = compile_graph(to_nir(model.network), chip, metadata={"bias": bias}, must_fit=must_fit)
+    compiled = compile_graph(to_nir(model.network), chip, must_fit=must_fit)
     _answer_tick(compiled.program)
     return compiled
 
@@ -54,13 +51,17 @@ def presented(words: Words, ticks: int, period: int) -> npt.NDArray[np.uint8]:
     return spikes.reshape(count * period, batch, tokens.N_AXONS)
 
 
-@dataclass
 class ChipRunner:
-    """The integer network as a runner: a word in, one period of chip ticks, logits out."""
+    """The integer network as a runner: a word in, one period of chip ticks, logits out.
 
-    program: Program
+    Attributes:
+        overflows, readout_resets: of all runs so far, summed over populations (see `simulator.Run`): the spikes and
+            logits are the chip's only where both are 0.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.overflows = self.readout_resets = 0
         self._answer = _answer_tick(self.program)
         self._ticks, self._period = (int(self.program.metadata[name]) for name in ("ticks", "period"))
         (readout,) = self.program.readouts
@@ -80,5 +81,7 @@ class ChipRunner:
     def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
         """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7]`, and everything that happened."""
         run = self._simulator.run(presented(words, self._ticks, self._period), record_membranes)
+        self.overflows += sum(run.overflows.values())
+        self.readout_resets += sum(run.readout_resets.values())
         membrane = run.membrane[self._readout][self._answer :: self._period]
         return (membrane / self._scale + self._bias).astype(np.float32), run

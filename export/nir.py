@@ -40,7 +40,14 @@ def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRG
             nodes[source] = nir.Delay(np.full(weight.shape[1], synapse.delay * timing.dt_s))
             edges.append((synapse.source, source))
         edges += [(source, synapse.name), (synapse.name, synapse.target)]
-    about = {"dt": timing.dt_s, "ticks": timing.ticks, "period": timing.period, **(metadata or {})}
+    about = {
+        "dt": timing.dt_s,
+        "ticks": timing.ticks,
+        "period": timing.period,
+        # What the host adds to the readout's membrane: without it the file would not be the model.
+        "bias": network.bias.detach().numpy().astype(np.float64),
+        **(metadata or {}),
+    }
     # Without type checking: nir 1.0.8 infers the shapes along a cycle in an order that it does not always resolve.
     return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
 

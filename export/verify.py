@@ -81,7 +81,7 @@ def example_words(model: Model, count: int, batch: int = 4) -> npt.NDArray[np.in
 def float_run(network: Network, words: npt.NDArray[np.int16]) -> tuple[dict[str, Spikes], npt.NDArray[np.float64]]:
     """Every tick of `network` in float64: spikes `[ticks, batch, size]` of each LIF population, and all logits.
 
-    The logits are the readout's membrane at the answering tick of each word, `[tokens, batch, N_AXONS]`, without the
+    The logits, `[tokens, batch, N_AXONS]`, are the readout's membrane at the answering tick of each word, and the
     constants that the host adds.
     """
     exact = copy.deepcopy(network).double()
@@ -98,7 +98,7 @@ def float_run(network: Network, words: npt.NDArray[np.int16]) -> tuple[dict[str,
                 for name in layers:
                     record[name].append(exact.firing(state, name).numpy().astype(np.uint8))
                 if t == timing.ticks - 1:
-                    logits.append(state[exact.readout].numpy())
+                    logits.append((state[exact.readout] + exact.bias).numpy())
     return {name: np.stack(spikes) for name, spikes in record.items()}, np.stack(logits)
 
 
@@ -119,8 +119,9 @@ def export_nir(model: Model, path: Path, count: int) -> Proof:
     rows = [
         Row(name, ours.size, int(ours.sum()), int((ours != read_spikes[name]).sum())) for name, ours in spikes.items()
     ]
-    worst = float(np.abs(membrane[timing.ticks - 1 :: timing.period] - logits).max())
-    return Proof(str(path), "torch", "the file read back and interpreted", rows, worst)
+    answers = membrane[timing.ticks - 1 :: timing.period] + np.asarray(graph.metadata["bias"])
+    worst = float(np.abs(answers - logits).max())
+    return Proof(str(path), "torch in float64", "the file read back and interpreted", rows, worst)
 
 
 def export_lava(model: Model, path: Path, chip: str, count: int, python: str | os.PathLike[str] | None = None) -> Proof:

@@ -68,7 +68,7 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -
 
 
 def load_model(name: str | Path) -> Model:
-    """The model in the folder `name`, or the shipped one of that name.
+    """The model in the folder `name`, the best of the run in that folder, or the shipped one of that name.
 
     Raises:
         BadInput: no such model, another format, a flipped byte, weights that do not fit the architecture.
@@ -79,6 +79,8 @@ def load_model(name: str | Path) -> Model:
         if str(name) not in shipped:
             raise BadInput(f"{name}: neither a model folder nor a shipped model ({', '.join(shipped) or 'none'})")
         folder = shipped[str(name)]
+    elif not (folder / "model.json").exists() and (folder / "model").is_dir():
+        folder = folder / "model"
     file = folder / "model.json"
     try:
         header = json.loads(file.read_text(encoding="utf-8"))

@@ -47,9 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     train = command("train", _train, "Train a generator.", "muspike train s-rnn --data jsb --preset small")
-    train.add_argument("architecture", help="the architecture, such as s-rnn")
+    train.add_argument("architecture", help="the architecture: s-rnn")
     train.add_argument("--data", default="jsb", help="the data set (default: jsb)")
-    train.add_argument("--preset", default="small", help="network and training settings (default: small)")
+    train.add_argument(
+        "--preset", default="small", help="network and training settings: tiny, small or paper (default: small)"
+    )
     train.add_argument(
         "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED)"
     )
@@ -152,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("model", metavar="MODEL", help="a model folder, or a shipped model (see muspike models)")
+    sub.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the folder of a model or of a training run, or a shipped model (see muspike models)",
+    )
 
 
 def _whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
@@ -268,7 +274,7 @@ def _train(args: argparse.Namespace) -> int:
 def _generate(args: argparse.Namespace) -> int:
     from muspike.checkpoint import load_model
     from muspike.export.loihi import ChipRunner, compile_model
-    from muspike.generation import Sampling, generate, write_pieces
+    from muspike.generation import Sampling, generate, piece_files, write_pieces
     from muspike.network import TorchRunner
 
     model = load_model(args.model)
@@ -276,6 +282,7 @@ def _generate(args: argparse.Namespace) -> int:
     sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
     runner = TorchRunner(model.network) if chip == "torch" else ChipRunner(compile_model(model, chip).program)
     make_folder(args.output)
+    piece_files(args.output, args.pieces)  # refuse before the work, not after
     pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
     files = write_pieces(pieces, args.output)
     if args.json:
@@ -291,7 +298,8 @@ def _export(args: argparse.Namespace) -> int:
     from muspike.export import verify
 
     model = load_model(args.model)
-    name = Path(args.model).resolve().name
+    folder = Path(args.model).resolve()
+    name = folder.parent.name if folder.name == "model" else folder.name
     if args.to == "nir":
         proof = verify.export_nir(model, args.output or Path(f"{name}.nir"), args.tokens)
     else:

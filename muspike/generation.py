@@ -53,8 +53,11 @@ def generate(
     sampling: Sampling = Sampling(),
     batch: int = 16,
     progress: bool = False,
+    ended: bool = True,
 ) -> list[Words]:
-    """`pieces` pieces of exactly `length` compound words, END included; piece i draws from (seed, i) alone.
+    """`pieces` pieces of exactly `length` compound words; piece i draws from (seed, i) alone.
+
+    `ended`: the last word is END, and the ones before it lead there; else the piece is cut at `length`, as an excerpt.
 
     Raises:
         BadInput: a length in which no piece fits.
@@ -66,13 +69,18 @@ def generate(
         for first in range(0, pieces, batch):
             group = range(first, min(first + batch, pieces))
             randoms = [np.random.default_rng([seed, piece]) for piece in group]
-            words = _compose(runner, randoms, length, sampling, bar)
+            words = _compose(runner, randoms, length, sampling, ended, bar)
             composed += [words[:, b] for b in range(len(group))]
     return composed
 
 
 def _compose(
-    runner: Runner, randoms: Sequence[np.random.Generator], length: int, sampling: Sampling, bar: tqdm[None]
+    runner: Runner,
+    randoms: Sequence[np.random.Generator],
+    length: int,
+    sampling: Sampling,
+    ended: bool,
+    bar: tqdm[None],
 ) -> Words:
     """One batch of pieces, `[length, batch, 7]`."""
     batch = len(randoms)
@@ -84,7 +92,7 @@ def _compose(
         logits = runner.step(latest)
         draws = np.stack([random.random(len(tokens.FEATURES)) for random in randoms])
         kinds = state.allowed_bar_beat()
-        kinds[:, _forbidden(length - n)] = False
+        kinds[:, _forbidden(length - n) if ended else [tokens.BarBeat.END]] = False
         sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
         f = tokens.BAR_BEAT
         sampled[:, f] = sample(_feature(logits, f), kinds, draws[:, f], sampling)
@@ -130,10 +138,24 @@ def sample(
 
 
 def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
-    """Write pieces as `piece-000.mid`, ... into `folder`; the files."""
-    files = []
-    for number, words in enumerate(pieces):
-        file = folder / f"piece-{number:03}.mid"
+    """Write pieces as `piece-000.mid`, ... into `folder`; the files.
+
+    Raises:
+        BadInput: `folder` holds pieces of another call that these would not replace, so that they would be mixed.
+    """
+    files = piece_files(folder, len(pieces))
+    for words, file in zip(pieces, files, strict=True):
         midi.write(tokens.decode(words), file)
-        files.append(file)
+    return files
+
+
+def piece_files(folder: Path, count: int) -> list[Path]:
+    """The files that `write_pieces` would write. Raises as it does."""
+    files = [folder / f"piece-{number:03}.mid" for number in range(count)]
+    others = sorted(set(folder.glob("piece-*.mid")) - set(files))
+    if others:
+        raise BadInput(
+            f"{folder}: holds {len(others)} pieces that {count} new ones would not replace, from {others[0].name} on; "
+            "choose another folder, or remove them"
+        )
     return files

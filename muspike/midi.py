@@ -85,6 +85,8 @@ class Score:
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
             rows = table(getattr(self, name), dtype)
             setattr(self, name, rows[np.argsort(rows["tick"], kind="stable")] if len(rows) > 1 else rows)
+        if self.chords is not None:
+            self.chords = sorted(self.chords, key=lambda mark: mark.tick)
 
     @classmethod
     def from_miditoolkit(cls, midi: miditoolkit.MidiFile, name: str = "") -> Score:

@@ -3,8 +3,9 @@
 An architecture is a function that returns a `Network`. The same graph is trained here, exported to NIR node by node and
 put on a chip: there is no second description of a model.
 
-Two executions, equal spike for spike: `Network.forward` trains, with all tokens and ticks of a population at once;
-`Network.tick` advances one tick of any graph, the plain meaning of it, and is what generation uses.
+Two executions, equal spike for spike up to the order in which floating-point sums are taken: `Network.forward` trains,
+with all tokens and ticks of a population at once; `Network.tick` advances one tick of any graph, the plain meaning of
+it, and is what generation uses.
 """
 
 from __future__ import annotations
@@ -52,8 +53,10 @@ class Population:
             value = getattr(self, field)
             if isinstance(value, tuple) and len(value) != self.size:
                 raise BadInput(f"population {self.name}: {len(value)} values of {field} for {self.size} neurons")
-        if np.min(self.tau) < 1:
-            raise BadInput(f"population {self.name}: tau {np.min(self.tau)} is below one tick")
+        if not np.min(self.tau) >= 1:
+            raise BadInput(f"population {self.name}: tau {np.min(self.tau)} is not at least one tick")
+        if not np.min(self.v_threshold) >= 0:
+            raise BadInput(f"population {self.name}: v_threshold {np.min(self.v_threshold)} is not at least 0")
         if self.kind == "li" and isinstance(self.tau, tuple):
             raise BadInput(f"population {self.name}: a readout has one tau for all its neurons")
 
@@ -96,9 +99,16 @@ class Network(nn.Module):
             for end in (synapse.source, synapse.target):
                 if end not in self.populations:
                     raise BadInput(f"synapse {synapse.name}: there is no population {end}")
+            if self.populations[synapse.source].kind == "li":
+                raise BadInput(f"synapse {synapse.name}: its source is a readout, which does not spike")
+            if self.populations[synapse.target].kind == "input":
+                raise BadInput(f"synapse {synapse.name}: its target is the input, which the host spikes for")
         self.input = self._only("input")
         self.readout = self._only("li")
         self.order = self._topological_order()
+        for name in self.order:
+            if self.populations[name].kind != "input" and not any(s.source != name for s in self._into(name)):
+                raise BadInput(f"population {name}: nothing else reaches it")
         self.weights = nn.ParameterDict(
             {
                 s.name: nn.Parameter(torch.zeros(self.populations[s.target].size, self.populations[s.source].size))
@@ -176,7 +186,7 @@ class Network(nn.Module):
         spikes: dict[str, torch.Tensor] = {}
         for name in self.order:
             population = self.populations[name]
-            if population.kind == "input":
+            if population.kind != "lif":
                 continue
             slots = timing.ticks if name in self._token_synchronous else timing.period
             currents: list[torch.Tensor] = []
@@ -186,18 +196,10 @@ class Network(nn.Module):
                 if synapse.source == name:
                     recurrent.append((synapse.delay * slots // timing.period, weight))
                 elif synapse.source == self.input:
-                    currents.append(self._presented(axons, weight, synapse.delay, slots))
+                    currents.append(self._arrived(self._presented(axons, weight), synapse.delay, slots))
                 else:
-                    arrived = self._arrived(spikes[synapse.source], synapse.delay, slots)
-                    if population.kind == "li":
-                        trace = leaky_scan(
-                            arrived.flatten(0, 1), self._tau_of_readout(), slots=slots, idle=timing.period - slots
-                        )
-                        arrived = trace.view(tokens, slots, batch, -1)[:, timing.ticks - 1]
-                    currents.append(arrived @ weight.t())
+                    currents.append(self._arrived(spikes[synapse.source], synapse.delay, slots) @ weight.t())
             total = torch.stack(currents).sum(0) if len(currents) > 1 else currents[0]
-            if population.kind == "li":
-                return total + self.bias, {n: spikes[n] for n in record}
             scanned = lif_scan(
                 total.flatten(0, 1),
                 self.parameters_of(name),
@@ -211,20 +213,33 @@ class Network(nn.Module):
                 spikes[name] = spikes[name] * (kept / (1 - dropout))
             if regularise is not None:
                 regularise[name] = scanned.mean() * slots / timing.period
-        raise BadInput(f"network: nothing reaches the readout {self.readout}")
+        return self._logits(axons, spikes), {n: spikes[n] for n in record}
 
-    def _tau_of_readout(self) -> float:
-        tau = self.populations[self.readout].tau
+    def _logits(self, axons: torch.Tensor, spikes: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The readout's membrane at the last presented tick of every token, plus the constants per logit.
+
+        A leaky membrane is linear, so what arrives leaks before it meets the weights: once per token.
+        """
+        timing, tau = self.timing, self.populations[self.readout].tau
         assert not isinstance(tau, tuple)
-        return tau
+        slots = timing.ticks if self.readout in self._token_synchronous else timing.period
+        logits = self.bias
+        for synapse in self._into(self.readout):
+            weight = self.weights[synapse.name]
+            from_input = synapse.source == self.input
+            sent = self._presented(axons, weight) if from_input else spikes[synapse.source]
+            arrived = self._arrived(sent, synapse.delay, slots)
+            tokens = arrived.shape[0]
+            trace = leaky_scan(arrived.flatten(0, 1), tau, slots=slots, idle=timing.period - slots)
+            answer = trace.view(tokens, slots, *trace.shape[1:])[:, timing.ticks - 1]
+            logits = logits + (answer if from_input else answer @ weight.t())
+        return logits
 
-    def _presented(self, axons: torch.Tensor, weight: torch.Tensor, delay: int, slots: int) -> torch.Tensor:
-        """Current `[tokens, slots, batch, neurons]` of the input: a gather of seven rows, held for `ticks` ticks."""
+    def _presented(self, axons: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Current `[tokens, ticks, batch, neurons]` of the input: a gather of seven rows, held for `ticks` ticks."""
         tokens, batch, _ = axons.shape
         rows = nn.functional.embedding_bag(axons.flatten(0, 1), weight.t().contiguous(), mode="sum")
-        rows = rows.view(tokens, 1, batch, -1)
-        held = rows.expand(tokens, self.timing.ticks, batch, rows.shape[-1])
-        return self._arrived(held, delay, slots)
+        return rows.view(tokens, 1, batch, -1).expand(tokens, self.timing.ticks, batch, -1)
 
     def _arrived(self, spikes: torch.Tensor, delay: int, slots: int) -> torch.Tensor:
         """`spikes` `[tokens, slots of the source, batch, neurons]`, `delay` ticks later, in `slots` slots per token."""

@@ -256,6 +256,21 @@ def lif_scan_reference(
     return torch.stack(spikes)
 
 
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _leaky_backward(grad: Array, rate: np.float32, idle_decay: np.float32, slots: int) -> None:
+    """The adjoint of a leaky integrator, in place: the integrator run backwards in time."""
+    ticks, batch, neurons = grad.shape
+    carry = np.zeros((batch, neurons), np.float32)
+    kept = np.float32(1.0) - rate
+    for t in range(ticks - 1, -1, -1):
+        decay = idle_decay if (t + 1) % slots == 0 else np.float32(1.0)
+        for b in range(batch):
+            for i in range(neurons):
+                x = carry[b, i] * decay + grad[t, b, i]
+                grad[t, b, i] = rate * x
+                carry[b, i] = kept * x
+
+
 class _LeakyScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, drive: torch.Tensor, rate: float, slots: int, idle: int) -> torch.Tensor:
@@ -272,17 +287,9 @@ class _LeakyScan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         rate, slots, idle = ctx.settings
-        # The adjoint of a leaky integrator is the leaky integrator run backwards in time.
-        flipped = grad_outputs[0].flip(0)
-        grad = torch.empty_like(flipped)
-        carry = torch.zeros_like(flipped[0])
-        for t in range(flipped.shape[0]):
-            if t % slots == 0:
-                carry = carry * (1 - rate) ** idle
-            carry = carry + flipped[t]
-            grad[t] = rate * carry
-            carry = (1 - rate) * carry
-        return grad.flip(0), None, None, None
+        grad = grad_outputs[0].clone(memory_format=torch.contiguous_format)
+        _leaky_backward(grad.numpy(), np.float32(rate), np.float32((1 - rate) ** idle), slots)
+        return grad, None, None, None
 
 
 def leaky_scan(drive: torch.Tensor, tau: float, *, slots: int = 1, idle: int = 0) -> torch.Tensor:

@@ -8,10 +8,11 @@ batch and its noise from (seed, k) alone, so the past of a run does not matter.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from safetensors.torch import save
 from torch.nn import functional
 
 from muspike import architectures, tokens
-from muspike.checkpoint import Model, save_model
+from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.files import write_whole
@@ -37,7 +38,8 @@ class Settings:
     """How to train.
 
     The learning rate halves after `patience` validations without a gain, `halvings` times; then training ends.
-    `tokens`: length of a training excerpt; `dropout`: share of spikes dropped between layers, in training only;
+    `tokens`: length of a training excerpt; `dropout`: share of the neurons that are silent towards the next populations
+    for a whole excerpt, in training only;
     `transpose`: largest transposition in semitones; `rate_weight`: weight of the mean squared firing rate above
     `target_rate` (per tick) in the loss.
     """
@@ -61,7 +63,11 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
-    """Negative log likelihood of a set of pieces, in bits, whole and by feature."""
+    """Negative log likelihood of a set of pieces, in bits, whole and by feature.
+
+    It is joint, of notes, chords, metre and tempo; a feature's share is conditional on the words before, the chord
+    of the same moment included. The grammar of words, which masks the impossible in sampling, is not used here.
+    """
 
     bits_by_feature: dict[str, float]
     notes: int
@@ -94,7 +100,10 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets `[length, batch, 7]`: excerpts from `starts` on. The word before the first one is PAD."""
+    """Inputs and targets `[length, batch, 7]`: excerpts from `starts` on; an input is the word before its target.
+
+    Before the first word of a piece stands PAD.
+    """
     shape = (length, len(pieces), len(tokens.FEATURES))
     words, wanted = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
     for b, (piece, start) in enumerate(zip(pieces, starts, strict=True)):
@@ -166,8 +175,17 @@ class _Progress:
     halved: int = 0
     stale: int = 0
     best_bits: float = math.inf
+    last_gain_bits: float = math.inf
     seconds: float = 0.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+def _sha256(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> str:
+    """Of the bytes of all tensors, by name, and of JSON-able `about`."""
+    sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        sha256.update(name.encode() + tensors[name].numpy().tobytes())
+    return sha256.hexdigest()
 
 
 class Run:
@@ -185,8 +203,9 @@ class Run:
         self.identity = {
             "architecture": architecture,
             "network": network_settings,
-            "training": dataclasses.asdict(settings),
-            "corpus": corpus.name,
+            # How long to train is no part of it: a run may be taken up for more steps.
+            "training": {key: value for key, value in dataclasses.asdict(settings).items() if key != "steps"},
+            "corpus": [corpus.name, corpus.digest],
         }
         torch.manual_seed(settings.seed)
         self.network: Network = architectures.build(architecture, network_settings)
@@ -227,12 +246,13 @@ class Run:
             bits = self._step(training)
             progress.step += 1
             validated = None
-            if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
-                validated = self._validate(validation, bits)
+            due = progress.step % settings.validate_every == 0
+            if due or progress.step == settings.steps:
+                validated = self._validate(validation, bits, due)
                 progress.seconds = time.monotonic() - started
                 self._keep()
             report(progress.step, bits, validated)
-        return self._best_model()
+        return load_model(self.model_folder)
 
     def _rate(self) -> float:
         warm = min(1.0, (self.progress.step + 1) / self.settings.warmup)
@@ -249,30 +269,40 @@ class Run:
         loss = nats / (kind != tokens.BarBeat.PAD).sum()
         if settings.rate_weight:
             loss = loss + settings.rate_weight * sum(((r - settings.target_rate).relu() ** 2) for r in rates.values())
-        if not torch.isfinite(loss):
-            raise Failed(
-                f"training: the loss is {loss.item()} at step {step}; the last good state is kept in {self.folder}"
-            )
+        self._refuse_unless_finite("loss", loss.item())
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        self._refuse_unless_finite("norm of the gradient", float(norm))
         self.optimiser.step()
         return nats.item() / math.log(2) / max(1, int((kind == tokens.BarBeat.NOTE).sum()))
 
-    def _validate(self, pieces: Sequence[Words], training_bits: float) -> float:
+    def _refuse_unless_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            step = self.progress.step
+            raise Failed(
+                f"training: the {what} is {value} at step {step}; the last good state is kept in {self.folder}"
+            )
+
+    def _validate(self, pieces: Sequence[Words], training_bits: float, due: bool) -> float:
+        """Validate, keep the model where it is the best; where `due`, also decide on the learning rate."""
         progress = self.progress
         network = self.network.eval()
         bits = likelihood(lambda words: network(words)[0], pieces).bits_per_note
+        self._refuse_unless_finite("validation NLL", bits)
         progress.history.append(
             {"step": progress.step, "train": training_bits, "validation": bits, "rate": self._rate()}
         )
-        # A thousandth is within what another batch order gives: less is no gain worth waiting for.
-        progress.stale = 0 if bits < progress.best_bits * 0.999 else progress.stale + 1
         if bits < progress.best_bits:
             progress.best_bits = bits
             save_model(self._model(), self.model_folder)
+        # A thousandth is within what another batch order gives: less, in all, is no gain worth waiting for.
+        if bits < progress.last_gain_bits * 0.999:
+            progress.last_gain_bits, progress.stale = bits, 0
+        elif due:
+            progress.stale += 1
         if progress.stale >= self.settings.patience:
             progress.halved, progress.stale = progress.halved + 1, 0
         return bits
@@ -281,17 +311,13 @@ class Run:
         progress = self.progress
         training = {
             "corpus": self.corpus.name,
+            "corpus_digest": self.corpus.digest,
             "settings": self.identity["training"],
             "step": progress.step,
             "validation_bits_per_note": progress.best_bits,
             "history": progress.history,
         }
         return Model(self.architecture, self.network_settings, self.network, training)
-
-    def _best_model(self) -> Model:
-        from muspike.checkpoint import load_model
-
-        return load_model(self.model_folder)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         """Weights and optimiser moments by name; moments that do not exist yet are left out."""
@@ -303,8 +329,11 @@ class Run:
         return tensors
 
     def _keep(self) -> None:
-        header = json.dumps({"identity": self.identity, "progress": dataclasses.asdict(self.progress)})
-        blob = save({k: v.contiguous() for k, v in self._tensors().items()}, metadata={"muspike": header})
+        tensors = {k: v.contiguous() for k, v in self._tensors().items()}
+        progress = dataclasses.asdict(self.progress)
+        sha256 = _sha256(tensors, self.identity, progress)
+        header = {"identity": self.identity, "progress": progress, "sha256": sha256}
+        blob = save(tensors, metadata={"muspike": json.dumps(header)})
         with write_whole(self._state_file) as path:
             path.write_bytes(blob)
 
@@ -313,6 +342,8 @@ class Run:
             with safe_open(self._state_file, "pt") as file:
                 header = json.loads(file.metadata()["muspike"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            if header["sha256"] != _sha256(tensors, header["identity"], header["progress"]):
+                raise ValueError("its content does not match its sha256")
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{self._state_file}: is damaged ({error}); remove it to start anew") from error
         wanted = json.loads(json.dumps(self.identity))

@@ -7,9 +7,13 @@ otherwise.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
+import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +50,14 @@ class Corpus:
     pieces: list[Piece]
     splits: Mapping[str, list[str]]
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of all words and splits: which edition of the corpus a model was trained on."""
+        sha256 = hashlib.sha256(json.dumps({k: list(v) for k, v in self.splits.items()}).encode())
+        for piece in self.pieces:
+            sha256.update(f"{piece.name} {piece.words.shape}".encode() + piece.words.astype("<i2").tobytes())
+        return sha256.hexdigest()
+
     def split(self, name: str) -> list[Piece]:
         """The pieces of one split, in its order."""
         by_name = {piece.name: piece for piece in self.pieces}
@@ -65,7 +77,15 @@ def load(name: str, progress: bool = True) -> Corpus:
     if cache.exists():
         try:
             return _read(name, cache)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            EOFError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             print(f"warning: {cache}: damaged ({error}); building the corpus again", file=sys.stderr)
     corpus: Corpus = module.build(progress)
     try:
@@ -98,7 +118,8 @@ def _write(corpus: Corpus, path: Path) -> None:
 
 
 def _read(name: str, path: Path) -> Corpus:
-    with np.load(path) as stored:
+    # Opened here: np.load leaves a file open that turns out to be damaged.
+    with path.open("rb") as file, np.load(file) as stored:
         tables = {key: stored[key] for key in stored.files}
     if tables["lengths"].sum() != len(tables["words"]):
         raise ValueError(f"{len(tables['words'])} tokens for pieces of {tables['lengths'].sum()}")

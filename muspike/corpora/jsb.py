@@ -19,13 +19,15 @@ from muspike import tokens
 from muspike.corpora import SPLITS, Corpus, Piece
 from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, Score, Track, table
 
-VERSION = 2
+VERSION = 3
 VELOCITY = 80
 ASSUMED_BPM = 100.0
 TICKS_PER_BEAT = 480
 
-# Chorales that share more than half of their notes, transposition aside (the notes both have / the notes either has):
-# the same harmonisation in another key or with other words, or a light revision. They stay together in the splits.
+# Chorales that share more than half of their notes, transposition aside (the notes both have / the notes either has),
+# or a third of the six-beat windows of the shorter: the same harmonisation in another key or with other words, a light
+# revision, a verse with its repeat written out. They stay together in the splits. The same tune in another
+# harmonisation does not count: Bach set many a tune several times, and settings of one tune stand in different splits.
 SAME_MUSIC = (
     ("bwv101.7", "bwv102.7"),
     ("bwv114.7", "bwv256", "bwv257", "bwv258"),
@@ -36,7 +38,10 @@ SAME_MUSIC = (
     ("bwv166.6", "bwv197.10", "bwv84.5", "bwv88.7"),
     ("bwv18.5-lz", "bwv18.5-w"),
     ("bwv188.6", "bwv5.7"),
+    ("bwv176.6", "bwv280"),
     ("bwv197.7-a", "bwv398"),
+    ("bwv20.11", "bwv20.7"),
+    ("bwv227.1", "bwv227.11"),
     ("bwv244.15", "bwv244.44", "bwv244.54", "bwv270", "bwv271"),
     ("bwv244.3", "bwv244.46"),
     ("bwv245.11", "bwv395"),

@@ -288,7 +288,7 @@ def test_whatever_is_sampled_decodes(seed: int, length: int) -> None:
 
 def test_masks_start_and_follow() -> None:
     state = State.start(3)
-    assert (np.flatnonzero(state.allowed_bar_beat()[0]) == [BarBeat.BAR]).all()
+    assert np.flatnonzero(state.allowed_bar_beat()[0]).tolist() == [BarBeat.BAR]
     state.complete(np.array([[0, 0, BarBeat.BAR, 4, 0, 0, 0]] * 3))
     assert np.flatnonzero(state.allowed_bar_beat()[0]).tolist() == [BarBeat.BEAT]  # the first bar is not empty
     mask = state.allowed(np.full(3, BarBeat.BEAT))[0]
@@ -365,3 +365,11 @@ def test_decoding_stops_at_end_or_pad_and_takes_a_piece_that_was_cut() -> None:
     for tail in ([[1, 1, 4, 0, 0, 0, 0], NOTE_], [[0] * 7, NOTE_], [[1, 1, 2, 8, 0, 0, 0]], [BAR, BAR], []):
         words = np.array([BAR, BEAT, NOTE_, *tail], np.int16)
         assert grid_notes(tokens.decode(words)) == [(0, 4, 60, 40)]
+
+
+def test_annotated_chords_may_come_in_any_order() -> None:
+    notes = midi.table([(0, 480, 60, 80, 0), (480, 480, 62, 80, 0)], midi.NOTE)
+    marks = [midi.ChordMark(480, "G_M"), midi.ChordMark(0, "C_M")]
+    words = tokens.encode(midi.Score(ticks_per_beat=480, notes=notes, tracks=[midi.Track("")], chords=marks))
+    beats = words[words[:, tokens.BAR_BEAT] == BarBeat.BEAT]
+    assert beats[:, tokens.CHORD].tolist() == [chords.index("C_M"), chords.index("G_M")]

@@ -118,24 +118,67 @@ def test_batches_are_transposed_excerpts_that_start_at_a_bar(corpus: Corpus) -> 
     assert torch.equal(wanted, again) and not torch.equal(wanted, other)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tmp_path: Path, corpus: Corpus) -> None:
+@pytest.mark.parametrize("step", [5, 6, 7])
+@pytest.mark.parametrize("what", ["loss", "norm of the gradient"])
+def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
+    tmp_path: Path, corpus: Corpus, step: int, what: str
+) -> None:
+    """Also at step 7, whose weights would be validated and kept."""
     run = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
 
-    def spoil(step: int, *_: object) -> None:
-        if step == 6:
+    def spoil(done: int, *_: object) -> None:
+        if done == step and what == "loss":
             with torch.no_grad():
                 run.network.bias[0] = float("nan")
+        elif done == step:
+            run.network.bias.register_hook(lambda grad: grad * float("nan"))
 
-    with pytest.raises(Failed, match="loss is nan at step 6; the last good state is kept"):
+    with pytest.raises(Failed, match=f"{what} is nan at step {step}; the last good state is kept"):
         run.train(spoil)
-    assert training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus).progress.step == 4
+    again = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    assert again.progress.step == 4
+    assert all(torch.isfinite(value).all() for value in again.network.state_dict().values())
+
+
+def test_a_run_may_be_taken_up_for_more_steps(tmp_path: Path, corpus: Corpus) -> None:
+    whole = training.Run(tmp_path / "whole", "s-rnn", TINY, SETTINGS, corpus)
+    whole.train()
+    training.Run(tmp_path / "parts", "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=6), corpus).train()
+    parts = training.Run(tmp_path / "parts", "s-rnn", TINY, SETTINGS, corpus)
+    parts.train()
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(parts)[name]), name
+
+
+def test_the_rate_halves_after_validations_without_a_gain_in_all(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small gains add up; the rate halves only where a thousandth is not gained in `patience` validations."""
+    run = training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, patience=3), corpus)
+    gains = [20.0 * 0.9994**n for n in range(11)]
+    for bits, halved in [*zip(gains, [0] * 11, strict=True), (30.0, 0), (30.0, 0), (30.0, 1), (30.0, 1)]:
+        found = training.Likelihood({"pitch": bits}, notes=1, words=1)
+        monkeypatch.setattr(training, "likelihood", lambda *_, found=found: found)
+        run._validate([], 0.0, True)
+        assert run.progress.halved == halved, bits
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus).train()
     with pytest.raises(BadInput, match=r"holds a run with training .* choose another folder"):
-        training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
-    (tmp_path / "state.safetensors").write_bytes(b"\x08" + bytes(100))
+        training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, batch=5), corpus)
+    reordered = Corpus(corpus.name, corpus.pieces, {**corpus.splits, "train": corpus.splits["test"]})
+    with pytest.raises(BadInput, match=r"holds a run with corpus \['noise', .* choose another folder"):
+        training.Run(tmp_path, "s-rnn", TINY, SETTINGS, reordered)
+    state = tmp_path / "state.safetensors"
+    whole = state.read_bytes()
+    for at in np.linspace(0, len(whole) - 1, 40).astype(int):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x10
+        state.write_bytes(bytes(damaged))
+        with pytest.raises(BadInput):
+            training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus)
+    state.write_bytes(b"\x08" + bytes(100))
     with pytest.raises(BadInput, match="is damaged"):
         training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
 
