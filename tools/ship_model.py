@@ -1,0 +1,48 @@
+"""Put a trained model among those that come with muspike, its weights in half precision.
+
+    python tools/ship_model.py runs/s-rnn-jsb-small-0 s-rnn
+
+The NLL that is stored with it, of validation and test split, is measured again on the rounded weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from muspike import corpora
+from muspike.checkpoint import load_model, save_model
+from muspike.training import likelihood
+
+
+def main() -> None:
+    """Round, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("name")
+    args = parser.parse_args()
+    torch.set_flush_denormal(True)
+    folder = Path(__file__).parents[1] / "muspike" / "models" / args.name
+    model = load_model(args.model)
+    save_model(model, folder, torch.float16)
+    rounded = load_model(folder)
+    corpus = corpora.load(model.training["corpus"])
+    if corpus.digest != model.training["corpus_digest"]:
+        raise SystemExit(f"{args.model}: was trained on another edition of {corpus.name}")
+    measured = {
+        f"{split}_bits_per_note": likelihood(
+            lambda words: rounded.network(words)[0], [piece.words for piece in corpus.split(split)]
+        ).bits_per_note
+        for split in ("validation", "test")
+    }
+    print(f"as trained, validation {model.training['validation_bits_per_note']:.4f}; rounded: {measured}")
+    save_model(dataclasses.replace(rounded, training={**model.training, **measured}), folder, torch.float16)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 2**20:.2f} MiB")
+
+
+if __name__ == "__main__":
+    main()
