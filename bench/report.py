@@ -1,23 +1,26 @@
 """The report: `bench.json` for programs and one self-contained `report.html` for people, from the same results.
 
-`results` (= the content of `bench.json`), everything JSON-able and finite; `?` marks what may be missing, `None` where
-said. A QUANTITY is `{"value", "low", "high", "unit", "tag"}` with the tag one of measured, fitted, simulated, inferred,
-assumed. "Per note" is per note that the network read or wrote in the run the figure comes from.
+`results` (= the content of `bench.json`), everything JSON-able and finite; `?` marks what may be missing or None. A
+QUANTITY is `{"value", "low", "high", "unit", "tag", "band_known"?}` with the tag one of measured, fitted, simulated,
+inferred, assumed; where `band_known` is false, something in it has no published spread, and the band is too narrow.
+"Per note" is per note that the network read or wrote in the run the figure comes from.
 
     muspike         version
     machine         {name: text or number}: where the run took place
     versions        {package: version}
-    settings        {name: value}: seed, pieces, tokens, ...
+    settings        {name: value}: seed, excerpt_words, ...
     architectures   {name: ARCHITECTURE}
 
     ARCHITECTURE
       model           parameters, preset?, file?, trained_on?, ...: shown as they are
+      reading?        pieces, words, notes, of_words: what the activity and the costs are counted on, the first words of
+                      each piece, out of `of_words` in all
       quality
         nll_bits_per_note   {"torch": number, "chip": {chip: number or None}}
-        metrics             {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
-      activity        what `muspike.hardware.activity.summarise` returns
+        metrics?            {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
+      activity?       what `muspike.hardware.activity.summarise` returns; none where the network fits no chip
       chip            {chip: CHIP}
-      agreement
+      agreement?
         lava_fixed_spikes        spikes compared with Lava's `fixed_pt`; None: not compared in this run
         lava_fixed_differences   how many differ; None: not compared
         float_integer?           {"spike_agreement"?, "rate_change"?, "nll_change_percent"?}
@@ -25,11 +28,19 @@ assumed. "Per note" is per note that the network read or wrote in the run the fi
     CHIP, as `chip_entry` and `misfit_entry` make it
       fits                  False: then only `reason`
       cores, chips, binding_limit, boundary, costs, description, bottleneck (a sentence)
+      fill                  the share of each core that the packing used: an assumption
       energy_uj_per_note    {"total", "dynamic", "static"}: QUANTITY in uJ
+      static_uj_per_ms_of_waiting   QUANTITY in uJ: what each ms adds in which the chip waits for its host
       latency_ms_per_note   QUANTITY in ms
       components            [{"name", "status", "count", "value", "low", "high", "unit", "tag", "price", "source",
                             "note"}]: energies in `unit` and count per note; None where the status is not `priced`
       uncertainty           [{"name", "low", "high", "unit"}]: the total energy per note with one input at its ends
+      unbanded              names of the inputs without a published spread
+      other_costs           [{"costs", "description", "energy_uj_per_note", "latency_ms_per_note"}]: the total, with the
+                            chip's other cost sets
+      mappings              [{"fill", "cores", "energy_uj_per_note", "latency_ms_per_note"}]: the total, on more cores
+      accumulator_overflows?, readout_resets?   in the run: the figures are the chip's only where both are 0
+      risks?                list of sentences: how the program's spikes may differ from the float network's
       use                   [{"core", "percent": {resource: percent of its limit}}]
 """
 
@@ -76,7 +87,8 @@ class Material:
 
 
 _NUMBER = (int, float)
-_QUANTITY = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str, "tag": TAGS}
+_QUANTITY = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str, "tag": TAGS, "band_known?": bool}
+_TOTALS = {"energy_uj_per_note": _QUANTITY, "latency_ms_per_note": _QUANTITY}
 _MOMENTS = {"mean": (int, float, None), "std": (int, float, None)}
 _CHIP = {
     "fits": bool,
@@ -87,7 +99,9 @@ _CHIP = {
     "costs": str,
     "description": str,
     "bottleneck": str,
+    "fill": _NUMBER,
     "energy_uj_per_note": {"total": _QUANTITY, "dynamic": _QUANTITY, "static": _QUANTITY},
+    "static_uj_per_ms_of_waiting": _QUANTITY,
     "latency_ms_per_note": _QUANTITY,
     "components": [
         {
@@ -99,12 +113,19 @@ _CHIP = {
             "high": (int, float, None),
             "unit": str,
             "tag": (*TAGS, None),
+            "band_known?": bool,
             "source": (str, None),
             "note": str,
         }
     ],
     "uncertainty": [{"name": str, "low": _NUMBER, "high": _NUMBER, "unit": str}],
+    "unbanded": [str],
     "use": [{"core": int, "percent": {"*": _NUMBER}}],
+    "other_costs": [{"costs": str, "description": str, **_TOTALS}],
+    "mappings": [{"fill": _NUMBER, "cores": int, **_TOTALS}],
+    "accumulator_overflows?": int,
+    "readout_resets?": int,
+    "risks?": [str],
 }
 _MISFIT = {"fits": bool, "reason": str}
 _SCHEMA = {
@@ -115,17 +136,19 @@ _SCHEMA = {
     "architectures": {
         "*": {
             "model": {"parameters": int},
+            "reading?": {"pieces": int, "words": int, "notes": int, "of_words": int},
             "quality": {
                 "nll_bits_per_note": {"torch": _NUMBER, "chip": {"*": (int, float, None)}},
-                "metrics": {"*": {"generated": _MOMENTS, "reference": _MOMENTS, "overlapping_area?": _NUMBER}},
+                "metrics?": {"*": {"generated": _MOMENTS, "reference": _MOMENTS, "overlapping_area?": _NUMBER}},
             },
-            "activity": {
+            "activity?": {
+                "chip?": str,
                 "spikes_per_note": _NUMBER,
                 "populations": {"*": {"size": int, "firing_rate": _NUMBER, "sparsity": _NUMBER}},
                 "synops_per_note": {"dense": _NUMBER, "effective": _NUMBER, "chip": _NUMBER},
             },
             "chip": {"*": lambda entry: _MISFIT if entry.get("fits") is False else _CHIP},
-            "agreement": {
+            "agreement?": {
                 "lava_fixed_spikes": (int, None),
                 "lava_fixed_differences": (int, None),
                 "float_integer?": {"*": (int, float, None)},
@@ -156,7 +179,7 @@ def _check(value: Any, schema: Any, where: str) -> None:
             if key == "*":
                 for entry in value:
                     _check(value[entry], part, f"{where}.{entry}")
-            elif name in value:
+            elif value.get(name) is not None or (name in value and name == key):
                 _check(value[name], part, f"{where}.{name}")
             elif name == key:
                 raise BadInput(f"{where}: {name} is missing; found {', '.join(value) or 'nothing'}")
@@ -182,7 +205,15 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def chip_entry(
-    energy: Energy, notes: int, cores: int, binding_limit: str, use: Sequence[Mapping[str, Any]]
+    energy: Energy,
+    notes: int,
+    cores: int,
+    binding_limit: str,
+    use: Sequence[Mapping[str, Any]],
+    *,
+    fill: float = 1.0,
+    others: Sequence[Energy] = (),
+    mappings: Sequence[tuple[float, int, Energy]] = (),
 ) -> dict[str, Any]:
     """The `CHIP` of a program that fits.
 
@@ -190,6 +221,9 @@ def chip_entry(
         energy: of the whole run.
         notes: notes in that run; every figure is divided by it.
         use: rows of `core` and `percent`, as in the schema.
+        fill: the share of each core that the packing used.
+        others: of the same run, with the chip's other cost sets.
+        mappings: fill, cores and energy of the same run for each mapping onto the chip.
 
     Raises:
         BadInput: `notes` is not positive.
@@ -197,6 +231,7 @@ def chip_entry(
     if notes <= 0:
         raise BadInput(f"notes is {notes}; need at least one to give a figure per note")
     bottleneck = energy.bottleneck
+    waiting = energy.waiting  # mW are uJ per ms
     return {
         "fits": True,
         "cores": cores,
@@ -206,19 +241,33 @@ def chip_entry(
         "costs": energy.costs,
         "description": energy.description,
         "bottleneck": (
-            f"{bottleneck.resource}: {bottleneck.share * 100:.0f} % of the time; "
-            f"core {bottleneck.core} is the slowest for most of it"
+            f"{bottleneck.resource}, {bottleneck.share * 100:.0f} % of the time; "
+            f"core {bottleneck.core}, the slowest for {bottleneck.core_share * 100:.0f} % of the time"
         ),
+        "fill": fill,
         "energy_uj_per_note": {
             name: _quantity(getattr(energy, name) / notes, "uJ") for name in ("total", "dynamic", "static")
         },
+        "static_uj_per_ms_of_waiting": _quantity(waiting, "mW") | {"unit": "uJ"},
         "latency_ms_per_note": _quantity(energy.latency / notes, "ms"),
         "components": [_component(row, notes) for row in energy.rows],
         "uncertainty": [
             {"name": part.name, "low": part.low / notes * 1e-6, "high": part.high / notes * 1e-6, "unit": "uJ"}
             for part in energy.uncertainty
         ],
+        "unbanded": list(energy.unbanded),
         "use": [dict(row) for row in use],
+        "other_costs": [
+            {"costs": other.costs, "description": other.description, **_totals(other, notes)} for other in others
+        ],
+        "mappings": [{"fill": fill, "cores": cores, **_totals(of, notes)} for fill, cores, of in mappings],
+    }
+
+
+def _totals(energy: Energy, notes: int) -> dict[str, Any]:
+    return {
+        "energy_uj_per_note": _quantity(energy.total / notes, "uJ"),
+        "latency_ms_per_note": _quantity(energy.latency / notes, "ms"),
     }
 
 
@@ -239,7 +288,7 @@ def _component(row: Any, notes: int) -> dict[str, Any]:
         "status": row.status,
         "count": None if row.count is None else row.count / notes,
         **(priced or {"value": None, "low": None, "high": None, "unit": "uJ", "tag": None}),
-        "price": constant and {key: getattr(constant, key) for key in ("value", "low", "high", "unit")},
+        "price": constant and {key: getattr(constant, key) for key in ("value", "low", "high", "unit", "band_known")},
         "source": constant and constant.source,
         "note": row.note,
     }

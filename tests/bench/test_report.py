@@ -19,7 +19,7 @@ from muspike.bench.report import Material, check, chip_entry, misfit_entry, numb
 from muspike.errors import BadInput
 from muspike.hardware.activity import Counts
 from muspike.hardware.chip import load_chip
-from muspike.hardware.energy import price
+from muspike.hardware.energy import price, price_all
 
 USE = [{"core": core, "percent": {"neurons": 10.0 + core, "synaptic memory": 95.0}} for core in range(2)]
 
@@ -50,8 +50,20 @@ def made_counts() -> Counts:
     )
 
 
+def made_chip(name: str) -> dict[str, Any]:
+    first, *others = price_all(made_counts(), load_chip(name), reads=466)
+    return chip_entry(
+        first,
+        4,
+        2,
+        "synaptic_memory",
+        USE,
+        others=others,
+        mappings=[(1.0, 2, first), (0.5, 5, first), (0.25, 9, first)],
+    )
+
+
 def made_architecture() -> dict[str, Any]:
-    counts = made_counts()
     moments = {"mean": 22.5, "std": 3.25}
     return {
         "model": {"parameters": 690_000, "preset": "paper", "trained_on": "made up for the test"},
@@ -64,10 +76,7 @@ def made_architecture() -> dict[str, Any]:
             "populations": {"rnn": {"size": 64, "firing_rate": 0.05, "sparsity": 0.95}},
             "synops_per_note": {"dense": 1e6, "effective": 5e4, "chip": 6e4},
         },
-        "chip": {
-            name: chip_entry(price(counts, load_chip(name)), 4, 2, "synaptic memory", USE)
-            for name in ("loihi1", "loihi2")
-        },
+        "chip": {name: made_chip(name) for name in ("loihi1", "loihi2")},
         "agreement": {
             "lava_fixed_spikes": 123_456,
             "lava_fixed_differences": 0,
@@ -171,10 +180,18 @@ def test_the_same_results_give_the_same_bytes(results: dict[str, Any], material:
 
 def test_headline_figures_stand_with_band_and_tag(results: dict[str, Any], tmp_path: Path) -> None:
     text = Page(written(results, tmp_path)).text
-    for chip in ("loihi1", "loihi2"):
+    chips = ("loihi1", "loihi2")
+    for chip in chips:
         total = results["architectures"]["s-rnn"]["chip"][chip]["energy_uj_per_note"]["total"]
         headline = f"{chip}, modelled energy per note {number(total['value'])} µJ"
-        assert f"{headline} {number(total['low'])} – {number(total['high'])} {total['tag']}" in text
+        least = "" if total["band_known"] else " at least"
+        assert f"{headline} {number(total['low'])} – {number(total['high'])}{least} {total['tag']}" in text
+    assert [
+        results["architectures"]["s-rnn"]["chip"][c]["energy_uj_per_note"]["total"]["band_known"] for c in chips
+    ] == [
+        True,
+        False,
+    ]
     assert "5.250 torch" in text and "loihi1: 5.355 (+2.00 %)" in text and "loihi2: not evaluated" in text
     assert "0 differences in 123 456 spikes" in text
 
@@ -199,6 +216,65 @@ def test_what_does_not_fit_and_what_was_not_compared(results: dict[str, Any], tm
     text = Page(written(results, tmp_path)).text
     assert "131 cores needed, 120 on a chip" in text and "µJ" not in text
     assert "not compared" in text and "differences in" not in text
+
+
+def test_the_total_stands_with_what_it_leaves_out_and_assumes(results: dict[str, Any], tmp_path: Path) -> None:
+    entry = results["architectures"]["s-rnn"]["chip"]["loihi1"]
+    page = Page(written(results, tmp_path)).text
+    assert "the chip waits for its host to sample and send the next word adds 104 µJ (77.0 – 154) assumed" in page
+    assert "+ 104 µJ for each ms of waiting for the host" in page
+    assert entry["static_uj_per_ms_of_waiting"]["unit"] == "uJ"
+    assert "2 cores, each filled up to 100 % (an assumption" in page and "100 %, the fewest cores 2" in page
+    assert [(row["fill"], row["cores"]) for row in entry["mappings"]] == [(1.0, 2), (0.5, 5), (0.25, 9)]
+    (other,) = entry["other_costs"]
+    total = other["energy_uj_per_note"]
+    assert other["costs"] == "simulated" and not total["band_known"]
+    low, high = number(total["low"]), number(total["high"])
+    assert f"{number(total['value'])} µJ ({low} – {high} at least)" in page and "With the prices “simulated”" in page
+    assert "outside every band marked “at least”: time: step floor." in page  # of Loihi 2
+    assert re.search(r"core \d, the slowest for \d+ % of the time", entry["bottleneck"])
+
+
+def test_a_run_that_left_the_chips_registers_is_warned_of(results: dict[str, Any], tmp_path: Path) -> None:
+    chips = results["architectures"]["s-rnn"]["chip"]
+    assert "Not the chip's figures" not in Page(written(results, tmp_path)).text
+    chips["loihi1"] |= {"accumulator_overflows": 0, "readout_resets": 0, "risks": []}
+    text = Page(written(results, tmp_path)).text
+    assert "Not the chip's figures" not in text and "no synaptic sum left the chip's accumulator" in text
+    chips["loihi2"] |= {"accumulator_overflows": 3, "readout_resets": 21, "risks": ["309 spikes could overflow"]}
+    page = Page(written(results, tmp_path))
+    assert page.text.count("Not the chip's figures") == 1
+    assert "3 synaptic sums left the chip's 16-bit accumulator and 21 readouts" in page.text
+    assert "Known risks: 1" in page.text and "309 spikes could overflow" in page.text
+
+
+def test_what_was_read_is_said(results: dict[str, Any], tmp_path: Path) -> None:
+    architecture = results["architectures"]["s-rnn"]
+    architecture["reading"] = {"pieces": 73, "words": 9344, "notes": 6229, "of_words": 20000}
+    architecture["activity"]["chip"] = "loihi1"
+    results["settings"]["excerpt_words"] = 128
+    text = Page(written(results, tmp_path)).text
+    assert "reading the first 128 words of 73 test pieces (9 344 of 20 000 words), 1.50 words per note" in text
+    assert "Counted in the program for loihi1" in text and "on excerpts of 128 words" in text
+    del results["settings"]["excerpt_words"]
+    text = Page(written(results, tmp_path)).text
+    assert "reading the first 128 words of 73" in text and "on excerpts" not in text
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_network_that_fits_no_chip_still_has_a_page(results: dict[str, Any], missing: bool, tmp_path: Path) -> None:
+    results["architectures"]["other"] = copy.deepcopy(results["architectures"]["s-rnn"])
+    architecture = results["architectures"]["s-rnn"]
+    architecture["chip"] = {"loihi1": misfit_entry("too large")}
+    architecture["quality"]["nll_bits_per_note"]["chip"] = {}
+    for table, key in (
+        (architecture["quality"], "metrics"),
+        (architecture, "activity"),
+        (architecture, "agreement"),
+        (architecture, "reading"),
+    ):
+        table.pop(key, None) if missing else table.update({key: None})
+    assert "too large" in Page(written(results, tmp_path)).text
 
 
 def test_several_architectures_are_compared_first(results: dict[str, Any], tmp_path: Path) -> None:
@@ -227,6 +303,9 @@ def test_everything_from_outside_is_escaped(results: dict[str, Any], material: M
     [
         (("versions",), None, "results.versions: found None, expected a table"),
         (("architectures", "s-rnn", "quality"), ..., "results.architectures.s-rnn: quality is missing"),
+        (("architectures", "s-rnn", "quality"), None, "quality: found None, expected a table"),
+        (("architectures", "s-rnn", "reading"), {"pieces": 3}, "reading: words is missing"),
+        (("architectures", "s-rnn", "chip", "loihi1", "risks"), [3], r"risks\[0\]: found 3, expected str"),
         (("architectures", "s-rnn", "agreement", "lava_fixed_spikes"), "many", "expected int or None"),
         (("architectures", "s-rnn", "activity", "spikes_per_note"), float("nan"), "spikes_per_note: found nan"),
         (("architectures", "s-rnn", "model", "parameters"), True, "parameters: found True, expected int"),
