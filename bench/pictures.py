@@ -209,7 +209,7 @@ def core_use(use: Sequence[Mapping[str, Any]], chip: str) -> Picture:
             for (row, column), percent in np.ndenumerate(table):
                 colour = "white" if percent < 55 else "black"
                 axes.text(column, row, f"{percent:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
-        axes.set_yticks(range(len(resources)), resources)
+        axes.set_yticks(range(len(resources)), [name.removesuffix("_per_core").replace("_", " ") for name in resources])
         places = range(len(use)) if len(use) <= 24 else range(0, len(use), 8)
         axes.set_xticks(places, [str(use[place]["core"]) for place in places])
         axes.tick_params(length=0)

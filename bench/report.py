@@ -384,7 +384,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _fact(value: Any) -> str:
-    """A setting as it was given; only large whole numbers get their thousands apart."""
+    """A setting as it was given; only large whole numbers get their thousands apart, and fractions are cut short."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
         return number(value)
     return "–" if value is None else str(value)

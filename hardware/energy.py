@@ -204,11 +204,14 @@ _EVENTS: Mapping[str, _Event] = {
         "neuron updates, active",
         "neurons",
         lambda counts: counts.active_updates,
-        "on top of the access, where the state moves",
+        "on top of the access, where the state is not 0 before or after, or the neuron spikes",
     ),
     "neuron_spike": _Event("spikes", "neurons", lambda counts: counts.neuron_spikes, "on top of the update"),
     "message_out": _Event(
-        "messages out", "spikes", lambda counts: counts.messages_out, "one per spike and target core, its own included"
+        "messages out",
+        "spikes",
+        lambda counts: counts.messages_out,
+        "one per spike and target core, the own one included",
     ),
     "spike_in": _Event(
         "axon events in", "spikes", lambda counts: counts.spikes_in, "one per spike and target core, host's included"
@@ -286,7 +289,7 @@ def _outside(counts: Counts, chip: Chip, chips: int, power: Quantity, reads: int
     def row(name: str, count: int | None, note: str) -> Row:
         return Row(name, count, count, None, None, "unpriced", note)
 
-    waiting = f"{power.value:.4g} uJ ({power.low:.4g} to {power.high:.4g}) per ms of waiting"
+    waiting = f"{power.value:.4g} µJ ({power.low:.4g} to {power.high:.4g}) per ms of waiting"
     rows = [
         row("static while the host samples", None, f"{waiting}; here the chip never waits for its host"),
         row(

@@ -255,7 +255,7 @@ def test_what_was_read_is_said(results: dict[str, Any], tmp_path: Path) -> None:
     results["settings"]["excerpt_words"] = 128
     text = Page(written(results, tmp_path)).text
     assert "reading the first 128 words of 73 test pieces (9 344 of 20 000 words), 1.50 words per note" in text
-    assert "Counted in the program for loihi1" in text and "on excerpts of 128 words" in text
+    assert "Activity on loihi1" in text and "on excerpts of 128 words" in text
     del results["settings"]["excerpt_words"]
     text = Page(written(results, tmp_path)).text
     assert "reading the first 128 words of 73" in text and "on excerpts" not in text
@@ -398,6 +398,9 @@ def test_pictures_have_titles_and_labelled_axes(score: midi.Score, material: Mat
     energy = labels(pictures.energy_by_component(components, "µJ"))
     assert "static" in energy and "µJ per note" in energy and "io" not in energy.split()
     use = labels(pictures.core_use(USE, "loihi1"))
+    assert "synaptic memory bits" in labels(
+        pictures.core_use([{"core": 0, "percent": {"synaptic_memory_bits_per_core": 9}}], "c")
+    )
     assert "Use of each core's limits, loihi1" in use and "% of the limit" in use and "95" in use
     metrics = labels(pictures.metric_distributions(material.samples))
     assert all(word in metrics for word in ("pitch count", "share of pieces", "generated", "reference"))

@@ -160,12 +160,12 @@ def test_what_has_no_price_says_so_and_is_not_zero(loihi1: Chip, loihi2: Chip) -
 def test_waiting_for_the_host_costs_static_power_outside_the_boundary(loihi1: Chip, loihi2: Chip) -> None:
     energy = price(made_counts(), loihi1)
     waiting = row(energy, "static while the host samples")
-    assert waiting.status == "unpriced" and "104 uJ (77 to 154) per ms of waiting" in waiting.note
+    assert waiting.status == "unpriced" and "104 µJ (77 to 154) per ms of waiting" in waiting.note
     assert energy.waiting == Quantity(104, 77, 154, "mW", "assumed")
     assert "never waits for its host" in BOUNDARY
     two = price(made_counts(core_xy=np.array([[0, 0], [8, 0]])), loihi2)
     assert two.waiting.value == 2 * 230
-    assert "460 uJ (340 to 680)" in row(two, "static while the host samples").note
+    assert "460 µJ (340 to 680)" in row(two, "static while the host samples").note
 
 
 def test_a_number_without_a_spread_taints_the_band(loihi1: Chip, loihi2: Chip) -> None:
