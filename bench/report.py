@@ -36,6 +36,7 @@ inferred, assumed; where `band_known` is false, something in it has no published
                             "note"}]: energies in `unit` and count per note; None where the status is not `priced`
       uncertainty           [{"name", "low", "high", "unit"}]: the total energy per note with one input at its ends
       unbanded              names of the inputs without a published spread
+      time_sources          where the latencies come from
       other_costs           [{"costs", "description", "energy_uj_per_note", "latency_ms_per_note"}]: the total, with the
                             chip's other cost sets
       mappings              [{"fill", "cores", "energy_uj_per_note", "latency_ms_per_note"}]: the total, on more cores
@@ -120,6 +121,7 @@ _CHIP = {
     ],
     "uncertainty": [{"name": str, "low": _NUMBER, "high": _NUMBER, "unit": str}],
     "unbanded": [str],
+    "time_sources": [str],
     "use": [{"core": int, "percent": {"*": _NUMBER}}],
     "other_costs": [{"costs": str, "description": str, **_TOTALS}],
     "mappings": [{"fill": _NUMBER, "cores": int, **_TOTALS}],
@@ -256,6 +258,7 @@ def chip_entry(
             for part in energy.uncertainty
         ],
         "unbanded": list(energy.unbanded),
+        "time_sources": list(energy.time_sources),
         "use": [dict(row) for row in use],
         "other_costs": [
             {"costs": other.costs, "description": other.description, **_totals(other, notes)} for other in others

@@ -154,6 +154,7 @@ class Energy:
         waiting: static power of the whole chips in mW, which is uJ per ms that they wait for the host.
         uncertainty: what the band of the total comes from, widest first.
         unbanded: inputs without a published spread, which the band therefore leaves out.
+        time_sources: where the latencies come from, each source once.
         chips: whole chips whose static power is paid.
     """
 
@@ -171,6 +172,7 @@ class Energy:
     bottleneck: Bottleneck
     uncertainty: tuple[Influence, ...]
     unbanded: tuple[str, ...]
+    time_sources: tuple[str, ...]
     chips: int
 
 
@@ -263,6 +265,7 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *,
         bottleneck=timing.bottleneck(),
         uncertainty=_uncertainty(rows, chip, chips, timing),
         unbanded=_unbanded(rows, chip, timing),
+        time_sources=tuple(dict.fromkeys(constant.source for constant in timing.constants.values())),
         chips=chips,
     )
 

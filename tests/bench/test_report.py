@@ -232,6 +232,7 @@ def test_the_total_stands_with_what_it_leaves_out_and_assumes(results: dict[str,
     low, high = number(total["low"]), number(total["high"])
     assert f"{number(total['value'])} µJ ({low} – {high} at least)" in page and "With the prices “simulated”" in page
     assert "outside every band marked “at least”: time: step floor." in page  # of Loihi 2
+    assert "latency and static energy: inferred: low is the bound from below, 0.66 ns per synaptic operation" in page
     assert re.search(r"core \d, the slowest for \d+ % of the time", entry["bottleneck"])
 
 

@@ -270,6 +270,8 @@ def test_barrier_beyond_the_published_sizes_is_an_assumption_that_says_so(loihi1
     assert energy.tick_latency.low == pytest.approx(1363 + 3 / 25 * (1363 - 1060))
     assert energy.latency.tag == "assumed"
     assert "extrapolated from 4 and 29 tiles to 32" in row(energy, "barrier and time step").note
+    assert len(energy.time_sources) == 2 and "SANA-FE" in energy.time_sources[0]
+    assert energy.time_sources[1].startswith("extrapolated")
     within = price(counts, loihi1, "simulated")  # published for 32
     assert within.latency.tag == "simulated" and "extrapolated" not in row(within, "barrier and time step").note
     one = replace(loihi1.cost_set(), barrier=loihi1.cost_set().barrier[:1])
