@@ -35,7 +35,7 @@ from muspike.files import make_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
-from muspike.hardware.compile import Compiled
+from muspike.hardware.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
 from muspike.training import likelihood
 
@@ -145,7 +145,8 @@ def _profile(
         composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
         music, samples = _music(composed, excerpts)
     with steps.step(f"{name}: activity and energy on {excerpts.shape[1]} excerpts"):
-        readings = {chip: _Reading(runner, excerpts) for chip, runner in runners.items()}
+        mappings = {chip: spread_over(compiled[chip], load_chip(chip)) for chip in runners}
+        readings = {chip: _Reading(runner, mappings[chip], excerpts) for chip, runner in runners.items()}
         notes = int((excerpts[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
         words = excerpts.shape[0] * excerpts.shape[1]
         reading = {
@@ -154,9 +155,11 @@ def _profile(
             "notes": notes,
             "of_words": sum(map(len, test)),
         }
-        activities = activity.summarise(compiled[shown].program, readings[shown].spikes, words, notes)
+        activities = activity.summarise(
+            compiled[shown].program, readings[shown].spikes, words, notes, counts=readings[shown].counts[0]
+        )
         chips = {
-            chip: _chip(compiled[chip], runners[chip], readings[chip], notes)
+            chip: _chip(mappings[chip], runners[chip], readings[chip], words, notes)
             if chip in runners
             else misfit_entry("; ".join(compiled[chip].use.problems))
             for chip in CHIPS
@@ -254,17 +257,18 @@ class _Reading:
     Some sequences at a time: the membranes, needed to know which updates move a state, are too large to keep.
     """
 
-    def __init__(self, runner: ChipRunner, words: Words, at_once: int = 12) -> None:
+    def __init__(self, runner: ChipRunner, mappings: Sequence[Compiled], words: Words, at_once: int = 12) -> None:
         spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
-        counts: list[activity.Counts] = []
+        counts: list[list[activity.Counts]] = [[] for _ in mappings]
         given = read_after_pad(words)
         for start in range(0, given.shape[1], at_once):
             part = given[:, start : start + at_once]
             runner.reset(part.shape[1])
             _, run = runner.run(part, record_membranes=True)
-            counts.append(activity.count(runner.program, run.spikes, currents=run.current, membranes=run.membrane))
+            for mapping, of in zip(mappings, counts, strict=True):
+                of.append(activity.count(mapping.program, run.spikes, currents=run.current, membranes=run.membrane))
             spikes.append(run.spikes)
-        self.counts = activity.Counts.joined(counts)
+        self.counts = [activity.Counts.joined(of) for of in counts]
         self.spikes = {name: np.concatenate([s[name] for s in spikes], axis=1) for name in spikes[0]}
 
 
@@ -273,10 +277,21 @@ def read_after_pad(words: Words) -> Words:
     return np.concatenate([np.zeros_like(words[:1]), words[:-1]])
 
 
-def _chip(compiled: Compiled, runner: ChipRunner, reading: _Reading, notes: int) -> dict[str, Any]:
-    use = compiled.use
+def _chip(
+    mappings: Sequence[Compiled], runner: ChipRunner, reading: _Reading, words: int, notes: int
+) -> dict[str, Any]:
+    compiled = mappings[0]
+    use, chip = compiled.use, load_chip(compiled.use.chip)
     rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
-    entry = chip_entry(energy.price(reading.counts, load_chip(use.chip)), notes, len(use.cores), use.binding, rows)
+    reads = words * sum(p.size for p in compiled.program.readouts)
+    first, *others = energy.price_all(reading.counts[0], chip, reads=reads)
+    spread = [
+        (mapping.fill, len(mapping.use.cores), energy.price(counts, chip))
+        for mapping, counts in zip(mappings, reading.counts, strict=True)
+    ]
+    entry = chip_entry(
+        first, notes, len(use.cores), use.binding, rows, fill=compiled.fill, others=others, mappings=spread
+    )
     return {
         **entry,
         "accumulator_overflows": runner.overflows,

@@ -1,0 +1,67 @@
+"""The models that come with muspike are what their `model.json` says, on the chip too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from muspike import corpora, training
+from muspike.checkpoint import load_model, shipped_models
+from muspike.errors import Failed
+from muspike.export import lava
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.verify import example_words, export_nir, lava_proof
+
+MODELS = shipped_models()
+each = pytest.mark.parametrize("name", MODELS)
+
+
+def test_there_is_one() -> None:
+    assert "s-rnn" in MODELS
+
+
+@each
+def test_it_is_small(name: str) -> None:
+    assert sum(file.stat().st_size for file in MODELS[name].iterdir()) < 3_000_000
+
+
+@each
+def test_its_likelihood_is_the_one_it_claims_and_rounding_costs_it_less_than_a_hundredth(name: str) -> None:
+    model = load_model(name)
+    corpus = corpora.load(model.training["corpus"], progress=False)
+    assert corpus.digest == model.training["corpus_digest"], "trained on another edition of the corpus"
+    pieces = [piece.words for piece in corpus.split("test")]
+    found = training.likelihood(lambda words: model.network(words)[0], pieces).bits_per_note
+    assert found == pytest.approx(model.training["test_bits_per_note"], rel=1e-3)
+    some = pieces[::4]
+    as_trained = training.likelihood(lambda words: model.network(words)[0], some).bits_per_note
+    for chip in ("loihi1", "loihi2"):
+        runner = ChipRunner(compile_model(model, chip).program)
+
+        def on_chip(words: torch.Tensor, runner: ChipRunner = runner) -> torch.Tensor:
+            runner.reset(words.shape[1])
+            return torch.from_numpy(runner.run(words.numpy())[0])
+
+        assert training.likelihood(on_chip, some, at_once=1500).bits_per_note < 1.01 * as_trained
+        assert (runner.overflows, runner.readout_resets) == (0, 0)
+
+
+@each
+def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
+    proof = export_nir(load_model(name), tmp_path / "model.nir", 16)
+    assert proof.holds, proof.table()
+
+
+@each
+def test_lava_agrees_over_sixteen_words(name: str, tmp_path: Path) -> None:
+    try:
+        lava.find_lava_python()
+    except Failed as error:
+        pytest.skip(f"no Lava: {error}")
+    model = load_model(name)
+    program = compile_model(model, "loihi1").program
+    program.save(tmp_path / "program.npz")
+    proof = lava_proof(tmp_path / "program.npz", program, example_words(model, 16, batch=1))
+    assert proof.holds, proof.table()
