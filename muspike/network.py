@@ -223,7 +223,7 @@ class Network(nn.Module):
         timing, tau = self.timing, self.populations[self.readout].tau
         assert not isinstance(tau, tuple)
         slots = timing.ticks if self.readout in self._token_synchronous else timing.period
-        logits = self.bias
+        logits: torch.Tensor = self.bias
         for synapse in self._into(self.readout):
             weight = self.weights[synapse.name]
             from_input = synapse.source == self.input

@@ -256,7 +256,7 @@ def lif_scan_reference(
     return torch.stack(spikes)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _leaky_backward(grad: Array, rate: np.float32, idle_decay: np.float32, slots: int) -> None:
     """The adjoint of a leaky integrator, in place: the integrator run backwards in time."""
     ticks, batch, neurons = grad.shape
