@@ -133,6 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
     mapping.add_argument("--chip", default="loihi1", help="loihi1, loihi2 or a chip's .toml file (default: loihi1)")
     mapping.add_argument("--dt", type=_seconds, help="seconds per tick, where the file's metadata do not say")
+    mapping.add_argument(
+        "--fill",
+        type=_share,
+        default=1.0,
+        help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
+    )
     mapping.add_argument("-o", "--output", type=Path, help="write the chip's program to this .npz file")
     mapping.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -354,7 +360,7 @@ def _map(args: argparse.Namespace) -> int:
     chip = load_chip(args.chip)
     graph = read_nir(args.file)
     try:
-        compiled = compile_graph(graph, chip, args.dt, must_fit=False)
+        compiled = compile_graph(graph, chip, args.dt, must_fit=False, fill=args.fill)
     except BadInput as error:
         raise BadInput(f"{args.file}: {error}") from error
     if args.json:

@@ -16,9 +16,11 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.nir import to_nir
 from muspike.generation import generate
 from muspike.hardware import activity, energy
-from muspike.hardware.chip import load_chip
+from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.compile import compile_graph
 from muspike.training import lined_up
 
 SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
@@ -159,9 +161,60 @@ def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], 
         assert found["energy_uj_per_note"]["total"]["value"] == pytest.approx(total / notes * 1e-6)
         assert found["latency_ms_per_note"]["value"] == pytest.approx(latency / notes * 1e-6)
         assert entry["activity"]["spikes_per_note"] == pytest.approx(spikes / notes)
-        assert found["fits"] is True and found["energy_uj_per_note"]["total"]["tag"] in ("inferred", "fitted")
+        assert found["fits"] is True and found["energy_uj_per_note"]["total"]["tag"] == price.total.tag
+        assert price.total.tag in ("inferred", "fitted", "assumed")
         parts = [row["value"] for row in found["components"] if row["value"] is not None]
         assert sum(parts) == pytest.approx(found["energy_uj_per_note"]["total"]["value"])
+
+
+def test_what_was_read_is_said(entry: dict[str, Any], corpus: Corpus) -> None:
+    reading = entry["reading"]
+    assert reading["notes"] == entry["activity"]["notes"] > 0
+    assert reading == {"pieces": 3, "words": 3 * 128, "notes": reading["notes"], "of_words": 60 + 128 + 140 + 150}
+
+
+def test_other_prices_other_mappings_and_waiting_stand_beside_the_total(
+    entry: dict[str, Any], corpus: Corpus, folder: Path
+) -> None:
+    words = np.stack([piece.words[:128] for piece in corpus.split("test") if len(piece.words) >= 128], axis=1)
+    notes = int((words[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
+    given = np.concatenate([np.zeros_like(words[:1]), words[:-1]])
+    network = to_nir(load_model(folder).network)
+    for name in suite.CHIPS:
+        chip, found = load_chip(name), entry["chip"][name]
+
+        def priced(fill: float, chip: Chip = chip) -> tuple[int, tuple[energy.Energy, ...]]:
+            program = compile_graph(network, chip, fill=fill).program
+            runner = ChipRunner(program)
+            runner.reset(given.shape[1])
+            _, run = runner.run(given, record_membranes=True)
+            counts = activity.count(program, run.spikes, currents=run.current, membranes=run.membrane)
+            return program.n_cores, energy.price_all(counts, chip)
+
+        assert found["fill"] == 1
+        cores_at = {fill: compile_graph(network, chip, fill=fill).program.n_cores for fill in (1, 1 / 2, 1 / 4, 1 / 8)}
+        # The least spread mapping of each number of cores.
+        assert len(found["mappings"]) == len(set(cores_at.values())) > 1
+        assert {of["cores"]: of["fill"] for of in found["mappings"]} == {
+            cores: max(fill for fill, n in cores_at.items() if n == cores) for cores in cores_at.values()
+        }
+        for of in found["mappings"]:
+            cores, (default, *others) = priced(of["fill"])
+            assert of["cores"] == cores
+            assert of["energy_uj_per_note"]["value"] == pytest.approx(default.total.to("uJ").value / notes)
+            assert of["latency_ms_per_note"]["value"] == pytest.approx(default.latency.to("ms").value / notes)
+            if of["fill"] == 1:
+                assert [o["costs"] for o in found["other_costs"]] == [o.costs for o in others]
+                for told, other in zip(found["other_costs"], others, strict=True):
+                    assert told["energy_uj_per_note"]["value"] == pytest.approx(other.total.to("uJ").value / notes)
+                    assert told["latency_ms_per_note"]["value"] == pytest.approx(other.latency.to("ms").value / notes)
+        first = found["mappings"][0]
+        assert (first["fill"], first["cores"]) == (found["fill"], found["cores"])
+        assert first["energy_uj_per_note"] == found["energy_uj_per_note"]["total"]
+        assert first["latency_ms_per_note"] == found["latency_ms_per_note"]
+        waiting, power = found["static_uj_per_ms_of_waiting"], chip.static_power  # mW are uJ per ms, of one chip here
+        assert found["chips"] == 1 and waiting["unit"] == "uJ" and waiting["tag"] == power.tag
+        assert [waiting[end] for end in ("value", "low", "high")] == [power.value, power.low, power.high]
 
 
 def test_metrics_are_of_pieces_composed_by_the_chip_and_of_the_excerpts(

@@ -121,13 +121,25 @@ def test_commands_and_code_run(page: Path, folder: Path, has_lava: bool) -> None
     assert ran > 0
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*sorted(DOCS.parent.glob("*.md")), *sorted(DOCS.glob("*.md"))], ids=lambda p: p.name)
 def test_links_and_files_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (page.parent / target).is_file(), target
+    assert re.findall(r"@@\w*@@", text) == [], "a marker is left that was to be filled"
+    for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", text):
+        file, _, heading = target.partition("#")
+        if "://" in file:
+            continue
+        assert not file or (page.parent / file).is_file(), f"{page.name}: {target} leads nowhere"
+        if heading:
+            assert heading in headings(page.parent / file if file else page), f"{page.name}: {target}: no such heading"
     for name in re.findall(r"`((?:muspike|hardware|export|bench|benchmarks|tests)/[\w./*-]+)`", text):
         assert list((DOCS.parent).glob(name)), name
+
+
+def headings(page: Path) -> list[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found]
 
 
 def test_the_index_has_every_page() -> None:
@@ -149,7 +161,8 @@ def test_energy_has_every_constant_of_the_chips() -> None:
     rows = []
 
     def row(name: str, c: Constant) -> str:
-        return f"| `{name}` | {c.value:g} {c.unit} | {c.low:g} – {c.high:g} | {c.tag} |"
+        band = f"{c.low:g} – {c.high:g}" if c.band_known else "unknown"
+        return f"| `{name}` | {c.value:g} {c.unit} | {band} | {c.tag} |"
 
     for name in ("loihi1", "loihi2"):
         chip = load_chip(name)
@@ -157,6 +170,7 @@ def test_energy_has_every_constant_of_the_chips() -> None:
             default = " (the default)" if costs is chip.cost_set(None) else ""
             assert f"Set `{costs.name}`{default}: {costs.description}." in text
             rows += [row(event, c) for event, c in (*costs.energy.items(), *costs.latency.items())]
+            rows += [row(f"barrier, {b.tiles} tile{'s' if b.tiles > 1 else ''}", b.latency) for b in costs.barrier]
         rows.append(row("static_power", chip.static_power))
     assert re.findall(r"^\| `.*$", text, re.MULTILINE) == rows, "the rows are:\n" + "\n".join(rows)
 

@@ -197,6 +197,21 @@ def test_map_reports_the_use_of_the_chip_and_the_rounding(
         assert f"{100 * report['rms_error']:.2f} %" in text
 
 
+def test_map_spreads_the_network_over_more_cores(graph: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["map", str(graph), "--json"]) == 0
+    fewest = json.loads(capsys.readouterr().out)
+    assert main(["map", str(graph), "--fill", "0.25", "-o", "program.npz", "--json"]) == 0
+    spread = json.loads(capsys.readouterr().out)
+    assert (fewest["fill"], spread["fill"]) == (1, 0.25)
+    assert len(spread["use"]["cores"]) == Program.load("program.npz").n_cores > len(fewest["use"]["cores"])
+    assert max(core["neurons"] for core in fewest["use"]["cores"]) > 256  # a quarter of Loihi's 1,024
+    for core in spread["use"]["cores"]:
+        assert core["neurons"] <= 256 and core["per_cent"]["synaptic_memory_bits_per_core"] <= 25
+    assert spread["quantisation"] == fewest["quantisation"]
+    assert main(["map", str(graph), "--fill", "0.25"]) == 0
+    assert "filled up to 25 %" in capsys.readouterr().out
+
+
 def test_what_does_not_fit_ends_with_status_1_and_no_program(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A delay beyond the chip's is made of relays: 5,000 inputs exceed the axons of every core instead."""
     n = 5000
@@ -288,6 +303,8 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("map GRAPH --chip nosuch.toml", "nosuch.toml: cannot be read: No such file"),
         ("map GRAPH --dt 0", "'0' must be a number of seconds above 0"),
         ("map GRAPH --dt 0.5", "dt was given as 0.5 s, but the graph's metadata says 0.001 s"),
+        ("map GRAPH --fill 0", "'0' must be a number above 0 and at most 1"),
+        ("map GRAPH --fill 1.5", "'1.5' must be a number above 0 and at most 1"),
         ("map GRAPH -o program.bin", "program.bin: a chip program ends in .npz"),
         ("metrics", "the following arguments are required: FILE"),
         ("metrics nosuch.mid", "nosuch.mid: cannot be read: No such file"),
