@@ -106,10 +106,10 @@ class _Steps:
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         self.done += 1
-        print(f"[{self.done}/{self.count}] {what} ...", end=" ", file=sys.stderr, flush=True)
+        print(f"[{self.done}/{self.count}] {what}", file=sys.stderr, flush=True)
         started = time.monotonic()
         yield
-        print(f"{time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+        print(f"      {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
 
 
 def _machine() -> dict[str, str | int]:
@@ -145,26 +145,25 @@ def _profile(
         composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
         music, samples = _music(composed, excerpts)
     with steps.step(f"{name}: activity and energy on {excerpts.shape[1]} excerpts"):
-        mappings = {chip: spread_over(compiled[chip], load_chip(chip)) for chip in runners}
-        readings = {chip: _Reading(runner, mappings[chip], excerpts) for chip, runner in runners.items()}
         notes = int((excerpts[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
         words = excerpts.shape[0] * excerpts.shape[1]
-        reading = {
-            "pieces": excerpts.shape[1],
-            "words": words,
-            "notes": notes,
-            "of_words": sum(map(len, test)),
-        }
-        activities = activity.summarise(
-            compiled[shown].program, readings[shown].spikes, words, notes, counts=readings[shown].counts[0]
-        )
-        chips = {
-            chip: _chip(mappings[chip], runners[chip], readings[chip], words, notes)
-            if chip in runners
-            else misfit_entry("; ".join(compiled[chip].use.problems))
-            for chip in CHIPS
-        }
-        agreement = _float_integer(model, compiled[shown], readings[shown], excerpts)
+        reading = {"pieces": excerpts.shape[1], "words": words, "notes": notes, "of_words": sum(map(len, test))}
+        chips: dict[str, Any] = {}
+        for chip in CHIPS:
+            if chip not in runners:
+                chips[chip] = misfit_entry("; ".join(compiled[chip].use.problems))
+                continue
+            # One chip after another: the counts of all mappings of one are large enough.
+            mappings = spread_over(compiled[chip], load_chip(chip))
+            read = _Reading(runners[chip], mappings, excerpts)
+            chips[chip] = _chip(mappings, runners[chip], read, words, notes)
+            if chip == shown:
+                spikes_on_chip = read.spikes
+                activities = activity.summarise(
+                    compiled[chip].program, read.spikes, words, notes, counts=read.counts[0]
+                )
+            del read
+        agreement = _float_integer(model, compiled[shown], spikes_on_chip, excerpts)
     agreement["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
     spikes = differences = None
     if lava_words:
@@ -187,7 +186,7 @@ def _profile(
     material = Material(
         score=score,
         midi=_as_midi(score),
-        spikes={layer: s[: 24 * period, 0] for layer, s in readings[shown].spikes.items()},
+        spikes={layer: s[: 24 * period, 0] for layer, s in spikes_on_chip.items()},
         period=period,
         samples=samples,
     )
@@ -300,7 +299,9 @@ def _chip(
     }
 
 
-def _float_integer(model: Model, compiled: Compiled, reading: _Reading, words: Words) -> dict[str, float]:
+def _float_integer(
+    model: Model, compiled: Compiled, on_chip: Mapping[str, npt.NDArray[np.uint8]], words: Words
+) -> dict[str, float]:
     """How the integer network's spikes follow the float network's on the same words.
 
     `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
@@ -317,7 +318,7 @@ def _float_integer(model: Model, compiled: Compiled, reading: _Reading, words: W
         ideal[:, : recorded.shape[1]] = recorded
         ideal = ideal.reshape(-1, *recorded.shape[2:])
         level = population.level
-        chip = reading.spikes[population.name][level:].astype(bool)
+        chip = on_chip[population.name][level:].astype(bool)
         ideal = ideal[: len(chip)]
         both += int((ideal & chip).sum())
         either += int((ideal | chip).sum())
