@@ -39,10 +39,15 @@ class Runner(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """`temperature` divides the logits; `top_p` keeps the likeliest values that make up this share of each feature."""
+    """How to choose.
+
+    `temperature` divides the logits; `top_p` keeps the likeliest values that make up this share of each feature;
+    `unisons`: at most so many notes of one pitch at an onset, without which a piece can hang on one chord for ever.
+    """
 
     temperature: float = 1.0
     top_p: float = 0.95
+    unisons: int = 2
 
 
 def generate(
@@ -85,7 +90,7 @@ def _compose(
     """One batch of pieces, `[length, batch, 7]`."""
     batch = len(randoms)
     runner.reset(batch)
-    state = tokens.State.start(batch)
+    state = tokens.State.start(batch, sampling.unisons)
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
     for n in range(length):

@@ -358,21 +358,25 @@ class State:
     For every token: sample `bar_beat` under `allowed_bar_beat`, then the other features under `allowed`, then
     `complete` the sample into the next input. Pieces sampled so always decode: the first token is BAR, the first bar is
     not empty, BEATs ascend inside their bar and carry NOTEs of descending pitch, the first BEAT states tempo and chord,
-    END comes after a NOTE, and after END only PAD.
+    END comes after a NOTE, and after END only PAD. `unisons` limits how many NOTEs of one pitch an onset may have: a
+    piece has no limit, but a sampler without one can hang on one chord for ever.
     """
 
     bar_beat: NDArray[np.int64]  # of the latest token
     bar_length: NDArray[np.int64]  # sixteenths
     position: NDArray[np.int64]  # of the latest BEAT in this bar, -1 if there is none
     pitch: NDArray[np.int64]  # the highest pitch value that may come at this onset
+    same: NDArray[np.int64]  # NOTEs of the latest pitch so far at this onset
     tempo: NDArray[np.int64]
     chord: NDArray[np.int64]
 
+    unisons: int | None = None
+
     @classmethod
-    def start(cls, batch: int) -> State:
+    def start(cls, batch: int, unisons: int | None = None) -> State:
         """Before the first token of `batch` pieces."""
         zeros = np.zeros(batch, np.int64)
-        return cls(zeros, zeros, zeros - 1, zeros, zeros, zeros)
+        return cls(zeros, zeros, zeros - 1, zeros, zeros, zeros, zeros, unisons)
 
     @classmethod
     def after(cls, words: Words) -> State:
@@ -412,6 +416,10 @@ class State:
         for feature in (PITCH, DURATION, VELOCITY):
             first[note, feature], last[note, feature] = 1, SIZES[feature] - 1
         last[note, PITCH] = self.pitch[note]
+        if self.unisons is not None:
+            # The lowest pitch of all stays possible: a NOTE can always follow.
+            full = note & (self.same >= self.unisons) & (self.pitch > 1)
+            last[full, PITCH] -= 1
         mask: NDArray[np.bool_] = first[:, _FEATURE_OF_AXON] <= _VALUE_OF_AXON
         mask &= last[:, _FEATURE_OF_AXON] >= _VALUE_OF_AXON
         return mask
@@ -428,6 +436,8 @@ class State:
         self.chord = np.where(beat & (sampled[:, CHORD] > 0), sampled[:, CHORD], self.chord)
         self.bar_length = np.where(bar, sampled[:, POSITION], self.bar_length)
         self.position = np.where(bar, -1, np.where(beat, sampled[:, POSITION], self.position))
+        again = (self.same > 0) & (sampled[:, PITCH] == self.pitch)
+        self.same = np.where(beat, 0, np.where(note, np.where(again, self.same + 1, 1), self.same))
         self.pitch = np.where(beat, SIZES[PITCH] - 1, np.where(note, sampled[:, PITCH], self.pitch))
         self.bar_beat = np.where(kind == BarBeat.PAD, self.bar_beat, kind)
 

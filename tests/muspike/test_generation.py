@@ -40,6 +40,28 @@ def test_any_logits_give_pieces_that_decode_and_have_the_length(seed: int, lengt
         assert len(tokens.decode(words).notes) >= 1
 
 
+class Stuck(Noise):
+    """Wants the same note at the same onset, always: what a network can fall into."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0.1)
+
+    def step(self, words: Words) -> Logits:
+        logits = super().step(words)
+        logits[:, tokens.OFFSETS[tokens.BAR_BEAT] + tokens.BarBeat.NOTE] += 20
+        logits[:, tokens.OFFSETS[tokens.PITCH] + 61] += 20
+        return logits
+
+
+def test_no_onset_has_a_pitch_more_than_twice_and_none_lasts_for_ever() -> None:
+    for words in generate(Stuck(), 4, 400, seed=0):
+        onset = np.cumsum(words[:, tokens.BAR_BEAT] == tokens.BarBeat.BEAT)
+        notes = words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE
+        pairs = list(zip(onset[notes].tolist(), words[notes, tokens.PITCH].tolist(), strict=True))
+        lowest = 1  # below it there is nothing to go on to
+        assert max(pairs.count(pair) for pair in set(pairs) if pair[1] > lowest) == 2
+
+
 def network_runner() -> TorchRunner:
     import torch
 
