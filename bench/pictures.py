@@ -254,6 +254,8 @@ def _panel(axes: Axes, name: str, values: Mapping[str, Array]) -> None:
         axes.stairs(share, edges, color=colour, linewidth=1.3, label=label)
         if len(array):
             axes.axvline(array.mean(), color=colour, linestyle="--", linewidth=1)
+    if len(pooled) and pooled.min() == pooled.max():  # one value: the axis around it would mean nothing
+        axes.set_xticks(pooled[:1], [f"{pooled[0]:.4g}"])
     axes.set_xlabel(name.replace("_", " "))
     axes.tick_params(labelsize=7.5)
     axes.set_yticks([])

@@ -8,7 +8,7 @@ inferred, assumed; where `band_known` is false, something in it has no published
     muspike         version
     machine         {name: text or number}: where the run took place
     versions        {package: version}
-    settings        {name: value}: seed, excerpt_words, ...
+    settings        {name: value}: seed, excerpt_words, lava_words (compared with Lava), ...
     architectures   {name: ARCHITECTURE}
 
     ARCHITECTURE
@@ -22,7 +22,7 @@ inferred, assumed; where `band_known` is false, something in it has no published
       chip            {chip: CHIP}
       agreement?
         lava_fixed_spikes        spikes compared with Lava's `fixed_pt`; None: not compared in this run
-        lava_fixed_differences   how many differ; None: not compared
+        lava_fixed_differences   neuron-ticks whose spike, u or v differ; None: not compared
         float_integer?           {"spike_agreement"?, "rate_change"?, "nll_change_percent"?}
 
     CHIP, as `chip_entry` and `misfit_entry` make it

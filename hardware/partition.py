@@ -15,7 +15,8 @@ Cores are filled greedily in the order of levels: each takes as many neurons of 
 
 Packing takes the fewest cores that it can. Latency and static energy depend on that: on more cores each has less to
 do in a tick. `fill` below 1 leaves a part of each core's neurons and synaptic memory empty, and so spreads the network;
-axons and configurations keep their limits, because spreading multiplies them.
+axons and configurations keep their limits, because spreading multiplies them. A share that one
+neuron exceeds alone does not fit.
 
 Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to.
 """
@@ -23,6 +24,7 @@ Where a target's cores are not known before it is packed, the packing is repeate
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,7 +173,8 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     A neuron that exceeds a limit alone has a core to itself, and the use says that it does not fit.
 
     Args:
-        fill: the share of each core's neurons and synaptic memory to use.
+        fill: the share of each core's neurons and synaptic memory to use; one that a single neuron exceeds is a problem
+            of the use, and so does not fit.
 
     Raises:
         BadInput: `fill` is not above 0 and at most 1.
@@ -194,7 +197,7 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
         out = {name: np.maximum(out[name], found[name]) for name in out}
     where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
     core_xy = _place(loads, where, chip)
-    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip))
+    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
 
 
 # --- synaptic memory -------------------------------------------------------------------------------------------
@@ -370,16 +373,31 @@ def delay_problems(synapses: Sequence[IntegerSynapses], chip: Chip) -> Iterator[
             yield f"synapses {s.name!r}: a delay of {s.delay} ticks, {chip.name} has 1..{(longest or 0) + 1}"
 
 
+def _fill_problems(loads: Sequence[Load], chip: Chip, fill: float) -> Iterator[str]:
+    """A message for each limit of which one neuron alone, which has its core to itself, takes more than `fill`."""
+    for rule in RULES:
+        value = rule.allowed(chip).value
+        above = [load for load in loads if rule.holds(load, chip) and not rule.holds(load, chip, fill)]
+        if value is not None and above:
+            share = max(map(rule.used, above)) / value
+            name = rule.limit.removesuffix("_per_core").removesuffix("_bits").replace("_", " ")
+            yield (
+                f"fill {fill:g}: one neuron takes {100 * share:.3g} % of a core's {name}; "
+                f"expected at least {math.ceil(1000 * share) / 1000:g}"
+            )
+
+
 def _use(
     retimed: Retimed,
     loads: Sequence[Load],
     core: Mapping[str, npt.NDArray[np.int32]],
     core_xy: npt.NDArray[np.int32],
     chip: Chip,
+    fill: float,
 ) -> Use:
     per_chip = chip.limits.cores_per_chip.value or len(loads)
     cores = []
-    problems = list(delay_problems(retimed.graph.synapses, chip))
+    problems = [*_fill_problems(loads, chip, fill), *delay_problems(retimed.graph.synapses, chip)]
     for c, load in enumerate(loads):
         here = ", ".join(repr(name) for name, cores_of in core.items() if (cores_of == c).any())
         problems += [rule.message(f"core {c} ({here})", load, chip) for rule in RULES if not rule.holds(load, chip)]

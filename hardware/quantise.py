@@ -50,6 +50,8 @@ _ON_GRID = 1e-6
 _EXACT = 1e-12
 # Thresholds below this many units are not made exact by moving k: that would move the weights too far.
 _SNAP_FROM = 8
+# A relative error of the weights or the threshold above this is a risk: it is another network. Our choice.
+_LARGE_ERROR = 0.1
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -425,6 +427,16 @@ def _risks(
     for s in synapses:
         if s.saturated:
             yield f"synapses {s.name!r}: {s.saturated} weights clipped, largest error {s.max_error:.3g}"
+        if s.rms_error > _LARGE_ERROR:
+            yield (
+                f"synapses {s.name!r}: rounding changes the weights by {100 * s.rms_error:.3g} %: "
+                f"{s.vanished} become 0, largest error {s.max_error:.3g}"
+            )
+    if report.threshold_error > _LARGE_ERROR:
+        yield (
+            f"{where}: rounding changes the threshold by {100 * report.threshold_error:.3g} %: "
+            f"the lowest is {integer.v_threshold.min()} of the chip's units"
+        )
     if report.spikes_to_overflow is not None:
         yield (
             f"{where}: {report.spikes_to_overflow} spikes in one tick could overflow the "

@@ -47,9 +47,12 @@ def _lines(compiled: Compiled) -> Iterator[str]:
     yield f"{use.chip}: {f'fits {chips}' if use.fits else 'does not fit'}"
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
-        f"{len(use.cores)} cores {chips}, ticks of {program.dt_s:g} s"
+        f"{len(use.cores)} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
     )
-    yield f"packed onto the fewest cores, each filled up to {100 * compiled.fill:g} %"
+    if compiled.fill == 1:
+        yield "packed onto the fewest cores"
+    else:
+        yield f"each core filled up to {100 * compiled.fill:g} % of its neurons and synaptic memory"
     yield f"nearest to its limit: {use.binding}, {fullest.per_cent[use.binding]:.1f} % on core {fullest.core}"
     if use.unchecked:
         yield f"not checked, because not published: {', '.join(use.unchecked)}"

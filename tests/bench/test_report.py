@@ -184,8 +184,8 @@ def test_headline_figures_stand_with_band_and_tag(results: dict[str, Any], tmp_p
     for chip in chips:
         total = results["architectures"]["s-rnn"]["chip"][chip]["energy_uj_per_note"]["total"]
         headline = f"{chip}, modelled energy per note {number(total['value'])} µJ"
-        least = "" if total["band_known"] else " at least"
-        assert f"{headline} {number(total['low'])} – {number(total['high'])}{least} {total['tag']}" in text
+        least = "" if total["band_known"] else "at least "
+        assert f"{headline} {least}{number(total['low'])} – {number(total['high'])} {total['tag']}" in text
     assert [
         results["architectures"]["s-rnn"]["chip"][c]["energy_uj_per_note"]["total"]["band_known"] for c in chips
     ] == [
@@ -193,7 +193,28 @@ def test_headline_figures_stand_with_band_and_tag(results: dict[str, Any], tmp_p
         False,
     ]
     assert "5.250 torch" in text and "loihi1: 5.355 (+2.00 %)" in text and "loihi2: not evaluated" in text
-    assert "0 differences in 123 456 spikes" in text
+    assert "0 neuron-ticks whose spike, u or v differ, over 123 456 spikes" in text
+    assert "float against" not in text and "the period is the number of ticks from one word to the next" in text
+
+
+def test_the_cards_say_how_far_rounding_and_mapping_move_the_figures(results: dict[str, Any], tmp_path: Path) -> None:
+    architecture = results["architectures"]["s-rnn"]
+    agreement = architecture["agreement"]
+    agreement["float_integer"] = {"spike_agreement": 0.576, "nll_change_percent": -0.131}
+    agreement["lava_fixed_differences"] = 1
+    results["settings"]["lava_words"] = 64
+    mappings = architecture["chip"]["loihi1"]["mappings"]
+    for row, value in zip(mappings, (83.0, 51.0, 60.0), strict=True):
+        row["energy_uj_per_note"]["value"] = value
+    text = Page(written(results, tmp_path)).text
+    assert "float against integer network: spikes agree in 57.6 %, NLL -0.13 %" in text
+    assert "1 neuron-tick whose spike, u or v differs, over 123 456 spikes in 64 words" in text
+    assert "51.0 to 83.0 µJ depending on the mapping" in text
+    del mappings[1:], architecture["chip"]["loihi2"], agreement["float_integer"]["spike_agreement"]
+    agreement["lava_fixed_spikes"] = None
+    text = Page(written(results, tmp_path)).text
+    assert "depending on the mapping" not in text
+    assert "did not run for this report. float against integer network: NLL -0.13 %" in text
 
 
 def test_unpriced_and_covered_rows_say_so(results: dict[str, Any], tmp_path: Path) -> None:
@@ -230,7 +251,7 @@ def test_the_total_stands_with_what_it_leaves_out_and_assumes(results: dict[str,
     total = other["energy_uj_per_note"]
     assert other["costs"] == "simulated" and not total["band_known"]
     low, high = number(total["low"]), number(total["high"])
-    assert f"{number(total['value'])} µJ ({low} – {high} at least)" in page and "With the prices “simulated”" in page
+    assert f"{number(total['value'])} µJ (at least {low} – {high})" in page and "With the prices “simulated”" in page
     assert "outside every band marked “at least”: time: step floor." in page  # of Loihi 2
     assert "latency and static energy: inferred: low is the bound from below, 0.66 ns per synaptic operation" in page
     assert re.search(r"core \d, the slowest for \d+ % of the time", entry["bottleneck"])
@@ -405,6 +426,11 @@ def test_pictures_have_titles_and_labelled_axes(score: midi.Score, material: Mat
     assert "Use of each core's limits, loihi1" in use and "% of the limit" in use and "95" in use
     metrics = labels(pictures.metric_distributions(material.samples))
     assert all(word in metrics for word in ("pitch count", "share of pieces", "generated", "reference"))
+
+
+def test_a_metric_with_one_value_has_no_axis_around_it() -> None:
+    text = labels(pictures.metric_distributions({"empty_beat_rate": {"generated": [0.0, 0.0], "reference": [0.0]}}))
+    assert "0.5" not in text and " 0 " in f" {text} "
 
 
 def test_bars_follow_the_metre(score: midi.Score) -> None:

@@ -232,6 +232,21 @@ def test_spread_over_stays_on_as_many_chips():
     assert "filled up to 12.5 %" in mapping_text(wide)
 
 
+def test_spread_over_leaves_out_a_fill_that_one_neuron_exceeds():
+    chip = load_chip("loihi1")
+    compiled = compile_graph(recurrent(40, 300, 20), chip)
+    assert [c.fill for c in spread_over(compiled, chip, (1 / 2, 0.001))] == [1, 1 / 2]
+    with pytest.raises(BadInput, match=r"fill 0.001: one neuron takes .* core's synaptic memory; expected at least"):
+        compile_graph(recurrent(40, 300, 20), chip, fill=0.001)
+
+
+def test_only_a_full_packing_is_called_the_fewest_cores():
+    small = recurrent(4, 3, 2)
+    fewest, spread = (mapping_text(compile_graph(small, "loihi1", fill=fill)) for fill in (1, 0.5))
+    assert "packed onto the fewest cores" in fewest and " 1 core on 1 chip," in fewest
+    assert "fewest" not in spread and "each core filled up to 50 %" in spread
+
+
 @pytest.mark.parametrize("fill", [0, -1, 1.5, float("nan")])
 def test_a_fill_is_a_share(fill):
     with pytest.raises(BadInput, match=r"fill is .* above 0 and at most 1"):

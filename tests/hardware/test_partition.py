@@ -124,9 +124,21 @@ def test_fill_leaves_room_on_every_core_but_not_of_what_spreading_multiplies():
     assert cores_of(partition(feed(3, 15), chip(synaptic_memory_bits_per_core=384), fill=0.5)) == [6, 6, 3]
     few = partition(feed(9, 25), chip(input_axons_per_core=10), fill=0.5)
     assert few.use.fits and cores_of(few) == [25]
-    # A neuron that is above the share alone, but not above the limit, fits.
-    alone = partition(feed(20, 2), chip(synaptic_memory_bits_per_core=20 * 64), fill=0.5)
-    assert alone.use.fits and cores_of(alone) == [1, 1]
+
+
+def test_a_fill_that_one_neuron_exceeds_does_not_fit_and_says_what_would():
+    memory = chip(synaptic_memory_bits_per_core=30 * 64)  # a neuron takes 20 of the 30 lists
+    alone = partition(feed(20, 2), memory, fill=0.5)
+    assert cores_of(alone) == [1, 1]
+    assert alone.use.problems == (
+        "fill 0.5: one neuron takes 66.7 % of a core's synaptic memory; expected at least 0.667",
+    )
+    assert partition(feed(20, 2), memory, fill=0.667).use.fits
+    (problem,) = partition(feed(2, 3), chip(neurons_per_core=8), fill=0.1).use.problems
+    assert problem == "fill 0.1: one neuron takes 12.5 % of a core's neurons; expected at least 0.125"
+    # What is above the limit itself is so at any fill.
+    (limit,) = partition(feed(20, 1), chip(synaptic_memory_bits_per_core=1000), fill=0.5).use.problems
+    assert limit == "core 0 ('n'): 1280 bits of synaptic memory, loihi1 holds 1000 on a core"
 
 
 def test_rule_input_axons():

@@ -169,6 +169,17 @@ def test_tau_of_one_tick_says_that_the_register_is_short():
     assert p.dv[0] == 4096 and any("dv 4096" in risk for risk in risks)
 
 
+def test_an_error_that_makes_another_network_is_a_risk():
+    # The bias takes all of the scale: weights and threshold are far below one of the chip's units.
+    *_, about, about_synapses, risks = into(population("n", "lif", 1, v_threshold=0.5, bias=1e6), [[1e-3, 2e-3]])
+    assert about_synapses.rms_error == 1 and about.threshold_error > 0.1
+    assert "synapses 'w': rounding changes the weights by 100 %: 2 become 0, largest error 0.002" in risks
+    assert any(risk.startswith("population 'n': rounding changes the threshold by ") for risk in risks)
+    *_, about, about_synapses, risks = into(population("n", "lif", 1), [[1.0, 0.7]])
+    assert max(about_synapses.rms_error, about.threshold_error) < 0.1
+    assert not any("rounding changes" in risk for risk in risks)
+
+
 def test_no_weights_at_all():
     p, s, about, about_synapses, _ = into(population("n", "lif", 2, bias=1.0), np.zeros((2, 3)))
     assert about.threshold_error < 1e-12 and about_synapses.rms_error == 0 and (s.weight == 0).all()
