@@ -7,6 +7,7 @@ batch and its noise from (seed, k) alone, so the past of a run does not matter.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -180,6 +181,19 @@ class _Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
+@contextlib.contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Round denormal numbers to 0, here only: membranes and gradients that decay through silence end in them.
+
+    They cost a CPU tens of cycles each. The setting is the processor's, of this whole process.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def _sha256(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> str:
     """Of the bytes of all tensors, by name, and of JSON-able `about`."""
     sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
@@ -240,18 +254,17 @@ class Run:
         training = [piece.words for piece in self.corpus.split("train")]
         validation = [piece.words for piece in self.corpus.split("validation")]
         started = time.monotonic() - progress.seconds
-        # Membranes and gradients that decay through silence end in denormal numbers, which cost a CPU tens of cycles.
-        torch.set_flush_denormal(True)
-        while progress.step < settings.steps and progress.halved <= settings.halvings:
-            bits = self._step(training)
-            progress.step += 1
-            validated = None
-            due = progress.step % settings.validate_every == 0
-            if due or progress.step == settings.steps:
-                validated = self._validate(validation, bits, due)
-                progress.seconds = time.monotonic() - started
-                self._keep()
-            report(progress.step, bits, validated)
+        with _without_denormals():
+            while progress.step < settings.steps and progress.halved <= settings.halvings:
+                bits = self._step(training)
+                progress.step += 1
+                validated = None
+                due = progress.step % settings.validate_every == 0
+                if due or progress.step == settings.steps:
+                    validated = self._validate(validation, bits, due)
+                    progress.seconds = time.monotonic() - started
+                    self._keep()
+                report(progress.step, bits, validated)
         return load_model(self.model_folder)
 
     def _rate(self) -> float:

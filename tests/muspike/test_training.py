@@ -75,6 +75,7 @@ def test_training_learns(tmp_path: Path, corpus: Corpus) -> None:
     settings = dataclasses.replace(SETTINGS, steps=40, validate_every=10, learning_rate=0.01, transpose=0)
     run = training.Run(tmp_path, "s-rnn", TINY, settings, by_heart)
     run.train()
+    assert np.float32(1e-40) * np.float32(1) > 0, "training left the processor without denormal numbers"
     validations = [point["validation"] for point in run.progress.history]
     assert validations[-1] < 0.9 * validations[0]
 
