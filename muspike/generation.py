@@ -42,12 +42,14 @@ class Sampling:
     """How to choose.
 
     `temperature` divides the logits; `top_p` keeps the likeliest values that make up this share of each feature;
-    `unisons`: at most so many notes of one pitch at an onset, without which a piece can hang on one chord for ever.
+    `unisons`: at most so many notes of one pitch at an onset; `chord`: at most so many notes at an onset. Without these
+    a piece can hang on one chord for ever.
     """
 
     temperature: float = 1.0
     top_p: float = 0.95
     unisons: int = 2
+    chord: int = 8
 
 
 def generate(
@@ -93,11 +95,15 @@ def _compose(
     state = tokens.State.start(batch, sampling.unisons)
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
+    at_onset = np.zeros(batch, np.int64)
     for n in range(length):
         logits = runner.step(latest)
         draws = np.stack([random.random(len(tokens.FEATURES)) for random in randoms])
         kinds = state.allowed_bar_beat()
         kinds[:, _forbidden(length - n) if ended else [tokens.BarBeat.END]] = False
+        # Where the end is near a NOTE must stay possible; two more do no harm.
+        if length - n > 3 or not ended:
+            kinds[at_onset >= sampling.chord, tokens.BarBeat.NOTE] = False
         sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
         f = tokens.BAR_BEAT
         sampled[:, f] = sample(_feature(logits, f), kinds, draws[:, f], sampling)
@@ -106,6 +112,8 @@ def _compose(
             if f != tokens.BAR_BEAT:
                 sampled[:, f] = sample(_feature(logits, f), _feature(allowed, f), draws[:, f], sampling)
         latest = state.complete(sampled)
+        kind = sampled[:, tokens.BAR_BEAT]
+        at_onset = np.where(kind == tokens.BarBeat.NOTE, at_onset + 1, 0)
         words[n] = latest
         bar.update(batch)
     return words
