@@ -91,10 +91,8 @@ def float_run(network: Network, words: npt.NDArray[np.int16]) -> tuple[dict[str,
     logits = []
     state = exact.at_rest(words.shape[1])
     with torch.no_grad():
-        for axons in exact.axons(torch.from_numpy(words)):
-            shown = torch.zeros_like(state[f"{exact.input} past"][0]).scatter_(1, axons, 1.0)
-            for t in range(timing.period):
-                state = exact.tick(shown if t < timing.ticks else torch.zeros_like(shown), state)
+        for word in torch.from_numpy(words):
+            for t, state in enumerate(exact.period(word, state)):  # noqa: B020  # each period starts where one ended
                 for name in layers:
                     record[name].append(exact.firing(state, name).numpy().astype(np.uint8))
                 if t == timing.ticks - 1:

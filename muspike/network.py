@@ -10,7 +10,7 @@ it, and is what generation uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -291,6 +291,13 @@ class Network(nn.Module):
                 after[f"{name} past"] = _pushed(past, fired)
         return after
 
+    def period(self, words: torch.Tensor, state: State) -> Iterator[State]:
+        """The states after each tick of one token's period, `words` `[batch, 7]` presented in the first of them."""
+        shown = torch.zeros_like(state[f"{self.input} past"][0]).scatter_(1, self.axons(words), 1.0)
+        for t in range(self.timing.period):
+            state = self.tick(shown if t < self.timing.ticks else torch.zeros_like(shown), state)
+            yield state
+
     def firing(self, state: State, name: str) -> torch.Tensor:
         """Spikes `[batch, neurons]` of a population in the tick that led to `state`."""
         return state[f"{name} past"][0]
@@ -324,12 +331,6 @@ class TorchRunner:
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`."""
         net = self.network
-        axons = net.axons(torch.as_tensor(np.asarray(words)))
-        presented = torch.zeros(axons.shape[0], N_AXONS).scatter_(1, axons, 1.0)
-        silent = torch.zeros_like(presented)
-        logits = silent
-        for t in range(net.timing.period):
-            self.state = net.tick(presented if t < net.timing.ticks else silent, self.state)
-            if t == net.timing.ticks - 1:
-                logits = self.state[net.readout] + net.bias
-        return logits.numpy()
+        states = list(net.period(torch.as_tensor(np.asarray(words)), self.state))
+        self.state = states[-1]
+        return (states[net.timing.ticks - 1][net.readout] + net.bias).numpy()

@@ -373,8 +373,12 @@ def test_chip_entry_divides_by_the_notes_and_adds_up() -> None:
 
 
 def test_a_summary_of_activity_fits_the_schema(results: dict[str, Any]) -> None:
-    results["architectures"]["s-rnn"]["activity"] |= {"hops_per_note": 1.0, "messages_per_note": 2.0}
+    activity = results["architectures"]["s-rnn"]["activity"]
+    activity |= {"hops_per_note": 1.0, "messages_per_note": 2.0}
     check(results)
+    del activity["spikes_per_note"]
+    with pytest.raises(BadInput, match="spikes_per_note"):
+        check(results)
 
 
 @pytest.mark.parametrize(
