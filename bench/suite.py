@@ -181,7 +181,7 @@ def _profile(
             "float_integer": agreement,
         },
     }
-    period = model.network.timing.period
+    period = model.spiking.timing.period
     score = tokens.decode(composed[0])
     material = Material(
         score=score,
@@ -194,12 +194,12 @@ def _profile(
 
 
 def _about(model: Model, name: str) -> dict[str, Any]:
-    timing = model.network.timing
+    timing = model.spiking.timing
     return {
         "name": name,
         "architecture": model.architecture,
         "parameters": sum(p.numel() for p in model.network.parameters()),
-        "neurons": sum(p.size for p in model.network.populations.values() if p.kind != "input"),
+        "neurons": sum(p.size for p in model.spiking.populations.values() if p.kind != "input"),
         "ticks_per_word": timing.ticks,
         "period_ticks": timing.period,
         "trained_on": model.training["corpus"],
@@ -307,10 +307,10 @@ def _float_integer(
     `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
     `rate_change`: by how much the integer network fires more.
     """
-    layers = [p for p in compiled.program.populations if p.kind == "lif" and p.name in model.network.populations]
+    layers = [p for p in compiled.program.populations if p.kind == "lif" and p.name in model.spiking.populations]
     with torch.no_grad():
         _, spikes = model.network(torch.from_numpy(read_after_pad(words)), record=[p.name for p in layers])
-    period = model.network.timing.period
+    period = model.spiking.timing.period
     both = either = ours = theirs = 0
     for population in layers:
         recorded = spikes[population.name].numpy().astype(bool)  # [tokens, slots, batch, neurons]

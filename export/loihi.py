@@ -23,7 +23,7 @@ def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
     Raises:
         BadInput: the chip cannot hold it (with `must_fit`), or the answer is not out when the next token goes in.
     """
-    compiled = compile_graph(to_nir(model.network), chip, must_fit=must_fit)
+    compiled = compile_graph(to_nir(model.spiking), chip, must_fit=must_fit)
     _answer_tick(compiled.program)
     return compiled
 

@@ -75,7 +75,7 @@ def write_nir(model: Model, path: Path) -> nir.NIRGraph:
     """
     if path.suffix != ".nir":
         raise BadInput(f"{path}: a NIR file ends in .nir")
-    graph = to_nir(model.network, {"architecture": model.architecture})
+    graph = to_nir(model.spiking, {"architecture": model.architecture})
     # In memory first: where a disk refuses, HDF5 does not raise an error but brings Python down.
     content = io.BytesIO()
     nir.write(content, graph)

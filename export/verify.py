@@ -22,7 +22,7 @@ from muspike.generation import SHORTEST, generate
 from muspike.hardware import interpreter
 from muspike.hardware.graph import from_nir, read_nir
 from muspike.hardware.program import Program
-from muspike.network import Network, TorchRunner
+from muspike.network import Network
 
 Spikes = npt.NDArray[np.uint8]
 
@@ -74,7 +74,7 @@ class Proof:
 
 def example_words(model: Model, count: int, batch: int = 4) -> npt.NDArray[np.int16]:
     """Words `[count, batch, 7]` that the model composes itself: what it meets in use, without a data set."""
-    pieces = generate(TorchRunner(model.network), batch, max(count, SHORTEST), seed=0)
+    pieces = generate(model.network.runner(), batch, max(count, SHORTEST), seed=0)
     return np.stack(pieces, axis=1)[:count]
 
 
@@ -108,9 +108,9 @@ def export_nir(model: Model, path: Path, count: int) -> Proof:
     """
     write_nir(model, path)
     words = example_words(model, count)
-    spikes, logits = float_run(model.network, words)
+    spikes, logits = float_run(model.spiking, words)
     graph = from_nir(read_nir(path))
-    timing = model.network.timing
+    timing = model.spiking.timing
     inputs = presented(words, timing.ticks, timing.period)
     read_spikes, read_membranes = interpreter.run(graph, inputs)
     (membrane,) = read_membranes.values()

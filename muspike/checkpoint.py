@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 from muspike import architectures
 from muspike.errors import BadInput
 from muspike.files import write_whole
-from muspike.network import Network
+from muspike.network import Generator, Network
 
 FORMAT = 1
 
@@ -33,8 +33,19 @@ class Model:
 
     architecture: str
     settings: dict[str, Any]
-    network: Network
+    network: Generator
     training: dict[str, Any]
+
+    @property
+    def spiking(self) -> Network:
+        """The network, where it spikes.
+
+        Raises:
+            BadInput: it does not.
+        """
+        if not isinstance(self.network, Network):
+            raise BadInput(f"{self.architecture} does not spike: there is nothing to put on a neuromorphic chip")
+        return self.network
 
 
 def _digest(header: Mapping[str, Any]) -> str:

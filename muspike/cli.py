@@ -281,12 +281,11 @@ def _generate(args: argparse.Namespace) -> int:
     from muspike.checkpoint import load_model
     from muspike.export.loihi import ChipRunner, compile_model
     from muspike.generation import Sampling, generate, piece_files, write_pieces
-    from muspike.network import TorchRunner
 
     model = load_model(args.model)
     chip = "loihi1" if args.on == "loihi" else args.on
     sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
-    runner = TorchRunner(model.network) if chip == "torch" else ChipRunner(compile_model(model, chip).program)
+    runner = model.network.runner() if chip == "torch" else ChipRunner(compile_model(model, chip).program)
     make_folder(args.output)
     piece_files(args.output, args.pieces)  # refuse before the work, not after
     pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from muspike import midi, tokens
 from muspike.errors import BadInput
+from muspike.network import Runner
 
 Words = npt.NDArray[np.int16]
 Logits = npt.NDArray[np.float32]
@@ -25,16 +26,6 @@ Logits = npt.NDArray[np.float32]
 T = TypeVar("T", bound=np.generic)
 
 SHORTEST = 4
-
-
-class Runner(Protocol):
-    """A network as its host sees it."""
-
-    def reset(self, batch: int) -> None:
-        """Bring the network to rest, for `batch` pieces side by side."""
-
-    def step(self, words: Words) -> Logits:
-        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
 
 
 @dataclasses.dataclass(frozen=True)

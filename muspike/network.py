@@ -10,9 +10,10 @@ it, and is what generation uses.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -78,7 +79,37 @@ class Synapse:
 State = dict[str, torch.Tensor]
 
 
-class Network(nn.Module):
+class Runner(Protocol):
+    """A generator as its host sees it: a token in, logits out, for several pieces side by side."""
+
+    def reset(self, batch: int) -> None:
+        """Bring the network to rest, for `batch` pieces side by side."""
+
+    def step(
+        self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
+
+
+class Generator(nn.Module, ABC):
+    """What an architecture builds: logits for the next token from the tokens so far, spiking or not."""
+
+    @abstractmethod
+    def forward(
+        self,
+        words: torch.Tensor,
+        record: Iterable[str] = (),
+        regularise: dict[str, torch.Tensor] | None = None,
+        dropout: float = 0.0,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`; see `Network.forward`."""
+
+    @abstractmethod
+    def runner(self) -> Runner:
+        """The same network token by token."""
+
+
+class Network(Generator):
     """Populations and synapses that read seven-hot tokens and answer with logits for the next token.
 
     One population is `input` (`N_AXONS` axons), one the readout (`li`). The logits of token n are the readout's
@@ -297,6 +328,10 @@ class Network(nn.Module):
         for t in range(self.timing.period):
             state = self.tick(shown if t < self.timing.ticks else torch.zeros_like(shown), state)
             yield state
+
+    def runner(self) -> TorchRunner:
+        """The same network token by token."""
+        return TorchRunner(self)
 
     def firing(self, state: State, name: str) -> torch.Tensor:
         """Spikes `[batch, neurons]` of a population in the tick that led to `state`."""

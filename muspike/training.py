@@ -29,7 +29,7 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.files import write_whole
-from muspike.network import Network
+from muspike.network import Generator
 
 Words = npt.NDArray[np.int16]
 
@@ -222,12 +222,12 @@ class Run:
             "corpus": [corpus.name, corpus.digest],
         }
         torch.manual_seed(settings.seed)
-        self.network: Network = architectures.build(architecture, network_settings)
-        decayed = list(self.network.weights.values())
+        self.network: Generator = architectures.build(architecture, network_settings)
+        parameters = list(self.network.parameters())
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": settings.weight_decay},
-                {"params": [self.network.bias], "weight_decay": 0},
+                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0},
             ],
             lr=settings.learning_rate,
             betas=(0.9, 0.98),

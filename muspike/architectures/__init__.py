@@ -1,4 +1,4 @@
-"""One file per architecture: a `Config` and a function `build(config)` that returns a `Network`."""
+"""One file per architecture: a `Config` and `build(config)`, a `Generator` (a `Network`, where it spikes)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from muspike.architectures import s_rnn
 from muspike.errors import BadInput
-from muspike.network import Network
+from muspike.network import Generator
 
 
 class Architecture(NamedTuple):
     """What an architecture's file offers."""
 
     config: type[Any]
-    build: Callable[[Any], Network]
+    build: Callable[[Any], Generator]
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -36,7 +36,7 @@ def find(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def build(name: str, settings: Mapping[str, Any]) -> Network:
+def build(name: str, settings: Mapping[str, Any]) -> Generator:
     """The network of an architecture with the settings of a preset or of a checkpoint."""
     architecture = find(name)
     return architecture.build(configured(architecture.config, settings, f"architecture {name}"))
