@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
-from muspike.architectures import s_rnn
+from muspike.architectures import ann, s_rnn
 from muspike.errors import BadInput
 from muspike.network import Generator
 
@@ -22,6 +22,11 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "s-rnn": Architecture(s_rnn.Config, s_rnn.build),
+    "ann-rnn": Architecture(ann.Recurrent, ann.RNN),
+    "ann-lstm": Architecture(ann.Recurrent, ann.LSTM),
+    "ann-cnn": Architecture(ann.Convolutional, ann.CNN),
+    "ann-gan": Architecture(ann.Adversarial, ann.GAN),
+    "ann-transformer": Architecture(ann.Attending, ann.Transformer),
 }
 
 

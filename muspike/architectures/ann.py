@@ -1,0 +1,340 @@
+"""The twins that do not spike: a plain network in torch beside each spiking architecture, of the same size.
+
+They read the same tokens and answer with the same logits; what the spikes cost in quality is the distance to them.
+
+words -> sum of seven embeddings -> trunk -> Linear -> logits
+
+A trunk takes tokens and what it remembers of those before, so one method trains, many tokens at once from rest, and
+composes, token by token. Dropout silences a unit for a whole piece (Gal & Ghahramani 2016, arXiv 1512.05287), as in
+the spiking networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from muspike.errors import BadInput
+from muspike.network import Generator
+from muspike.tokens import FEATURES, N_AXONS, OFFSETS
+
+# What a trunk remembers of the tokens so far, a tensor or a pair of them per layer. Empty: at rest.
+Past = list[Any]
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """Sizes of the twins of S-RNN and S-LSTM."""
+
+    width: int = 512
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        _refuse_absurd(self)
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Sizes of the twin of S-GAN; `noise`: random inputs beside each token."""
+
+    width: int = 512
+    layers: int = 2
+    noise: int = 16
+
+    def __post_init__(self) -> None:
+        _refuse_absurd(self)
+
+
+@dataclass(frozen=True)
+class Convolutional:
+    """Sizes of the twin of S-CNN: layer k reads `kernel` tokens, 2^k apart."""
+
+    width: int = 192
+    layers: int = 7
+    kernel: int = 3
+
+    def __post_init__(self) -> None:
+        _refuse_absurd(self)
+        if self.layers > 16:
+            raise BadInput(f"twin: {self.layers} layers reach 2^{self.layers} tokens back; at most 16")
+
+
+@dataclass(frozen=True)
+class Attending:
+    """Sizes of the twin of S-Transformer.
+
+    `hidden`: units in the middle of an MLP; `window`: how many tokens a token attends to, itself included. With a
+    window no longer than training excerpts, no distance in a long piece is new to the network.
+    """
+
+    width: int = 160
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 640
+    window: int = 256
+
+    def __post_init__(self) -> None:
+        _refuse_absurd(self)
+        if self.width % (2 * self.heads):
+            raise BadInput(f"twin: width {self.width} must be a multiple of 2 x {self.heads} heads")
+
+
+def _refuse_absurd(config: Any) -> None:
+    for field in dataclasses.fields(config):
+        value, most = getattr(config, field.name), {"layers": 64}.get(field.name, 8192)
+        if not 1 <= value <= most:
+            raise BadInput(f"twin: {field.name} {value} must lie between 1 and {most}")
+
+
+def _refuse_to_record(names: Iterable[str]) -> None:
+    if joined := ", ".join(names):
+        raise BadInput(f"record {joined}: a network that does not spike has no spikes to record")
+
+
+class Twin(Generator):
+    """A generator that does not spike; a subclass is its trunk."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(N_AXONS, width, mode="sum")
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(FEATURES)))  # so that their sum has spread 1
+        self.head = nn.Linear(width, N_AXONS)
+        self.register_buffer("_offsets", torch.as_tensor(np.asarray(OFFSETS, dtype=np.int64)), persistent=False)
+
+    @abstractmethod
+    def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
+        """`x` `[tokens, batch, width]`, transformed, and the past after it. Where `past` is not empty: one token."""
+
+    def forward(
+        self,
+        words: torch.Tensor,
+        record: Iterable[str] = (),
+        regularise: dict[str, torch.Tensor] | None = None,
+        dropout: float = 0.0,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`, the network at rest before the first.
+
+        In training, a share `dropout` of the units between layers is silent in each piece, for all its tokens. There
+        is no firing to `regularise`, and nothing to `record`.
+
+        Raises:
+            BadInput: spikes are to be recorded.
+        """
+        _refuse_to_record(record)
+        x, _ = self.trunk(self.embedded(words), [], dropout)
+        return self.head(x), {}
+
+    def embedded(self, words: torch.Tensor) -> torch.Tensor:
+        """The sum of the embeddings of a token's seven axons, `[tokens, batch, width]`."""
+        axons = words.long() + self.get_buffer("_offsets")
+        summed: torch.Tensor = self.embedding(axons.flatten(0, 1))
+        return summed.view(*words.shape[:2], -1)
+
+    def dropped(self, x: torch.Tensor, share: float) -> torch.Tensor:
+        """`x` `[tokens, batch, width]`; in training without a `share` of the units, the same ones at every token."""
+        if not (share and self.training):
+            return x
+        kept = torch.rand(x.shape[1:], device=x.device) >= share
+        return x * (kept / (1 - share))
+
+    def runner(self) -> TwinRunner:
+        """The same network token by token."""
+        return TwinRunner(self)
+
+
+class TwinRunner:
+    """A twin as a runner: a token in, logits out, remembering what its trunk needs."""
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+        self.reset(1)
+
+    def reset(self, batch: int) -> None:
+        """Bring the network to rest, for `batch` pieces side by side."""
+        self.past: Past = []
+
+    @torch.no_grad()
+    def step(
+        self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`."""
+        twin = self.twin
+        token = torch.as_tensor(np.asarray(words), device=twin.head.weight.device)[None]
+        x, self.past = twin.trunk(twin.embedded(token), self.past, 0.0)
+        logits: np.ndarray[tuple[int, int], np.dtype[np.float32]] = twin.head(x)[0].cpu().numpy()
+        return logits
+
+
+class RNN(Twin):
+    """Elman's network: recurrent tanh layers."""
+
+    layer: type[nn.RNN | nn.LSTM] = nn.RNN
+
+    def __init__(self, config: Recurrent | Adversarial) -> None:
+        super().__init__(config.width)
+        self.layers = nn.ModuleList(self.layer(config.width, config.width) for _ in range(config.layers))
+
+    def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
+        """The past is each layer's state after the last token."""
+        after: Past = []
+        x = self.dropped(x, dropout)
+        for layer, state in zip(self.layers, past or [None] * len(self.layers), strict=True):
+            x, state = layer(x, state)
+            x = self.dropped(x, dropout)
+            after.append(state)
+        return x, after
+
+
+class LSTM(RNN):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), its forget gates open at first (Gers et al. 2000)."""
+
+    layer = nn.LSTM
+
+    def __init__(self, config: Recurrent) -> None:
+        super().__init__(config)
+        for name, bias in self.layers.named_parameters():
+            if name.endswith("bias_ih_l0"):
+                nn.init.ones_(bias[config.width : 2 * config.width])  # gates i, f, g, o
+
+
+class GAN(RNN):
+    """The generator of an adversarial pair: Elman's network with noise beside each token."""
+
+    def __init__(self, config: Adversarial) -> None:
+        super().__init__(config)
+        self.noise = nn.Linear(config.noise, config.width, bias=False)
+
+    def forward(
+        self,
+        words: torch.Tensor,
+        record: Iterable[str] = (),
+        regularise: dict[str, torch.Tensor] | None = None,
+        dropout: float = 0.0,
+        noise: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """See `Twin.forward`; `noise` `[tokens, batch, noise]`, else standard normal in training and none after it."""
+        _refuse_to_record(record)
+        if noise is None and self.training:
+            noise = torch.randn(*words.shape[:2], self.noise.in_features, device=words.device)
+        x = self.embedded(words)
+        x, _ = self.trunk(x if noise is None else x + self.noise(noise), [], dropout)
+        return self.head(x), {}
+
+
+class CNN(Twin):
+    """Causal dilated convolutions over tokens with residuals (WaveNet, van den Oord et al. 2016, arXiv 1609.03499)."""
+
+    def __init__(self, config: Convolutional) -> None:
+        super().__init__(config.width)
+        self.layers = nn.ModuleList(_Convolution(config.width, config.kernel, 2**k) for k in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+
+    def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
+        """The past is each layer's last inputs `[(kernel - 1) * dilation, batch, width]`."""
+        after: Past = []
+        x = self.dropped(x, dropout)
+        for layer, before in zip(self.layers, past or [None] * len(self.layers), strict=True):
+            more, before = layer(x, before)
+            x = x + self.dropped(more, dropout)
+            after.append(before)
+        return self.norm(x), after
+
+
+class _Convolution(nn.Module):
+    def __init__(self, width: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.delays = [dilation * tap for tap in reversed(range(kernel))]
+        self.norm = nn.LayerNorm(width)
+        self.taps = nn.Linear(kernel * width, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor, before: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """`[tokens, batch, width]`, and the inputs that the next token still needs."""
+        tokens, reach = x.shape[0], self.delays[0]
+        x = self.norm(x)
+        x = torch.cat([x.new_zeros(reach, *x.shape[1:]) if before is None else before, x])
+        seen = torch.cat([x[reach - delay : reach - delay + tokens] for delay in self.delays], -1)
+        return self.out(functional.gelu(self.taps(seen))), x[tokens:]
+
+
+class Transformer(Twin):
+    """Causal softmax attention, norms before it (Xiong et al. 2020), rotary positions (Su et al., arXiv 2104.09864)."""
+
+    def __init__(self, config: Attending) -> None:
+        super().__init__(config.width)
+        self.attentions = nn.ModuleList(_Attention(config) for _ in range(config.layers))
+        self.mlps = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(config.width),
+                nn.Linear(config.width, config.hidden),
+                nn.GELU(),
+                nn.Linear(config.hidden, config.width),
+            )
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
+        """The past is each layer's keys and values of the last tokens, at most a window of them."""
+        after: Past = []
+        x = self.dropped(x, dropout)
+        for attention, mlp, before in zip(self.attentions, self.mlps, past or [None] * len(self.mlps), strict=True):
+            more, before = attention(x, before)
+            x = x + self.dropped(more, dropout)
+            x = x + self.dropped(mlp(x), dropout)
+            after.append(before)
+        return self.norm(x), after
+
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: Attending) -> None:
+        super().__init__()
+        self.heads, self.window = config.heads, config.window
+        self.norm = nn.LayerNorm(config.width)
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: torch.Tensor, before: KeysValues | None) -> tuple[torch.Tensor, KeysValues]:
+        """`[tokens, batch, width]`, and keys (before they are turned) and values of the last `window` - 1 tokens."""
+        tokens, batch, width = x.shape
+        # [tokens, batch, 3, heads, size] -> three of [batch, heads, tokens, size]
+        q, k, v = self.qkv(self.norm(x)).view(tokens, batch, 3, self.heads, -1).permute(2, 1, 3, 0, 4)
+        if before is not None:
+            k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
+        seen = k.shape[2]
+        # Only distances count, so the oldest key at hand may stand at 0.
+        position = torch.arange(seen, device=x.device)
+        distance = position[seen - tokens :, None] - position
+        mask = (distance >= 0) & (distance < self.window)
+        # Without a mask, torch may choose an algorithm that never writes the scores down.
+        plain = before is None and tokens <= self.window
+        answer = functional.scaled_dot_product_attention(
+            _turned(q, position[seen - tokens :]),
+            _turned(k, position),
+            v,
+            attn_mask=None if plain else mask,
+            is_causal=plain,
+        )
+        keep = max(0, seen - self.window + 1)
+        return self.out(answer.permute(2, 0, 1, 3).reshape(tokens, batch, width)), (k[:, :, keep:], v[:, :, keep:])
+
+
+def _turned(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """`x` `[batch, heads, tokens, size]`, its pairs of units rotated by angles in proportion to the position."""
+    half = x.shape[-1] // 2
+    angle = position[:, None] * 10000.0 ** (-torch.arange(half, device=x.device) / half)  # [tokens, size / 2]
+    cos, sin = angle.cos(), angle.sin()
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
