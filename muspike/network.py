@@ -11,16 +11,18 @@ it, and is what generation uses.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from muspike.errors import BadInput
-from muspike.neurons import LIFParameters, LIFState, leaky_scan, lif_scan, lif_step
+from muspike.layer import Clock, Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project
+from muspike.neurons import LIFParameters, LIFState, lif_step
 from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]
@@ -62,18 +64,45 @@ class Population:
             raise BadInput(f"population {self.name}: a readout has one tau for all its neurons")
 
 
-@dataclass(frozen=True)
+def and_gate(name: str, size: int) -> Population:
+    """Neurons that spike where two unit synapses bring a spike in the same tick."""
+    return Population(name, size, tau=1.0, v_threshold=1.5)
+
+
+def or_gate(name: str, size: int) -> Population:
+    """Neurons that spike where any unit synapse brings a spike; an inhibiting one of weight -1 vetoes one of them."""
+    return Population(name, size, tau=1.0, v_threshold=0.5)
+
+
+@dataclass(frozen=True, eq=False)
 class Synapse:
-    """Every neuron of `source` to every one of `target`; a spike arrives `delay` ticks (ideal time) later."""
+    """Every neuron of `source` to every one of `target`; a spike arrives `delay` ticks (ideal time) later.
+
+    `wires`: constant weights instead of trained ones, a matrix `[target, source]`, or a number where each neuron
+    reaches only the one of the same index.
+    """
 
     source: str
     target: str
     delay: int = 0
+    wires: float | npt.NDArray[np.float32] | None = None
 
     @property
     def name(self) -> str:
         after = f"_after_{self.delay}" if self.delay else ""
         return f"{self.source}_to_{self.target}{after}"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Axons behind those of a token: `draws` times one of `values` axons spikes with it, drawn evenly by the host."""
+
+    draws: int = 0
+    values: int = 0
+
+    @property
+    def axons(self) -> int:
+        return self.draws * self.values
 
 
 State = dict[str, torch.Tensor]
@@ -109,21 +138,64 @@ class Generator(nn.Module, ABC):
         """The same network token by token."""
 
 
+class Ran(NamedTuple):
+    """What a composite gives: spikes of those members that others read, rates of all, and currents by synapse name.
+
+    `spikes` and `currents` are `[time, batch, neurons]`; `rates` are mean spikes per slot, with their gradient. A
+    synapse from a member to outside needs either its source's spikes or its own current.
+    """
+
+    spikes: dict[str, torch.Tensor]
+    rates: dict[str, torch.Tensor]
+    currents: dict[str, torch.Tensor]
+
+
+class Composite(Protocol):
+    """A faster form of some populations for training, equal to them spike for spike.
+
+    On a chip, in a NIR file and tick by tick the populations stand for themselves.
+    """
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The populations that it computes, loops included."""
+
+    def run(
+        self,
+        network: Network,
+        weights: Mapping[str, torch.Tensor],
+        spikes: Mapping[str, torch.Tensor],
+        driven: Callable[[str], torch.Tensor],
+    ) -> Ran:
+        """All time at once.
+
+        `weights` by synapse name; `spikes` of the populations before; `driven(member)`: the current that reaches a
+        member from outside the composite. All `[time, batch, neurons]`.
+        """
+
+
 class Network(Generator):
     """Populations and synapses that read seven-hot tokens and answer with logits for the next token.
 
-    One population is `input` (`N_AXONS` axons), one the readout (`li`). The logits of token n are the readout's
-    membrane at ideal tick n * period + ticks - 1, plus a constant per logit.
+    One population is `input` (`N_AXONS` axons, and those of the noise), one the readout (`li`). The logits of token n
+    are the readout's membrane at ideal tick n * period + ticks - 1, plus a constant per logit.
 
     Raises:
-        BadInput: names that do not fit, a loop without a delay, more than one population in a loop.
+        BadInput: names that do not fit, a loop without a delay.
     """
 
-    def __init__(self, populations: Sequence[Population], synapses: Sequence[Synapse], timing: Timing) -> None:
+    def __init__(
+        self,
+        populations: Sequence[Population],
+        synapses: Sequence[Synapse],
+        timing: Timing,
+        composites: Sequence[Composite] = (),
+        noise: Noise = Noise(),
+    ) -> None:
         super().__init__()
         self.populations: Mapping[str, Population] = {p.name: p for p in populations}
         self.synapses = tuple(synapses)
-        self.timing = timing
+        self.timing, self.composites, self.noise = timing, tuple(composites), noise
         if len(self.populations) != len(populations) or len({s.name for s in synapses}) != len(synapses):
             raise BadInput("network: two populations or two synapses share a name")
         for synapse in synapses:
@@ -134,58 +206,87 @@ class Network(Generator):
                 raise BadInput(f"synapse {synapse.name}: its source is a readout, which does not spike")
             if self.populations[synapse.target].kind == "input":
                 raise BadInput(f"synapse {synapse.name}: its target is the input, which the host spikes for")
-        self.input = self._only("input")
-        self.readout = self._only("li")
-        self.order = self._topological_order()
-        for name in self.order:
-            if self.populations[name].kind != "input" and not any(s.source != name for s in self._into(name)):
+        self.input = self._only("input", N_AXONS + noise.axons)
+        self.readout = self._only("li", N_AXONS)
+        for name in self.populations:
+            if name != self.input and not any(s.source != name for s in self._into(name)):
                 raise BadInput(f"population {name}: nothing else reaches it")
-        self.weights = nn.ParameterDict(
-            {
-                s.name: nn.Parameter(torch.zeros(self.populations[s.target].size, self.populations[s.source].size))
-                for s in synapses
-            }
-        )
-        self.bias = nn.Parameter(torch.zeros(self.populations[self.readout].size))
+        self.order = self._by_tick()
+        weights = {}
+        for synapse in synapses:
+            shape = self.populations[synapse.target].size, self.populations[synapse.source].size
+            if synapse.wires is None:
+                weights[synapse.name] = nn.Parameter(torch.zeros(shape))
+            else:
+                self._wire(synapse, shape)
+        self.weights = nn.ParameterDict(weights)
+        self.bias = nn.Parameter(torch.zeros(N_AXONS))
         self.alpha = 2.0
+        # How the weights are rounded in training for a chip; by the name of the synapse, all at once.
+        self.rounding: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
+        # Dense products of the backward pass in bfloat16.
+        self.low_precision = False
+        self._units = self._in_units()
         self._token_synchronous = self._find_token_synchronous()
-        axons = torch.as_tensor(np.asarray(OFFSETS, dtype=np.int64))
-        self.register_buffer("_offsets", axons, persistent=False)
+        offsets = [*OFFSETS, *(N_AXONS + k * noise.values for k in range(noise.draws))]
+        self.register_buffer("_offsets", torch.as_tensor(offsets, dtype=torch.int64), persistent=False)
 
-    def _only(self, kind: Kind) -> str:
+    def _only(self, kind: Kind, size: int) -> str:
         names = [p.name for p in self.populations.values() if p.kind == kind]
         if len(names) != 1:
             raise BadInput(f"network: has {len(names)} populations of kind {kind}, needs one")
-        if self.populations[names[0]].size != N_AXONS:
-            raise BadInput(f"population {names[0]}: {self.populations[names[0]].size} neurons, tokens have {N_AXONS}")
+        if self.populations[names[0]].size != size:
+            raise BadInput(f"population {names[0]}: {self.populations[names[0]].size} neurons, tokens have {size}")
         return names[0]
+
+    def _wire(self, synapse: Synapse, shape: tuple[int, int]) -> None:
+        wires = torch.as_tensor(synapse.wires, dtype=torch.float32)
+        if wires.ndim == 0 and shape[0] != shape[1]:
+            raise BadInput(f"synapse {synapse.name}: one-to-one wires cannot join {shape[1]} neurons to {shape[0]}")
+        if wires.ndim and wires.shape != shape:
+            raise BadInput(f"synapse {synapse.name}: wires are {tuple(wires.shape)}, its populations need {shape}")
+        self.register_buffer(f"_wires_{synapse.name}", wires, persistent=False)
 
     def _into(self, target: str) -> list[Synapse]:
         return [s for s in self.synapses if s.target == target]
 
-    def _topological_order(self) -> list[str]:
-        """Every population after its sources; a population's synapses onto itself do not count."""
+    def _by_tick(self) -> list[str]:
+        """Every population after those that reach it within the tick."""
         order: list[str] = []
         waiting = list(self.populations)
         while waiting:
-            ready = [n for n in waiting if all(s.source in order or s.source == n for s in self._into(n))]
+            ready = [n for n in waiting if all(s.delay or s.source in order for s in self._into(n))]
             if not ready:
-                raise BadInput(f"network: a loop through more than one population: {', '.join(waiting)}")
+                raise BadInput(f"network: a loop needs a delay of at least one tick: {', '.join(waiting)}")
             order += ready
             waiting = [n for n in waiting if n not in ready]
-        for synapse in self.synapses:
-            if synapse.source == synapse.target and synapse.delay < 1:
-                raise BadInput(f"synapse {synapse.name}: a loop needs a delay of at least one tick")
         return order
+
+    def _in_units(self) -> list[tuple[Composite | None, list[str]]]:
+        """What is trained as one, each after what it reads: a population, a loop of several, a composite's members."""
+        reach = {name: {s.source for s in self._into(name)} for name in self.populations}
+        for composite in self.composites:
+            for member in composite.members:
+                reach[member] |= set(composite.members)
+        before = {name: _reachable(reach, name) for name in self.populations}
+        units: list[tuple[Composite | None, list[str]]] = []
+        for name in sorted(self.order, key=lambda n: len(before[n])):
+            members = [n for n in self.order if n == name or (n in before[name] and name in before[n])]
+            if name == members[0]:
+                composite = next((c for c in self.composites if name in c.members), None)
+                if composite is not None and set(members) != set(composite.members):
+                    more = ", ".join(sorted(set(members) ^ set(composite.members)))
+                    raise BadInput(f"network: {more} and the composite of {name} are in a loop; it must be one of them")
+                units.append((composite, members))
+        return units
 
     def _find_token_synchronous(self) -> set[str]:
         """Populations that can only spike in the first `ticks` ticks of a token: all that reaches them does."""
         found: set[str] = set()
-        for name in self.order:
-            into = self._into(name)
-            whole = all(s.delay % self.timing.period == 0 for s in into)
-            if whole and all(s.source in found or s.source == name for s in into):
-                found.add(name)
+        for _, members in self._units:
+            into = [s for name in members for s in self._into(name)]
+            if all(s.delay % self.timing.period == 0 and (s.source in found or s.source in members) for s in into):
+                found |= set(members)
         return found
 
     def parameters_of(self, name: str) -> LIFParameters:
@@ -195,8 +296,29 @@ class Network(Generator):
         return LIFParameters(tau, v_threshold, self.alpha)
 
     def axons(self, words: torch.Tensor) -> torch.Tensor:
-        """The seven input axons of each token, `[..., 7]`, of `words` `[..., 7]`."""
-        return words.long() + self.get_buffer("_offsets")
+        """The input axons of each token, `[..., 7 + draws]`, of `words` `[..., 7]` or with the draws of noise behind.
+
+        Where the draws are missing, they come from torch's random state.
+        """
+        words = words.long()
+        missing = len(self.get_buffer("_offsets")) - words.shape[-1]
+        if missing:
+            drawn = torch.randint(self.noise.values, (*words.shape[:-1], missing), device=words.device)
+            words = torch.cat([words, drawn], -1)
+        return words + self.get_buffer("_offsets")
+
+    def slots(self, name: str) -> int:
+        """Slots per token in which a population can spike: the first `ticks` of each period, or all of it."""
+        return self.timing.ticks if name in self._token_synchronous else self.timing.period
+
+    def clock(self, name: str) -> Clock:
+        """The slots of a population and the idle ticks after them."""
+        slots = self.slots(name)
+        return Clock(slots, self.timing.ticks, self.timing.period - slots)
+
+    def in_slots(self, delay: int, name: str) -> int:
+        """A delay in ticks that reaches a population, in its slots."""
+        return delay * self.slots(name) // self.timing.period
 
     def forward(
         self,
@@ -210,79 +332,26 @@ class Network(Generator):
         Also the spikes of the populations named in `record`, `[tokens, slots, batch, neurons]`, with a slot per tick
         in which the population can spike: the first `ticks` of each period, or all of it. `regularise`, where given,
         receives the mean firing rate per tick of every LIF population, with its gradient. In training, a share
-        `dropout` of the neurons is silenced in each piece towards the next populations, for all its tokens.
+        `dropout` of the neurons is silenced in each piece towards trained synapses, for all its tokens.
         """
-        timing, (tokens, batch, _) = self.timing, words.shape
-        axons = self.axons(words)
-        spikes: dict[str, torch.Tensor] = {}
-        for name in self.order:
-            population = self.populations[name]
-            if population.kind != "lif":
-                continue
-            slots = timing.ticks if name in self._token_synchronous else timing.period
-            currents: list[torch.Tensor] = []
-            recurrent: list[tuple[int, torch.Tensor]] = []
-            for synapse in self._into(name):
-                weight = self.weights[synapse.name]
-                if synapse.source == name:
-                    recurrent.append((synapse.delay * slots // timing.period, weight))
-                elif synapse.source == self.input:
-                    currents.append(self._arrived(self._presented(axons, weight), synapse.delay, slots))
-                else:
-                    currents.append(self._arrived(spikes[synapse.source], synapse.delay, slots) @ weight.t())
-            total = torch.stack(currents).sum(0) if len(currents) > 1 else currents[0]
-            scanned = lif_scan(
-                total.flatten(0, 1),
-                self.parameters_of(name),
-                slots=slots,
-                idle=timing.period - slots,
-                recurrent=recurrent,
-            )
-            spikes[name] = scanned.view(tokens, slots, batch, -1)
-            if dropout and self.training:
-                kept = torch.rand(batch, population.size, device=words.device) >= dropout
-                spikes[name] = spikes[name] * (kept / (1 - dropout))
-            if regularise is not None:
-                regularise[name] = scanned.mean() * slots / timing.period
-        return self._logits(axons, spikes), {n: spikes[n] for n in record}
-
-    def _logits(self, axons: torch.Tensor, spikes: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The readout's membrane at the last presented tick of every token, plus the constants per logit.
-
-        A leaky membrane is linear, so what arrives leaks before it meets the weights: once per token.
-        """
-        timing, tau = self.timing, self.populations[self.readout].tau
-        assert not isinstance(tau, tuple)
-        slots = timing.ticks if self.readout in self._token_synchronous else timing.period
-        logits: torch.Tensor = self.bias
-        for synapse in self._into(self.readout):
-            weight = self.weights[synapse.name]
-            from_input = synapse.source == self.input
-            sent = self._presented(axons, weight) if from_input else spikes[synapse.source]
-            arrived = self._arrived(sent, synapse.delay, slots)
-            tokens = arrived.shape[0]
-            trace = leaky_scan(arrived.flatten(0, 1), tau, slots=slots, idle=timing.period - slots)
-            answer = trace.view(tokens, slots, *trace.shape[1:])[:, timing.ticks - 1]
-            logits = logits + (answer if from_input else answer @ weight.t())
-        return logits
-
-    def _presented(self, axons: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Current `[tokens, ticks, batch, neurons]` of the input: a gather of seven rows, held for `ticks` ticks."""
-        tokens, batch, _ = axons.shape
-        rows = nn.functional.embedding_bag(axons.flatten(0, 1), weight.t().contiguous(), mode="sum")
-        return rows.view(tokens, 1, batch, -1).expand(tokens, self.timing.ticks, batch, -1)
-
-    def _arrived(self, spikes: torch.Tensor, delay: int, slots: int) -> torch.Tensor:
-        """`spikes` `[tokens, slots of the source, batch, neurons]`, `delay` ticks later, in `slots` slots per token."""
-        tokens, source_slots = spikes.shape[:2]
-        period = self.timing.period
-        if delay % period == 0:
-            if source_slots < slots:
-                spikes = nn.functional.pad(spikes, (0, 0, 0, 0, 0, slots - source_slots))
-            return _later(spikes, delay // period) if delay else spikes
-        if source_slots < period:
-            spikes = nn.functional.pad(spikes, (0, 0, 0, 0, 0, period - source_slots))
-        return _later(spikes.flatten(0, 1), delay).view(tokens, period, *spikes.shape[2:])
+        axons, tokens = self.axons(words), words.shape[0]
+        weights = self.rounding(dict(self.weights)) if self.rounding else dict(self.weights)
+        run = _Run(self, weights, axons, dropout if self.training else 0.0)
+        for composite, members in self._units:
+            if composite is not None:
+                ran = composite.run(self, weights, run.spikes, lambda n: run.driven(n, outside=members))  # noqa: B023
+                run.currents |= ran.currents
+                run.add(ran.spikes, ran.rates)
+            elif len(members) > 1:
+                spikes = run.stepped(members)
+                run.add(spikes, {name: values.mean() for name, values in spikes.items()})
+            elif self.populations[members[0]].kind == "lif":
+                spikes = {members[0]: run.layer(members[0])}
+                run.add(spikes, {name: values.mean() for name, values in spikes.items()})
+        if regularise is not None:
+            for name, rate in run.rates.items():
+                regularise[name] = rate * self.slots(name) / self.timing.period
+        return run.logits(), {n: run.spikes[n].unflatten(0, (tokens, self.slots(n))) for n in record}
 
     def at_rest(self, batch: int) -> State:
         """The state before the first tick, for `tick`."""
@@ -296,22 +365,23 @@ class Network(Generator):
         return state
 
     def tick(self, spikes_in: torch.Tensor, state: State) -> State:
-        """One tick in ideal time: the state after it, given the input spikes `[batch, N_AXONS]` of this tick.
+        """One tick in ideal time: the state after it, given the input spikes `[batch, axons]` of this tick.
 
         `state[name]` is the membrane of a population, `state[name + " past"][0]` its spikes of the tick.
         """
         after: State = {}
         for name in self.order:
             population = self.populations[name]
-            if population.kind == "input":
-                after[f"{name} past"] = _pushed(state[f"{name} past"], spikes_in)
-                continue
             past = state[f"{name} past"]
+            if population.kind == "input":
+                after[f"{name} past"] = _pushed(past, spikes_in)
+                continue
             current = torch.zeros_like(state[name])
             for s in self._into(name):
-                # A loop reads its own earlier spikes, which have not been pushed yet.
-                source = past[s.delay - 1] if s.source == name else after[f"{s.source} past"][s.delay]
-                current = current + source @ self.weights[s.name].t()
+                # What comes later in the order has not been pushed yet.
+                pushed = after.get(f"{s.source} past")
+                source = state[f"{s.source} past"][s.delay - 1] if pushed is None else pushed[s.delay]
+                current = current + self._through(s, source, self.weights)
             p = self.parameters_of(name)
             if population.kind == "li":
                 after[name] = state[name] + 1 / p.tau * (current - state[name])
@@ -321,6 +391,13 @@ class Network(Generator):
                 after[name] = moved.v
                 after[f"{name} past"] = _pushed(past, fired)
         return after
+
+    def _through(self, synapse: Synapse, spikes: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The current `[..., target]` of `spikes` `[..., source]`."""
+        if synapse.wires is None:
+            return spikes @ weights[synapse.name].t()
+        wires = self.get_buffer(f"_wires_{synapse.name}")
+        return spikes @ wires.t() if wires.ndim else spikes * wires
 
     def period(self, words: torch.Tensor, state: State) -> Iterator[State]:
         """The states after each tick of one token's period, `words` `[batch, 7]` presented in the first of them."""
@@ -338,22 +415,159 @@ class Network(Generator):
         return state[f"{name} past"][0]
 
 
-def _later(values: torch.Tensor, steps: int) -> torch.Tensor:
-    """`values` moved `steps` along the first axis, zeros in front."""
-    if steps >= values.shape[0]:
-        return torch.zeros_like(values)
-    return torch.cat([torch.zeros_like(values[:steps]), values[: values.shape[0] - steps]])
-
-
 def _pushed(past: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
     return torch.cat([newest[None], past[:-1]])
+
+
+def _reachable(reach: Mapping[str, set[str]], start: str) -> set[str]:
+    """All that leads to `start` in one or more steps of `reach`."""
+    found: set[str] = set()
+    waiting = list(reach[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += reach[name]
+    return found
+
+
+class _Run:
+    """One forward pass: spikes, rates and currents so far. All spikes and currents are `[time, batch, neurons]`."""
+
+    def __init__(
+        self, network: Network, weights: Mapping[str, torch.Tensor], axons: torch.Tensor, dropout: float
+    ) -> None:
+        self.network, self.weights, self.dropout = network, weights, dropout
+        self.axons = axons  # [tokens, batch, 7 + draws]
+        self.spikes: dict[str, torch.Tensor] = {}
+        self.currents: dict[str, torch.Tensor] = {}
+        self.rates: dict[str, torch.Tensor] = {}
+        # Which neurons of a population its trained synapses hear, `[batch, neurons]`.
+        self._kept: dict[str, torch.Tensor] = {}
+
+    def add(self, spikes: Mapping[str, torch.Tensor], rates: Mapping[str, torch.Tensor]) -> None:
+        self.spikes |= spikes
+        self.rates |= rates
+        if self.dropout:
+            for name, values in spikes.items():
+                self._kept[name] = torch.rand(values.shape[1:], device=values.device) >= self.dropout
+
+    def layer(self, name: str) -> torch.Tensor:
+        """Spikes of a LIF population that no other is in a loop with."""
+        net = self.network
+        loops, rest = [], []
+        for s in net._into(name):
+            if s.source == name and s.wires is None:
+                loops.append(Loop(self.weights[s.name], net.in_slots(s.delay, name)))
+            else:
+                rest.append(s)
+        gathers, sources, current = self._split(name, rest)
+        return lif_layer(
+            net.parameters_of(name),
+            net.clock(name),
+            self._shape(name),
+            gathers,
+            sources,
+            loops,
+            current,
+            net.low_precision,
+        )
+
+    def driven(self, name: str, outside: Sequence[str]) -> torch.Tensor:
+        """The current into a population from all that is not in `outside`."""
+        net = self.network
+        gathers, sources, current = self._split(name, [s for s in net._into(name) if s.source not in outside])
+        return drive(net.clock(name), self._shape(name), gathers, sources, current, net.low_precision)
+
+    def _shape(self, name: str) -> tuple[int, int, int]:
+        tokens, batch, _ = self.axons.shape
+        return tokens * self.network.slots(name), batch, self.network.populations[name].size
+
+    def _split(self, name: str, synapses: Sequence[Synapse]) -> tuple[list[Gather], list[Source], torch.Tensor | None]:
+        """Synapses by how they are computed: from the input, from spikes, and the rest as one current."""
+        net, timing = self.network, self.network.timing
+        gathers, sources, rest = [], [], []
+        for s in synapses:
+            trained = s.wires is None
+            if s.source == net.input and trained and s.delay % timing.period == 0:
+                gathers.append(Gather(self.axons, self.weights[s.name], s.delay // timing.period))
+            elif s.name in self.currents:
+                rest.append(later(self.currents[s.name], net.in_slots(s.delay, name)))
+            else:
+                spikes = self._in_slots_of(name, s.source)
+                if trained:
+                    kept = self._kept.get(s.source)
+                    weight = self.weights[s.name] if kept is None else self.weights[s.name] / (1 - self.dropout)
+                    sources.append(Source(spikes, weight, net.in_slots(s.delay, name), kept))
+                else:
+                    rest.append(later(net._through(s, spikes, self.weights), net.in_slots(s.delay, name)))
+        return gathers, sources, torch.stack(rest).sum(0) if len(rest) > 1 else rest[0] if rest else None
+
+    def _in_slots_of(self, target: str, source: str) -> torch.Tensor:
+        """Spikes of `source` in the slots of `target`, which has as many or more."""
+        net = self.network
+        if source == net.input:
+            tokens, batch, _ = self.axons.shape
+            shown = net.bias.new_zeros(tokens, batch, net.populations[source].size).scatter_(2, self.axons, 1.0)
+            spikes, slots = shown.repeat_interleave(net.timing.ticks, 0), net.timing.ticks
+        else:
+            spikes, slots = self.spikes[source], net.slots(source)
+        if slots == net.slots(target):
+            return spikes
+        spikes = spikes.unflatten(0, (-1, slots))
+        return nn.functional.pad(spikes, (0, 0, 0, 0, 0, net.slots(target) - slots)).flatten(0, 1)
+
+    def stepped(self, members: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Spikes of populations in a loop, slot by slot: plain, slow, for any graph."""
+        net = self.network
+        clock = net.clock(members[0])
+        outside = {name: self.driven(name, outside=members) for name in members if self._reached(name, members)}
+        spikes: dict[str, list[torch.Tensor]] = {name: [] for name in members}
+        state = {name: LIFState(net.bias.new_zeros(self._shape(name)[1:])) for name in members}
+        for t in range(self._shape(members[0])[0]):
+            for name in members:
+                p = net.parameters_of(name)
+                current = outside[name][t] if name in outside else torch.zeros_like(state[name].v)
+                for s in net._into(name):
+                    past = t - net.in_slots(s.delay, name)
+                    if s.source in members and past >= 0:
+                        current = current + net._through(s, spikes[s.source][past], self.weights)
+                fired, state[name] = lif_step(current, state[name], p)
+                spikes[name].append(fired)
+                if (t + 1) % clock.slots == 0:
+                    for _ in range(clock.idle):
+                        state[name] = LIFState(state[name].v + 1 / p.tau * (0 - state[name].v))
+        return {name: torch.stack(values) for name, values in spikes.items()}
+
+    def _reached(self, name: str, members: Sequence[str]) -> bool:
+        return any(s.source not in members for s in self.network._into(name))
+
+    def logits(self) -> torch.Tensor:
+        """The readout's membrane at the last presented tick of every token, plus the constants per logit.
+
+        A leaky membrane is linear, so what arrives leaks before it meets the weights: once per token.
+        """
+        net = self.network
+        tau = net.populations[net.readout].tau
+        assert not isinstance(tau, tuple)
+        clock, logits = net.clock(net.readout), net.bias
+        for s in net._into(net.readout):
+            spikes = self._in_slots_of(net.readout, s.source)
+            answers = leaky_answers(later(spikes, net.in_slots(s.delay, net.readout)), tau, clock)
+            if s.wires is not None:
+                logits = logits + net._through(s, answers, self.weights)
+                continue
+            if s.source in self._kept:
+                answers = answers * (self._kept[s.source] / (1 - self.dropout))
+            logits = logits + project(answers, self.weights[s.name], net.low_precision)
+        return logits
 
 
 class TorchRunner:
     """A network in torch as a runner: a token in, logits out, one period of ticks each."""
 
     def __init__(self, network: Network) -> None:
-        self.network = network
+        self.network, self.noise = network, network.noise
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -364,7 +578,7 @@ class TorchRunner:
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`."""
+        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`, or with the noise behind."""
         net = self.network
         states = list(net.period(torch.as_tensor(np.asarray(words)), self.state))
         self.state = states[-1]

@@ -1,0 +1,427 @@
+"""A population of LIF neurons over a whole sequence as one differentiable function: what trains fast on a CPU.
+
+Spikes are few, so their products with weights cost what the spikes cost, forward and for the gradient of the weights;
+only the gradient of the spikes needs a dense product. `lif_layer_reference` is the meaning, in plain torch, on any
+device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from muspike import kernels
+from muspike.neurons import LIFParameters, lif_scan_reference
+
+
+class Clock(NamedTuple):
+    """A token is `slots` slots of which the first `presented` carry its input; then `idle` ticks without current."""
+
+    slots: int
+    presented: int
+    idle: int
+
+
+class Gather(NamedTuple):
+    """Tokens `axons` `[tokens, batch, k]`, each spiking on k axons, through `weight`, `delay` tokens later."""
+
+    axons: torch.Tensor
+    weight: torch.Tensor
+    delay: int = 0
+
+
+class Source(NamedTuple):
+    """Spikes `[time, batch, sources]` through `weight` `[neurons, sources]`, `delay` slots later.
+
+    `kept` `[batch, sources]`, bool: the others are not heard (all are, where it is None).
+    """
+
+    spikes: torch.Tensor
+    weight: torch.Tensor
+    delay: int = 0
+    kept: torch.Tensor | None = None
+
+
+class Loop(NamedTuple):
+    """The neurons' own spikes through `weight` `[neurons, neurons]`, `delay` (at least 1) slots later."""
+
+    weight: torch.Tensor
+    delay: int
+
+
+def lif_layer(
+    p: LIFParameters,
+    clock: Clock,
+    shape: tuple[int, int, int],
+    gathers: Sequence[Gather] = (),
+    sources: Sequence[Source] = (),
+    loops: Sequence[Loop] = (),
+    current: torch.Tensor | None = None,
+    low_precision: bool = False,
+) -> torch.Tensor:
+    """Spikes `[time, batch, neurons]` (that is `shape`) of LIF neurons driven by all that is given.
+
+    `current` `[time, batch, neurons]` is added. `low_precision`: the dense products of the backward pass in bfloat16,
+    several times faster where the processor has it; the forward pass is float32 always. Equal to
+    `lif_layer_reference`, forward and backward, up to the order of sums.
+    """
+    if p.tau.device.type != "cpu":
+        return lif_layer_reference(p, clock, shape, gathers, sources, loops, current)
+    spec = _Spec(
+        p.alpha,
+        clock,
+        shape,
+        tuple(g.delay for g in gathers),
+        tuple(s.delay for s in sources),
+        tuple(r.delay for r in loops),
+        tuple(s.kept for s in sources),
+        low_precision,
+    )
+    neurons = shape[2]
+    rate = (1.0 / p.tau).to(torch.float32).expand(neurons).contiguous()
+    threshold = p.v_threshold.to(torch.float32).expand(neurons).contiguous()
+    tensors = [x for part in (gathers, sources) for item in part for x in item[:2]]
+    spikes: torch.Tensor = _LIFLayer.apply(  # type: ignore[no-untyped-call]
+        spec, rate, threshold, current, *tensors, *(loop.weight for loop in loops)
+    )
+    return spikes
+
+
+def drive(
+    clock: Clock,
+    shape: tuple[int, int, int],
+    gathers: Sequence[Gather] = (),
+    sources: Sequence[Source] = (),
+    current: torch.Tensor | None = None,
+    low_precision: bool = False,
+) -> torch.Tensor:
+    """The current `[time, batch, neurons]` (that is `shape`) of all that is given; see `lif_layer`."""
+    tensors = [x for part in (gathers, sources) for item in part for x in item[:2]]
+    if not tensors and current is not None:
+        return current
+    if tensors and tensors[-1].device.type != "cpu":
+        return drive_reference(clock, shape, gathers, sources, current)
+    delays = tuple(g.delay for g in gathers), tuple(s.delay for s in sources)
+    spec = _Spec(0.0, clock, shape, *delays, (), tuple(s.kept for s in sources), low_precision)
+    total: torch.Tensor = _Drive.apply(spec, current, *tensors)  # type: ignore[no-untyped-call]
+    return total
+
+
+def drive_reference(
+    clock: Clock,
+    shape: tuple[int, int, int],
+    gathers: Sequence[Gather] = (),
+    sources: Sequence[Source] = (),
+    current: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`drive` in plain torch."""
+    parts = [] if current is None else [current]
+    for gather in gathers:
+        rows = gather.weight.t()[gather.axons].sum(-2)  # [tokens, batch, neurons]
+        held = rows[:, None].expand(-1, clock.presented, -1, -1)
+        held = torch.nn.functional.pad(held, (0, 0, 0, 0, 0, clock.slots - clock.presented))
+        parts.append(later(held, gather.delay).reshape(shape))
+    for source in sources:
+        heard = source.spikes if source.kept is None else source.spikes * source.kept
+        parts.append(later(heard, source.delay) @ source.weight.t())
+    return torch.stack(parts).sum(0)
+
+
+def lif_layer_reference(
+    p: LIFParameters,
+    clock: Clock,
+    shape: tuple[int, int, int],
+    gathers: Sequence[Gather] = (),
+    sources: Sequence[Source] = (),
+    loops: Sequence[Loop] = (),
+    current: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`lif_layer` in plain torch."""
+    total = drive_reference(clock, shape, gathers, sources, current)
+    recurrent = [(loop.delay, loop.weight) for loop in loops]
+    return lif_scan_reference(total, p, slots=clock.slots, idle=clock.idle, recurrent=recurrent)
+
+
+def later(values: torch.Tensor, steps: int) -> torch.Tensor:
+    """`values` moved `steps` along the first axis, zeros in front."""
+    if steps == 0:
+        return values
+    if steps >= values.shape[0]:
+        return torch.zeros_like(values)
+    return torch.cat([torch.zeros_like(values[:steps]), values[: values.shape[0] - steps]])
+
+
+class _Spec(NamedTuple):
+    alpha: float
+    clock: Clock
+    shape: tuple[int, int, int]
+    gathers: tuple[int, ...]
+    sources: tuple[int, ...]
+    loops: tuple[int, ...]
+    kept: tuple[torch.Tensor | None, ...]
+    low_precision: bool
+
+
+def _table(weight: torch.Tensor) -> kernels.Array:
+    """`weight` `[target, source]` as a table, source first."""
+    table: kernels.Array = weight.detach().t().contiguous().numpy()
+    return table
+
+
+def _add_drive(membrane: torch.Tensor, spec: _Spec, gathers: Pairs, sources: Pairs) -> None:
+    """Add the current of all gathers and sources to `membrane`."""
+    current, batch, work = membrane.numpy(), membrane.shape[1], membrane.numel()
+    for (axons, weight), delay in zip(gathers, spec.gathers, strict=True):
+        kernels.shared_out(
+            kernels.add_gathered, batch, work,
+            current, axons.numpy(), _table(weight), spec.clock.slots, spec.clock.presented, delay,
+        )  # fmt: skip
+    for (spikes, weight), kept, delay in zip(sources, spec.kept, spec.sources, strict=True):
+        kernels.shared_out(
+            kernels.add_product, batch, work,
+            current, _contiguous(spikes), _mask(spikes, kept), _table(weight), delay,
+        )  # fmt: skip
+
+
+def _drive_gradients(
+    grad: torch.Tensor, spec: _Spec, gathers: Pairs, sources: Pairs, wanted: Sequence[bool]
+) -> list[torch.Tensor | None]:
+    """Gradients of gathers and sources, two each, from that of the current; of spikes only where `wanted`."""
+    time, batch, neurons = grad.shape
+    products = _Low() if spec.low_precision else _Full()
+    grads: list[torch.Tensor | None] = []
+    for (axons, weight), delay in zip(gathers, spec.gathers, strict=True):
+        table = kernels.summed_over_shares(
+            kernels.add_gathered_gradient, _table(weight), batch, grad.numel(),
+            axons.numpy(), grad.numpy(), spec.clock.slots, spec.clock.presented, delay,
+        )  # fmt: skip
+        grads += [None, torch.from_numpy(table).t()]
+    wanted = wanted[2 * len(gathers) : 2 * len(gathers) + 2 * len(sources) : 2]
+    for (spikes, weight), kept, delay, want in zip(sources, spec.kept, spec.sources, wanted, strict=True):
+        into = None
+        if want:
+            into = torch.empty(spikes.shape)
+            into[max(0, time - delay) :] = 0
+            if delay < time:
+                rows = into[: time - delay].view(-1, spikes.shape[2])
+                products.product(rows, grad[delay:].view(-1, neurons), products.weight(weight))
+                if kept is not None:
+                    into *= kept
+        grads += [into, products.grad_weight(spikes, kept, grad, delay)]
+    return grads
+
+
+class _Drive(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spec: _Spec, current: torch.Tensor | None, *tensors: torch.Tensor) -> torch.Tensor:
+        gathers, sources, _ = _sorted_out(spec, tensors)
+        total = torch.zeros(spec.shape) if current is None else current.detach().clone()
+        _add_drive(total, spec, gathers, sources)
+        ctx.save_for_backward(*tensors)
+        ctx.spec = spec
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[Any, ...]:
+        gathers, sources, _ = _sorted_out(ctx.spec, ctx.saved_tensors)
+        grad = grad_outputs[0].contiguous()
+        grads = _drive_gradients(grad, ctx.spec, gathers, sources, ctx.needs_input_grad[2:])
+        return (None, grad if ctx.needs_input_grad[1] else None, *grads)
+
+
+class _LIFLayer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        spec: _Spec,
+        rate: torch.Tensor,
+        threshold: torch.Tensor,
+        current: torch.Tensor | None,
+        *tensors: torch.Tensor,
+    ) -> torch.Tensor:
+        clock, (_, batch, _) = spec.clock, spec.shape
+        gathers, sources, loops = _sorted_out(spec, tensors)
+        if current is None:
+            membrane = torch.zeros(spec.shape)
+        else:
+            membrane = current.detach().clone(memory_format=torch.contiguous_format)
+        _add_drive(membrane, spec, gathers, sources)
+        fired = torch.empty(spec.shape)
+        # Numba wants at least one table to know the type of.
+        tables = tuple(_table(weight) for weight in loops) or (np.zeros((1, 1), np.float32),)
+        kernels.shared_out(
+            kernels.scan, batch, membrane.numel(),
+            membrane.numpy(), fired.numpy(), rate.numpy(), threshold.numpy(), clock.slots, clock.idle, tables,
+            np.asarray(spec.loops, np.int64),
+        )  # fmt: skip
+        ctx.save_for_backward(rate, threshold, membrane, fired, *tensors)
+        ctx.spec = spec
+        return fired
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[Any, ...]:
+        rate, threshold, membrane, fired, *tensors = ctx.saved_tensors
+        spec: _Spec = ctx.spec
+        clock, (time, batch, neurons) = spec.clock, spec.shape
+        gathers, sources, loops = _sorted_out(spec, tensors)
+        grad = grad_outputs[0].clone(memory_format=torch.contiguous_format)
+        products = _Low() if spec.low_precision else _Full()
+        carry = np.zeros((batch, neurons), np.float32)
+        constants = rate.numpy(), threshold.numpy(), ((1 - rate) ** clock.idle).numpy(), np.float32(spec.alpha)
+        loop_weights = [products.weight(weight) for weight in loops]
+        chunk = min(spec.loops, default=time)
+        for start in reversed(range(0, time, chunk)):
+            stop = min(start + chunk, time)
+            for delay, weight in zip(spec.loops, loop_weights, strict=True):
+                end = min(stop + delay, time)
+                if start + delay < end:
+                    future = grad[start + delay : end].view(-1, neurons)
+                    products.add_product(grad[start : end - delay].view(-1, neurons), future, weight)
+            kernels.shared_out(
+                kernels.scan_gradient, batch, (stop - start) * batch * neurons,
+                grad.numpy(), membrane.numpy(), *constants, carry, clock.slots, start, stop,
+            )  # fmt: skip
+        grads = _drive_gradients(grad, spec, gathers, sources, ctx.needs_input_grad[4:])
+        grads += [products.grad_weight(fired, None, grad, delay) for delay in spec.loops]
+        return (None, None, None, grad if ctx.needs_input_grad[3] else None, *grads)
+
+
+def _mask(spikes: torch.Tensor, kept: torch.Tensor | None) -> kernels.Kept:
+    """`kept`, or all of the sources of `spikes`."""
+    mask: kernels.Kept = np.ones(spikes.shape[1:], np.bool_) if kept is None else kept.contiguous().numpy()
+    return mask
+
+
+def _contiguous(spikes: torch.Tensor) -> kernels.Array:
+    array: kernels.Array = spikes.detach().contiguous().numpy()
+    return array
+
+
+Pairs = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def _sorted_out(spec: _Spec, tensors: Sequence[torch.Tensor]) -> tuple[Pairs, Pairs, list[torch.Tensor]]:
+    """Gathers and sources in pairs, and the weights of the loops, from their flat list."""
+    pairs = 2 * (len(spec.gathers) + len(spec.sources))
+    both = list(zip(tensors[0:pairs:2], tensors[1:pairs:2], strict=True))
+    return both[: len(spec.gathers)], both[len(spec.gathers) :], list(tensors[pairs:])
+
+
+class _Full:
+    """Dense products of the backward pass in float32."""
+
+    def weight(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight
+
+    def product(self, out: torch.Tensor, grad: torch.Tensor, weight: torch.Tensor) -> None:
+        torch.mm(grad, weight, out=out)
+
+    def add_product(self, out: torch.Tensor, grad: torch.Tensor, weight: torch.Tensor) -> None:
+        out.addmm_(grad, weight)
+
+    def grad_weight(
+        self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
+    ) -> torch.Tensor:
+        """The gradient of a weight, `[target, source]`, at the price of the spikes."""
+        _, batch, neurons = grad.shape
+        like = np.empty((spikes.shape[2], neurons), np.float32)
+        table = kernels.summed_over_shares(
+            kernels.add_product_gradient, like, batch, grad.numel(),
+            _contiguous(spikes), _mask(spikes, kept), grad.numpy(), delay,
+        )  # fmt: skip
+        return torch.from_numpy(table).t()
+
+
+class _Low:
+    """The same in bfloat16, added up in float32."""
+
+    def weight(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight.bfloat16()
+
+    def product(self, out: torch.Tensor, grad: torch.Tensor, weight: torch.Tensor) -> None:
+        out.copy_(grad.bfloat16() @ weight)
+
+    def add_product(self, out: torch.Tensor, grad: torch.Tensor, weight: torch.Tensor) -> None:
+        out.add_(grad.bfloat16() @ weight)
+
+    def grad_weight(
+        self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
+    ) -> torch.Tensor:
+        """The gradient of a weight, `[target, source]`; a dense product here costs less than the spikes do."""
+        time, _, neurons = grad.shape
+        heard = spikes[: max(0, time - delay)].bfloat16()
+        if kept is not None:
+            heard *= kept
+        arrived = heard.reshape(-1, spikes.shape[2])
+        return (grad[delay:].reshape(-1, neurons).bfloat16().t() @ arrived).float()
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(values, weight)
+        return values @ weight.t()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values, weight = (x.bfloat16() for x in ctx.saved_tensors)
+        grad = grad_outputs[0].bfloat16()
+        flat = grad.flatten(0, -2).t() @ values.flatten(0, -2)
+        return (grad @ weight).float(), flat.float()
+
+
+def project(values: torch.Tensor, weight: torch.Tensor, low_precision: bool = False) -> torch.Tensor:
+    """`values @ weight.t()`; `low_precision` as in `lif_layer`."""
+    if not low_precision:
+        return values @ weight.t()
+    projected: torch.Tensor = _Project.apply(values, weight)  # type: ignore[no-untyped-call]
+    return projected
+
+
+class _LeakyAnswers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, drive: torch.Tensor, rate: float, clock: Clock) -> torch.Tensor:
+        time, batch, neurons = drive.shape
+        out = torch.empty(time // clock.slots, batch, neurons)
+        arguments = np.float32(rate), clock.slots, clock.presented - 1, clock.idle
+        kernels.shared_out(kernels.leaky_answers, batch, drive.numel(), out.numpy(), _contiguous(drive), *arguments)
+        ctx.arguments = arguments
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        grad = grad_outputs[0].contiguous()
+        tokens, batch, neurons = grad.shape
+        into = torch.empty(tokens * ctx.arguments[1], batch, neurons)
+        kernels.shared_out(
+            kernels.leaky_answers_gradient, batch, into.numel(), into.numpy(), grad.numpy(), *ctx.arguments
+        )
+        return into, None, None
+
+
+def leaky_answers(drive: torch.Tensor, tau: float, clock: Clock) -> torch.Tensor:
+    """Membranes `[tokens, batch, neurons]` of LI neurons in the last presented slot of every token.
+
+    `drive` `[time, batch, neurons]`, `tau` in ticks, common to all.
+    """
+    if drive.device.type != "cpu":
+        return leaky_answers_reference(drive, tau, clock)
+    answers: torch.Tensor = _LeakyAnswers.apply(drive, 1.0 / tau, clock)  # type: ignore[no-untyped-call]
+    return answers
+
+
+def leaky_answers_reference(drive: torch.Tensor, tau: float, clock: Clock) -> torch.Tensor:
+    """`leaky_answers` in plain torch."""
+    v, answers = torch.zeros_like(drive[0]), []
+    for t in range(drive.shape[0]):
+        v = v + 1 / tau * (drive[t] - v)
+        slot = t % clock.slots
+        if slot == clock.presented - 1:
+            answers.append(v)
+        if slot == clock.slots - 1:
+            for _ in range(clock.idle):
+                v = v + 1 / tau * (0 - v)
+    return torch.stack(answers)
