@@ -12,11 +12,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from muspike import __version__
 from muspike.errors import BadInput, Failed, MuspikeError
 from muspike.files import make_folder
+
+if TYPE_CHECKING:
+    from muspike import training
+    from muspike.checkpoint import Model
+    from muspike.corpora import Corpus
 
 CHIPS = ("loihi1", "loihi2")
 # Every random state here takes as much.
@@ -57,6 +62,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0)
     train.add_argument("--steps", type=_whole(1), help="at most so many steps, instead of the preset's")
+    train.add_argument("--learning-rate", type=_above_0, help="instead of the preset's")
+    train.add_argument(
+        "--target-rate", type=_share, help="discourage firing rates above this many spikes per neuron and tick"
+    )
+    train.add_argument("--init", metavar="MODEL", help="start from the weights of this model, of the same network")
+    train.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where torch sees it"
+    )
+    train.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of matrix products; auto: bfloat16 on CUDA where it computes that, else the preset's, float32",
+    )
     train.add_argument("--json", action="store_true", help="print the result as JSON")
 
     generate = command(
@@ -197,6 +216,12 @@ def _share(text: str) -> float:
     return value
 
 
+def _above_0(text: str) -> float:
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return value
+
+
 def _seconds(text: str) -> float:
     if not 0 < (value := _number(text)) < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds above 0")
@@ -236,45 +261,93 @@ def _finite(value: Any) -> Any:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from muspike import processes, training
+
+    device = processes.find_device(args.device)
+    with processes.joined(device) as team:
+        network, settings, folder, corpus, initial = team.decided(lambda: _train_inputs(args, device.type))
+        run = training.Run(
+            folder, args.architecture, network, settings, corpus, device=device, initial=initial, team=team
+        )
+        model = _train_shown(run)
+    if team.rank > 0:
+        return 0
+    keys = ("validation_bits_per_note", "validation_firing_rate")
+    result = {"model": str(run.model_folder), "steps": run.progress.step, "step": model.training["step"]}
+    result |= {key: model.training.get(key) for key in keys}
+    if args.json:
+        _say_json(result)
+    else:
+        bits, rate = (result[key] for key in keys)
+        firing = "" if rate is None else f", {rate:.4f} spikes per neuron and tick"
+        _say(f"{run.model_folder}: {bits:.3f} bits per note{firing} on validation (step {result['step']})")
+    return 0
+
+
+def _train_inputs(
+    args: argparse.Namespace, device: str
+) -> tuple[dict[str, Any], training.Settings, Path, Corpus, Model | None]:
+    """Settings of network and training, the run's folder, the corpus, the model to start from."""
     import dataclasses
 
-    from tqdm import tqdm
+    import torch
 
     from muspike import architectures, corpora, training
+    from muspike.checkpoint import load_model
 
     preset = architectures.preset(args.architecture, args.preset)
-    settings = architectures.configured(
-        training.Settings, preset["training"], f"preset {args.preset} of {args.architecture}, [training]"
+    where = f"preset {args.preset} of {args.architecture}"
+    for table in preset:
+        if table not in ("network", "training"):
+            raise BadInput(f"{where}: unknown table [{table}]; known are [network] and [training]")
+    settings: training.Settings = architectures.configured(
+        training.Settings, preset.get("training", {}), f"{where}, [training]"
     )
-    settings = dataclasses.replace(settings, seed=args.seed, steps=args.steps or settings.steps)
-    folder = args.output or Path("runs", f"{args.architecture}-{args.data}-{args.preset}-{args.seed}")
+    changes = {"seed": args.seed, "steps": args.steps, "learning_rate": args.learning_rate}
+    if args.target_rate is not None:
+        changes |= {"target_rate": args.target_rate, "rate_weight": settings.rate_weight or training.RATE_WEIGHT}
+    if args.precision != "auto":
+        changes["precision"] = args.precision
+    elif device == "cuda" and torch.cuda.is_bf16_supported():
+        changes["precision"] = "bfloat16"
+    settings = dataclasses.replace(settings, **{key: value for key, value in changes.items() if value is not None})
+    initial = load_model(args.init) if args.init else None
     corpus = corpora.load(args.data)
-    run = training.Run(make_folder(folder), args.architecture, preset["network"], settings, corpus)
+    folder = args.output or Path("runs", f"{args.architecture}-{args.data}-{args.preset}-{args.seed}")
+    return preset.get("network", {}), settings, make_folder(folder), corpus, initial
+
+
+def _train_shown(run: training.Run) -> Model:
+    """Train, with a bar and a line per validation on stderr in the first process."""
+    from tqdm import tqdm
+
+    first, steps = run.team.rank == 0, run.settings.steps
     best, kept = run.progress.best_bits, run.progress.step
-    with tqdm(total=settings.steps, initial=run.progress.step, unit="step", disable=None) as bar:
+    with tqdm(total=steps, initial=kept, unit="step", disable=None if first else True) as bar:
+
+        def firing(rate: float | None) -> str:
+            return "" if rate is None else f", firing rate {rate:.3f}"
 
         def report(step: int, bits: float, validated: float | None) -> None:
             nonlocal best, kept
+            now = f"{bits:.2f} bits per note{firing(run.firing_rate)}, learning rate {run.learning_rate:.2g}"
+            bar.set_postfix_str(now, refresh=False)
             bar.update(step - bar.n)
-            if validated is not None:
-                best, kept = min(best, validated), step
-                line = f"step {step}: training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
-                bar.write(line, file=sys.stderr)
+            if validated is None:
+                return
+            best, kept = min(best, validated), step
+            if first:
+                left = bar.format_interval(run.progress.seconds / step * (steps - step))
+                line = f"training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
+                rate = firing(run.progress.history[-1]["firing_rate"])
+                bar.write(f"step {step}: {line}{rate}; {left} left at most", file=sys.stderr)
 
         try:
-            model = run.train(report)
+            return run.train(report)
         except KeyboardInterrupt as stop:
             raise type(stop)(
                 f"stopped at step {run.progress.step}; the same command goes on from step {kept}"
             ) from None
-    result = {"model": str(run.model_folder), "steps": run.progress.step, "step": model.training["step"]}
-    result["validation_bits_per_note"] = model.training["validation_bits_per_note"]
-    if args.json:
-        _say_json(result)
-    else:
-        bits = result["validation_bits_per_note"]
-        _say(f"{run.model_folder}: {bits:.3f} bits per note on validation (step {result['step']})")
-    return 0
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -397,16 +470,19 @@ def _models(args: argparse.Namespace) -> int:
                 "corpus": model.training["corpus"],
                 "parameters": sum(p.numel() for p in model.network.parameters()),
                 "validation_bits_per_note": model.training["validation_bits_per_note"],
+                "validation_firing_rate": model.training.get("validation_firing_rate"),
                 "steps": model.training["step"],
             }
         )
     if args.json:
         _say_json(rows)
     else:
-        lines = [f"{'model':<14}{'data':<6}{'parameters':>11}{'bits per note':>15}{'steps':>7}"]
+        lines = [f"{'model':<18}{'data':<6}{'parameters':>11}{'bits per note':>15}{'firing rate':>13}{'steps':>7}"]
         for row in rows:
-            bits = row["validation_bits_per_note"]
-            lines.append(f"{row['name']:<14}{row['corpus']:<6}{row['parameters']:>11,}{bits:>15.3f}{row['steps']:>7}")
+            bits, rate = row["validation_bits_per_note"], row["validation_firing_rate"]
+            about = f"{row['name']:<18}{row['corpus']:<6}{row['parameters']:>11,}"
+            firing = "-" if rate is None else f"{rate:.3f}"
+            lines.append(f"{about}{bits:>15.3f}{firing:>13}{row['steps']:>7}")
         _say("\n".join(lines))
     return 0
 

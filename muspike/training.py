@@ -2,7 +2,8 @@
 
 A run lives in a folder: `state.safetensors` (weights, optimiser, step; its JSON header holds settings and history) from
 which a killed run goes on to the same weights, and `model/`, the best model so far by validation NLL. Step k draws its
-batch and its noise from (seed, k) alone, so the past of a run does not matter.
+batch and its noise from (seed, k) alone, so the past of a run does not matter. Several processes share every batch and
+add up their gradients (`processes.Team`): they go the way of one, up to the order of floating-point sums.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +30,33 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.files import write_whole
-from muspike.network import Generator
+from muspike.network import Generator, Network
+from muspike.processes import ALONE, Team
 
 Words = npt.NDArray[np.int16]
+CPU = torch.device("cpu")
+PRECISIONS = ("float32", "bfloat16")
+# Of the penalty on firing rates, where a target rate is asked for and the preset has none.
+RATE_WEIGHT = 3.0
+
+
+def _numbers(low: float, high: float = math.inf) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: low <= value <= high and value != math.inf, (
+        f"at least {low}" if high == math.inf else f"from {low} to {high}"
+    )
+
+
+# What a setting must be, by its name.
+_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("steps", "batch", "tokens", "warmup", "validate_every", "patience"), _numbers(1)),
+    **dict.fromkeys(("halvings", "weight_decay", "rate_weight", "seed"), _numbers(0)),
+    # The optimiser computes in float32.
+    **dict.fromkeys(("learning_rate", "clip"), (lambda value: 0 < value <= 1e30, "above 0 and at most 1e30")),
+    "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "transpose": _numbers(0, 127),
+    "target_rate": _numbers(0, 1),
+    "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +67,11 @@ class Settings:
     `tokens`: length of a training excerpt; `dropout`: share of the neurons that are silent towards the next populations
     for a whole excerpt, in training only;
     `transpose`: largest transposition in semitones; `rate_weight`: weight of the mean squared firing rate above
-    `target_rate` (per tick) in the loss.
+    `target_rate` (per tick) in the loss; `precision`: of the matrix products, float32 or bfloat16 (autocast).
+    Membranes, weights and validation are float32 always.
+
+    Raises:
+        BadInput: a value outside its range.
     """
 
     steps: int = 6000
@@ -59,7 +88,13 @@ class Settings:
     halvings: int = 5
     target_rate: float = 1.0
     rate_weight: float = 0.0
+    precision: str = "float32"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (holds, what) in _RANGES.items():
+            if not holds(value := getattr(self, name)):
+                raise BadInput(f"training: {name} {value} must be {what}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +127,9 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten(0, -2).long()
     kind = wanted[:, tokens.FEATURES.index("bar_beat")]
-    predicted = torch.as_tensor(np.asarray(tokens.PREDICTED))[kind] & (kind != tokens.BarBeat.PAD)[:, None]
+    predicted = (
+        torch.as_tensor(np.asarray(tokens.PREDICTED), device=kind.device)[kind] & (kind != tokens.BarBeat.PAD)[:, None]
+    )
     losses = []
     for f, (start, size) in enumerate(zip(tokens.OFFSETS, tokens.SIZES, strict=True)):
         rows = predicted[:, f].nonzero()[:, 0]
@@ -132,28 +169,62 @@ def _transpositions(piece: Words, largest: int) -> tuple[int, int]:
     """The range of semitones, at most `largest` each way, that keeps every pitch a MIDI pitch."""
     pitch = piece[:, tokens.FEATURES.index("pitch")]
     pitch = pitch[pitch > 0] - 1
+    if not len(pitch):
+        return 0, 0
     return max(-largest, -int(pitch.min())), min(largest, 127 - int(pitch.max()))
 
 
+_NOTHING: Mapping[str, torch.Tensor] = {}
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @torch.no_grad()
-def likelihood(logits_of: Logits, pieces: Sequence[Words], at_once: int = 4096) -> Likelihood:
+def likelihood(
+    logits_of: Logits, pieces: Sequence[Words], at_once: int = 4096, device: torch.device = CPU
+) -> Likelihood:
     """NLL of whole pieces under `logits_of` (words `[tokens, batch, 7]` -> logits `[tokens, batch, N_AXONS]`).
 
-    `at_once`: how many words to run side by side, padding included, unless one piece is longer.
+    `at_once`: how many words to run side by side, padding included, unless one piece is longer. `device`: where
+    `logits_of` wants its words.
     """
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
     for group in _of_like_length(pieces, at_once):
         words, wanted = lined_up(group, [0] * len(group), max(map(len, group)))
-        nats += feature_losses(logits_of(words), wanted)
+        nats += feature_losses(logits_of(words.to(device)), wanted.to(device)).cpu()
         kind = wanted[..., tokens.FEATURES.index("bar_beat")]
         notes += int((kind == tokens.BarBeat.NOTE).sum())
         words_seen += int((kind != tokens.BarBeat.PAD).sum())
     bits = (nats / math.log(2)).tolist()
     return Likelihood(dict(zip(tokens.FEATURES, bits, strict=True)), notes, words_seen)
+
+
+def evaluate(network: Generator, pieces: Sequence[Words], at_once: int = 4096) -> tuple[Likelihood, float | None]:
+    """NLL of whole pieces, and the mean firing rate per neuron and tick while they last.
+
+    The rate is over all LIF populations and all ticks of the tokens' periods; None where the network does not spike.
+    """
+    network.eval()
+    names, period = list[str](), 1
+    if isinstance(network, Network):
+        names = [p.name for p in network.populations.values() if p.kind == "lif"]
+        period = network.timing.period
+    spikes, neuron_ticks = 0.0, 0
+
+    def logits_of(words: torch.Tensor) -> torch.Tensor:
+        nonlocal spikes, neuron_ticks
+        logits: torch.Tensor
+        logits, recorded = network(words, record=names)
+        lasts = words[..., tokens.BAR_BEAT] != tokens.BarBeat.PAD
+        lasts[0] = True  # before the first word of a piece stands PAD
+        for fired in recorded.values():
+            spikes += float((fired.sum((1, 3)) * lasts).sum())
+            neuron_ticks += int(lasts.sum()) * period * fired.shape[3]
+        return logits
+
+    device = next(network.parameters()).device
+    found = likelihood(logits_of, pieces, at_once, device)
+    return found, spikes / neuron_ticks if neuron_ticks else None
 
 
 def _of_like_length(pieces: Sequence[Words], at_once: int) -> Iterator[list[Words]]:
@@ -176,9 +247,10 @@ class _Progress:
     halved: int = 0
     stale: int = 0
     best_bits: float = math.inf
+    best_firing_rate: float | None = None
     last_gain_bits: float = math.inf
     seconds: float = 0.0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    history: list[dict[str, float | None]] = dataclasses.field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -198,31 +270,80 @@ def _sha256(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> s
     """Of the bytes of all tensors, by name, and of JSON-able `about`."""
     sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
-        sha256.update(name.encode() + tensors[name].numpy().tobytes())
+        sha256.update(name.encode() + tensors[name].cpu().numpy().tobytes())
     return sha256.hexdigest()
+
+
+def _decisive(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a run must keep; those that it was made without are as they are by default.
+
+    How long to train is none of them, nor how fast: a run may be taken up for more steps, or with another rate.
+    """
+    whole = dataclasses.asdict(Settings()) | dict(training)
+    return {key: value for key, value in whole.items() if key not in ("steps", "learning_rate")}
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """The first entry in which two tables differ, in words."""
+    for key in {**found, **wanted}:
+        one, other = found.get(key), wanted.get(key)
+        if one != other:
+            if isinstance(one, Mapping) and isinstance(other, Mapping):
+                return f"{key} {_difference(one, other)}"
+            return f"{key} {one}, asked for is {other}"
+    return None
+
+
+class Batch(NamedTuple):
+    """This process's share of the excerpts of a step, `[tokens, pieces, 7]`; the counts are of the whole batch."""
+
+    words: torch.Tensor
+    wanted: torch.Tensor
+    n_words: int
+    n_notes: int
+
+
+class _State(NamedTuple):
+    """What `state.safetensors` holds."""
+
+    progress: _Progress
+    tensors: dict[str, torch.Tensor]
 
 
 class Run:
     """One training run in a folder; made anew, or taken up where it stood.
 
+    `initial`: the model whose weights it starts from, else they are drawn. With a `team`, every process makes the
+    same Run and calls `train`; the first one alone writes to the folder.
+
     Raises:
-        BadInput: the folder holds a run of other settings, or a damaged state.
+        BadInput: the folder holds a run of other settings, another model or a damaged state; `initial` is another
+            network; a split without notes; a batch that the processes cannot share evenly.
     """
 
     def __init__(
-        self, folder: Path, architecture: str, network_settings: dict[str, Any], settings: Settings, corpus: Corpus
+        self,
+        folder: Path,
+        architecture: str,
+        network_settings: dict[str, Any],
+        settings: Settings,
+        corpus: Corpus,
+        *,
+        device: torch.device = CPU,
+        initial: Model | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.folder, self.architecture, self.settings, self.corpus = folder, architecture, settings, corpus
-        self.network_settings = network_settings
+        self.network_settings, self.device, self.initial, self.team = network_settings, device, initial, team
         self.identity = {
             "architecture": architecture,
             "network": network_settings,
-            # How long to train is no part of it: a run may be taken up for more steps.
-            "training": {key: value for key, value in dataclasses.asdict(settings).items() if key != "steps"},
+            "training": _decisive(dataclasses.asdict(settings)),
             "corpus": [corpus.name, corpus.digest],
+            "initial": initial and _sha256(initial.network.state_dict()),
         }
-        torch.manual_seed(settings.seed)
-        self.network: Generator = architectures.build(architecture, network_settings)
+        kept, network = team.decided(lambda: (self._examined(), self._built()))
+        self.network: Generator = network.to(device)
         parameters = list(self.network.parameters())
         self.optimiser = torch.optim.AdamW(
             [
@@ -233,8 +354,10 @@ class Run:
             betas=(0.9, 0.98),
         )
         self.progress = _Progress()
-        if self._state_file.exists():
-            self._take_up()
+        # Of the last step: mean per neuron and tick over all spiking populations.
+        self.firing_rate: float | None = None
+        if kept:
+            self._take_up(kept)
 
     @property
     def _state_file(self) -> Path:
@@ -245,71 +368,184 @@ class Run:
         """Where the best model so far lies."""
         return self.folder / "model"
 
-    def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
-        """Train to the end; `report(step, training bits per note, validation bits per note or None)` after each step.
-
-        Returns the best model. Raises Failed where the loss is not a number, leaving the last good state.
-        """
-        settings, progress = self.settings, self.progress
-        training = [piece.words for piece in self.corpus.split("train")]
-        validation = [piece.words for piece in self.corpus.split("validation")]
-        started = time.monotonic() - progress.seconds
-        with _without_denormals():
-            while progress.step < settings.steps and progress.halved <= settings.halvings:
-                bits = self._step(training)
-                progress.step += 1
-                validated = None
-                due = progress.step % settings.validate_every == 0
-                if due or progress.step == settings.steps:
-                    validated = self._validate(validation, bits, due)
-                    progress.seconds = time.monotonic() - started
-                    self._keep()
-                report(progress.step, bits, validated)
-        return load_model(self.model_folder)
-
-    def _rate(self) -> float:
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
         warm = min(1.0, (self.progress.step + 1) / self.settings.warmup)
         return self.settings.learning_rate * warm * 0.5**self.progress.halved
 
-    def _step(self, pieces: Sequence[Words]) -> float:
-        settings, step = self.settings, self.progress.step
-        words, wanted = draw_batch(pieces, settings, step)
-        torch.manual_seed(settings.seed * 1_000_003 + step)
-        rates: dict[str, torch.Tensor] = {}
-        logits, _ = self.network.train()(words, regularise=rates, dropout=settings.dropout)
-        kind = wanted[..., tokens.FEATURES.index("bar_beat")]
-        nats = feature_losses(logits, wanted).sum()
-        loss = nats / (kind != tokens.BarBeat.PAD).sum()
-        if settings.rate_weight:
-            loss = loss + settings.rate_weight * sum(((r - settings.target_rate).relu() ** 2) for r in rates.values())
-        self._refuse_unless_finite("loss", loss.item())
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        self._refuse_unless_finite("norm of the gradient", float(norm))
-        self.optimiser.step()
-        return nats.item() / math.log(2) / max(1, int((kind == tokens.BarBeat.NOTE).sum()))
+    def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
+        """Train to the end; `report(step, training bits per note, validation bits per note or None)` after each step.
 
-    def _refuse_unless_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            step = self.progress.step
-            raise Failed(
-                f"training: the {what} is {value} at step {step}; the last good state is kept in {self.folder}"
+        Returns the best model. Raises Failed where the loss, a gradient or a weight is not a number, leaving the last
+        good state.
+        """
+        settings = self.settings
+        training = [piece.words for piece in self.corpus.split("train")]
+        validation = [piece.words for piece in self.corpus.split("validation")]
+        started = time.monotonic() - self.progress.seconds
+        with _without_denormals():
+            while self.progress.step < settings.steps and self.progress.halved <= settings.halvings:
+                bits = self._step(training)
+                self.progress.step += 1
+                validated = None
+                due = self.progress.step % settings.validate_every == 0
+                if due or self.progress.step == settings.steps:
+                    self.progress.seconds = time.monotonic() - started
+                    validated, self.progress = self.team.decided(lambda: self._pause(validation, bits, due))  # noqa: B023
+                report(self.progress.step, bits, validated)
+        return self.team.decided(lambda: load_model(self.model_folder))
+
+    def _examined(self) -> _State | None:
+        """What the folder holds of this run, if anything, once all that was given is found good."""
+        if self.settings.batch % self.team.size:
+            raise BadInput(
+                f"training: a batch of {self.settings.batch} pieces cannot be shared evenly by {self.team.size} "
+                "processes; start a number of them that divides it"
             )
+        for split in ("train", "validation"):
+            pieces = self.corpus.split(split)
+            if not any((piece.words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).any() for piece in pieces):
+                raise BadInput(
+                    f"corpus {self.corpus.name}: its split {split} holds no notes, in {len(pieces)} pieces (of "
+                    f"{len(self.corpus.pieces)}); training needs pieces in train and in validation"
+                )
+        if (self.folder / "model.json").exists():
+            raise BadInput(f"{self.folder}: is the folder of a model; choose another folder for the run with -o")
+        if self._state_file.exists():
+            return self._read_state()
+        if (self.model_folder / "model.json").exists():
+            found = load_model(self.model_folder)
+            if differs := self._differs(found):
+                raise BadInput(
+                    f"{self.model_folder}: holds a trained model of {differs}, which the run would replace; "
+                    "choose another folder with -o"
+                )
+        return None
+
+    def _differs(self, model: Model) -> str | None:
+        """How the network of `model` is not that of this run, if so."""
+        wanted = _network_of(self.architecture, self.network_settings)
+        return _difference(_network_of(model.architecture, model.settings), wanted)
+
+    def _built(self) -> Generator:
+        torch.manual_seed(self.settings.seed)
+        network = architectures.build(self.architecture, self.network_settings)
+        if self.initial:
+            if differs := self._differs(self.initial):
+                raise BadInput(f"the initial model has {differs}; it must be the same network")
+            network.load_state_dict(self.initial.network.state_dict())
+        return network
+
+    def _step(self, pieces: Sequence[Words]) -> float:
+        """One update of the weights; training bits per note of its batch."""
+        settings, step = self.settings, self.progress.step
+        batch = self._draw(pieces)
+        torch.manual_seed(settings.seed * 1_000_003 + step)
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.team.drawing():
+            loss, nats = self._loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        summed = self.team.sum_gradients(self.network.parameters(), torch.stack([loss.detach(), nats.detach()]))
+        total, nats_in_all = summed.tolist()
+        if not math.isfinite(total):
+            self.team.decided(lambda: self._refuse_step("loss", total))
+        self._update()
+        return float(nats_in_all) / math.log(2) / max(1, batch.n_notes)
+
+    def _draw(self, pieces: Sequence[Words]) -> Batch:
+        words, wanted = draw_batch(pieces, self.settings, self.progress.step)
+        kind = wanted[..., tokens.BAR_BEAT]
+        share = self.team.share(self.settings.batch)
+        return Batch(
+            words[:, share].to(self.device),
+            wanted[:, share].to(self.device),
+            int((kind != tokens.BarBeat.PAD).sum()),
+            int((kind == tokens.BarBeat.NOTE).sum()),
+        )
+
+    def _loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss, and the NLL of this share in nats. The loss's gradients are summed over the processes."""
+        rates: dict[str, torch.Tensor] = {}
+        nats = feature_losses(self._forward(batch.words, rates), batch.wanted).sum()
+        return nats / batch.n_words + self._rate_penalty(rates), nats
+
+    def _forward(self, words: torch.Tensor, rates: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits of `words` in training; `rates` receives the mean firing rate of every population."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            logits: torch.Tensor
+            logits, _ = self.network(words, regularise=rates, dropout=self.settings.dropout)
+        return logits.float()
+
+    def _rate_penalty(self, rates: Mapping[str, torch.Tensor]) -> torch.Tensor | float:
+        """Of mean firing rates of the whole batch above the target."""
+        if not isinstance(self.network, Network) or not rates:
+            return 0.0
+        settings, populations = self.settings, self.network.populations
+        mean = self.team.mean(torch.stack(list(rates.values())))
+        sizes = [populations[name].size for name in rates]
+        self.firing_rate = float(np.average(mean.tolist(), weights=sizes))
+        if not settings.rate_weight:
+            return 0.0
+        return settings.rate_weight * ((mean - settings.target_rate).relu() ** 2).sum()
+
+    def _update(self) -> None:
+        """Move the weights along their gradients, which are finite, or refuse to."""
+        gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
+        norm = torch.nn.utils.get_total_norm(gradients.values())
+        if not math.isfinite(norm):
+            self.team.decided(lambda: self._refuse_step("norm of the gradient", float(norm), gradients))
+        torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), self.settings.clip, norm)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimiser.step()
+
+    def _refuse_step(self, what: str, value: float, gradients: Mapping[str, torch.Tensor] = _NOTHING) -> NoReturn:
+        """Name what is not finite: a weight, else a gradient, else `what` followed from them."""
+        self._refuse_unless_finite("", self._tensors())
+        self._refuse_unless_finite("gradient of ", gradients)
+        self._refuse(what, value)
+
+    def _refuse_unless_finite(self, what: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        for name, tensor in tensors.items():
+            bad = tensor[~tensor.isfinite()]
+            if len(bad):
+                self._refuse(f"{what}{name}", float(bad[0]))
+
+    def _refuse(self, what: str, value: float) -> NoReturn:
+        kept = self.progress.history[-1]["step"] if self.progress.history else 0
+        goes_on = f"goes on from step {kept}, the last good state, kept in {self.folder}"
+        raise Failed(
+            f"training: the {what} is {value} at step {self.progress.step}; the same command with a --learning-rate "
+            f"below {self.settings.learning_rate:g} {goes_on if kept else 'starts anew: no state was kept yet'}"
+        )
+
+    def _pause(self, pieces: Sequence[Words], training_bits: float, due: bool) -> tuple[float, _Progress]:
+        """Validate, and keep the state; validation bits per note."""
+        self._refuse_unless_finite("", self._tensors())
+        bits = self._validate(pieces, training_bits, due)
+        self._keep()
+        return bits, self.progress
 
     def _validate(self, pieces: Sequence[Words], training_bits: float, due: bool) -> float:
         """Validate, keep the model where it is the best; where `due`, also decide on the learning rate."""
         progress = self.progress
-        network = self.network.eval()
-        bits = likelihood(lambda words: network(words)[0], pieces).bits_per_note
-        self._refuse_unless_finite("validation NLL", bits)
+        found, firing_rate = evaluate(self.network, pieces)
+        bits = found.bits_per_note
+        if not math.isfinite(bits):
+            self._refuse("validation NLL", bits)
         progress.history.append(
-            {"step": progress.step, "train": training_bits, "validation": bits, "rate": self._rate()}
+            {
+                "step": progress.step,
+                "train": training_bits,
+                "validation": bits,
+                "firing_rate": firing_rate,
+                "rate": self.learning_rate,
+            }
         )
         if bits < progress.best_bits:
-            progress.best_bits = bits
+            progress.best_bits, progress.best_firing_rate = bits, firing_rate
             save_model(self._model(), self.model_folder)
         # A thousandth is within what another batch order gives: less, in all, is no gain worth waiting for.
         if bits < progress.last_gain_bits * 0.999:
@@ -325,9 +561,11 @@ class Run:
         training = {
             "corpus": self.corpus.name,
             "corpus_digest": self.corpus.digest,
-            "settings": self.identity["training"],
+            "settings": {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "steps"},
+            "initial": self.identity["initial"],
             "step": progress.step,
             "validation_bits_per_note": progress.best_bits,
+            "validation_firing_rate": progress.best_firing_rate,
             "history": progress.history,
         }
         return Model(self.architecture, self.network_settings, self.network, training)
@@ -342,7 +580,7 @@ class Run:
         return tensors
 
     def _keep(self) -> None:
-        tensors = {k: v.contiguous() for k, v in self._tensors().items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
         progress = dataclasses.asdict(self.progress)
         sha256 = _sha256(tensors, self.identity, progress)
         header = {"identity": self.identity, "progress": progress, "sha256": sha256}
@@ -350,29 +588,38 @@ class Run:
         with write_whole(self._state_file) as path:
             path.write_bytes(blob)
 
-    def _take_up(self) -> None:
+    def _read_state(self) -> _State:
         try:
             with safe_open(self._state_file, "pt") as file:
                 header = json.loads(file.metadata()["muspike"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
             if header["sha256"] != _sha256(tensors, header["identity"], header["progress"]):
                 raise ValueError("its content does not match its sha256")
+            found = header["identity"] | {"training": _decisive(header["identity"]["training"])}
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{self._state_file}: is damaged ({error}); remove it to start anew") from error
-        wanted = json.loads(json.dumps(self.identity))
-        for key, value in wanted.items():
-            if header["identity"].get(key) != value:
-                raise BadInput(
-                    f"{self.folder}: holds a run with {key} {header['identity'].get(key)}, asked for is {value}; "
-                    "choose another folder with -o, or the same settings"
-                )
-        self.progress = _Progress(**header["progress"])
-        for name, parameter in self.network.named_parameters():
+        if differs := _difference(found, json.loads(json.dumps(self.identity))):
+            raise BadInput(
+                f"{self.folder}: holds a run with {differs}; choose another folder with -o, or the same settings"
+            )
+        return _State(_Progress(**header["progress"]), tensors)
+
+    def _take_up(self, kept: _State) -> None:
+        self.progress = kept.progress
+        parameters = dict(self.network.named_parameters())
+        for name, parameter in parameters.items():
             with torch.no_grad():
-                parameter.copy_(tensors[f"network.{name}"])
-            ending = f".{name}"
-            self.optimiser.state[parameter] = {
-                key.removeprefix("optimiser.").removesuffix(ending): value
-                for key, value in tensors.items()
-                if key.startswith("optimiser.") and key.endswith(ending)
-            }
+                parameter.copy_(kept.tensors[f"network.{name}"])
+        for path, tensor in kept.tensors.items():
+            part, _, rest = path.partition(".")
+            if part == "optimiser":
+                key, _, name = rest.partition(".")
+                # AdamW counts its steps on the CPU.
+                tensor = tensor if key == "step" else tensor.to(self.device)
+                self.optimiser.state[parameters[name]][key] = tensor
+
+
+def _network_of(architecture: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a network, with the defaults of its architecture."""
+    config = architectures.configured(architectures.find(architecture).config, settings, f"architecture {architecture}")
+    return {"architecture": architecture, "network": dataclasses.asdict(config)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from muspike import architectures, tokens, training
+from muspike import architectures, corpora, tokens, training
 from muspike.checkpoint import load_model, save_model
+from muspike.cli import main
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput, Failed
 from muspike.generation import generate
+from muspike.network import Network
 
 TINY = architectures.preset("s-rnn", "tiny")["network"]
 SETTINGS = training.Settings(steps=12, batch=3, tokens=24, warmup=2, validate_every=4, dropout=0.1, rate_weight=0.1)
@@ -120,7 +123,7 @@ def test_batches_are_transposed_excerpts_that_start_at_a_bar(corpus: Corpus) -> 
 
 
 @pytest.mark.parametrize("step", [5, 6, 7])
-@pytest.mark.parametrize("what", ["loss", "norm of the gradient"])
+@pytest.mark.parametrize("what", ["loss", "gradient of bias", "network.bias"])
 def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     tmp_path: Path, corpus: Corpus, step: int, what: str
 ) -> None:
@@ -128,17 +131,55 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     run = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
 
     def spoil(done: int, *_: object) -> None:
-        if done == step and what == "loss":
+        if done != step:
+            return
+        if what == "loss":
+            run.network.register_forward_hook(lambda network, words, found: (found[0] * float("nan"), found[1]))
+        elif what == "network.bias":
             with torch.no_grad():
                 run.network.bias[0] = float("nan")
-        elif done == step:
+        else:
             run.network.bias.register_hook(lambda grad: grad * float("nan"))
 
-    with pytest.raises(Failed, match=f"{what} is nan at step {step}; the last good state is kept"):
+    with pytest.raises(Failed, match=f"{what} is nan at step {step}; the same command .* goes on from step 4") as error:
         run.train(spoil)
-    again = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    assert "a --learning-rate below 0.002" in str(error.value) and "\n" not in str(error.value)
+    again = training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, learning_rate=0.001), corpus)
     assert again.progress.step == 4
     assert all(torch.isfinite(value).all() for value in again.network.state_dict().values())
+    assert again.train().training["history"][-1]["rate"] == 0.001
+
+
+@pytest.mark.parametrize("what", ["network.", "optimiser.exp_avg."])
+def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, corpus: Corpus, what: str) -> None:
+    """A membrane that is no number does not fire, so that the validation's NLL is finite all the same."""
+    run = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    (name,) = [n for n, _ in run.network.named_parameters() if "layer1_to_layer1" in n]
+    update = run._update
+
+    def spoil() -> None:
+        update()
+        if run.progress.step == 7:
+            run._tensors()[what + name][3, 5] = float("nan")
+            assert math.isfinite(training.evaluate(run.network, [corpus.pieces[0].words])[0].bits_per_note)
+
+    run._update = spoil  # type: ignore[method-assign]
+    with pytest.raises(Failed, match=f"the {what}{name} is nan at step 8; .* goes on from step 4"):
+        run.train()
+    assert training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus).progress.step == 4
+    assert load_model(tmp_path).training["step"] == 4
+
+
+def test_a_run_that_fails_before_it_kept_anything_can_start_anew(tmp_path: Path, corpus: Corpus) -> None:
+    run = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    with torch.no_grad():
+        run.network.bias[0] = float("inf")
+    with pytest.raises(
+        Failed, match=r"network.bias is inf at step 0; .* below 0.002 starts anew: no state was kept yet"
+    ):
+        run.train()
+    assert list(tmp_path.iterdir()) == []
+    training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus).train()
 
 
 def test_a_run_may_be_taken_up_for_more_steps(tmp_path: Path, corpus: Corpus) -> None:
@@ -159,15 +200,151 @@ def test_the_rate_halves_after_validations_without_a_gain_in_all(
     gains = [20.0 * 0.9994**n for n in range(11)]
     for bits, halved in [*zip(gains, [0] * 11, strict=True), (30.0, 0), (30.0, 0), (30.0, 1), (30.0, 1)]:
         found = training.Likelihood({"pitch": bits}, notes=1, words=1)
-        monkeypatch.setattr(training, "likelihood", lambda *_, found=found: found)
+        monkeypatch.setattr(training, "evaluate", lambda *_, found=found: (found, 0.1))
         run._validate([], 0.0, True)
         assert run.progress.halved == halved, bits
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 0}, "batch 0 must be at least 1"),
+        ({"steps": 0}, "steps 0 must be at least 1"),
+        ({"tokens": -3}, "tokens -3 must be at least 1"),
+        ({"warmup": 0}, "warmup 0 must be at least 1"),
+        ({"validate_every": 0}, "validate_every 0 must be at least 1"),
+        ({"patience": 0}, "patience 0 must be at least 1"),
+        ({"halvings": -1}, "halvings -1 must be at least 0"),
+        ({"learning_rate": -1e-3}, "learning_rate -0.001 must be above 0 and at most 1e30"),
+        ({"learning_rate": math.inf}, "learning_rate inf must be above 0 and at most 1e30"),
+        ({"clip": math.nan}, "clip nan must be above 0 and at most 1e30"),
+        ({"dropout": 1.0}, "dropout 1.0 must be at least 0 and below 1"),
+        ({"weight_decay": math.inf}, "weight_decay inf must be at least 0"),
+        ({"target_rate": 1.5}, "target_rate 1.5 must be from 0 to 1"),
+        ({"transpose": 128}, "transpose 128 must be from 0 to 127"),
+        ({"precision": "int8"}, "precision int8 must be one of float32, bfloat16"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=f"^training: {re.escape(words)}"):
+        dataclasses.replace(SETTINGS, **changes)
+
+
+def test_a_corpus_without_validation_is_refused(tmp_path: Path, corpus: Corpus) -> None:
+    one = Corpus("one", corpus.pieces[:1], {"train": ["piece0"], "validation": [], "test": []})
+    with pytest.raises(BadInput, match=r"corpus one: its split validation holds no notes, in 0 pieces \(of 1\)"):
+        training.Run(tmp_path, "s-rnn", TINY, SETTINGS, one)
+    silent = Piece("silent", np.array([[0, 0, 1, 16, 0, 0, 0], [0, 0, 4, 0, 0, 0, 0]], np.int16), (0, False))
+    rest = Corpus("rest", [*corpus.pieces, silent], {"train": ["silent"], "validation": ["piece0"], "test": []})
+    with pytest.raises(BadInput, match="corpus rest: its split train holds no notes, in 1 pieces"):
+        training.Run(tmp_path, "s-rnn", TINY, SETTINGS, rest)
+    assert list(tmp_path.iterdir()) == []
+    # Beside others, a piece without notes, far shorter than an excerpt, is no harm.
+    mixed = Corpus("mixed", rest.pieces, {"train": ["silent", "piece1"], "validation": ["piece0"], "test": []})
+    training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, tokens=1000, steps=2), mixed).train()
+    _, wanted = training.draw_batch([silent.words], SETTINGS, 0)
+    assert (wanted[2:] == 0).all() and wanted[1, :, tokens.BAR_BEAT].eq(tokens.BarBeat.END).all()
+
+
+def test_the_firing_rate_is_that_of_the_pieces_tick_by_tick(tmp_path: Path, corpus: Corpus) -> None:
+    """Against `Network.tick`: spikes per neuron and tick over all populations, while each piece lasts."""
+    network = architectures.build("s-rnn", {**TINY, "layers": 2, "recurrent_delays": ["1 period"]})
+    assert isinstance(network, Network)
+    pieces = [corpus.pieces[0].words, corpus.pieces[1].words[:17]]
+    spikes = ticks = 0.0
+    for piece in pieces:
+        words, _ = training.lined_up([piece], [0], len(piece))
+        state = network.at_rest(1)
+        for word in words:
+            for after in network.period(word, state):
+                spikes += sum(float(network.firing(after, name).detach().sum()) for name in ("layer1", "layer2"))
+                ticks += 1
+            state = after
+    found, rate = training.evaluate(network, pieces)
+    assert rate == pytest.approx(spikes / (ticks * 2 * TINY["width"]), rel=1e-3) and rate > 0
+    assert found == training.likelihood(lambda words: network(words)[0], pieces)
+    assert training.evaluate(architectures.build("ann-rnn", {"width": 8}), pieces)[1] is None
+
+
+def test_a_target_rate_lowers_the_firing_rate(tmp_path: Path, corpus: Corpus) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=30, validate_every=30, learning_rate=0.02)
+    rates = []
+    for name, changes in (("free", {"rate_weight": 0.0}), ("held", {"rate_weight": 100.0, "target_rate": 0.01})):
+        run = training.Run(tmp_path / name, "s-rnn", TINY, dataclasses.replace(settings, **changes), corpus)
+        told = run.train().training
+        rates.append(told["validation_firing_rate"])
+        found = training.evaluate(load_model(tmp_path / name).network, [p.words for p in corpus.split("validation")])
+        assert told["validation_firing_rate"] == pytest.approx(found[1])
+        assert told["validation_bits_per_note"] == pytest.approx(found[0].bits_per_note)
+    assert rates[1] < 0.7 * rates[0]
+
+
+def test_bfloat16_trains_near_float32_and_is_another_run(tmp_path: Path, corpus: Corpus) -> None:
+    network = {"width": 16, "layers": 1}
+    low = dataclasses.replace(SETTINGS, precision="bfloat16")
+    exact = training.Run(tmp_path / "exact", "ann-rnn", network, SETTINGS, corpus)
+    rounded = training.Run(tmp_path / "rounded", "ann-rnn", network, low, corpus)
+    one, two = exact.train().training, rounded.train().training
+    assert one["validation_firing_rate"] is None
+    assert two["validation_bits_per_note"] != one["validation_bits_per_note"]
+    assert two["validation_bits_per_note"] == pytest.approx(one["validation_bits_per_note"], rel=0.01)
+    assert all(parameter.dtype == torch.float32 for parameter in rounded.network.parameters())
+    with pytest.raises(BadInput, match="holds a run with training precision bfloat16, asked for is float32"):
+        training.Run(tmp_path / "rounded", "ann-rnn", network, SETTINGS, corpus)
+
+
+def test_a_run_may_start_from_the_weights_of_a_model(tmp_path: Path, corpus: Corpus) -> None:
+    first = training.Run(tmp_path / "first", "s-rnn", TINY, SETTINGS, corpus).train()
+    other = dataclasses.replace(SETTINGS, seed=3)
+    run = training.Run(tmp_path / "fine", "s-rnn", TINY, other, corpus, initial=first)
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(run.network.state_dict()[name], value)
+    tuned = run.train()
+    assert tuned.training["initial"] and first.training["initial"] is None
+    assert (
+        training.Run(tmp_path / "fine", "s-rnn", TINY, other, corpus, initial=first).train().training == tuned.training
+    )
+    with pytest.raises(BadInput, match=r"holds a run with initial .*, asked for is None"):
+        training.Run(tmp_path / "fine", "s-rnn", TINY, other, corpus)
+    for name, network, words in (
+        ("s-rnn", {**TINY, "width": 31}, "the initial model has network width 32, asked for is 31"),
+        ("ann-rnn", {"width": 32}, "the initial model has architecture s-rnn, asked for is ann-rnn"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            training.Run(tmp_path / "none", name, network, SETTINGS, corpus, initial=first)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_with_another_architecture_is_refused(tmp_path: Path, corpus: Corpus) -> None:
+    run = training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus)
+    run.train()
+    with pytest.raises(
+        BadInput, match="holds a run with architecture s-rnn, asked for is ann-rnn; choose another folder"
+    ):
+        training.Run(tmp_path, "ann-rnn", {"width": 8}, SETTINGS, corpus)
+    with pytest.raises(BadInput, match="is the folder of a model; choose another folder"):
+        training.Run(run.model_folder, "s-rnn", TINY, SETTINGS, corpus)
+    # What a run was killed over before it kept a state is replaced; another model is not.
+    (tmp_path / "state.safetensors").unlink()
+    training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    with pytest.raises(BadInput, match="holds a trained model of architecture s-rnn, asked for is ann-rnn, which"):
+        training.Run(tmp_path, "ann-rnn", {"width": 8}, SETTINGS, corpus)
+    assert load_model(tmp_path).architecture == "s-rnn"
+
+
+def test_a_run_from_before_a_setting_was_known_is_taken_up(tmp_path: Path, corpus: Corpus) -> None:
+    run = training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus)
+    run.train()
+    del run.identity["initial"], run.identity["training"]["precision"]
+    run.identity["training"]["learning_rate"] = 5.0
+    run._keep()
+    assert training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus).progress.step == 4
+
+
 def test_a_folder_with_another_run_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus).train()
-    with pytest.raises(BadInput, match=r"holds a run with training .* choose another folder"):
-        training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, batch=5), corpus)
+    with pytest.raises(BadInput, match="holds a run with training batch 3, asked for is 6; choose another folder"):
+        training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, batch=6), corpus)
     reordered = Corpus(corpus.name, corpus.pieces, {**corpus.splits, "train": corpus.splits["test"]})
     with pytest.raises(BadInput, match=r"holds a run with corpus \['noise', .* choose another folder"):
         training.Run(tmp_path, "s-rnn", TINY, SETTINGS, reordered)
@@ -236,3 +413,100 @@ def test_half_a_model_is_refused(model_folder: Path, missing: str) -> None:
     next(f for f in model_folder.iterdir() if f.name.startswith(missing)).unlink()
     with pytest.raises(BadInput, match="cannot be read: No such file"):
         load_model(model_folder)
+
+
+# --- the command -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """`muspike train` of the smallest preset, in an empty folder."""
+    monkeypatch.setattr(corpora, "load", lambda name: corpus)
+    monkeypatch.chdir(tmp_path)
+    return ["train", "s-rnn", "--preset", "tiny", "--steps", "2"]
+
+
+def test_what_the_command_says_overrides_the_preset(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--target-rate", "0.05", "--learning-rate", "0.01", "--device", "cpu", "--precision", "bfloat16"]
+    assert main([*command, "-o", "first"]) == 0
+    assert main([*command, *options[:4], "--init", "first", "-o", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    told, training_of = json.loads(out.partition("\n")[2]), load_model("run").training
+    settings = training_of["settings"]
+    assert (settings["target_rate"], settings["rate_weight"]) == (0.05, training.RATE_WEIGHT)
+    assert (settings["learning_rate"], settings["precision"], settings["batch"]) == (0.01, "float32", 4)
+    assert training_of["initial"]
+    for key in ("validation_bits_per_note", "validation_firing_rate"):
+        assert told[key] == training_of[key] > 0
+    assert f"firing rate {told['validation_firing_rate']:.3f}; 00:00 left at most\n" in err
+    assert "spikes per neuron and tick on validation (step 2)" in out.partition("\n")[0]
+    twin = ["train", "ann-rnn", *command[2:], *options[4:], "-o", "twin", "--json"]
+    assert main(twin) == 0
+    assert json.loads(capsys.readouterr().out)["validation_firing_rate"] is None
+    assert load_model("twin").training["settings"]["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--learning-rate 0", "'0' must be a number above 0"),
+        ("--learning-rate 1e31", "training: learning_rate 1e+31 must be above 0 and at most 1e30"),
+        ("--target-rate 0", "'0' must be a number above 0 and at most 1"),
+        ("--device tpu", "invalid choice: 'tpu'"),
+        ("--device cuda", "device cuda: torch "),
+        ("--precision float16", "invalid choice: 'float16'"),
+        ("--init nosuch", "nosuch: neither a model folder nor a shipped model"),
+    ],
+)
+def test_bad_options(
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main([*command, *options.split()]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ({"network": {"wdith": 9}, "training": {}}, "architecture s-rnn: unknown key 'wdith'; known are width,"),
+        ({"network": {}, "training": {"step": 9}}, "[training]: unknown key 'step'; known are steps,"),
+        ({"network": {}, "trainign": {"steps": 9}}, "unknown table [trainign]; known are [network] and [training]"),
+        ({"network": {}, "training": {"batch": 0}}, "training: batch 0 must be at least 1"),
+    ],
+)
+def test_a_preset_that_is_not_right(
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    preset: dict[str, Any],
+    words: str,
+) -> None:
+    monkeypatch.setattr(architectures, "preset", lambda *_: preset)
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+
+
+def test_models_are_listed_with_their_firing_rates(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Models from before the rate was kept are listed without."""
+    assert main([*command, "-o", "new", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    model = load_model("new")
+    del model.training["validation_firing_rate"]
+    save_model(model, Path("old"))
+    monkeypatch.setattr("muspike.checkpoint.shipped_models", lambda: {n: Path(n) for n in ("new/model", "old")})
+    assert main(["models"]) == 0
+    _, new, old = capsys.readouterr().out.splitlines()
+    assert new.split()[4] == f"{told['validation_firing_rate']:.3f}" and old.split()[4] == "-"
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["validation_firing_rate"] for row in rows] == [told["validation_firing_rate"], None]

@@ -1,0 +1,173 @@
+"""Where a network is trained: the device, and the processes that train it together, as `torchrun` starts them.
+
+Each process takes its share of every batch; sums over the processes make the result that of one process with the
+whole batch. The first process decides, reads and writes; the others follow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+from torch.overrides import TorchFunctionMode
+
+from muspike.errors import BadInput, Failed, MuspikeError
+
+T = TypeVar("T")
+DEVICES = ("auto", "cpu", "cuda")
+# Others wait while the first process builds a corpus or validates. One that ended is noticed at once all the same.
+_PATIENCE = datetime.timedelta(days=1)
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `auto`, `cpu` or `cuda`; `auto` is CUDA where torch sees it. Each process has a GPU of its own.
+
+    Raises:
+        BadInput: there is no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and count == 0):
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local >= count:
+        raise BadInput(
+            f"device cuda: torch {torch.__version__} sees {count} CUDA devices, and process {local + 1} of this "
+            "machine needs one of its own; start no more processes than devices, or choose --device cpu"
+        )
+    return torch.device("cuda", local)
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of one training: `rank` is this one's number, `size` how many there are."""
+
+    rank: int = 0
+    size: int = 1
+
+    def share(self, whole: int) -> slice:
+        """This process's part of `whole` pieces. `size` divides `whole`."""
+        part = whole // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean of `value` over the processes.
+
+        Its gradient is this process's part of the whole: the sum over the processes is the gradient of the mean.
+        """
+        if self.size == 1:
+            return value
+        part = value / self.size
+        whole = part.detach().clone()
+        self._sum(whole)
+        return part + (whole - part.detach())
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter], more: torch.Tensor) -> torch.Tensor:
+        """Replace every gradient by its sum over the processes; the sum of `more` `[n]`, in the same message."""
+        if self.size == 1:
+            return more
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([more, *(g.flatten() for g in gradients)])
+        self._sum(flat)
+        summed, *parts = torch.split(flat, [more.numel(), *(g.numel() for g in gradients)])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return summed
+
+    def decided(self, decide: Callable[[], T]) -> T:
+        """What `decide` gives in the first process, in every one; it is called there alone.
+
+        Where it raises a MuspikeError, the other processes end without a word, with the same exit status.
+        """
+        if self.size == 1:
+            return decide()
+        result: T | None = None
+        error: Exception | None = None
+        if self.rank == 0:
+            try:
+                result = decide()
+            except (MuspikeError, OSError, MemoryError) as raised:
+                error = raised
+        # (what went right, exit status of what went wrong)
+        outcome: list[Any] = [result, error and getattr(error, "exit_status", 1)]
+        with self._together():
+            distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+        if error:
+            raise error
+        decision: T = outcome[0]
+        if outcome[1]:
+            raise SystemExit(outcome[1])
+        return decision
+
+    def drawing(self) -> contextlib.AbstractContextManager[object]:
+        """Inside, networks draw this process's share of what one process would draw for the whole batch."""
+        return contextlib.nullcontext() if self.size == 1 else _Draws(self)
+
+    def _sum(self, value: torch.Tensor) -> None:
+        with self._together():
+            distributed.all_reduce(value)
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            cause = str(error).partition("\n")[0]
+            raise Failed(f"process {self.rank + 1} of {self.size}: another one is gone: {cause}") from error
+
+
+ALONE = Team()
+
+
+class _Draws(TorchFunctionMode):
+    """Random tensors have the batch as their last axis but one, `[batch, n]` or `[tokens, batch, n]`."""
+
+    def __init__(self, team: Team) -> None:
+        super().__init__()
+        self.team = team
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function not in (torch.rand, torch.randn, torch.randint):
+            return function(*args, **(kwargs or {}))
+        # rand(2, 3), rand((2, 3)), randint(9, (2, 3))
+        front, size = (args[:-1], args[-1]) if isinstance(args[-1], Sequence) else ((), args)
+        whole = [*size[:-2], size[-2] * self.team.size, size[-1]]
+        return function(*front, whole, **(kwargs or {}))[..., self.team.share(whole[-2]), :]
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Team]:
+    """The team of this process, as the variables RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT of torchrun say.
+
+    Raises:
+        BadInput: the variables are not whole.
+        Failed: the processes do not find each other.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        # What is no tensor goes through gloo also where gradients go through NCCL.
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    except ValueError as error:
+        raise BadInput(f"several processes: {error}; start them with torchrun") from error
+    except RuntimeError as error:
+        raise Failed(f"several processes: do not find each other: {error}") from error
+    team = Team(distributed.get_rank(), distributed.get_world_size())
+    try:
+        yield team
+    except KeyboardInterrupt:
+        if team.rank == 0:
+            raise
+        raise SystemExit(1) from None
+    finally:
+        distributed.destroy_process_group()
