@@ -132,6 +132,7 @@ def _profile(
         if not long_enough:
             raise BadInput(f"corpus {corpus.name}: no piece of its test split has {EXCERPT} compound words")
         excerpts = np.stack(long_enough, axis=1)
+        given = model.spiking.noise.behind(read_after_pad(excerpts))
     with steps.step(f"{name}: programs for {', '.join(CHIPS)}"):
         compiled = {chip: compile_model(model, chip, must_fit=False) for chip in CHIPS}
     # What does not fit has no behaviour, quality or cost on that chip.
@@ -155,7 +156,7 @@ def _profile(
                 continue
             # One chip after another: the counts of all mappings of one are large enough.
             mappings = spread_over(compiled[chip], load_chip(chip))
-            read = _Reading(runners[chip], mappings, excerpts)
+            read = _Reading(runners[chip], mappings, given)
             chips[chip] = _chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
                 spikes_on_chip = read.spikes
@@ -163,7 +164,7 @@ def _profile(
                     compiled[chip].program, read.spikes, words, notes, counts=read.counts[0]
                 )
             del read
-        agreement = _float_integer(model, compiled[shown], spikes_on_chip, excerpts)
+        agreement = _float_integer(model, compiled[shown], spikes_on_chip, given)
     agreement["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
     spikes = differences = None
     if lava_words:
@@ -209,14 +210,21 @@ def _about(model: Model, name: str) -> dict[str, Any]:
 
 
 def _likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]) -> dict[str, Any]:
+    noise = model.spiking.noise
+
+    def on_torch(words: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = model.network(torch.from_numpy(noise.behind(words.numpy())))[0]
+        return logits
+
     def on_chip(runner: ChipRunner, words: torch.Tensor) -> torch.Tensor:
         runner.reset(words.shape[1])
+        given = noise.behind(words.numpy())  # the same as for torch
         # In parts, for memory: the simulator keeps its state between them.
-        parts = [runner.run(part.numpy())[0] for part in torch.split(words, EXCERPT)]
+        parts = [runner.run(given[start : start + EXCERPT])[0] for start in range(0, len(given), EXCERPT)]
         return torch.from_numpy(np.concatenate(parts))
 
     return {
-        "torch": likelihood(lambda words: model.network(words)[0], pieces).bits_per_note,
+        "torch": likelihood(on_torch, pieces).bits_per_note,
         "chip": {
             chip: likelihood(lambda words, r=runner: on_chip(r, words), pieces).bits_per_note  # type: ignore[misc]
             for chip, runner in runners.items()
@@ -251,7 +259,7 @@ def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], 
 
 
 class _Reading:
-    """A chip reading given words `[tokens, batch, 7]`: every spike, and what happened on its cores.
+    """A chip reading given words `[tokens, batch, 7 + draws]`: every spike, and what happened on its cores.
 
     Some sequences at a time: the membranes, needed to know which updates move a state, are too large to keep.
     """
@@ -259,9 +267,8 @@ class _Reading:
     def __init__(self, runner: ChipRunner, mappings: Sequence[Compiled], words: Words, at_once: int = 12) -> None:
         spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
         counts: list[list[activity.Counts]] = [[] for _ in mappings]
-        given = read_after_pad(words)
-        for start in range(0, given.shape[1], at_once):
-            part = given[:, start : start + at_once]
+        for start in range(0, words.shape[1], at_once):
+            part = words[:, start : start + at_once]
             runner.reset(part.shape[1])
             _, run = runner.run(part, record_membranes=True)
             for mapping, of in zip(mappings, counts, strict=True):
@@ -330,8 +337,7 @@ def _float_integer(
 def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:
     """Spikes of Lava's run, and neuron-ticks in which a spike, u or v differs from the simulator's."""
     program = compiled.program
-    inputs = presented(words, int(program.metadata["ticks"]), int(program.metadata["period"]))
-    rows, _ = lava.verify(program, inputs, python)
+    rows, _ = lava.verify(program, presented(words, program.metadata), python)
     return sum(r.spikes for r in rows), sum(max(r.different_spikes, r.different_states) for r in rows)
 
 

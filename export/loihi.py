@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,8 +15,8 @@ from muspike.export.nir import to_nir
 from muspike.hardware.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.simulator import Run, Simulator
+from muspike.network import Noise, Words
 
-Words = npt.NDArray[np.int16]
 Logits = npt.NDArray[np.float32]
 
 
@@ -40,30 +43,46 @@ def _answer_tick(program: Program) -> int:
     return tick
 
 
-def presented(words: Words, ticks: int, period: int) -> npt.NDArray[np.uint8]:
-    """The input spikes `[tokens * period, batch, N_AXONS]` of `words` `[tokens, batch, 7]`: seven-hot for `ticks`."""
-    count, batch, _ = words.shape
-    axons = words.astype(np.int64) + np.asarray(tokens.OFFSETS)
-    spikes = np.zeros((count, period, batch, tokens.N_AXONS), np.uint8)
-    n, b, _ = np.ogrid[:count, :batch, : words.shape[2]]
+def presented(words: Words, metadata: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    """The input spikes `[tokens * period, batch, axons]` of `words` `[tokens, batch, 7 + draws of noise]`.
+
+    One axon per column, for `ticks` of the ticks of a `period`, as the metadata of a graph or program say.
+
+    Raises:
+        BadInput: the draws of noise are missing, or there are others.
+    """
+    noise, ticks, period = noise_of(metadata), int(metadata["ticks"]), int(metadata["period"])
+    count, batch, columns = words.shape
+    if columns != len(noise.offsets):
+        raise BadInput(f"words: have {columns} columns; this network reads {len(noise.offsets)}, its noise included")
+    axons = words.astype(np.int64) + np.asarray(noise.offsets)
+    spikes = np.zeros((count, period, batch, tokens.N_AXONS + noise.axons), np.uint8)
+    n, b, _ = np.ogrid[:count, :batch, :columns]
     for t in range(ticks):
         spikes[n, t, b, axons] = 1
-    return spikes.reshape(count * period, batch, tokens.N_AXONS)
+    return spikes.reshape(count * period, batch, -1)
+
+
+def noise_of(metadata: Mapping[str, Any]) -> Noise:
+    """The noise of a graph or program, of its metadata `[draws, values]`; none where they do not say."""
+    return Noise(*map(int, metadata.get("noise", ())))
 
 
 class ChipRunner:
     """The integer network as a runner: a word in, one period of chip ticks, logits out.
 
     Attributes:
+        noise: what the host draws for each word.
         overflows, readout_resets: of all runs so far, summed over populations (see `simulator.Run`): the spikes and
             logits are the chip's only where both are 0.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.noise = noise_of(program.metadata)
         self.overflows = self.readout_resets = 0
         self._answer = _answer_tick(self.program)
-        self._ticks, self._period = (int(self.program.metadata[name]) for name in ("ticks", "period"))
+        self._period = int(self.program.metadata["period"])
         (readout,) = self.program.readouts
         self._readout, self._scale = readout.name, readout.scale
         self._bias = np.asarray(self.program.metadata["bias"])
@@ -74,13 +93,13 @@ class ChipRunner:
         self._simulator = Simulator(self.program, batch)
 
     def step(self, words: Words) -> Logits:
-        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
+        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7 + draws of noise]`."""
         logits: Logits = self.run(words[None])[0][0]
         return logits
 
     def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
-        """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7]`, and everything that happened."""
-        run = self._simulator.run(presented(words, self._ticks, self._period), record_membranes)
+        """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7 + draws]`, and all that happened."""
+        run = self._simulator.run(presented(words, self.program.metadata), record_membranes)
         self.overflows += sum(run.overflows.values())
         self.readout_resets += sum(run.readout_resets.values())
         membrane = run.membrane[self._readout][self._answer :: self._period]

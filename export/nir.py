@@ -1,8 +1,9 @@
 """A network as a NIR graph, node by node.
 
-Every population becomes one LIF or LI node, every synapse one Linear node, with a Delay node before it where it has a
-delay. The one-tick recurrence of a population onto itself is written as the plain cycle LIF -> Linear -> LIF, which
-NIR's readers break at one tick. Times are in seconds; the length of a tick is in the graph's metadata as `dt`.
+Every population becomes one LIF or LI node, every synapse one Linear node (Scale, where it joins neurons one to one),
+with a Delay node before it where it has a delay. The one-tick recurrence of a population onto itself is written as the
+plain cycle LIF -> Linear -> LIF, which NIR's readers break at one tick. Times are in seconds; the length of a tick is
+in the graph's metadata as `dt`.
 """
 
 from __future__ import annotations
@@ -18,38 +19,58 @@ import numpy.typing as npt
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.files import write_whole
-from muspike.network import Network, Population
+from muspike.network import Network, Population, Synapse
 
 
 def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRGraph:
-    """The graph of `network`; its metadata hold `dt` (seconds), `ticks`, `period` and what `metadata` adds."""
+    """The graph of `network`; its metadata hold `dt` (seconds), `ticks`, `period`, `noise` and what `metadata` adds.
+
+    `noise` is [draws, values]: behind the axons of a token, the one input has `draws` times `values` more.
+
+    Raises:
+        BadInput: two nodes would share a name.
+    """
     timing = network.timing
     nodes: dict[str, nir.NIRNode] = {}
     edges: list[tuple[str, str]] = []
+
+    def add(name: str, node: nir.NIRNode) -> None:
+        if name in nodes:
+            raise BadInput(f"node {name}: a population, a synapse or the output also has this name")
+        nodes[name] = node
+
     for population in network.populations.values():
-        nodes[population.name] = _node(population, timing.dt_s)
-    nodes["output"] = nir.Output(np.array([network.populations[network.readout].size]))
+        add(population.name, _node(population, timing.dt_s))
+    add("output", nir.Output(np.array([network.populations[network.readout].size])))
     edges.append((network.readout, "output"))
     for synapse in network.synapses:
-        weight = network.weights[synapse.name].detach().numpy()
-        nodes[synapse.name] = nir.Linear(weight)
+        add(synapse.name, _weights(network, synapse))
         source = synapse.source
         plain_cycle = synapse.source == synapse.target and synapse.delay == 1
         if synapse.delay and not plain_cycle:
             source = f"{synapse.name}_delay"
-            nodes[source] = nir.Delay(np.full(weight.shape[1], synapse.delay * timing.dt_s))
+            add(source, nir.Delay(np.full(network.populations[synapse.source].size, synapse.delay * timing.dt_s)))
             edges.append((synapse.source, source))
         edges += [(source, synapse.name), (synapse.name, synapse.target)]
     about = {
         "dt": timing.dt_s,
         "ticks": timing.ticks,
         "period": timing.period,
+        "noise": [network.noise.draws, network.noise.values],
         # What the host adds to the readout's membrane: without it the file would not be the model.
         "bias": network.bias.detach().numpy().astype(np.float64),
         **(metadata or {}),
     }
     # Without type checking: nir 1.0.8 infers the shapes along a cycle in an order that it does not always resolve.
     return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
+
+
+def _weights(network: Network, synapse: Synapse) -> nir.NIRNode:
+    if synapse.wires is None:
+        return nir.Linear(network.weights[synapse.name].detach().numpy())
+    wires = np.asarray(synapse.wires, np.float32)
+    size = network.populations[synapse.target].size
+    return nir.Linear(wires) if wires.ndim else nir.Scale(np.full(size, wires))
 
 
 def _node(population: Population, dt_s: float) -> nir.NIRNode:

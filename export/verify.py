@@ -73,9 +73,10 @@ class Proof:
 
 
 def example_words(model: Model, count: int, batch: int = 4) -> npt.NDArray[np.int16]:
-    """Words `[count, batch, 7]` that the model composes itself: what it meets in use, without a data set."""
-    pieces = generate(model.network.runner(), batch, max(count, SHORTEST), seed=0)
-    return np.stack(pieces, axis=1)[:count]
+    """Words `[count, batch, 7 + draws]` that the model composes itself: what it meets in use, without a data set."""
+    runner = model.network.runner()
+    pieces = generate(runner, batch, max(count, SHORTEST), seed=0)
+    return runner.noise.behind(np.stack(pieces, axis=1)[:count])
 
 
 def float_run(network: Network, words: npt.NDArray[np.int16]) -> tuple[dict[str, Spikes], npt.NDArray[np.float64]]:
@@ -111,8 +112,7 @@ def export_nir(model: Model, path: Path, count: int) -> Proof:
     spikes, logits = float_run(model.spiking, words)
     graph = from_nir(read_nir(path))
     timing = model.spiking.timing
-    inputs = presented(words, timing.ticks, timing.period)
-    read_spikes, read_membranes = interpreter.run(graph, inputs)
+    read_spikes, read_membranes = interpreter.run(graph, presented(words, graph.metadata))
     (membrane,) = read_membranes.values()
     rows = [
         Row(name, ours.size, int(ours.sum()), int((ours != read_spikes[name]).sum())) for name, ours in spikes.items()
@@ -142,9 +142,7 @@ def lava_proof(
     path: Path, program: Program, words: npt.NDArray[np.int16], python: str | os.PathLike[str] | None = None
 ) -> Proof:
     """The program in the file `path`, on `words`, in Lava's fixed-point models against the integer simulator."""
-    timing = program.metadata
-    inputs = presented(words, int(timing["ticks"]), int(timing["period"]))
-    agreements, _ = lava.verify(path, inputs, python)
+    agreements, _ = lava.verify(path, presented(words, program.metadata), python)
     rows = [
         Row(a.population, a.neuron_ticks, a.spikes, max(a.different_spikes, a.different_states)) for a in agreements
     ]

@@ -17,9 +17,8 @@ from tqdm import tqdm
 
 from muspike import midi, tokens
 from muspike.errors import BadInput
-from muspike.network import Runner
+from muspike.network import Runner, Words
 
-Words = npt.NDArray[np.int16]
 Logits = npt.NDArray[np.float32]
 
 # A piece of exactly n words ends NOTE, END; the word before that NOTE is not BAR, which a BEAT would have to follow.
@@ -67,7 +66,8 @@ def generate(
         for first in range(0, pieces, batch):
             group = range(first, min(first + batch, pieces))
             randoms = [np.random.default_rng([seed, piece]) for piece in group]
-            words = _compose(runner, randoms, length, sampling, ended, bar)
+            noise = runner.noise.drawn(seed, group, length)
+            words = _compose(runner, randoms, noise, sampling, ended, bar)
             composed += [words[:, b] for b in range(len(group))]
     return composed
 
@@ -75,20 +75,20 @@ def generate(
 def _compose(
     runner: Runner,
     randoms: Sequence[np.random.Generator],
-    length: int,
+    noise: Words,
     sampling: Sampling,
     ended: bool,
     bar: tqdm[None],
 ) -> Words:
-    """One batch of pieces, `[length, batch, 7]`."""
-    batch = len(randoms)
+    """One batch of pieces, `[length, batch, 7]`; `noise` `[length, batch, draws]`."""
+    length, batch, _ = noise.shape
     runner.reset(batch)
     state = tokens.State.start(batch, sampling.unisons)
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
     at_onset = np.zeros(batch, np.int64)
     for n in range(length):
-        logits = runner.step(latest)
+        logits = runner.step(np.concatenate([latest, noise[n]], axis=1))
         draws = np.stack([random.random(len(tokens.FEATURES)) for random in randoms])
         kinds = state.allowed_bar_beat()
         kinds[:, _forbidden(length - n) if ended else [tokens.BarBeat.END]] = False

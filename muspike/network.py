@@ -26,6 +26,7 @@ from muspike.neurons import LIFParameters, LIFState, lif_step
 from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]
+Words = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,29 @@ class Noise:
     draws: int = 0
     values: int = 0
 
+    def __post_init__(self) -> None:
+        if self.draws < 0 or not min(1, self.draws) <= self.values <= 2**15:
+            raise BadInput(f"noise: {self.draws} draws of one of {self.values} values; expected 1 to {2**15} values")
+
     @property
     def axons(self) -> int:
         return self.draws * self.values
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The first axon of each column of a token, its seven features and the draws behind them."""
+        return (*OFFSETS, *(N_AXONS + k * self.values for k in range(self.draws)))
+
+    def drawn(self, seed: int, pieces: Iterable[int], length: int) -> Words:
+        """Draws `[length, pieces, draws]`; piece i draws from (seed, i) alone, whatever else is drawn from these."""
+        streams = (np.random.default_rng([seed, piece]).spawn(1)[0] for piece in pieces)
+        shape, values = (length, self.draws), max(1, self.values)  # without draws nothing is drawn from 1 value
+        return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
+
+    def behind(self, words: Words, seed: int = 0) -> Words:
+        """`words` `[tokens, pieces, 7]` and the draws for them, `[tokens, pieces, 7 + draws]`."""
+        length, pieces, _ = words.shape
+        return np.concatenate([words, self.drawn(seed, range(pieces), length)], axis=2)
 
 
 State = dict[str, torch.Tensor]
@@ -111,13 +132,17 @@ State = dict[str, torch.Tensor]
 class Runner(Protocol):
     """A generator as its host sees it: a token in, logits out, for several pieces side by side."""
 
+    @property
+    def noise(self) -> Noise:
+        """What the host draws for each token."""
+
     def reset(self, batch: int) -> None:
         """Bring the network to rest, for `batch` pieces side by side."""
 
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7]`."""
+        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7 + draws of noise]`."""
 
 
 class Generator(nn.Module, ABC):
@@ -228,8 +253,7 @@ class Network(Generator):
         self.low_precision = False
         self._units = self._in_units()
         self._token_synchronous = self._find_token_synchronous()
-        offsets = [*OFFSETS, *(N_AXONS + k * noise.values for k in range(noise.draws))]
-        self.register_buffer("_offsets", torch.as_tensor(offsets, dtype=torch.int64), persistent=False)
+        self.register_buffer("_offsets", torch.as_tensor(noise.offsets, dtype=torch.int64), persistent=False)
 
     def _only(self, kind: Kind, size: int) -> str:
         names = [p.name for p in self.populations.values() if p.kind == kind]

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from muspike.errors import BadInput
-from muspike.network import Generator
+from muspike.network import Generator, Noise
 from muspike.tokens import FEATURES, N_AXONS, OFFSETS
 
 # What a trunk remembers of the tokens so far, a tensor or a pair of them per layer. Empty: at rest.
@@ -153,6 +153,8 @@ class Twin(Generator):
 
 class TwinRunner:
     """A twin as a runner: a token in, logits out, remembering what its trunk needs."""
+
+    noise = Noise()
 
     def __init__(self, twin: Twin) -> None:
         self.twin = twin

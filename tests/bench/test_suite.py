@@ -21,6 +21,7 @@ from muspike.generation import generate
 from muspike.hardware import activity, energy
 from muspike.hardware.chip import Chip, load_chip
 from muspike.hardware.compile import compile_graph
+from muspike.network import Noise as NoiseAxons
 from muspike.training import lined_up
 
 SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
@@ -29,6 +30,8 @@ TRAINING = {"corpus": "noise", "step": 0, "validation_bits_per_note": 30.0}
 
 class Noise:
     """Random logits: pieces without music."""
+
+    noise = NoiseAxons()
 
     def reset(self, batch: int) -> None:
         self.batch, self.random = batch, np.random.default_rng(0)

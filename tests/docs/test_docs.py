@@ -28,6 +28,7 @@ from muspike.errors import Failed
 from muspike.export import lava
 from muspike.generation import generate
 from muspike.hardware.chip import Constant, load_chip
+from muspike.network import Noise as NoiseAxons
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(page for page in DOCS.glob("*.md") if page.name != "architecture.md")
@@ -48,6 +49,8 @@ def blocks(page: Path) -> list[Block]:
 
 class Noise:
     """Random logits: pieces without music."""
+
+    noise = NoiseAxons()
 
     def reset(self, batch: int) -> None:
         self.batch, self.random = batch, np.random.default_rng(0)

@@ -35,7 +35,7 @@ def logits_of(model: Model, words: npt.NDArray[np.int16]) -> npt.NDArray[np.floa
 
 def test_words_are_presented_seven_hot_for_as_many_ticks() -> None:
     words = example_words(made(), 5, batch=2)
-    spikes = presented(words, 2, 6).reshape(5, 6, 2, tokens.N_AXONS)
+    spikes = presented(words, {"ticks": 2, "period": 6}).reshape(5, 6, 2, tokens.N_AXONS)
     assert spikes.dtype == np.uint8 and (spikes[:, 2:] == 0).all()
     for n in range(5):
         for b in range(2):

@@ -29,6 +29,7 @@ from muspike.corpora import Corpus, Piece
 from muspike.export import lava
 from muspike.generation import generate
 from muspike.hardware.program import Program
+from muspike.network import Noise as NoiseAxons
 
 TINY = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
 TRAINING = {"corpus": "jsb", "step": 0, "validation_bits_per_note": 30.0}
@@ -36,6 +37,8 @@ TRAINING = {"corpus": "jsb", "step": 0, "validation_bits_per_note": 30.0}
 
 class Noise:
     """Random logits: pieces without music."""
+
+    noise = NoiseAxons()
 
     def reset(self, batch: int) -> None:
         self.batch, self.random = batch, np.random.default_rng(0)

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
 from muspike.generation import Logits, Sampling, Words, generate, sample, write_pieces
+from muspike.network import Noise as NoiseAxons
 from muspike.network import TorchRunner
 from muspike.tokens import N_AXONS
 
 
 class Noise:
     """A runner without a network: random logits, so that every corner of the grammar is visited."""
+
+    noise = NoiseAxons()
 
     def __init__(self, seed: int, scale: float) -> None:
         self.random, self.scale = np.random.default_rng(seed), scale
