@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -38,6 +38,7 @@ CPU = torch.device("cpu")
 PRECISIONS = ("float32", "bfloat16")
 # Of the penalty on firing rates, where a target rate is asked for and the preset has none.
 RATE_WEIGHT = 3.0
+SCHEDULES = ("plateau", "cosine")
 
 
 def _numbers(low: float, high: float = math.inf) -> tuple[Callable[[Any], bool], str]:
@@ -56,6 +57,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "transpose": _numbers(0, 127),
     "target_rate": _numbers(0, 1),
     "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+    "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
 }
 
 
@@ -63,12 +65,13 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 class Settings:
     """How to train.
 
-    The learning rate halves after `patience` validations without a gain, `halvings` times; then training ends.
+    `schedule` of the learning rate: `cosine` falls to a hundredth over `steps` (Loshchilov & Hutter 2017); `plateau`
+    halves after `patience` validations without a gain, `halvings` times; then training ends.
     `tokens`: length of a training excerpt; `dropout`: share of the neurons that are silent towards the next populations
     for a whole excerpt, in training only;
     `transpose`: largest transposition in semitones; `rate_weight`: weight of the mean squared firing rate above
-    `target_rate` (per tick) in the loss; `precision`: of the matrix products, float32 or bfloat16 (autocast).
-    Membranes, weights and validation are float32 always.
+    `target_rate` (per tick) in the loss; `precision`: of the matrix products, float32 or bfloat16, on the CPU
+    only those of a spiking network's backward pass. Membranes, weights and validation are float32 always.
 
     Raises:
         BadInput: a value outside its range.
@@ -89,6 +92,7 @@ class Settings:
     target_rate: float = 1.0
     rate_weight: float = 0.0
     precision: str = "float32"
+    schedule: str = "plateau"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -199,39 +203,34 @@ def likelihood(
     return Likelihood(dict(zip(tokens.FEATURES, bits, strict=True)), notes, words_seen)
 
 
-def evaluate(network: Generator, pieces: Sequence[Words], at_once: int = 4096) -> tuple[Likelihood, float | None]:
-    """NLL of whole pieces, and the mean firing rate per neuron and tick while they last.
+@torch.no_grad()
+def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096) -> float | None:
+    """Mean spikes per neuron and tick, of all LIF populations over whole periods; None where the network has none.
 
-    The rate is over all LIF populations and all ticks of the tokens' periods; None where the network does not spike.
+    Pieces of like length run side by side as far as the shortest of them goes: no padding counts.
     """
-    network.eval()
-    names, period = list[str](), 1
-    if isinstance(network, Network):
-        names = [p.name for p in network.populations.values() if p.kind == "lif"]
-        period = network.timing.period
-    spikes, neuron_ticks = 0.0, 0
-
-    def logits_of(words: torch.Tensor) -> torch.Tensor:
-        nonlocal spikes, neuron_ticks
-        logits: torch.Tensor
-        logits, recorded = network(words, record=names)
-        lasts = words[..., tokens.BAR_BEAT] != tokens.BarBeat.PAD
-        lasts[0] = True  # before the first word of a piece stands PAD
-        for fired in recorded.values():
-            spikes += float((fired.sum((1, 3)) * lasts).sum())
-            neuron_ticks += int(lasts.sum()) * period * fired.shape[3]
-        return logits
-
-    device = next(network.parameters()).device
-    found = likelihood(logits_of, pieces, at_once, device)
-    return found, spikes / neuron_ticks if neuron_ticks else None
+    rates, counts = [], []
+    for group in _of_like_length(pieces, at_once, stretch=1.05):
+        words, _ = lined_up(group, [0] * len(group), len(group[0]))
+        by_population: dict[str, torch.Tensor] = {}
+        network.eval()(words.to(next(network.parameters()).device), regularise=by_population)
+        if not isinstance(network, Network) or not by_population:
+            return None
+        rates.append(_per_neuron(network, by_population, torch.stack(list(by_population.values()))))
+        counts.append(words.shape[0] * words.shape[1])
+    return float(np.average(rates, weights=counts))
 
 
-def _of_like_length(pieces: Sequence[Words], at_once: int) -> Iterator[list[Words]]:
-    """Groups of pieces in ascending length, so that little is padding."""
+def _per_neuron(network: Network, names: Iterable[str], rates: torch.Tensor) -> float:
+    """The mean over all neurons of the rates of populations, `names`."""
+    return float(np.average(rates.tolist(), weights=[network.populations[name].size for name in names]))
+
+
+def _of_like_length(pieces: Sequence[Words], at_once: int, stretch: float = math.inf) -> Iterator[list[Words]]:
+    """Groups of pieces in ascending length, so that little is padding; none exceeds `stretch` times the first."""
     group: list[Words] = []
     for piece in sorted(pieces, key=len):
-        if group and len(piece) * (len(group) + 1) > at_once:
+        if group and (len(piece) * (len(group) + 1) > at_once or len(piece) > stretch * len(group[0])):
             yield group
             group = []
         group.append(piece)
@@ -344,6 +343,11 @@ class Run:
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
         self.network: Generator = network.to(device)
+        self._autocast = settings.precision == "bfloat16"
+        if self._autocast and isinstance(self.network, Network):
+            # On the CPU its kernels keep to float32 on the way forward: the spikes are those of the deployed network.
+            self.network.low_precision = True
+            self._autocast = device.type != "cpu"
         parameters = list(self.network.parameters())
         self.optimiser = torch.optim.AdamW(
             [
@@ -372,6 +376,10 @@ class Run:
     def learning_rate(self) -> float:
         """Of the next step."""
         warm = min(1.0, (self.progress.step + 1) / self.settings.warmup)
+        if self.settings.schedule == "cosine":
+            done = self.progress.step / self.settings.steps
+            fallen = 0.505 + 0.495 * math.cos(math.pi * done)
+            return self.settings.learning_rate * warm * fallen
         return self.settings.learning_rate * warm * 0.5**self.progress.halved
 
     def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
@@ -473,7 +481,7 @@ class Run:
 
     def _forward(self, words: torch.Tensor, rates: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of `words` in training; `rates` receives the mean firing rate of every population."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits: torch.Tensor
             logits, _ = self.network(words, regularise=rates, dropout=self.settings.dropout)
         return logits.float()
@@ -482,10 +490,9 @@ class Run:
         """Of mean firing rates of the whole batch above the target."""
         if not isinstance(self.network, Network) or not rates:
             return 0.0
-        settings, populations = self.settings, self.network.populations
+        settings = self.settings
         mean = self.team.mean(torch.stack(list(rates.values())))
-        sizes = [populations[name].size for name in rates]
-        self.firing_rate = float(np.average(mean.tolist(), weights=sizes))
+        self.firing_rate = _per_neuron(self.network, rates, mean)
         if not settings.rate_weight:
             return 0.0
         return settings.rate_weight * ((mean - settings.target_rate).relu() ** 2).sum()
@@ -531,8 +538,7 @@ class Run:
     def _validate(self, pieces: Sequence[Words], training_bits: float, due: bool) -> float:
         """Validate, keep the model where it is the best; where `due`, also decide on the learning rate."""
         progress = self.progress
-        found, firing_rate = evaluate(self.network, pieces)
-        bits = found.bits_per_note
+        bits, rate = self._evaluate(pieces)
         if not math.isfinite(bits):
             self._refuse("validation NLL", bits)
         progress.history.append(
@@ -540,21 +546,27 @@ class Run:
                 "step": progress.step,
                 "train": training_bits,
                 "validation": bits,
-                "firing_rate": firing_rate,
+                "firing_rate": rate,
                 "rate": self.learning_rate,
             }
         )
         if bits < progress.best_bits:
-            progress.best_bits, progress.best_firing_rate = bits, firing_rate
+            progress.best_bits, progress.best_firing_rate = bits, rate
             save_model(self._model(), self.model_folder)
         # A thousandth is within what another batch order gives: less, in all, is no gain worth waiting for.
         if bits < progress.last_gain_bits * 0.999:
             progress.last_gain_bits, progress.stale = bits, 0
         elif due:
             progress.stale += 1
-        if progress.stale >= self.settings.patience:
+        if progress.stale >= self.settings.patience and self.settings.schedule == "plateau":
             progress.halved, progress.stale = progress.halved + 1, 0
         return bits
+
+    def _evaluate(self, pieces: Sequence[Words]) -> tuple[float, float | None]:
+        """Bits per note, in float32, and the firing rate."""
+        network = self.network.eval()
+        found = likelihood(lambda words: network(words)[0], pieces, device=self.device)
+        return found.bits_per_note, firing_rate(network, pieces)
 
     def _model(self) -> Model:
         progress = self.progress

@@ -23,6 +23,7 @@ from muspike.cli import main
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput, Failed
 from muspike.generation import generate
+from muspike.network import Noise as NoiseAxons
 from muspike.processes import Team, find_device, joined
 
 # Everything in which the pieces of a batch meet, or draw at random: dropout, and the penalty on the mean firing rate.
@@ -37,6 +38,8 @@ NETWORKS = {
 
 class Noise:
     """Random logits: pieces without music."""
+
+    noise = NoiseAxons()
 
     def reset(self, batch: int) -> None:
         self.batch, self.random = batch, np.random.default_rng(0)

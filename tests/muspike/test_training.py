@@ -20,6 +20,7 @@ from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput, Failed
 from muspike.generation import generate
 from muspike.network import Network
+from muspike.network import Noise as NoiseAxons
 
 TINY = architectures.preset("s-rnn", "tiny")["network"]
 SETTINGS = training.Settings(steps=12, batch=3, tokens=24, warmup=2, validate_every=4, dropout=0.1, rate_weight=0.1)
@@ -27,6 +28,8 @@ SETTINGS = training.Settings(steps=12, batch=3, tokens=24, warmup=2, validate_ev
 
 class Noise:
     """Random logits: a corpus of valid pieces without music."""
+
+    noise = NoiseAxons()
 
     random = np.random.default_rng(0)
 
@@ -161,7 +164,7 @@ def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, corpus: Corpus, 
         update()
         if run.progress.step == 7:
             run._tensors()[what + name][3, 5] = float("nan")
-            assert math.isfinite(training.evaluate(run.network, [corpus.pieces[0].words])[0].bits_per_note)
+            assert math.isfinite(run._evaluate([corpus.pieces[0].words])[0])
 
     run._update = spoil  # type: ignore[method-assign]
     with pytest.raises(Failed, match=f"the {what}{name} is nan at step 8; .* goes on from step 4"):
@@ -199,8 +202,7 @@ def test_the_rate_halves_after_validations_without_a_gain_in_all(
     run = training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, patience=3), corpus)
     gains = [20.0 * 0.9994**n for n in range(11)]
     for bits, halved in [*zip(gains, [0] * 11, strict=True), (30.0, 0), (30.0, 0), (30.0, 1), (30.0, 1)]:
-        found = training.Likelihood({"pitch": bits}, notes=1, words=1)
-        monkeypatch.setattr(training, "evaluate", lambda *_, found=found: (found, 0.1))
+        monkeypatch.setattr(run, "_evaluate", lambda _, bits=bits: (bits, 0.1))
         run._validate([], 0.0, True)
         assert run.progress.halved == halved, bits
 
@@ -260,10 +262,25 @@ def test_the_firing_rate_is_that_of_the_pieces_tick_by_tick(tmp_path: Path, corp
                 spikes += sum(float(network.firing(after, name).detach().sum()) for name in ("layer1", "layer2"))
                 ticks += 1
             state = after
-    found, rate = training.evaluate(network, pieces)
+    rate = training.firing_rate(network, pieces)
     assert rate == pytest.approx(spikes / (ticks * 2 * TINY["width"]), rel=1e-3) and rate > 0
-    assert found == training.likelihood(lambda words: network(words)[0], pieces)
-    assert training.evaluate(architectures.build("ann-rnn", {"width": 8}), pieces)[1] is None
+
+
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
+def test_every_spiking_architecture_has_a_firing_rate(corpus: Corpus, name: str) -> None:
+    torch.manual_seed(0)
+    network = architectures.build(name, architectures.preset(name, "tiny")["network"])
+    rate = training.firing_rate(network, [piece.words for piece in corpus.pieces[:2]])
+    assert rate is None if name.startswith("ann-") else rate is not None and 0 < rate < 1
+
+
+def test_padding_does_not_fire(corpus: Corpus) -> None:
+    """Pieces of unlike length count as they do one by one; of like length, the longer one's end is left out."""
+    network = architectures.build("s-rnn", TINY)
+    piece = corpus.pieces[0].words
+    one = [training.firing_rate(network, [piece[:n]]) or 0 for n in (20, 40)]
+    assert training.firing_rate(network, [piece[:40], piece[:20]]) == pytest.approx(np.average(one, weights=[20, 40]))
+    assert training.firing_rate(network, [piece[:20], piece[:21]]) == pytest.approx(one[0], rel=1e-5)
 
 
 def test_a_target_rate_lowers_the_firing_rate(tmp_path: Path, corpus: Corpus) -> None:
@@ -273,24 +290,26 @@ def test_a_target_rate_lowers_the_firing_rate(tmp_path: Path, corpus: Corpus) ->
         run = training.Run(tmp_path / name, "s-rnn", TINY, dataclasses.replace(settings, **changes), corpus)
         told = run.train().training
         rates.append(told["validation_firing_rate"])
-        found = training.evaluate(load_model(tmp_path / name).network, [p.words for p in corpus.split("validation")])
-        assert told["validation_firing_rate"] == pytest.approx(found[1])
-        assert told["validation_bits_per_note"] == pytest.approx(found[0].bits_per_note)
+        network, pieces = load_model(tmp_path / name).network, [piece.words for piece in corpus.split("validation")]
+        found = training.likelihood(lambda words, network=network: network(words)[0], pieces)
+        assert told["validation_firing_rate"] == pytest.approx(training.firing_rate(network, pieces))
+        assert told["validation_bits_per_note"] == pytest.approx(found.bits_per_note)
     assert rates[1] < 0.7 * rates[0]
 
 
-def test_bfloat16_trains_near_float32_and_is_another_run(tmp_path: Path, corpus: Corpus) -> None:
-    network = {"width": 16, "layers": 1}
+@pytest.mark.parametrize(("architecture", "network"), [("ann-rnn", {"width": 16, "layers": 1}), ("s-rnn", TINY)])
+def test_bfloat16_trains_near_float32_and_is_another_run(
+    tmp_path: Path, corpus: Corpus, architecture: str, network: dict[str, Any]
+) -> None:
     low = dataclasses.replace(SETTINGS, precision="bfloat16")
-    exact = training.Run(tmp_path / "exact", "ann-rnn", network, SETTINGS, corpus)
-    rounded = training.Run(tmp_path / "rounded", "ann-rnn", network, low, corpus)
+    exact = training.Run(tmp_path / "exact", architecture, network, SETTINGS, corpus)
+    rounded = training.Run(tmp_path / "rounded", architecture, network, low, corpus)
     one, two = exact.train().training, rounded.train().training
-    assert one["validation_firing_rate"] is None
     assert two["validation_bits_per_note"] != one["validation_bits_per_note"]
     assert two["validation_bits_per_note"] == pytest.approx(one["validation_bits_per_note"], rel=0.01)
     assert all(parameter.dtype == torch.float32 for parameter in rounded.network.parameters())
     with pytest.raises(BadInput, match="holds a run with training precision bfloat16, asked for is float32"):
-        training.Run(tmp_path / "rounded", "ann-rnn", network, SETTINGS, corpus)
+        training.Run(tmp_path / "rounded", architecture, network, SETTINGS, corpus)
 
 
 def test_a_run_may_start_from_the_weights_of_a_model(tmp_path: Path, corpus: Corpus) -> None:
