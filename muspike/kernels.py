@@ -97,7 +97,7 @@ def add_gathered_gradient(
 
 
 @_sums  # type: ignore[untyped-decorator]
-def _add_rows(into: Array, values: Array, kept: Kept, table: Array, active: npt.NDArray[np.int64]) -> None:
+def add_rows(into: Array, values: Array, kept: Kept, table: Array, active: npt.NDArray[np.int64]) -> None:
     """`into += (values * kept) @ table`, by the rows that are not multiplied with 0, four at a time."""
     count = 0
     for j in range(values.size):
@@ -127,7 +127,7 @@ def add_product(out: Array, spikes: Array, kept: Kept, table: Array, delay: int,
     active = np.empty(spikes.shape[2] + 1, np.int64)
     for t in range(spikes.shape[0] - delay):
         for b in range(first, last):
-            _add_rows(out[t + delay, b], spikes[t, b], kept[b], table, active)
+            add_rows(out[t + delay, b], spikes[t, b], kept[b], table, active)
 
 
 @_sums  # type: ignore[untyped-decorator]
@@ -147,7 +147,7 @@ def add_product_gradient(
 
 
 @_exact  # type: ignore[untyped-decorator]
-def _lif(current: Array, rate: Array, threshold: Array, v: Array, spikes: Array) -> None:
+def lif(current: Array, rate: Array, threshold: Array, v: Array, spikes: Array) -> None:
     """One tick: `current` becomes the membrane before the reset, `v` the one after it."""
     for i in range(v.size):
         x = v[i]
@@ -186,8 +186,8 @@ def scan(
             current = membrane[t, b]
             for k in range(delays.size):
                 if t >= delays[k]:
-                    _add_rows(current, spikes[t - delays[k], b], all_kept, tables[k], active)
-            _lif(current, rate, threshold, v, spikes[t, b])
+                    add_rows(current, spikes[t - delays[k], b], all_kept, tables[k], active)
+            lif(current, rate, threshold, v, spikes[t, b])
             if (t + 1) % slots == 0:
                 for _ in range(idle):
                     for i in range(neurons):

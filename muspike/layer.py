@@ -191,7 +191,7 @@ def _drive_gradients(
 ) -> list[torch.Tensor | None]:
     """Gradients of gathers and sources, two each, from that of the current; of spikes only where `wanted`."""
     time, batch, neurons = grad.shape
-    products = _Low() if spec.low_precision else _Full()
+    products = dense_products(spec.low_precision)
     grads: list[torch.Tensor | None] = []
     for (axons, weight), delay in zip(gathers, spec.gathers, strict=True):
         table = kernels.summed_over_shares(
@@ -268,7 +268,7 @@ class _LIFLayer(torch.autograd.Function):
         clock, (time, batch, neurons) = spec.clock, spec.shape
         gathers, sources, loops = _sorted_out(spec, tensors)
         grad = grad_outputs[0].clone(memory_format=torch.contiguous_format)
-        products = _Low() if spec.low_precision else _Full()
+        products = dense_products(spec.low_precision)
         carry = np.zeros((batch, neurons), np.float32)
         constants = rate.numpy(), threshold.numpy(), ((1 - rate) ** clock.idle).numpy(), np.float32(spec.alpha)
         loop_weights = [products.weight(weight) for weight in loops]
@@ -357,6 +357,11 @@ class _Low:
             heard *= kept
         arrived = heard.reshape(-1, spikes.shape[2])
         return (grad[delay:].reshape(-1, neurons).bfloat16().t() @ arrived).float()
+
+
+def dense_products(low_precision: bool) -> _Full | _Low:
+    """How a backward pass multiplies: in float32, or where `low_precision` in bfloat16."""
+    return _Low() if low_precision else _Full()
 
 
 class _Project(torch.autograd.Function):

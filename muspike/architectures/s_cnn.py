@@ -20,7 +20,7 @@ from muspike.tokens import FEATURES, N_AXONS
 class Config:
     """Sizes of an S-CNN: layer k hears the layer before it 0, d, ..., (taps - 1) d tokens ago, d = `dilations[k]`.
 
-    The network sees 1 + (taps - 1) * sum(dilations) tokens, and a little more through membranes. `tau_readout` in ticks.
+    It sees 1 + (taps - 1) * sum(dilations) tokens, and a little more through membranes. `tau_readout` in ticks.
     """
 
     width: int = 256

@@ -1,0 +1,331 @@
+"""S-LSTM: cells of one bit per neuron and tick of the token, with gates that are spikes.
+
+    cell   = (cell one period ago AND NOT erase) OR (write_gate AND candidate)
+    hidden = output_gate AND cell
+    erase, write_gate, candidate, output_gate: LIF, from the layer before and from `hidden` one period ago
+
+After Lotfi Rezaabad & Vishwanath 2020, with a gate that erases in place of one that keeps: what is remembered costs no
+spike of a gate. AND, OR and NOT are LIF neurons of tau 1 with constant wires.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from muspike import kernels
+from muspike.errors import BadInput
+from muspike.layer import Clock, dense_products
+from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, or_gate
+from muspike.neurons import LIFParameters, LIFState, lif_step
+from muspike.tokens import FEATURES, N_AXONS
+
+GATES = ("write_gate", "candidate", "erase", "output_gate")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of an S-LSTM: cells per layer, layers; `tau` of the gates and `tau_readout` in ticks."""
+
+    width: int = 224
+    layers: int = 2
+    ticks: int = 4
+    tau: float = 2.0
+    v_threshold: float = 0.5
+    tau_readout: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name, most in {"width": 8192, "layers": 16, "ticks": 64}.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise BadInput(f"S-LSTM: {name} {getattr(self, name)} must lie between 1 and {most}")
+
+
+def build(config: Config) -> Network:
+    """The network of `config`, with weights drawn from torch's random state."""
+    # A layer is four synapses deep: gate, write, cell, hidden. The answer is out before the next token goes in.
+    timing = Timing(config.ticks, config.ticks + 4 * config.layers + 1)
+    populations, synapses, composites = [Population("input", N_AXONS, "input")], [], []
+    source = "input"
+    for k in range(1, config.layers + 1):
+        layer = Layer(k, source)
+        populations += layer.populations(config)
+        synapses += layer.synapses(timing)
+        composites.append(layer)
+        source = layer.named("hidden")
+        synapses.append(Synapse(source, "readout"))
+    populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
+    network = Network(populations, synapses, timing, composites)
+    _draw(network, config)
+    return network
+
+
+def _draw(network: Network, config: Config) -> None:
+    for name, weight in network.weights.items():
+        source, target = name.split("_to_")
+        if source == network.input:
+            # Two gates must agree before a cell is written: they start out firing often.
+            spread = 2.4 * config.v_threshold / math.sqrt(len(FEATURES))
+        elif target == network.readout:
+            spread = 1 / math.sqrt(config.width)
+        else:
+            # Spikes are few: a forward synapse starts strong, so that every layer has something to learn from; a loop
+            # starts weak, so that gradients through it do not grow.
+            spread = (0.6 if "_after_" in target else 12.0) * config.v_threshold / math.sqrt(config.width)
+        with torch.no_grad():
+            weight.copy_(torch.randn_like(weight) * spread)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Layer `number`, which reads the population `source`: its graph, and its faster form for training."""
+
+    number: int
+    source: str
+
+    def named(self, population: str) -> str:
+        """The name of a population of this layer."""
+        return f"{population}{self.number}"
+
+    def populations(self, config: Config) -> list[Population]:
+        """Gates, and the logic that makes a cell of them."""
+        return [
+            *(Population(self.named(gate), config.width, "lif", config.tau, config.v_threshold) for gate in GATES),
+            and_gate(self.named("write"), config.width),
+            or_gate(self.named("hold"), config.width),
+            or_gate(self.named("cell"), config.width),
+            and_gate(self.named("hidden"), config.width),
+        ]
+
+    def synapses(self, timing: Timing) -> list[Synapse]:
+        """Trained ones into the gates, wires between the logic."""
+        wires = [
+            ("write_gate", "write", 0, 1.0),
+            ("candidate", "write", 0, 1.0),
+            ("cell", "hold", timing.period, 1.0),
+            ("erase", "hold", 0, -1.0),
+            ("write", "cell", 0, 1.0),
+            ("hold", "cell", 0, 1.0),
+            ("output_gate", "hidden", 0, 1.0),
+            ("cell", "hidden", 0, 1.0),
+        ]
+        return [
+            *(Synapse(self.source, self.named(gate)) for gate in GATES),
+            *(Synapse(self.named("hidden"), self.named(gate), timing.period) for gate in GATES),
+            *(Synapse(self.named(a), self.named(b), delay, weight) for a, b, delay, weight in wires),
+        ]
+
+    @property
+    def members(self) -> Sequence[str]:
+        """All populations of the layer."""
+        return [self.named(name) for name in (*GATES, "write", "hold", "cell", "hidden")]
+
+    def run(
+        self,
+        network: Network,
+        weights: Mapping[str, torch.Tensor],
+        spikes: Mapping[str, torch.Tensor],
+        driven: Callable[[str], torch.Tensor],
+    ) -> Ran:
+        """See `network.Composite`. Gradients through the gates are those of products: of cell * (1 - erase), say."""
+        gates = [self.named(gate) for gate in GATES]
+        hidden = self.named("hidden")
+        drive = torch.cat([driven(gate) for gate in gates], -1)  # [time, batch, 4 width]
+        loop = torch.cat([weights[Synapse(hidden, gate, network.timing.period).name] for gate in gates])
+        p = _together([network.parameters_of(gate) for gate in gates], loop.shape[1])
+        fired, write, hold, cell, out = cells(p, network.clock(hidden), drive, loop, network.low_precision)
+        rates = dict(zip(gates, (part.mean() for part in fired.chunk(4, -1)), strict=True))
+        rates |= {self.named("write"): write.mean(), self.named("hold"): hold.mean()}
+        rates |= {self.named("cell"): cell.mean(), hidden: out.mean()}
+        return Ran({hidden: out}, rates, {})
+
+
+def _together(parameters: Sequence[LIFParameters], width: int) -> LIFParameters:
+    """Populations of `width` neurons each as one."""
+    return LIFParameters(
+        torch.cat([p.tau.expand(width) for p in parameters]),
+        torch.cat([p.v_threshold.expand(width) for p in parameters]),
+        parameters[0].alpha,
+    )
+
+
+Spikes = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def cells(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tensor, low_precision: bool) -> Spikes:
+    """Spikes of the gates `[time, batch, 4 width]`, and of write, hold, cell, hidden `[time, batch, width]`.
+
+    `drive` `[time, batch, 4 width]`: the current from outside into the gates, in the order of `GATES`; `loop`
+    `[4 width, width]`: from `hidden`, one token (`clock.slots` slots) ago. `p` holds for the gates. Write and hold
+    carry no gradient of their own. Equal to `cells_reference`, forward and backward, up to the order of sums.
+    """
+    if drive.device.type != "cpu":
+        return cells_reference(p, clock, drive, loop)
+    rate = (1.0 / p.tau).to(torch.float32).contiguous()
+    threshold = p.v_threshold.to(torch.float32).contiguous()
+    spikes: Spikes = _Cells.apply(  # type: ignore[no-untyped-call]
+        (p.alpha, clock, low_precision), rate, threshold, drive, loop
+    )
+    return spikes
+
+
+def cells_reference(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tensor) -> Spikes:
+    """`cells` in plain torch."""
+    width = loop.shape[1]
+    state = LIFState(torch.zeros_like(drive[0]))
+    none = torch.zeros_like(drive[0, :, :width])
+    ran: list[tuple[torch.Tensor, ...]] = []
+    for t in range(drive.shape[0]):
+        hidden, past = (ran[t - clock.slots][4], ran[t - clock.slots][3]) if t >= clock.slots else (none, none)
+        fired, state = lif_step(drive[t] + hidden @ loop.t(), state, p)
+        write_gate, candidate, erase, output_gate = fired.chunk(4, -1)
+        write, hold = write_gate * candidate, past * (1 - erase)
+        cell = write + hold - write * hold
+        ran.append((fired, write, hold, cell, output_gate * cell))
+        if (t + 1) % clock.slots == 0:
+            for _ in range(clock.idle):
+                state = LIFState(state.v + 1 / p.tau * (0 - state.v))
+    fired, write, hold, cell, out = (torch.stack(parts) for parts in zip(*ran, strict=True))
+    return fired, write.detach(), hold.detach(), cell, out
+
+
+class _Cells(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        settings: tuple[float, Clock, bool],
+        rate: torch.Tensor,
+        threshold: torch.Tensor,
+        drive: torch.Tensor,
+        loop: torch.Tensor,
+    ) -> Spikes:
+        _, clock, _ = settings
+        time, batch, _ = drive.shape
+        membrane = drive.detach().clone(memory_format=torch.contiguous_format)
+        fired = torch.empty_like(membrane)
+        write, hold, cell, hidden = (torch.empty(time, batch, loop.shape[1]) for _ in range(4))
+        kernels.shared_out(
+            _forward, batch, membrane.numel(),
+            membrane.numpy(), loop.detach().t().contiguous().numpy(), rate.numpy(), threshold.numpy(),
+            clock.slots, clock.idle,
+            fired.numpy(), write.numpy(), hold.numpy(), cell.numpy(), hidden.numpy(),
+        )  # fmt: skip
+        ctx.save_for_backward(rate, threshold, loop, membrane, fired, cell, hidden)
+        ctx.settings = settings
+        ctx.mark_non_differentiable(write, hold)
+        ctx.set_materialize_grads(False)
+        return fired, write, hold, cell, hidden
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        rate, threshold, loop, membrane, fired, cell, hidden = ctx.saved_tensors
+        alpha, clock, low_precision = ctx.settings
+        time, batch, width = hidden.shape
+        products = dense_products(low_precision)
+        weight = products.weight(loop)
+        grad_gates, _, _, grad_cell, grad_hidden = (
+            torch.zeros_like(like) if grad is None else grad.clone(memory_format=torch.contiguous_format)
+            for grad, like in zip(grad_outputs, (fired, cell, cell, cell, hidden), strict=True)
+        )
+        carry = np.zeros((batch, rate.numel()), np.float32)
+        constants = rate.numpy(), threshold.numpy(), ((1 - rate) ** clock.idle).numpy(), np.float32(alpha)
+        for start in reversed(range(0, time, clock.slots)):
+            stop = start + clock.slots
+            if stop < time:
+                future = grad_gates[stop : stop + clock.slots].view(-1, 4 * width)
+                products.add_product(grad_hidden[start:stop].view(-1, width), future, weight)
+            kernels.shared_out(
+                _logic_gradient, batch, clock.slots * batch * width,
+                grad_gates.numpy(), grad_cell.numpy(), grad_hidden.numpy(), fired.numpy(), cell.numpy(),
+                clock.slots, start,
+            )  # fmt: skip
+            kernels.shared_out(
+                kernels.scan_gradient, batch, clock.slots * batch * 4 * width,
+                grad_gates.numpy(), membrane.numpy(), *constants, carry, clock.slots, start, stop,
+            )  # fmt: skip
+        return None, None, None, grad_gates, products.grad_weight(hidden, None, grad_gates, clock.slots)
+
+
+Array = kernels.Array
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _forward(
+    membrane: Array,
+    table: Array,
+    rate: Array,
+    threshold: Array,
+    slots: int,
+    idle: int,
+    fired: Array,
+    write: Array,
+    hold: Array,
+    cell: Array,
+    hidden: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Everything of a layer, slot by slot; `membrane` holds the drive and becomes the membranes before the reset."""
+    time, _, width = hidden.shape
+    v = np.empty(4 * width, np.float32)
+    active = np.empty(width + 1, np.int64)
+    heard = np.ones(width, np.bool_)
+    none = np.zeros(width, np.float32)
+    for b in range(first, last):
+        v[:] = 0
+        for t in range(time):
+            past = cell[t - slots, b] if t >= slots else none
+            if t >= slots:
+                kernels.add_rows(membrane[t, b], hidden[t - slots, b], heard, table, active)
+            gates = fired[t, b]
+            kernels.lif(membrane[t, b], rate, threshold, v, gates)
+            for n in range(width):
+                written = gates[n] * gates[width + n]
+                held = past[n] * (np.float32(1.0) - gates[2 * width + n])
+                now = max(written, held)
+                write[t, b, n], hold[t, b, n], cell[t, b, n] = written, held, now
+                hidden[t, b, n] = gates[3 * width + n] * now
+            if (t + 1) % slots == 0:
+                for _ in range(idle):
+                    for i in range(v.size):
+                        v[i] = v[i] + rate[i] * (np.float32(0.0) - v[i])
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _logic_gradient(
+    grad_gates: Array,
+    grad_cell: Array,
+    grad_hidden: Array,
+    fired: Array,
+    cell: Array,
+    slots: int,
+    start: int,
+    first: int,
+    last: int,
+) -> None:
+    """The adjoint of the logic of one token: adds to the gradient of its gates, and of the cells one token before."""
+    width = cell.shape[2]
+    one = np.float32(1.0)
+    for t in range(start, start + slots):
+        for b in range(first, last):
+            gates, into = fired[t, b], grad_gates[t, b]
+            for n in range(width):
+                write_gate, candidate = gates[n], gates[width + n]
+                erase, output_gate = gates[2 * width + n], gates[3 * width + n]
+                past = cell[t - slots, b, n] if t >= slots else np.float32(0.0)
+                g_hidden = grad_hidden[t, b, n]
+                into[3 * width + n] += g_hidden * cell[t, b, n]
+                g_cell = grad_cell[t, b, n] + g_hidden * output_gate
+                # cell = write + hold - write * hold
+                g_write = g_cell * (one - past * (one - erase))
+                g_hold = g_cell * (one - write_gate * candidate)
+                into[n] += g_write * candidate
+                into[width + n] += g_write * write_gate
+                into[2 * width + n] -= g_hold * past
+                if t >= slots:
+                    grad_cell[t - slots, b, n] += g_hold * (one - erase)

@@ -1,0 +1,62 @@
+"""The cells of the S-LSTM: the fused form against the plain one and against the populations that go on a chip."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muspike import architectures
+from muspike.architectures.s_lstm import cells, cells_reference
+from muspike.layer import Clock
+from muspike.network import Network
+from muspike.neurons import LIFParameters
+
+
+@settings(max_examples=25, deadline=None)
+@given(tokens=st.integers(1, 6), slots=st.integers(1, 3), idle=st.integers(0, 3), seed=st.integers(0, 1000))
+def test_fused_cells_equal_the_plain_ones(tokens: int, slots: int, idle: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    width, batch, clock = 7, 3, Clock(slots, slots, idle)
+    p = LIFParameters(2.0 ** (torch.arange(4 * width) % 3), torch.full((4 * width,), 0.5))
+    # On a coarse binary grid sums are exact in any order, so that spikes cannot differ by rounding.
+    drive = (torch.randn(tokens * slots, batch, 4 * width) * 128).round() / 64
+    loop = (torch.randn(4 * width, width) * 64).round() / 64
+    outputs, gradients = [], []
+    for run in (lambda *a: cells(*a, False), cells_reference):
+        own = [drive.clone().requires_grad_(True), loop.clone().requires_grad_(True)]
+        spikes = run(p, clock, *own)
+        generator = torch.Generator().manual_seed(1)
+        sum((spikes[k] * torch.randn(spikes[k].shape, generator=generator)).sum() for k in (0, 3, 4)).backward()
+        outputs.append([s.detach() for s in spikes])
+        gradients.append([x.grad if x.grad is not None else torch.zeros_like(x) for x in own])
+    for fused, plain in zip(*outputs, strict=True):
+        assert torch.equal(fused, plain)
+    for fused, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cell_remembers_until_it_is_erased() -> None:
+    width, clock = 1, Clock(1, 1, 0)
+    p = LIFParameters(torch.ones(4), torch.full((4,), 0.5))
+    write_gate, candidate, erase = [1, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0, 0, 0, 1, 0]
+    drive = torch.tensor([write_gate, candidate, erase, [1, 0, 1, 1, 1]], dtype=torch.float32).t()[:, None]
+    _, _, _, cell, hidden = cells(p, clock, drive, torch.zeros(4 * width, width), False)
+    assert cell.flatten().tolist() == [1, 1, 1, 0, 0]
+    assert hidden.flatten().tolist() == [1, 0, 1, 0, 0]
+
+
+def test_composite_equals_its_populations() -> None:
+    torch.manual_seed(0)
+    network = architectures.build("s-lstm", {"width": 24, "layers": 2, "ticks": 2})
+    assert isinstance(network, Network)
+    words = torch.randint(0, 5, (12, 4, 7))
+    record = ["hidden1", "hidden2"]
+    logits, spikes = network(words, record)
+    network.composites, composites = (), network.composites
+    network._units = network._in_units()
+    plain_logits, plain = network(words, [*record, "cell1", "hold2"])
+    assert composites and plain["cell1"].any() and plain["hold2"].any() and plain["hidden2"].any()
+    for name in record:
+        assert torch.equal(spikes[name], plain[name])
+    torch.testing.assert_close(logits, plain_logits)
