@@ -1,0 +1,409 @@
+"""S-Transformer: causal spiking self-attention with spikes alone, and spiking MLPs.
+
+A block reads x, the spikes of the input and of all blocks before, now and one token ago:
+
+    q, k, v   LIF of x                                  (heads * rows, heads * rows, heads * values neurons)
+    attended  LIF of what attention reads out           (heads * values)
+    hidden    LIF of x and attended                     (mlp)
+
+Every attended and hidden population reaches the readout. Two kinds of attention:
+
+`linear`: k writes v into a memory, q reads it, as in linear attention (Katharopoulos et al. 2020) whose state is
+overwritten where k spikes (the delta rule, Schlag et al. 2021); with spikes k^T v is an AND (Yao et al. 2023):
+
+    memory[i, j] = (memory[i, j] one period ago AND NOT k[i]) OR (k[i] AND v[j])
+    attended[j] hears sum_i q[i] AND memory[i, j]
+
+`windowed`, in the manner of Spikformer (Zhou et al. 2023), over the last `window` tokens, w periods ago each:
+
+    score[w] = sum_i q[i] AND k[i] (w ago), a spike above a threshold that the token sets
+    attended[j] hears sum_w score[w] AND v[j] (w ago)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from muspike import kernels
+from muspike.errors import BadInput
+from muspike.layer import later
+from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, or_gate
+from muspike.neurons import atan_spike
+from muspike.tokens import FEATURES, N_AXONS
+
+# A single spike that is read makes an attended neuron fire: v = weight / tau > v_threshold.
+_READ_GAIN = 1.5
+# Levels of a block: q, k, v; three of attention; attended; hidden.
+_DEPTH = 6
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of an S-Transformer.
+
+    `rows`: neurons of q and of k per head, `values`: of v; `attention`: linear or windowed, over `window` tokens;
+    `tau` of all LIF but the gates, and `tau_readout`, in ticks.
+    """
+
+    blocks: int = 2
+    heads: int = 8
+    rows: int = 8
+    values: int = 16
+    mlp: int = 256
+    attention: str = "linear"
+    window: int = 8
+    ticks: int = 4
+    tau: float = 2.0
+    v_threshold: float = 0.5
+    tau_readout: float = 4.0
+
+    def __post_init__(self) -> None:
+        limits = {"blocks": 16, "heads": 64, "rows": 256, "values": 256, "mlp": 8192, "window": 1024, "ticks": 64}
+        for name, most in limits.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise BadInput(f"S-Transformer: {name} {getattr(self, name)} must lie between 1 and {most}")
+        if self.attention not in _ATTENTION:
+            raise BadInput(f"S-Transformer: attention {self.attention!r} must be one of {', '.join(_ATTENTION)}")
+
+
+def build(config: Config) -> Network:
+    """The network of `config`, with weights drawn from torch's random state."""
+    timing = Timing(config.ticks, config.ticks + _DEPTH * config.blocks + 1)
+    populations, synapses = [Population("input", N_AXONS, "input")], list[Synapse]()
+    composites: list[Composite] = []
+    sources = ["input"]
+    for b in range(1, config.blocks + 1):
+        q, k, v, attended, hidden = (f"{name}{b}" for name in ("q", "k", "v", "attended", "hidden"))
+        sizes = (config.heads * config.rows,) * 2 + (config.heads * config.values,) * 2 + (config.mlp,)
+        lif = [
+            Population(name, size, "lif", config.tau, config.v_threshold)
+            for name, size in zip((q, k, v, attended, hidden), sizes, strict=True)
+        ]
+        attention = _ATTENTION[config.attention](b, config, timing)
+        populations += [*lif[:3], *attention.populations(), *lif[3:]]
+        for target in (q, k, v):
+            synapses += [Synapse(s, target, delay) for s in sources for delay in (0, timing.period)]
+        synapses += attention.synapses()
+        synapses += [Synapse(s, hidden) for s in (*sources, attended)]
+        synapses += [Synapse(attended, "readout"), Synapse(hidden, "readout")]
+        composites.append(attention)
+        sources += [attended, hidden]
+    populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
+    network = Network(populations, synapses, timing, composites)
+    _draw(network, config)
+    return network
+
+
+def _draw(network: Network, config: Config) -> None:
+    """Draw weights so that every population fires now and then: spikes are few, so synapses from them start strong."""
+    for synapse in network.synapses:
+        if synapse.wires is not None:
+            continue
+        weight = network.weights[synapse.name]
+        copies = sum(s.source == synapse.source and s.target == synapse.target for s in network.synapses)
+        if synapse.source == network.input:
+            spread = 1.2 * config.v_threshold / math.sqrt(len(FEATURES) * copies)
+        elif synapse.target == network.readout:
+            spread = 1 / math.sqrt(weight.shape[1])
+        else:
+            spread = 3.0 * config.v_threshold / math.sqrt(weight.shape[1] * copies)
+        with torch.no_grad():
+            weight.copy_(torch.randn_like(weight) * spread)
+
+
+def _wires(pairs: npt.NDArray[np.int64], shape: tuple[int, int], weight: float = 1.0) -> npt.NDArray[np.float32]:
+    """A matrix `[target, source]` with `weight` from source `pairs[target]` to each target."""
+    matrix = np.zeros(shape, np.float32)
+    matrix[np.arange(shape[0]), pairs] = weight
+    return matrix
+
+
+class Linear:
+    """Attention of block `number` through a memory of heads * rows * values bits per tick of the token."""
+
+    def __init__(self, number: int, config: Config, timing: Timing) -> None:
+        self.number, self.config, self.timing = number, config, timing
+
+    def _named(self, name: str) -> str:
+        return f"{name}{self.number}"
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The populations between q, k, v and attended."""
+        return [self._named(name) for name in ("write", "hold", "memory", "read")]
+
+    def populations(self) -> list[Population]:
+        """A neuron for each head, row and value, of each kind."""
+        size = self.config.heads * self.config.rows * self.config.values
+        write, hold, memory, read = self.members
+        return [and_gate(write, size), or_gate(hold, size), or_gate(memory, size), and_gate(read, size)]
+
+    def synapses(self) -> list[Synapse]:
+        """Wires alone."""
+        heads, rows, values = self.config.heads, self.config.rows, self.config.values
+        write, hold, memory, read = self.members
+        q, k, v, attended = (self._named(name) for name in ("q", "k", "v", "attended"))
+        head, row, value = (x.ravel() for x in np.indices((heads, rows, values)))
+        by_row = _wires(head * rows + row, (head.size, heads * rows))
+        by_value = _wires(head * values + value, (head.size, heads * values))
+        return [
+            Synapse(k, write, wires=by_row),
+            Synapse(v, write, wires=by_value),
+            Synapse(memory, hold, self.timing.period, wires=1.0),
+            Synapse(k, hold, wires=-by_row),
+            Synapse(write, memory, wires=1.0),
+            Synapse(hold, memory, wires=1.0),
+            Synapse(q, read, wires=by_row),
+            Synapse(memory, read, wires=1.0),
+            Synapse(read, attended, wires=_READ_GAIN * by_value.T),
+        ]
+
+    def run(
+        self,
+        network: Network,
+        weights: Mapping[str, torch.Tensor],
+        spikes: Mapping[str, torch.Tensor],
+        driven: Callable[[str], torch.Tensor],
+    ) -> Ran:
+        """See `network.Composite`. Gradients through the gates are those of products."""
+        heads = self.config.heads
+        q, k, v = (spikes[self._named(name)].unflatten(-1, (heads, -1)) for name in ("q", "k", "v"))
+        write, hold, memory, read = self.members
+        heard, counts = registers(q, k, v, self.timing.ticks)
+        size = q.shape[3] * v.shape[3] * heads
+        rates = dict(zip((write, hold, memory, read), counts / (q.shape[0] * q.shape[1] * size), strict=True))
+        name = Synapse(read, self._named("attended")).name
+        return Ran({}, rates, {name: _READ_GAIN * heard.flatten(2)})
+
+
+def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What q reads of a memory that k has written v to: `[time, batch, heads, values]`.
+
+    `q`, `k` `[time, batch, heads, rows]` and `v` `[time, batch, heads, values]` are spikes. The memory of a slot is
+    that of the same slot one token, `slots` slots, ago. Also the numbers of spikes of write, hold, memory and read,
+    `[4]`, of which only memory's carries a gradient. Equal to `registers_reference`, forward and backward.
+    """
+    if q.device.type != "cpu":
+        return registers_reference(q, k, v, slots)
+    read: tuple[torch.Tensor, torch.Tensor] = _Registers.apply(q, k, v, slots)  # type: ignore[no-untyped-call]
+    return read
+
+
+def registers_reference(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`registers` in plain torch."""
+    memories: list[torch.Tensor] = []
+    heard, counts = [], []
+    for t in range(q.shape[0]):
+        write = k[t, ..., :, None] * v[t, ..., None, :]
+        past = memories[t - slots] if t >= slots else torch.zeros_like(write)
+        hold = past * (1 - k[t, ..., :, None])
+        memory = write + hold
+        memories.append(memory)
+        read = q[t, ..., :, None] * memory
+        heard.append(read.sum(-2))
+        counts.append(torch.stack([write.sum().detach(), hold.sum().detach(), memory.sum(), read.sum().detach()]))
+    return torch.stack(heard), torch.stack(counts).sum(0)
+
+
+class _Registers(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        q, k, v = (x.detach().contiguous() for x in (q, k, v))
+        time, batch, heads, rows = q.shape
+        memory = np.empty((time, batch, heads, rows, v.shape[3]), np.uint8)
+        heard = torch.zeros_like(v)
+        counts = np.zeros((batch, 4), np.int64)
+        kernels.shared_out(
+            _run_registers, batch, memory.size,
+            q.numpy(), k.numpy(), v.numpy(), slots, memory, heard.numpy(), counts,
+        )  # fmt: skip
+        ctx.save_for_backward(q, k, v)
+        ctx.memory, ctx.slots = memory, slots
+        return heard, torch.from_numpy(counts.sum(0)).to(q.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        q, k, v = ctx.saved_tensors
+        grads = tuple(torch.empty_like(x) for x in (q, k, v))
+        kernels.shared_out(
+            _run_registers_back, q.shape[1], ctx.memory.size,
+            grad_outputs[0].contiguous().numpy(), np.float32(grad_outputs[1][2]),
+            q.numpy(), k.numpy(), v.numpy(), ctx.slots, ctx.memory, *(g.numpy() for g in grads),
+        )  # fmt: skip
+        return (*grads, None)
+
+
+Array = kernels.Array
+Bits = npt.NDArray[np.uint8]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _run_registers(
+    q: Array,
+    k: Array,
+    v: Array,
+    slots: int,
+    memory: Bits,
+    heard: Array,
+    counts: npt.NDArray[np.int64],
+    first: int,
+    last: int,
+) -> None:
+    time, _, heads, rows, values = memory.shape
+    bits = np.empty(values, np.uint8)
+    for b in range(first, last):
+        for t in range(time):
+            for h in range(heads):
+                written = 0
+                for j in range(values):
+                    bits[j] = np.uint8(v[t, b, h, j] != 0)
+                    written += bits[j]
+                for i in range(rows):
+                    now = memory[t, b, h, i]
+                    if k[t, b, h, i] != 0:
+                        now[:] = bits
+                        counts[b, 0] += written
+                        held = 0
+                    elif t >= slots:
+                        now[:] = memory[t - slots, b, h, i]
+                        held = now.sum()
+                    else:
+                        now[:] = 0
+                        held = 0
+                    counts[b, 1] += held
+                    kept = held + (written if k[t, b, h, i] != 0 else 0)
+                    counts[b, 2] += kept
+                    if q[t, b, h, i] != 0:
+                        counts[b, 3] += kept
+                        for j in range(values):
+                            heard[t, b, h, j] += now[j]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})  # type: ignore[untyped-decorator]
+def _run_registers_back(
+    grad: Array,
+    grad_memory: np.float32,
+    q: Array,
+    k: Array,
+    v: Array,
+    slots: int,
+    memory: Bits,
+    grad_q: Array,
+    grad_k: Array,
+    grad_v: Array,
+    first: int,
+    last: int,
+) -> None:
+    """The adjoint of memory = (1 - k) * past + k * v and heard = sum_i q * memory, backwards in time."""
+    time, _, heads, rows, values = memory.shape
+    carry = np.empty((slots, heads, rows, values), np.float32)
+    none = np.zeros(values, np.uint8)
+    for b in range(first, last):
+        carry[:] = 0
+        for t in range(time - 1, -1, -1):
+            for h in range(heads):
+                g, value, into_v = grad[t, b, h], v[t, b, h], grad_v[t, b, h]
+                into_v[:] = 0
+                for i in range(rows):
+                    flow = carry[t % slots, h, i]
+                    now = memory[t, b, h, i]
+                    past = memory[t - slots, b, h, i] if t >= slots else none
+                    asked, wrote = q[t, b, h, i], k[t, b, h, i]
+                    to_q, to_k = np.float32(0.0), np.float32(0.0)
+                    for j in range(values):
+                        to_q += g[j] * now[j]
+                        x = flow[j] + asked * g[j] + grad_memory
+                        to_k += x * (value[j] - past[j])
+                        into_v[j] += wrote * x
+                        flow[j] = (np.float32(1.0) - wrote) * x
+                    grad_q[t, b, h, i], grad_k[t, b, h, i] = to_q, to_k
+
+
+class Windowed:
+    """Attention of block `number` to each of the last `window` tokens, by a score that spikes or does not."""
+
+    def __init__(self, number: int, config: Config, timing: Timing) -> None:
+        self.number, self.config, self.timing = number, config, timing
+
+    def _named(self, name: str) -> str:
+        return f"{name}{self.number}"
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The populations between q, k, v and attended."""
+        return [self._named(name) for name in ("match", "score", "chosen")]
+
+    def populations(self) -> list[Population]:
+        """By head, then offset, then row or value. A score is a threshold unit."""
+        heads, rows, values, window = self.config.heads, self.config.rows, self.config.values, self.config.window
+        match, score, chosen = self.members
+        return [
+            and_gate(match, heads * window * rows),
+            Population(score, heads * window, "lif", 1.0, 0.5),
+            and_gate(chosen, heads * window * values),
+        ]
+
+    def synapses(self) -> list[Synapse]:
+        """Wires; and the trained synapse from the input, by which a token raises or lowers the threshold of a score."""
+        heads, rows, values, window = self.config.heads, self.config.rows, self.config.values, self.config.window
+        match, score, chosen = self.members
+        q, k, v, attended = (self._named(name) for name in ("q", "k", "v", "attended"))
+        head, offset, row = (x.ravel() for x in np.indices((heads, window, rows)))
+        by_row = _wires(head * rows + row, (head.size, heads * rows))
+        by_score = _wires(head * window + offset, (head.size, heads * window))
+        vhead, voffset, value = (x.ravel() for x in np.indices((heads, window, values)))
+        by_value = _wires(vhead * values + value, (vhead.size, heads * values))
+        to_chosen = _wires(vhead * window + voffset, (vhead.size, heads * window))
+        period = self.timing.period
+        return [
+            Synapse(q, match, wires=by_row),
+            *(Synapse(k, match, w * period, by_row * (offset == w)[:, None]) for w in range(window)),
+            Synapse(match, score, wires=by_score.T),
+            Synapse("input", score),
+            Synapse(score, chosen, wires=to_chosen),
+            *(Synapse(v, chosen, w * period, by_value * (voffset == w)[:, None]) for w in range(window)),
+            Synapse(chosen, attended, wires=_READ_GAIN * by_value.T),
+        ]
+
+    def run(
+        self,
+        network: Network,
+        weights: Mapping[str, torch.Tensor],
+        spikes: Mapping[str, torch.Tensor],
+        driven: Callable[[str], torch.Tensor],
+    ) -> Ran:
+        """See `network.Composite`. Gradients through the gates are those of products."""
+        heads, window, slots = self.config.heads, self.config.window, self.timing.ticks
+        q, k, v = (spikes[self._named(name)].unflatten(-1, (heads, -1)) for name in ("q", "k", "v"))
+        match, score, chosen = self.members
+        raised = driven(score).unflatten(-1, (heads, window))
+        heard = torch.zeros_like(v)
+        found, fired, taken = [], [], []
+        for w in range(window):
+            matches = (q * later(k, w * slots)).sum(-1)  # [time, batch, heads]
+            scored = atan_spike(matches + raised[..., w] - 0.5, network.alpha)
+            chosen_values = scored[..., None] * later(v, w * slots)
+            heard = heard + chosen_values
+            found.append(matches.mean() / q.shape[-1])
+            fired.append(scored.mean())
+            taken.append(chosen_values.mean())
+        rates = {
+            name: torch.stack(r).mean() for name, r in zip((match, score, chosen), (found, fired, taken), strict=True)
+        }
+        name = Synapse(chosen, self._named("attended")).name
+        return Ran({}, rates, {name: _READ_GAIN * heard.flatten(2)})
+
+
+_ATTENTION: Mapping[str, type[Linear] | type[Windowed]] = {"linear": Linear, "windowed": Windowed}
