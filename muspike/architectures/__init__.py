@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
-from muspike.architectures import ann, s_cnn, s_lstm, s_rnn, s_transformer
+from muspike.architectures import ann, s_cnn, s_gan, s_lstm, s_rnn, s_transformer
 from muspike.errors import BadInput
 from muspike.network import Generator
 
@@ -24,6 +24,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "s-cnn": Architecture(s_cnn.Config, s_cnn.build),
     "s-rnn": Architecture(s_rnn.Config, s_rnn.build),
     "s-lstm": Architecture(s_lstm.Config, s_lstm.build),
+    "s-gan": Architecture(s_gan.Config, s_gan.build),
     "s-transformer": Architecture(s_transformer.Config, s_transformer.build),
     "ann-rnn": Architecture(ann.Recurrent, ann.RNN),
     "ann-lstm": Architecture(ann.Recurrent, ann.LSTM),

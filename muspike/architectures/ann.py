@@ -177,23 +177,25 @@ class TwinRunner:
 
 
 class RNN(Twin):
-    """Elman's network: recurrent tanh layers."""
+    """Elman's network: recurrent tanh layers, each read out beside what it read, norms before (as in `Transformer`)."""
 
     layer: type[nn.RNN | nn.LSTM] = nn.RNN
 
     def __init__(self, config: Recurrent | Adversarial) -> None:
         super().__init__(config.width)
         self.layers = nn.ModuleList(self.layer(config.width, config.width) for _ in range(config.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
 
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
         """The past is each layer's state after the last token."""
         after: Past = []
         x = self.dropped(x, dropout)
-        for layer, state in zip(self.layers, past or [None] * len(self.layers), strict=True):
-            x, state = layer(x, state)
-            x = self.dropped(x, dropout)
+        for layer, norm, before in zip(self.layers, self.norms, past or [None] * len(self.layers), strict=True):
+            more, state = layer(norm(x), before)
+            x = x + self.dropped(more, dropout)
             after.append(state)
-        return x, after
+        return self.norm(x), after
 
 
 class LSTM(RNN):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from muspike.errors import BadInput
-from muspike.network import Network, Population, Synapse, Timing
+from muspike.network import Network, Noise, Population, Synapse, Timing
 from muspike.tokens import FEATURES, N_AXONS
 
 
@@ -39,8 +39,8 @@ class Config:
                 raise BadInput(f"S-RNN: {name} {getattr(self, name)} must lie between 1 and {most}")
 
 
-def build(config: Config) -> Network:
-    """The network of `config`, with weights drawn from torch's random state.
+def build(config: Config, noise: Noise = Noise()) -> Network:
+    """The network of `config`, with weights drawn from torch's random state; `noise`: axons behind those of a token.
 
     Raises:
         BadInput: a recurrent delay that is neither a number of periods nor a whole number of ticks of at least 1.
@@ -52,14 +52,14 @@ def build(config: Config) -> Network:
     tau = tuple(config.tau[i * len(config.tau) // config.width] for i in range(config.width))
     names = [f"layer{k}" for k in range(1, config.layers + 1)]
     populations = [
-        Population("input", N_AXONS, "input"),
+        Population("input", N_AXONS + noise.axons, "input"),
         *(Population(name, config.width, "lif", tau, config.v_threshold) for name in names),
         Population("readout", N_AXONS, "li", config.tau_readout),
     ]
     synapses = [Synapse(a, b) for a, b in zip(["input", *names[:-1]], names, strict=True)]
     synapses += [Synapse(name, name, delay) for name in names for delay in delays]
     synapses += [Synapse(name, "readout") for name in (names if config.skip else names[-1:])]
-    network = Network(populations, synapses, timing)
+    network = Network(populations, synapses, timing, noise=noise)
     _draw(network, config, torch.tensor(tau))
     return network
 
