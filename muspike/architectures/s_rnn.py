@@ -15,6 +15,8 @@ from muspike.errors import BadInput
 from muspike.network import Network, Noise, Population, Synapse, Timing
 from muspike.tokens import FEATURES, N_AXONS
 
+_SILENT = Noise()
+
 
 @dataclass(frozen=True)
 class Config:
@@ -39,7 +41,7 @@ class Config:
                 raise BadInput(f"S-RNN: {name} {getattr(self, name)} must lie between 1 and {most}")
 
 
-def build(config: Config, noise: Noise = Noise()) -> Network:
+def build(config: Config, noise: Noise = _SILENT) -> Network:
     """The network of `config`, with weights drawn from torch's random state; `noise`: axons behind those of a token.
 
     Raises:
