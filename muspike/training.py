@@ -9,10 +9,12 @@ add up their gradients (`processes.Team`): they go the way of one, up to the ord
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -252,6 +254,29 @@ class _Progress:
     history: list[dict[str, float | None]] = dataclasses.field(default_factory=list)
 
 
+# Of glibc's malloc.h, with what glibc starts from.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = (-1, 128 * 1024), (-4, 65_536)
+
+
+@contextlib.contextmanager
+def _with_held_memory() -> Iterator[None]:
+    """Let glibc keep freed blocks for the next step, here only.
+
+    Else it gives large ones back to the system at once, and every new one costs a page fault for each 4 KiB: half the
+    time of a step on the CPU. With other C libraries nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(_M_TRIM_THRESHOLD[0], 2**31 - 1)
+        mallopt(_M_MMAP_MAX[0], 0)
+    try:
+        yield
+    finally:
+        if mallopt:
+            mallopt(*_M_TRIM_THRESHOLD)
+            mallopt(*_M_MMAP_MAX)
+
+
 @contextlib.contextmanager
 def _without_denormals() -> Iterator[None]:
     """Round denormal numbers to 0, here only: membranes and gradients that decay through silence end in them.
@@ -392,7 +417,7 @@ class Run:
         training = [piece.words for piece in self.corpus.split("train")]
         validation = [piece.words for piece in self.corpus.split("validation")]
         started = time.monotonic() - self.progress.seconds
-        with _without_denormals():
+        with _without_denormals(), _with_held_memory():
             while self.progress.step < settings.steps and self.progress.halved <= settings.halvings:
                 bits = self._step(training)
                 self.progress.step += 1
