@@ -37,6 +37,7 @@ from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
 from muspike.hardware.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
+from muspike.network import Network
 from muspike.training import likelihood
 
 Words = npt.NDArray[np.int16]
@@ -44,6 +45,8 @@ Words = npt.NDArray[np.int16]
 CHIPS = ("loihi1", "loihi2")
 # Excerpts must be of equal length: most metrics grow with it.
 EXCERPT = 128
+# What is computed of so many sequences that it takes no more than this.
+_PART_BYTES = 2**27
 PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
 
 
@@ -264,13 +267,15 @@ class _Reading:
     Some sequences at a time: the membranes, needed to know which updates move a state, are too large to keep.
     """
 
-    def __init__(self, runner: ChipRunner, mappings: Sequence[Compiled], words: Words, at_once: int = 12) -> None:
+    def __init__(self, runner: ChipRunner, mappings: Sequence[Compiled], words: Words) -> None:
         spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
         counts: list[list[activity.Counts]] = [[] for _ in mappings]
-        for start in range(0, words.shape[1], at_once):
-            part = words[:, start : start + at_once]
-            runner.reset(part.shape[1])
-            _, run = runner.run(part, record_membranes=True)
+        program = runner.program
+        ticks = len(words) * int(program.metadata["period"])
+        for part in _parts(words.shape[1], 8 * ticks * sum(p.size for p in program.populations)):  # u and v
+            read = words[:, part]
+            runner.reset(read.shape[1])
+            _, run = runner.run(read, record_membranes=True)
             for mapping, of in zip(mappings, counts, strict=True):
                 of.append(activity.count(mapping.program, run.spikes, currents=run.current, membranes=run.membrane))
             spikes.append(run.spikes)
@@ -314,24 +319,38 @@ def _float_integer(
     `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
     `rate_change`: by how much the integer network fires more.
     """
-    layers = [p for p in compiled.program.populations if p.kind == "lif" and p.name in model.spiking.populations]
-    with torch.no_grad():
-        _, spikes = model.network(torch.from_numpy(read_after_pad(words)), record=[p.name for p in layers])
-    period = model.spiking.timing.period
+    network, program = _expanded(model.spiking), compiled.program
+    layers = [p for p in program.populations if p.kind == "lif" and p.name in network.populations]
+    period = network.timing.period
     both = either = ours = theirs = 0
-    for population in layers:
-        recorded = spikes[population.name].numpy().astype(bool)  # [tokens, slots, batch, neurons]
-        ideal = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), bool)
-        ideal[:, : recorded.shape[1]] = recorded
-        ideal = ideal.reshape(-1, *recorded.shape[2:])
-        level = population.level
-        chip = on_chip[population.name][level:].astype(bool)
-        ideal = ideal[: len(chip)]
-        both += int((ideal & chip).sum())
-        either += int((ideal | chip).sum())
-        ours += int(chip.sum())
-        theirs += int(ideal.sum())
+    for part in _parts(words.shape[1], 4 * len(words) * period * sum(p.size for p in layers)):
+        with torch.no_grad():
+            _, spikes = network(torch.from_numpy(words[:, part]), record=[p.name for p in layers])
+        for population in layers:
+            recorded = spikes[population.name].numpy().astype(bool)  # [tokens, slots, batch, neurons]
+            ideal = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), bool)
+            ideal[:, : recorded.shape[1]] = recorded
+            chip = on_chip[population.name][population.level :, part].astype(bool)
+            ideal = ideal.reshape(-1, *recorded.shape[2:])[: len(chip)]
+            both += int((ideal & chip).sum())
+            either += int((ideal | chip).sum())
+            ours += int(chip.sum())
+            theirs += int(ideal.sum())
     return {"spike_agreement": both / max(1, either), "rate_change": ours / max(1, theirs) - 1}
+
+
+def _expanded(network: Network) -> Network:
+    """The same network without composites, which keep the spikes of their members to themselves."""
+    plain = Network(tuple(network.populations.values()), network.synapses, network.timing, noise=network.noise)
+    plain.load_state_dict(network.state_dict())
+    return plain.eval()
+
+
+def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:
+    """Sequences in parts that take at most `_PART_BYTES`, at least one at a time."""
+    at_once = max(1, _PART_BYTES // bytes_each)
+    for start in range(0, sequences, at_once):
+        yield slice(start, start + at_once)
 
 
 def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:

@@ -184,9 +184,10 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
             weights[s.name], synapse_reports[s.name] = _weights(s, factor * k, chip.ranges.weight)
         integer = _population(population, k, chip)
         populations.append(integer)
-        report = _report(population, integer, groups, [weights[s.name] for s in incoming], chip)
+        w = np.concatenate([np.zeros((population.size, 0), np.int16), *(weights[s.name] for s in incoming)], axis=1)
+        report = _report(population, integer, groups, w, chip)
         reports.append(report)
-        risks += _risks(population, integer, report, [synapse_reports[s.name] for s in incoming], chip)
+        risks += _risks(population, integer, report, w, [synapse_reports[s.name] for s in incoming], chip)
     synapses = [IntegerSynapses(s.name, s.source, s.target, weights[s.name], s.delay) for s in graph.synapses]
     return (
         IntegerGraph(populations, synapses, graph.dt_s, graph.outputs, graph.metadata),
@@ -218,7 +219,7 @@ def _scale(population: Population, members: npt.NDArray[np.intp], x: Doubles, ch
         chip.ranges.v_threshold.high / threshold if threshold else np.inf,
         _largest_bias(chip) / _above_zero(np.abs(population.bias * population.gain)[members].max() * 2**SHIFT),
     )
-    x = np.ascontiguousarray(x).ravel()
+    x = x[x != 0]  # wires are nearly all zeros, which are met exactly at any scale
     top, bottom = (float(x.max()), float(x.min())) if x.size else (0.0, 0.0)
     fitting = min(grid.high / _above_zero(top), grid.low / min(bottom, -_TINY))
     if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
@@ -368,10 +369,9 @@ def _report(
     population: Population,
     integer: IntegerPopulation,
     groups: int,
-    weights: Sequence[npt.NDArray[np.int16]],
+    w: npt.NDArray[np.int16],
     chip: Chip,
 ) -> PopulationReport:
-    w = np.concatenate([np.zeros((population.size, 0), np.int16), *weights], axis=1)
     k = integer.scale / 2**SHIFT
     bias = (integer.bias_mant << integer.bias_exp).astype(np.float64)
     # The steady state with every source of one sign firing in every tick; row 0 upward, row 1 downward.
@@ -420,6 +420,7 @@ def _risks(
     population: Population,
     integer: IntegerPopulation,
     report: PopulationReport,
+    w: npt.NDArray[np.int16],
     synapses: Sequence[SynapsesReport],
     chip: Chip,
 ) -> Iterator[str]:
@@ -448,13 +449,30 @@ def _risks(
         worst = f"{1 / report.membrane_headroom:.3g} times its range" if report.membrane_headroom else "without bound"
         effect = "be reset as if it spiked" if population.kind == "li" else "saturate"
         yield f"{where}: the membrane's worst case is {worst}; it would {effect}"
-    if (integer.dv > chip.ranges.dv.high).any():
+    if ((integer.dv > chip.ranges.dv.high) & ~_remainder_is_harmless(integer, w, chip.ranges.weight)).any():
         yield (
             f"{where}: dv {FULL_DECAY} (tau of one tick) has no code in the chip's register; its nearest, "
             f"{chip.ranges.dv.high}, keeps 1/{FULL_DECAY} of a membrane below threshold"
         )
     if ((integer.dv == 0) & (population.leak > 0)).any():
         yield f"{where}: tau of {population.tau[np.isfinite(population.tau)].max():g} ticks rounds to no leak at all"
+
+
+def _remainder_is_harmless(p: IntegerPopulation, w: npt.NDArray[np.int16], grid: Range) -> npt.NDArray[np.bool_]:
+    """Neurons that spike alike if they keep 1/4096 of their membrane: gates, above all.
+
+    A sum of weights is a whole number of grid steps, so it lies away from the threshold, and what may be kept, of a
+    membrane at the threshold or of the most negative sum, is less.
+    """
+    if p.kind == "li":
+        return np.zeros(p.size, bool)
+    below = -np.minimum(w, 0).sum(axis=1, dtype=np.int64)
+    room_above = (p.v_threshold % grid.step) << SHIFT  # over the largest sum that does not spike
+    room_below = (grid.step << SHIFT) - room_above
+    kept_above = (p.v_threshold << SHIFT) // FULL_DECAY
+    kept_below = (below << SHIFT) // (FULL_DECAY - 1) + 1
+    plain = (p.bias_mant == 0) & (p.du >= FULL_DECAY - 1)
+    return np.asarray(plain & (kept_above <= room_above) & (kept_below < room_below))
 
 
 def _bits(register: Range) -> int:

@@ -164,9 +164,15 @@ def test_headroom_of_a_readout():
     assert about.membrane_headroom == 0 and any("without bound; it would be reset" in risk for risk in risks)
 
 
-def test_tau_of_one_tick_says_that_the_register_is_short():
-    p, *_, risks = into(population("n", "lif", 1, tau=1), [[1.0]])
-    assert p.dv[0] == 4096 and any("dv 4096" in risk for risk in risks)
+def test_tau_of_one_tick_says_that_the_register_is_short_where_that_can_matter():
+    def says(weight, v_threshold, **settings):
+        p, *_, risks = into(population("n", "lif", len(weight), tau=1, v_threshold=v_threshold, **settings), weight)
+        assert p.dv[0] == 4096
+        return any("dv 4096" in risk for risk in risks)
+
+    # What is kept of a membrane can tip a sum that is equal to the threshold, or outweigh half a step.
+    assert says([[1.0]], 2.0) and says([[1.0] + 40 * [-1.0]], 0.5) and says([[1.0]], 0.5, bias=0.1)
+    assert not says([[1.0, 1.0]], 1.5) and not says([[1.0]], 0.5) and not says([[1.0, -1.0]], 0.5)  # gates
 
 
 def test_an_error_that_makes_another_network_is_a_risk():
