@@ -39,7 +39,7 @@ Words = npt.NDArray[np.int16]
 CPU = torch.device("cpu")
 PRECISIONS = ("float32", "bfloat16")
 # Of the penalty on firing rates, where a target rate is asked for and the preset has none.
-RATE_WEIGHT = 3.0
+RATE_WEIGHT = 10.0
 SCHEDULES = ("plateau", "cosine")
 
 
