@@ -37,7 +37,7 @@ from numba import njit
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, Range
-from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
+from muspike.hardware.graph import Floats, Kind, Population, SpikingGraph, Synapses
 from muspike.hardware.program import FULL_DECAY, SHIFT
 
 Ints = npt.NDArray[np.int32]
@@ -171,17 +171,10 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
         if population.kind == "input":
             populations.append(_input(population))
             continue
-        factor = population.gain / population.tau_syn
-        x = np.concatenate(
-            [np.zeros((population.size, 0)), *(s.weight * factor[:, None] for s in incoming)], axis=1
-        )  # [size, sources of all synapses]
-        k = np.empty(population.size)
-        groups = 0
-        for members in _groups(population):
-            k[members] = _scale(population, members, x[members], chip)
-            groups += 1
+        k, groups = _scales(population, [s.weight for s in incoming], chip)
+        factor = population.gain / population.tau_syn * k
         for s in incoming:
-            weights[s.name], synapse_reports[s.name] = _weights(s, factor * k, chip.ranges.weight)
+            weights[s.name], synapse_reports[s.name] = _weights(s, factor, chip.ranges.weight)
         integer = _population(population, k, chip)
         populations.append(integer)
         w = np.concatenate([np.zeros((population.size, 0), np.int16), *(weights[s.name] for s in incoming)], axis=1)
@@ -200,41 +193,43 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
 # --- the scale -------------------------------------------------------------------------------------------------
 
 
-def _groups(population: Population) -> Iterator[npt.NDArray[np.intp]]:
-    if population.kind == "li":
-        yield from np.arange(population.size)[:, None]
-        return
-    settings = np.stack([population.tau, population.tau_syn, population.v_threshold], axis=1)
-    _, group = np.unique(settings, axis=0, return_inverse=True)
-    group = group.ravel()
-    for g in range(group.max() + 1):
-        yield np.flatnonzero(group == g)
+def on_grid(population: Population, weights: Sequence[Floats], chip: Chip) -> list[Doubles]:
+    """The matrices of all synapses into a population, in the order of the graph, as `quantise` rounds them.
+
+    They stay in units of the float weights: the chip's integers, divided by what they were multiplied with. The
+    population's bias must be in range (a network's has none).
+    """
+    factor = population.gain / population.tau_syn * _scales(population, weights, chip)[0]
+    return [_rounded(w, factor, chip.ranges.weight)[0] / factor[:, None] for w in weights]
 
 
-def _scale(population: Population, members: npt.NDArray[np.intp], x: Doubles, chip: Chip) -> float:
-    """k of one group, whose neurons have the rows of x as weights before scaling."""
+def _scales(population: Population, weights: Sequence[Floats], chip: Chip) -> tuple[Doubles, int]:
+    """k of each neuron, and the number of groups, for these weights of all synapses into the population."""
+    factor = population.gain / population.tau_syn
+    x = np.concatenate(
+        [np.zeros((population.size, 0)), *(w * factor[:, None] for w in weights)], axis=1
+    )  # [size, sources of all synapses]
+    group = _groups(population)
+    first = np.unique(group, return_index=True)[1]
+    threshold = np.zeros(len(first)) if population.kind == "li" else population.v_threshold[first]
+    bias = np.zeros(len(first))
+    np.maximum.at(bias, group, np.abs(population.bias * population.gain))
+    with np.errstate(divide="ignore", over="ignore"):
+        k_max = np.minimum(
+            np.where(threshold > 0, chip.ranges.v_threshold.high / threshold, np.inf),
+            _largest_bias(chip) / np.maximum(bias * 2**SHIFT, _TINY),
+        )
     grid = _Grid(chip.ranges.weight.low, chip.ranges.weight.high, chip.ranges.weight.step)
-    threshold = 0.0 if population.kind == "li" else float(population.v_threshold[members[0]])
-    k_max = min(
-        chip.ranges.v_threshold.high / threshold if threshold else np.inf,
-        _largest_bias(chip) / _above_zero(np.abs(population.bias * population.gain)[members].max() * 2**SHIFT),
-    )
-    x = x[x != 0]  # wires are nearly all zeros, which are met exactly at any scale
-    top, bottom = (float(x.max()), float(x.min())) if x.size else (0.0, 0.0)
-    fitting = min(grid.high / _above_zero(top), grid.low / min(bottom, -_TINY))
-    if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
-        return min(k_max, grid.high / (threshold or 1.0))
-    candidates = {_snapped(min(fitting * factor, k_max), threshold, k_max) for factor in _CLIP_FACTORS}
-    candidates |= {k for k in _grid_scales(x, grid) if k <= k_max}
-    best, best_error = 0.0, np.inf
-    norm = float(x @ x)
-    for k in sorted(candidates, reverse=True):  # the largest of those that are exact
-        off = (round(threshold * k) / (threshold * k) - 1) ** 2 if threshold else 0.0
-        error = _squared_error(x, k, *grid, (best_error - off) * norm) / norm + off
-        error = error if error > _EXACT else 0.0
-        if error < best_error:
-            best, best_error = k, error
-    return best
+    k = _best_scales(x, np.argsort(group, kind="stable"), np.bincount(group), threshold, k_max, grid)
+    return k[group], len(first)
+
+
+def _groups(population: Population) -> npt.NDArray[np.intp]:
+    """The group of each neuron, counted from 0."""
+    if population.kind == "li":
+        return np.arange(population.size)
+    settings = np.stack([population.tau, population.tau_syn, population.v_threshold], axis=1)
+    return np.unique(settings, axis=0, return_inverse=True)[1].ravel()
 
 
 class _Grid(NamedTuple):
@@ -251,40 +246,80 @@ def _largest_bias(chip: Chip) -> int:
     return chip.ranges.bias_mant.high << chip.ranges.bias_exp.high
 
 
-def _snapped(k: float, threshold: float, k_max: float) -> float:
-    """The nearest k at which the threshold is a whole number of units."""
-    units = threshold * k
-    if units < _SNAP_FROM:
-        return float(k)
-    nearest = round(units) / threshold
-    return float(nearest if nearest <= k_max else int(units) / threshold)
-
-
-def _grid_scales(x: Doubles, grid: _Grid) -> list[float]:
-    """Every k at which all of x are grid points inside the range."""
-    peak = float(x[np.abs(x).argmax()])
-    ends = range(grid.high, 0, -grid.step) if peak > 0 else range(grid.low, 0, grid.step)
-    return [m / peak for m in ends if _is_on_grid(x, m / peak, *grid)]
+@njit(cache=True, nogil=True)
+def _best_scales(x, order, sizes, threshold, k_max, grid):  # type: ignore[no-untyped-def]
+    """k of each group; `order`: its neurons, group after group, `sizes` of them each."""
+    k = np.empty(len(sizes))
+    kept = np.empty(sizes.max() * x.shape[1])
+    first = 0
+    for g in range(len(sizes)):
+        n = 0
+        for neuron in order[first : first + sizes[g]]:
+            for value in x[neuron]:
+                if value != 0:  # wires are nearly all zeros, which are met exactly at any scale
+                    kept[n] = value
+                    n += 1
+        first += sizes[g]
+        k[g] = _best_scale(kept[:n], threshold[g], k_max[g], grid)
+    return k
 
 
 @njit(cache=True, nogil=True)
-def _is_on_grid(x, k, low, high, step):  # type: ignore[no-untyped-def]
-    for i in range(len(x)):
-        y = x[i] * k
-        nearest = np.floor(y / step + 0.5) * step
-        if abs(y - nearest) > _ON_GRID * abs(y) or nearest < low or nearest > high:
+def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
+    """k of one group, whose neurons have the weights x before scaling."""
+    top, bottom = (max(x.max(), 0.0), min(x.min(), 0.0)) if len(x) else (0.0, 0.0)
+    fitting = min(grid.high / max(top, _TINY), grid.low / min(bottom, -_TINY))
+    if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
+        return min(k_max, grid.high / (threshold if threshold > 0 else 1.0))
+    candidates = [_snapped(min(fitting * factor, k_max), threshold, k_max) for factor in _CLIP_FACTORS]
+    candidates += [k for k in _grid_scales(x, grid) if k <= k_max]
+    best, best_error = 0.0, np.inf
+    norm = x @ x
+    for k in sorted(candidates, reverse=True):  # the largest of those that are exact
+        off = (np.rint(threshold * k) / (threshold * k) - 1) ** 2 if threshold > 0 else 0.0
+        error = _squared_error(x, k, grid, (best_error - off) * norm) / norm + off
+        error = error if error > _EXACT else 0.0
+        if error < best_error:
+            best, best_error = k, error
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _snapped(k, threshold, k_max):  # type: ignore[no-untyped-def]
+    """The nearest k at which the threshold is a whole number of units."""
+    units = threshold * k
+    if units < _SNAP_FROM:
+        return k
+    nearest = np.rint(units) / threshold
+    return nearest if nearest <= k_max else np.floor(units) / threshold
+
+
+@njit(cache=True, nogil=True)
+def _grid_scales(x, grid):  # type: ignore[no-untyped-def]
+    """Every k at which all of x are grid points inside the range."""
+    peak = x[np.abs(x).argmax()]
+    ends = range(grid.high, 0, -grid.step) if peak > 0 else range(grid.low, 0, grid.step)
+    return [m / peak for m in ends if _is_on_grid(x, m / peak, grid)]
+
+
+@njit(cache=True, nogil=True)
+def _is_on_grid(x, k, grid):  # type: ignore[no-untyped-def]
+    for value in x:
+        y = value * k
+        nearest = np.floor(y / grid.step + 0.5) * grid.step
+        if abs(y - nearest) > _ON_GRID * abs(y) or nearest < grid.low or nearest > grid.high:
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def _squared_error(x, k, low, high, step, give_up):  # type: ignore[no-untyped-def]
+def _squared_error(x, k, grid, give_up):  # type: ignore[no-untyped-def]
     """Summed squared error of x rounded to the grid at scale k, in units of x; inf as soon as it exceeds `give_up`."""
     total = 0.0
     limit = give_up * k * k
-    for i in range(len(x)):
-        y = x[i] * k
-        error = y - min(max(np.floor(y / step + 0.5) * step, low), high)
+    for value in x:
+        y = value * k
+        error = y - min(max(np.floor(y / grid.step + 0.5) * grid.step, grid.low), grid.high)
         total += error * error
         if total > limit:
             return np.inf
@@ -294,17 +329,23 @@ def _squared_error(x, k, low, high, step, give_up):  # type: ignore[no-untyped-d
 # --- the integers ----------------------------------------------------------------------------------------------
 
 
+def _rounded(weight: Floats, factor: Doubles, grid: Range) -> tuple[Doubles, int]:
+    """Weights times `factor` on the grid, and how many of them were clipped at its ends."""
+    rounded = np.floor(weight.astype(np.float64) * factor[:, None] / grid.step + 0.5) * grid.step
+    clipped = np.clip(rounded, grid.low, grid.high)
+    return clipped, int((clipped != rounded).sum())
+
+
 def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[npt.NDArray[np.int16], SynapsesReport]:
     w = synapses.weight.astype(np.float64)
-    rounded = np.floor(w * factor[:, None] / grid.step + 0.5) * grid.step
-    clipped = np.clip(rounded, grid.low, grid.high)
+    clipped, saturated = _rounded(w, factor, grid)
     error = np.abs(clipped / factor[:, None] - w)
     norm = float(np.sqrt((w * w).sum()))
     report = SynapsesReport(
         name=synapses.name,
         rms_error=float(np.sqrt((error * error).sum())) / norm if norm else 0.0,
         max_error=float(error.max(initial=0)),
-        saturated=int((clipped != rounded).sum()),
+        saturated=saturated,
         zero_fraction=float((clipped == 0).mean()),
         vanished=int(((clipped == 0) & (w != 0)).sum()),
     )
