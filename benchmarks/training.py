@@ -9,8 +9,9 @@ muspike's spikes and gradients on the same weights: ATan surrogate (alpha 2), ha
 All step through the ticks in which a population can spike and skip the idle ones, take the seven-hot input of a token
 as a gather of seven rows, and answer once per token. `benchmarks/peers/` has how the peers are written.
 
-Memory is how far one step raises the resident memory of a fresh process (VmHWM of Linux, reset before the step), after
-a step on a few tokens that compiles and loads what it needs; all is counted, whoever allocated it.
+Memory is that of one step in a fresh process. Tensors: the most bytes that torch's allocator had given out at once,
+from its profiler; the same every time. Process: how far the step raised the process's address space (VmPeak after it,
+less VmSize before, of Linux), whoever allocated it, with the holes that many small tensors leave in the heap.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import ctypes
 import gc
 import importlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -27,7 +29,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ import numba
 import torch
 from peers import ByPopulation, Peer
 from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
 
 from muspike import architectures
 from muspike.errors import Failed, MuspikeError
@@ -176,35 +179,67 @@ def seconds(models: Mapping[str, Network | Peer], case: Case, rounds: int) -> di
     return times
 
 
-def peak_bytes(name: str, case: Case) -> int | None:
-    """How far one step raises this process's resident memory; None where the system does not tell."""
-    clear, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-    if not clear.exists():
-        return None
+@dataclass(frozen=True)
+class Memory:
+    """Peaks of one step: bytes of tensors alive; bytes that the process grew by, None where that is not told."""
+
+    tensor_bytes: int
+    process_bytes: int | None
+
+
+def peak_memory(name: str, case: Case) -> Memory:
+    """The memory of one step of a fresh process, after one on a few tokens that loads and compiles what it needs."""
+    words, wanted = case.excerpt()
     model = contestant(name, case.network(), case.peers)
     step(model, *case.excerpt(tokens=4))
     model.zero_grad(set_to_none=True)
-    words, wanted = case.excerpt()
+    process_bytes = process_growth(lambda: step(model, words, wanted))
+    model.zero_grad(set_to_none=True)
+    return Memory(tensor_bytes(lambda: step(model, words, wanted)), process_bytes)
+
+
+def tensor_bytes(run: Callable[[], object]) -> int:
+    """The most bytes that torch's allocator had given and not got back at any moment of `run()`."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        kept = run()
+    del kept
+    found = profiler.profiler.kineto_results.events()  # torch offers the sums by operator alone in public
+    changes = sorted((e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]")
+    return max(itertools.accumulate(bytes_ for _, bytes_ in changes), default=0)
+
+
+def process_growth(run: Callable[[], object]) -> int | None:
+    """How much more address space the process has at the peak of `run()` than before it.
+
+    Raises:
+        Failed: it had more earlier.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what the step takes
-    clear.write_text("5")  # VmHWM starts anew from the present size
-    before = _kilobytes(status, "VmHWM")
-    step(model, words, wanted)
-    return 1024 * (_kilobytes(status, "VmHWM") - before)
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what is needed now
+    before, earlier = _kilobytes(status, "VmSize"), _kilobytes(status, "VmPeak")
+    run()
+    peak = _kilobytes(status, "VmPeak")
+    if peak == earlier:
+        raise Failed("the step needs less memory than what came before it; take a larger excerpt")
+    return 1024 * (peak - before)
 
 
 def _kilobytes(status: Path, field: str) -> int:
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(f"{field}:"))
 
 
-def peak_bytes_alone(name: str, which: str, threads: int) -> int | None:
-    """`peak_bytes` in a process of its own."""
+def peak_memory_alone(name: str, which: str, threads: int) -> Memory:
+    """`peak_memory` in a process of its own."""
     command = [sys.executable, __file__, "--peak-of", name, "--only", which, "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # Whatever is larger goes back to the system when it is freed.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise Failed(f"{name}: its process for memory failed: {done.stderr.strip().splitlines()[-1:]}")
-    peak: int | None = json.loads(done.stdout)
-    return peak
+    return Memory(**json.loads(done.stdout))
 
 
 def measure(which: str, case: Case, rounds: int, threads: int) -> dict[str, Any]:
@@ -220,20 +255,20 @@ def measure(which: str, case: Case, rounds: int, threads: int) -> dict[str, Any]
     rows: dict[str, Any] = {}
     for name in models:
         ratios = [theirs / ours for theirs, ours in zip(times[name], times["muspike"], strict=True)]
-        peak = peak_bytes_alone(name, which, threads)
+        memory = peak_memory_alone(name, which, threads)
         rows[name] = {
             "seconds": statistics.median(times[name]),
             "seconds_of_rounds": times[name],
             "times_muspike": statistics.median(ratios),
             "times_muspike_range": [min(ratios), max(ratios)],
-            "peak_bytes": peak,
-            "peak_bytes_per_token": peak and peak / (case.tokens * case.batch),
+            "peak_tensor_bytes": memory.tensor_bytes,
+            "peak_tensor_bytes_per_token": memory.tensor_bytes / (case.tokens * case.batch),
+            "peak_process_bytes": memory.process_bytes,
         }
         if name in agreements:
             rows[name] |= {f"{key}_difference": value for key, value in vars(agreements[name]).items()}
-    ours = rows["muspike"]["peak_bytes"]
     for row in rows.values():
-        row["memory_times_muspike"] = ours and row["peak_bytes"] / ours
+        row["tensor_bytes_times_muspike"] = row["peak_tensor_bytes"] / rows["muspike"]["peak_tensor_bytes"]
     return {"about": case.about, "tokens": case.tokens, "batch": case.batch, "contestants": rows}
 
 
@@ -241,23 +276,23 @@ def _lines(which: str, result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{which}: {result['about']}; {result['batch']} x {result['tokens']} tokens"
     yield (
         f"  {'':14}{'seconds, median (range)':>28}{'x muspike (range)':>24}"
-        f"{'peak MiB':>10}{'KiB/token':>11}{'x muspike':>11}{'spikes':>10}{'gradient':>10}"
+        f"{'tensors MiB':>13}{'KiB/token':>11}{'x muspike':>11}{'process MiB':>13}{'spikes':>10}{'gradient':>10}"
     )
     for name, row in result["contestants"].items():
         spread = row["seconds_of_rounds"]
         took = f"{row['seconds']:.3f} ({min(spread):.3f}-{max(spread):.3f})"
         low, high = row["times_muspike_range"]
         ratio = f"{row['times_muspike']:.2f} ({low:.2f}-{high:.2f})"
-        memory = f"{'not measured':>32}"
-        if row["peak_bytes"] is not None:
-            memory = (
-                f"{row['peak_bytes'] / 2**20:10.1f}{row['peak_bytes_per_token'] / 2**10:11.2f}"
-                f"{row['memory_times_muspike']:11.2f}"
-            )
+        memory = (
+            f"{row['peak_tensor_bytes'] / 2**20:13.1f}{row['peak_tensor_bytes_per_token'] / 2**10:11.2f}"
+            f"{row['tensor_bytes_times_muspike']:11.2f}"
+        )
+        grown = row["peak_process_bytes"]
+        grown = "not measured" if grown is None else f"{grown / 2**20:.1f}"
         differs = (
             f"{row['spikes_difference']:10.2g}{row['gradient_difference']:10.2g}" if "loss_difference" in row else ""
         )
-        yield f"  {name:14}{took:>28}{ratio:>24}{memory}{differs}".rstrip()
+        yield f"  {name:14}{took:>28}{ratio:>24}{memory}{grown:>13}{differs}"
 
 
 def main() -> int:
@@ -279,7 +314,7 @@ def main() -> int:
     torch.set_flush_denormal(True)
     try:
         if arguments.peak_of:
-            print(json.dumps(peak_bytes(arguments.peak_of, CASES[chosen[0]])))
+            print(json.dumps(vars(peak_memory(arguments.peak_of, CASES[chosen[0]]))))
             return 0
         results = {name: measure(name, CASES[name], arguments.rounds, arguments.threads) for name in chosen}
     except MuspikeError as error:
