@@ -96,7 +96,7 @@ def started_together(commands: Iterable[list[str]]) -> list[tuple[int, str]]:
         for rank, command in enumerate(commands)
     ]
     try:
-        return [(process.wait(120), process.communicate()[0].decode()) for process in running]
+        return [(process.wait(600), process.communicate()[0].decode()) for process in running]
     finally:
         for process in running:
             process.kill()
@@ -130,7 +130,7 @@ def test_torchrun_trains_as_one_process_does(
         corpora._write(noise(), cache)
     command = ["train", "s-rnn", "--preset", "tiny", "--target-rate", "0.01", "--json", "-o"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "muspike"]
-    ended = subprocess.run([*launch, *command, "two"], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([*launch, *command, "two"], capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("step 20: training") == 1
     assert main([*command, "one"]) == 0
