@@ -1,0 +1,102 @@
+"""What holds for every spiking architecture: causal, the same all at once and step by step, trainable everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from muspike import architectures, tokens
+from muspike.errors import BadInput
+from muspike.network import Network
+
+SPIKING = sorted(name for name in architectures.ARCHITECTURES if name.startswith("s-"))
+VARIANTS = [(name, {}) for name in SPIKING] + [("s-transformer", {"attention": "windowed", "window": 3})]
+
+
+def network_of(name: str, more: dict[str, object]) -> Network:
+    torch.manual_seed(0)
+    network = architectures.build(name, {**architectures.preset(name, "tiny")["network"], **more})
+    assert isinstance(network, Network)
+    with torch.no_grad():  # so that small networks fire everywhere
+        for weight in network.weights.values():
+            weight *= 1.5
+    return network.eval()
+
+
+def words_of(network: Network, length: int, batch: int) -> torch.Tensor:
+    """Words at random, with the noise behind them."""
+    sizes = [*tokens.SIZES, *[network.noise.values] * network.noise.draws]
+    random = torch.Generator().manual_seed(1)
+    return torch.stack([torch.randint(size, (length, batch), generator=random) for size in sizes], -1)
+
+
+@pytest.mark.parametrize(("name", "more"), VARIANTS)
+def test_changing_a_token_changes_nothing_before_it(name: str, more: dict[str, object]) -> None:
+    network = network_of(name, more)
+    words = words_of(network, 12, 8)
+    logits, _ = network(words)
+    for n in (0, 5, 11):
+        changed = words.clone()
+        changed[n] = (changed[n] + 1) % torch.tensor([*tokens.SIZES, *[network.noise.values] * network.noise.draws])
+        other, _ = network(changed)
+        assert torch.equal(other[:n], logits[:n])
+        assert not torch.equal(other[n], logits[n])
+
+
+@pytest.mark.parametrize(("name", "more"), VARIANTS)
+def test_a_token_is_remembered(name: str, more: dict[str, object]) -> None:
+    network = network_of(name, more)
+    words = words_of(network, 4, 32)
+    changed = words.clone()
+    changed[0] = words[0].flip(0)
+    assert not torch.equal(network(words)[0][3], network(changed)[0][3])
+
+
+@pytest.mark.parametrize(("name", "more"), VARIANTS)
+def test_all_at_once_equals_step_by_step(name: str, more: dict[str, object]) -> None:
+    network = network_of(name, more)
+    words = words_of(network, 10, 3)
+    logits, _ = network(words)
+    runner = network.runner()
+    runner.reset(3)
+    stepped = np.stack([runner.step(word.numpy().astype(np.int16)) for word in words])
+    torch.testing.assert_close(torch.from_numpy(stepped), logits.detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "more"), VARIANTS)
+def test_every_weight_gets_a_gradient(name: str, more: dict[str, object]) -> None:
+    network = network_of(name, more)
+    logits, _ = network(words_of(network, 24, 16))
+    logits.logsumexp(-1).sum().backward()
+    for weight, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), weight
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_presets_build_and_are_small_enough(name: str) -> None:
+    presets = architectures.presets(name)
+    assert {"paper", "small", "base", "tiny"} <= set(presets)
+    for which, preset in presets.items():
+        network = architectures.build(name, preset["network"])
+        assert isinstance(network, Network)
+        if which in ("paper", "small"):
+            taus = {p.tau for p in network.populations.values() if p.kind == "lif"} - {1.0}
+            assert all(set(tau) == {2.0} if isinstance(tau, tuple) else tau == 2.0 for tau in taus)
+        if which == "small":
+            # Two bytes each on disk: below 3 MB.
+            assert sum(p.numel() for p in network.parameters()) < 1.5e6
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_sizes_out_of_range_are_refused(name: str) -> None:
+    field = "mlp" if name == "s-transformer" else "width"
+    with pytest.raises(BadInput, match=f"{field} 0 must lie between 1 and"):
+        architectures.build(name, {field: 0})
+    with pytest.raises(BadInput, match="ticks 100 must lie between"):
+        architectures.build(name, {"ticks": 100})
+
+
+def test_an_unknown_attention_is_refused() -> None:
+    with pytest.raises(BadInput, match="attention 'quadratic' must be one of linear, windowed"):
+        architectures.build("s-transformer", {"attention": "quadratic"})
