@@ -83,7 +83,7 @@ def bench(
         "temperature": Sampling().temperature,
         "top_p": Sampling().top_p,
     }
-    steps = _Steps(len(models) * (6 if with_lava else 5))
+    steps = Steps(len(models) * (6 if with_lava else 5))
     architectures, material = {}, {}
     for name, model in models.items():
         architectures[name], material[name] = _profile(
@@ -100,7 +100,7 @@ def bench(
     return results, page
 
 
-class _Steps:
+class Steps:
     """A line on stderr per step of the work, with the seconds that it took."""
 
     def __init__(self, count: int) -> None:
@@ -126,15 +126,12 @@ def _machine() -> dict[str, str | int]:
 
 
 def _profile(
-    model: Model, name: str, steps: _Steps, pieces: int, lava_words: int, python: str | None, seed: int
+    model: Model, name: str, steps: Steps, pieces: int, lava_words: int, python: str | None, seed: int
 ) -> tuple[dict[str, Any], Material]:
     with steps.step(f"{name}: test split of {model.training['corpus']}"):
         corpus = corpora.load(model.training["corpus"])
         test = [piece.words for piece in corpus.split("test")]
-        long_enough = [words[:EXCERPT] for words in test if len(words) >= EXCERPT]
-        if not long_enough:
-            raise BadInput(f"corpus {corpus.name}: no piece of its test split has {EXCERPT} compound words")
-        excerpts = np.stack(long_enough, axis=1)
+        excerpts = excerpts_of(corpus, "test")
         given = model.spiking.noise.behind(read_after_pad(excerpts))
     with steps.step(f"{name}: programs for {', '.join(CHIPS)}"):
         compiled = {chip: compile_model(model, chip, must_fit=False) for chip in CHIPS}
@@ -144,12 +141,12 @@ def _profile(
         raise BadInput(f"{name} fits no chip: {'; '.join(p for c in compiled.values() for p in c.use.problems)}")
     shown = next(iter(runners))
     with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
-        nll = _likelihoods(model, runners, test)
+        nll = likelihoods(model, runners, test)
     with steps.step(f"{name}: {pieces} pieces composed by {shown}"):
         composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
         music, samples = _music(composed, excerpts)
     with steps.step(f"{name}: activity and energy on {excerpts.shape[1]} excerpts"):
-        notes = int((excerpts[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
+        notes = notes_in(excerpts)
         words = excerpts.shape[0] * excerpts.shape[1]
         reading = {"pieces": excerpts.shape[1], "words": words, "notes": notes, "of_words": sum(map(len, test))}
         chips: dict[str, Any] = {}
@@ -159,8 +156,8 @@ def _profile(
                 continue
             # One chip after another: the counts of all mappings of one are large enough.
             mappings = spread_over(compiled[chip], load_chip(chip))
-            read = _Reading(runners[chip], mappings, given)
-            chips[chip] = _chip(mappings, runners[chip], read, words, notes)
+            read = Reading(runners[chip], mappings, given)
+            chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
                 spikes_on_chip = read.spikes
                 activities = activity.summarise(
@@ -197,6 +194,23 @@ def _profile(
     return result, material
 
 
+def excerpts_of(corpus: corpora.Corpus, split: str) -> Words:
+    """The first `EXCERPT` words of the pieces of a split that have so many, `[EXCERPT, pieces, 7]`.
+
+    Raises:
+        BadInput: there is no such piece.
+    """
+    pieces = [piece.words for piece in corpus.split(split)]
+    if not (long_enough := [words[:EXCERPT] for words in pieces if len(words) >= EXCERPT]):
+        raise BadInput(f"corpus {corpus.name}: no piece of its {split} split has {EXCERPT} compound words")
+    return np.stack(long_enough, axis=1)
+
+
+def notes_in(words: Words) -> int:
+    """How many of `words` `[..., 7]` are NOTE."""
+    return int((words[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
+
+
 def _about(model: Model, name: str) -> dict[str, Any]:
     timing = model.spiking.timing
     return {
@@ -212,7 +226,8 @@ def _about(model: Model, name: str) -> dict[str, Any]:
     }
 
 
-def _likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]) -> dict[str, Any]:
+def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]) -> dict[str, Any]:
+    """Bits per note of whole pieces, of the float network (`torch`) and of the integer ones (`chip`, by chip)."""
     noise = model.spiking.noise
 
     def on_torch(words: torch.Tensor) -> torch.Tensor:
@@ -261,7 +276,7 @@ def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], 
     return table, {m: {"generated": generated[m], "reference": reference[m]} for m in metrics.METRICS}
 
 
-class _Reading:
+class Reading:
     """A chip reading given words `[tokens, batch, 7 + draws]`: every spike, and what happened on its cores.
 
     Some sequences at a time: the membranes, needed to know which updates move a state, are too large to keep.
@@ -288,9 +303,10 @@ def read_after_pad(words: Words) -> Words:
     return np.concatenate([np.zeros_like(words[:1]), words[:-1]])
 
 
-def _chip(
-    mappings: Sequence[Compiled], runner: ChipRunner, reading: _Reading, words: int, notes: int
+def costs_on_chip(
+    mappings: Sequence[Compiled], runner: ChipRunner, reading: Reading, words: int, notes: int
 ) -> dict[str, Any]:
+    """The entry of a chip in `bench.json`; `reading` counts what each of `mappings` does with `words` and `notes`."""
     compiled = mappings[0]
     use, chip = compiled.use, load_chip(compiled.use.chip)
     rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]

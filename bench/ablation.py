@@ -1,0 +1,213 @@
+"""What one number of an architecture's settings does: a network for each value, measured as it would be deployed.
+
+Everything is of the validation split: choosing by the test split would spoil it. Likelihoods and firing rates are of
+whole pieces, empty beats and energy of excerpts of the same length for networks and data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from muspike import architectures, metrics, tokens
+from muspike.bench import suite
+from muspike.bench.report import misfit_entry
+from muspike.checkpoint import Model
+from muspike.corpora import Corpus
+from muspike.errors import BadInput
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.generation import generate
+from muspike.network import Network, Words
+from muspike.training import firing_rate
+
+DEFAULT_VALUES: Mapping[str, tuple[float, ...]] = {"v_threshold": (0.3, 0.5, 0.7)}
+_COSTS = ("cores", "energy_uj_per_note", "latency_ms_per_note", "accumulator_overflows", "readout_resets")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An architecture with `network`, the settings of a network, in which `field` has `value`."""
+
+    architecture: str
+    network: Mapping[str, Any]
+    field: str
+    value: float
+
+    @property
+    def name(self) -> str:
+        """As part of a file's name."""
+        return f"{self.field}-{self.value:g}"
+
+    def built(self) -> Model:
+        """With weights drawn from torch's random state.
+
+        Raises:
+            BadInput: no network has such settings.
+        """
+        return Model(self.architecture, dict(self.network), architectures.build(self.architecture, self.network), {})
+
+    def with_weights_of(self, model: Model) -> Model:
+        """The weights of `model` as they are, in the network of this variant.
+
+        Raises:
+            BadInput: they are of other synapses or sizes.
+        """
+        built, weights = self.built(), model.network.state_dict()
+        wanted = built.network.state_dict()
+        if {k: w.shape for k, w in weights.items()} != {k: w.shape for k, w in wanted.items()}:
+            raise BadInput(
+                f"{self.field} {self.value:g}: makes a network of other synapses, which the weights of the given "
+                f"{model.architecture} do not fit; leave out --init to train one"
+            )
+        built.network.load_state_dict(weights)
+        return dataclasses.replace(built, training=model.training)
+
+
+def variants(architecture: str, network: Mapping[str, Any], field: str, values: Sequence[float]) -> list[Variant]:
+    """`network` once with each of the values, all of which make a network that spikes.
+
+    Raises:
+        BadInput: the architecture has no number of that name; a value that it cannot have; it does not spike.
+    """
+    defaults = {f.name: f.default for f in dataclasses.fields(architectures.find(architecture).config)}
+    numbers = {name: one for name, default in defaults.items() if (one := _number_of(default)) is not None}
+    if field not in numbers:
+        raise BadInput(f"{field!r}: {architecture} has no number of that name; it has {', '.join(numbers)}")
+    found = []
+    for value in dict.fromkeys(values):
+        one: float = value
+        if isinstance(numbers[field], int):
+            if value != int(value):
+                raise BadInput(f"{field} {value:g}: {architecture} takes a whole number")
+            one = int(value)
+        setting = (one,) if isinstance(defaults[field], tuple) else one
+        variant = Variant(architecture, {**network, field: setting}, field, one)
+        if not isinstance(variant.built().network, Network):
+            raise BadInput(f"{architecture}: does not spike; its ablation has no firing rate and no energy on a chip")
+        found.append(variant)
+    return found
+
+
+def _number_of(default: Any) -> float | None:
+    """A default that is a number, or the first of a tuple of them; else None."""
+    one = default[0] if isinstance(default, tuple) and default else default
+    return one if isinstance(one, int | float) and not isinstance(one, bool) else None
+
+
+def ablate(
+    found: Sequence[Variant],
+    model_of: Callable[[Variant], Model],
+    corpus: Corpus,
+    chip: str,
+    pieces: int = 64,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """A row of figures for each variant, in the network that `model_of` gives, and the data's own.
+
+    `pieces`: how many to compose.
+
+    Raises:
+        BadInput: no piece of the validation split is long enough, or a network cannot be compiled for the chip.
+    """
+    excerpts = suite.excerpts_of(corpus, "validation")
+    rows = []
+    steps = suite.Steps(len(found))
+    for variant in found:
+        model = model_of(variant)
+        with steps.step(f"{variant.architecture}, {variant.field} {variant.value:g}: measured"):
+            figures = _measured(model, corpus, excerpts, chip, pieces, seed)
+        rows.append({"architecture": variant.architecture, "value": variant.value, **figures})
+    return {
+        "field": found[0].field,
+        "chip": chip,
+        "corpus": corpus.name,
+        "split": "validation",
+        "seed": seed,
+        "composed_pieces": pieces,
+        "excerpt_words": suite.EXCERPT,
+        "rows": rows,
+        "data": {"excerpts": excerpts.shape[1], "empty_beat_rate": _empty_beat_rate(list(excerpts.swapaxes(0, 1)))},
+    }
+
+
+def _measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: int, seed: int) -> dict[str, Any]:
+    compiled = compile_model(model, chip, must_fit=False)
+    runner = ChipRunner(compiled.program) if compiled.use.fits else None
+    whole = [piece.words for piece in corpus.split("validation")]
+    nll = suite.likelihoods(model, {chip: runner} if runner else {}, whole)
+    torch.manual_seed(seed)  # of the noise, for networks that hear some
+    rate = firing_rate(model.network, whole)
+    composed = generate(runner or model.network.runner(), pieces, suite.EXCERPT, seed, ended=False)
+    costs = misfit_entry("; ".join(compiled.use.problems))
+    if runner:
+        reading = suite.Reading(runner, (compiled,), model.spiking.noise.behind(suite.read_after_pad(excerpts)))
+        words = excerpts.shape[0] * excerpts.shape[1]
+        entry = suite.costs_on_chip((compiled,), runner, reading, words, suite.notes_in(excerpts))
+        costs = {"fits": True} | {key: entry[key] for key in _COSTS}
+    return {
+        "step": model.training["step"],
+        "nll_bits_per_note": {"torch": nll["torch"], "chip": nll["chip"][chip]},
+        "firing_rate": rate,
+        "empty_beat_rate": _empty_beat_rate(composed),
+        "chip": costs,
+    }
+
+
+def _empty_beat_rate(pieces: Sequence[Words]) -> float:
+    """The mean over the pieces."""
+    rates = metrics.evaluate_set([tokens.decode(words) for words in pieces], ["empty_beat_rate"])["empty_beat_rate"]
+    return float(np.nanmean(rates))
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """What `ablate` gives, for people: a line per value, and one for the data."""
+    field, chip = results["field"], results["chip"]
+    lines = [["", field, "step", "bits per note", f"on {chip}", "firing rate", "empty beats", "µJ per note", ""]]
+    for row in results["rows"]:
+        nll = row["nll_bits_per_note"]
+        figures = [nll["torch"], nll["chip"], row["firing_rate"], row["empty_beat_rate"]]
+        told = [row["architecture"], f"{row['value']:g}", str(row["step"]), *map(_figure, figures)]
+        lines.append([*told, *_energy(row["chip"])])
+    lines.append(["data", *[""] * 5, _figure(results["data"]["empty_beat_rate"]), "", ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+    def aligned(line: list[str]) -> str:
+        first, *others = line
+        cells = [cell.rjust(width) for cell, width in zip(others[:-1], widths[1:-1], strict=True)]
+        return "  ".join([first.ljust(widths[0]), *cells, others[-1]]).rstrip()
+
+    return "\n".join([*map(aligned, lines), "", *_notes(results)])
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _energy(costs: Mapping[str, Any]) -> tuple[str, str]:
+    if not costs["fits"]:
+        return "–", "does not fit"
+    total = costs["energy_uj_per_note"]["total"]
+    band = f"{_figure(total['low'])} to {_figure(total['high'])}"
+    return _figure(total["value"]), f"{band if total['band_known'] else f'at least {band}'}, {total['tag']}"
+
+
+def _notes(results: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{results['corpus']}, {results['split']} split. Empty beats: mean over {results['composed_pieces']} pieces of "
+        f"{results['excerpt_words']} words, of the data over {results['data']['excerpts']} such excerpts. "
+        "Energy is modelled, for reading these."
+    )
+    for row in results["rows"]:
+        where, costs = f"{row['architecture']}, {results['field']} {row['value']:g}", row["chip"]
+        if not costs["fits"]:
+            yield f"{where}: {costs['reason']}; its pieces are composed on torch"
+        elif costs["accumulator_overflows"] or costs["readout_resets"]:
+            yield (
+                f"{where}: {costs['accumulator_overflows']} synaptic sums left the accumulator and "
+                f"{costs['readout_resets']} readouts were reset; its figures are not those of a chip"
+            )
