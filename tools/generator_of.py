@@ -1,0 +1,44 @@
+"""Make an S-GAN's generator of a trained S-RNN: the same weights, and those of the noise axons as they are drawn.
+
+    python tools/generator_of.py s-rnn runs/generator --seed 0
+
+`muspike train s-gan --init runs/generator` goes on from there; the S-RNN's training was its warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from muspike import architectures
+from muspike.checkpoint import load_model, save_model
+from muspike.network import Network
+
+
+def main() -> None:
+    """Build, copy, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="an S-RNN")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    model = load_model(args.model)
+    if model.architecture != "s-rnn":
+        raise SystemExit(f"{args.model}: is of architecture {model.architecture}; an s-rnn is wanted")
+    noise = architectures.preset("s-gan", "small")["network"]
+    settings = {**model.settings, **{key: noise[key] for key in ("noise_draws", "noise_values")}}
+    torch.manual_seed(args.seed)
+    network = architectures.build("s-gan", settings)
+    assert isinstance(network, Network)
+    with torch.no_grad():
+        network.bias.copy_(model.spiking.bias)
+        for name, weight in model.spiking.weights.items():
+            network.weights[name][:, : weight.shape[1]].copy_(weight)
+    save_model(dataclasses.replace(model, architecture="s-gan", settings=settings, network=network), args.output)
+
+
+if __name__ == "__main__":
+    main()
