@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from muspike.generation import generate
 from muspike.hardware import activity, energy
 from muspike.hardware.chip import Chip, load_chip
 from muspike.hardware.compile import compile_graph
+from muspike.network import Network
 from muspike.network import Noise as NoiseAxons
 from muspike.training import lined_up
 
@@ -238,6 +240,41 @@ def test_metrics_are_of_pieces_composed_by_the_chip_and_of_the_excerpts(
 def test_agreement_of_integer_and_float_spikes(entry: dict[str, Any]) -> None:
     agreement = entry["agreement"]["float_integer"]
     assert 0.5 < agreement["spike_agreement"] < 1 and abs(agreement["rate_change"]) < 0.2
+
+
+@pytest.mark.parametrize("name", ["s-lstm", "s-gan"])
+def test_torch_and_chip_hear_the_same_noise_and_no_population_is_left_out(name: str, corpus: Corpus) -> None:
+    """On the chip's grid and with membranes that forget at once, all that could differ is what the two are given."""
+    torch.manual_seed(3)
+    drawn = architectures.build(name, architectures.preset(name, "tiny")["network"])
+    assert isinstance(drawn, Network) and (drawn.composites or drawn.noise.draws)
+    populations = [dataclasses.replace(p, tau=1.0) for p in drawn.populations.values()]
+    exact = Network(populations, drawn.synapses, drawn.timing, drawn.composites, drawn.noise)
+    with torch.no_grad():
+        for synapse, weight in drawn.weights.items():
+            exact.weights[synapse].copy_((weight * 32).round().clamp(-32, 32) / 32)
+    model = Model(name, {}, exact.eval(), {})
+    compiled = compile_model(model, "loihi1")
+    runner = ChipRunner(compiled.program)
+    pieces = [piece.words[:40] for piece in corpus.split("test")]
+    nll = suite.likelihoods(model, {"loihi1": runner}, pieces)
+    assert nll["chip"]["loihi1"] == pytest.approx(nll["torch"], rel=1e-6) and nll["chip"]["loihi2"] is None
+    given = exact.noise.behind(suite.read_after_pad(np.stack(pieces, axis=1)), seed=1)
+    reading = suite.Reading(runner, [compiled], given)
+    agreement = suite._float_integer(model, compiled, reading.spikes, given)
+    assert agreement == {"spike_agreement": 1.0, "rate_change": 0.0}
+    gates = [p for p in reading.spikes if p != "input"]
+    assert gates and all(reading.spikes[p].any() for p in gates)
+    # A spike that is not the network's is counted, in whatever population.
+    for p in gates:
+        wrong = {**reading.spikes, p: 1 - reading.spikes[p]}
+        assert suite._float_integer(model, compiled, wrong, given)["spike_agreement"] < 1
+
+
+def test_sequences_are_read_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "_PART_BYTES", 100)
+    assert [(part.start, part.stop) for part in suite._parts(5, 40)] == [(0, 2), (2, 4), (4, 6)]
+    assert len(list(suite._parts(5, 1000))) == 5
 
 
 def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,44 @@ def test_words_are_presented_seven_hot_for_as_many_ticks() -> None:
                 assert np.flatnonzero(spikes[n, tick, b]).tolist() == axons and len(axons) == 7
 
 
+def noisy() -> Model:
+    settings = architectures.preset("s-gan", "tiny")["network"]
+    torch.manual_seed(3)
+    return Model("s-gan", settings, architectures.build("s-gan", settings).eval(), {})
+
+
+def test_noise_has_axons_of_its_own_behind_those_of_the_words() -> None:
+    model = noisy()
+    noise, words = model.spiking.noise, example_words(model, 5, batch=2)
+    assert (noise.draws, noise.values) == (2, 4) and words.shape == (5, 2, 9)
+    metadata = compile_model(model, "loihi1").program.metadata
+    spikes = presented(words, metadata).reshape(5, -1, 2, tokens.N_AXONS + 8)
+    for n, b in np.ndindex(5, 2):
+        first, second = (int(value) for value in words[n, b, 7:])
+        axons = np.flatnonzero(spikes[n, 0, b])
+        assert axons[7:].tolist() == [tokens.N_AXONS + first, tokens.N_AXONS + 4 + second] and len(axons) == 9
+        assert axons.tolist() == model.spiking.axons(torch.from_numpy(words[n, b])).tolist()
+
+
+def test_words_without_their_noise_are_refused_and_with_it_torch_and_chip_agree() -> None:
+    model = noisy()
+    words = example_words(model, 12, batch=3)
+    runner = ChipRunner(compile_model(model, "loihi1").program)
+    assert runner.noise == model.network.runner().noise == model.spiking.noise
+    with pytest.raises(BadInput, match="words: have 7 columns; this network reads 9, its noise included"):
+        runner.step(words[0, :1, :7])
+    bias = model.spiking.bias.detach().numpy()
+
+    def distance(given: npt.NDArray[np.int16]) -> float:
+        runner.reset(3)
+        chip, wanted = runner.run(given)[0][:2] - bias, logits_of(model, words)[:2] - bias
+        return float(np.sqrt(((chip - wanted) ** 2).mean() / (wanted**2).mean()))
+
+    other = words.copy()
+    other[..., 7:] = (other[..., 7:] + 1) % 4
+    assert distance(words) < 0.3 < 0.6 < distance(other)
+
+
 @pytest.mark.parametrize(
     "settings", [{}, {"layers": 2, "skip": True}, {"recurrent_delays": ["1 period"], "tau": [2.0, 16.0], "ticks": 4}]
 )

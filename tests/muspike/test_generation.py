@@ -113,3 +113,48 @@ def test_sample_follows_the_distribution_the_mask_and_top_p() -> None:
 def test_a_length_without_room_for_a_piece_is_refused() -> None:
     with pytest.raises(BadInput, match="length 3: a piece has at least 4 words"):
         generate(Noise(0, 1.0), 1, 3, 0)
+
+
+class Hearing(Noise):
+    """Keeps what it is given."""
+
+    def __init__(self, draws: int, values: int) -> None:
+        super().__init__(0, 1.0)
+        self.noise, self.heard = NoiseAxons(draws, values), list[Words]()
+
+    def reset(self, batch: int) -> None:
+        super().reset(batch)
+        self.random = np.random.default_rng(0)
+
+    def step(self, words: Words) -> Logits:
+        self.heard.append(words)
+        return super().step(words)
+
+
+def test_noise_is_drawn_from_the_piece_alone_and_moves_no_word_that_does_not_hear_it() -> None:
+    plain, noisy = Hearing(0, 0), Hearing(3, 5)
+    few = generate(plain, 2, 30, seed=4)
+    same = generate(noisy, 2, 30, seed=4)
+    assert all(np.array_equal(a, b) for a, b in zip(few, same, strict=True))
+    heard = np.stack(noisy.heard)
+    assert np.stack(plain.heard).shape == (30, 2, 7) and heard.shape == (30, 2, 10) and heard.dtype == np.int16
+    draws = heard[..., 7:]
+    assert np.array_equal(np.unique(draws), np.arange(5)) and not np.array_equal(draws[:, 0], draws[:, 1])
+    # In other company, and for longer.
+    many = Hearing(3, 5)
+    generate(many, 3, 40, seed=4, batch=1)
+    alone = np.stack(many.heard).reshape(3, 40, 10)[:2, :30].swapaxes(0, 1)
+    assert np.array_equal(alone[..., 7:], draws)
+    assert not np.array_equal(noisy.noise.drawn(5, [0, 1], 30), draws)
+    assert np.array_equal(noisy.noise.behind(np.stack(few, axis=1), seed=4)[..., 7:], draws)
+
+
+def test_every_value_of_noise_is_as_likely() -> None:
+    counts = np.bincount(NoiseAxons(4, 8).drawn(0, range(20), 200).ravel(), minlength=8)
+    assert counts.sum() == 16000 and (np.abs(counts - 2000) < 200).all()
+
+
+@pytest.mark.parametrize(("draws", "values"), [(2, 0), (-1, 4), (1, 2**15 + 1)])
+def test_noise_without_axons_is_refused(draws: int, values: int) -> None:
+    with pytest.raises(BadInput, match=f"noise: {draws} draws of one of {values} values"):
+        NoiseAxons(draws, values)

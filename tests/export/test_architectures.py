@@ -1,0 +1,199 @@
+"""Every architecture on its way to the chip: NIR file, integers, Lava; and a network by hand that has all there is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+
+from muspike import architectures
+from muspike.checkpoint import Model
+from muspike.errors import Failed
+from muspike.export import lava
+from muspike.export.loihi import ChipRunner, compile_model, presented
+from muspike.export.nir import to_nir
+from muspike.export.verify import example_words, export_nir, float_run
+from muspike.hardware.graph import from_nir, read_nir
+from muspike.network import Network, Noise, Population, Synapse, Timing, and_gate, or_gate
+from muspike.tokens import N_AXONS
+
+
+def by_hand(width: int = 12) -> Network:
+    """A cell of gates in loops of one period, noise, delays that take relays, wires of every kind and a plain cycle."""
+    noise, period = Noise(draws=2, values=5), 8
+    gates = ("forget", "candidate", "write_gate", "output_gate")
+    populations = [
+        Population("input", N_AXONS + noise.axons, "input"),
+        *(Population(gate, width) for gate in gates),
+        and_gate("keep", width),
+        and_gate("write", width),
+        or_gate("cell", width),
+        and_gate("hidden", width),
+        Population("late", width, tau=(1.0, 2.0, 16.0) * (width // 3), v_threshold=0.25),
+        Population("readout", N_AXONS, "li", tau=4.0),
+    ]
+    mixing = np.roll(np.eye(width, dtype=np.float32), 1, axis=0) - 0.25
+    synapses = [
+        *(Synapse("input", gate) for gate in gates),
+        *(Synapse("hidden", gate, period) for gate in gates),
+        Synapse("forget", "keep", wires=1.0),
+        Synapse("cell", "keep", period, wires=1.0),
+        Synapse("write_gate", "write", wires=1.0),
+        Synapse("candidate", "write", wires=1.0),
+        Synapse("keep", "cell", wires=1.0),
+        Synapse("write", "cell", wires=1.0),
+        Synapse("output_gate", "hidden", wires=1.0),
+        Synapse("cell", "hidden", wires=1.0),
+        Synapse("input", "late", 2 * period),
+        Synapse("cell", "late", 1, wires=mixing),
+        Synapse("late", "late", 1, wires=-0.5),
+        Synapse("late", "late", 20 * period),
+        Synapse("hidden", "readout"),
+        Synapse("late", "readout"),
+    ]
+    return Network(populations, synapses, Timing(3, period), noise=noise)
+
+
+def preset(name: str, **settings: Any) -> Callable[[], Network]:
+    def build() -> Network:
+        network = architectures.build(name, {**architectures.preset(name, "tiny")["network"], **settings})
+        assert isinstance(network, Network)
+        return network
+
+    return build
+
+
+LONG = "s-cnn, 20 tokens back"
+NETWORKS: Mapping[str, Callable[[], Network]] = {
+    **{name: preset(name) for name in architectures.ARCHITECTURES if not name.startswith("ann-")},
+    "s-transformer, windowed": preset("s-transformer", attention="windowed", window=3),
+    "by hand": by_hand,
+    # The second tap takes relays of the input.
+    LONG: preset("s-cnn", dilations=(20, 1)),
+}
+each = pytest.mark.parametrize("name", NETWORKS)
+
+
+def made(name: str) -> Model:
+    """An untrained network, in which nearly every population fires."""
+    torch.manual_seed(4)
+    network = NETWORKS[name]()
+    with torch.no_grad():
+        network.bias.copy_(torch.randn(N_AXONS))
+        if name == "by hand":
+            for synapse, weight in network.weights.items():
+                spread = 1.0 / 7**0.5 if synapse.startswith("input") else 2.0 / weight.shape[1] ** 0.5
+                weight.copy_(torch.randn_like(weight) * spread)
+    return Model(name, {}, network.eval(), {})
+
+
+def on_the_grid(network: Network) -> Network:
+    """The same graph with membranes that forget at once and weights that are multiples of 1/32: nothing to round."""
+    populations = [dataclasses.replace(p, tau=1.0) for p in network.populations.values()]
+    same = Network(populations, network.synapses, network.timing, noise=network.noise)
+    with torch.no_grad():
+        for name, weight in network.weights.items():
+            same.weights[name].copy_((weight * 32).round().clamp(-32, 32) / 32)
+        same.bias.copy_(network.bias)
+    return same.eval()
+
+
+@each
+def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
+    model = made(name)
+    proof = export_nir(model, tmp_path / "model.nir", 16)
+    assert proof.holds, proof.table()
+    layers = [p.name for p in model.spiking.populations.values() if p.kind == "lif"]
+    assert [row.population for row in proof.rows] == layers
+    assert all(row.spikes for row in proof.rows), proof.table()
+    graph = read_nir(tmp_path / "model.nir")
+    noise = model.spiking.noise
+    assert np.array_equal(graph.metadata["noise"], [noise.draws, noise.values])
+    assert graph.nodes["input"].input_type["input"] == [N_AXONS + noise.axons]
+
+
+@each
+def test_wires_are_scales_and_matrices_that_read_back_as_they_are(name: str) -> None:
+    network = made(name).spiking
+    graph = to_nir(network)
+    read = {s.name: s for s in from_nir(graph).synapses}
+    assert read.keys() == {s.name for s in network.synapses}
+    for s in network.synapses:
+        node, found = graph.nodes[s.name], read[s.name]
+        assert type(node) is (nir.Scale if np.isscalar(s.wires) else nir.Linear)
+        assert (found.source, found.target, found.delay) == (s.source, s.target, s.delay)
+        size = network.populations[s.target].size
+        wanted = network.weights[s.name].detach().numpy() if s.wires is None else s.wires
+        wanted = wanted * np.eye(size) if np.isscalar(wanted) else wanted
+        assert np.array_equal(found.weight, wanted) and found.weight.dtype == np.float32
+
+
+@each
+def test_without_rounding_the_chip_spikes_as_torch_does(name: str) -> None:
+    """Gates, loops, relays and noise, retimed: every population's spikes, its level later, and all logits."""
+    model = dataclasses.replace(made(name), network=on_the_grid(made(name).spiking))
+    words = example_words(model, 24)
+    spikes, logits = float_run(model.spiking, words)
+    compiled = compile_model(model, "loihi1")
+    assert all(s.max_error < 1e-9 for s in compiled.quantisation.synapses)
+    assert all(p.threshold_error < 1e-9 for p in compiled.quantisation.populations)
+    runner = ChipRunner(compiled.program)
+    runner.reset(words.shape[1])
+    found, run = runner.run(words)
+    for population, wanted in spikes.items():
+        level = compiled.program.population(population).level
+        chip = run.spikes[population][level:]
+        assert np.array_equal(chip, wanted[: len(chip)]), population
+    assert found == pytest.approx(logits, abs=1e-5)
+    assert sum(s.any() for s in spikes.values()) > len(spikes) / 2
+    assert (runner.overflows, runner.readout_resets) == (0, 0)
+
+
+@each
+def test_on_the_chip_every_gate_is_what_the_spikes_that_reach_it_say(name: str) -> None:
+    """Where the weights into its sources are rounded too."""
+    model = made(name)
+    network, compiled = model.spiking, compile_model(model, "loihi2")
+    words = example_words(model, 12)
+    runner = ChipRunner(compiled.program)
+    runner.reset(words.shape[1])
+    spikes = runner.run(words)[1].spikes
+    for p in network.populations.values():
+        into = [s for s in network.synapses if s.target == p.name]
+        if p.kind != "lif" or p.tau != 1.0 or any(s.wires is None for s in into):
+            continue
+        level = compiled.program.population(p.name).level
+        total = np.zeros(spikes[p.name].shape)
+        for s in into:
+            delay = s.delay + level - compiled.program.population(s.source).level
+            late = np.concatenate([np.zeros_like(spikes[s.source][:delay]), spikes[s.source]])[: len(total)]
+            assert s.wires is not None
+            total += late * s.wires if np.isscalar(s.wires) else late @ np.asarray(s.wires).T
+        assert np.array_equal(spikes[p.name], total > p.v_threshold), p.name
+        assert not [risk for risk in compiled.risks if f"'{p.name}'" in risk]
+
+
+@pytest.mark.parametrize(
+    "name",
+    # Lava's processes wait busily for each other, and a delay of 63 ticks costs it a second a tick for so many neurons.
+    [pytest.param(name, marks=[] if name == "by hand" else pytest.mark.nightly) for name in NETWORKS if name != LONG],
+)
+def test_lava_agrees_in_every_spike_u_and_v(name: str) -> None:
+    try:
+        python = lava.find_lava_python()
+    except Failed as error:
+        if "cannot be installed" not in str(error):
+            raise
+        pytest.skip(str(error))
+    model = made(name)
+    program = compile_model(model, "loihi2").program
+    rows, _ = lava.verify(program, presented(example_words(model, 6, batch=1), program.metadata), python)
+    assert all(row.exact for row in rows), [row for row in rows if not row.exact]
+    assert {row.population for row in rows} == {p.name for p in program.populations if p.kind != "input"}
+    assert sum(row.spikes > 0 for row in rows) > len(rows) / 2, rows
