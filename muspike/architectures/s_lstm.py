@@ -1,11 +1,12 @@
 """S-LSTM: cells of one bit per neuron and tick of the token, with gates that are spikes.
 
     cell   = (cell one period ago AND NOT erase) OR (write_gate AND candidate)
-    hidden = output_gate AND cell
-    erase, write_gate, candidate, output_gate: LIF, from the layer before and from `hidden` one period ago
+    hidden = cell AND NOT mute
+    write_gate, candidate, erase, mute: LIF, from the layer before and from `hidden` one period ago
 
-After Lotfi Rezaabad & Vishwanath 2020, with a gate that erases in place of one that keeps: what is remembered costs no
-spike of a gate. AND, OR and NOT are LIF neurons of tau 1 with constant wires.
+After Lotfi Rezaabad & Vishwanath 2020, with gates that erase and mute in place of gates that keep and let out: what is
+remembered costs no spike of a gate, and a silent gate passes gradients. AND, OR and NOT are LIF neurons of tau 1 with
+constant wires.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate,
 from muspike.neurons import LIFParameters, LIFState, lif_step
 from muspike.tokens import FEATURES, N_AXONS
 
-GATES = ("write_gate", "candidate", "erase", "output_gate")
+GATES = ("write_gate", "candidate", "erase", "mute")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _draw(network: Network, config: Config) -> None:
         else:
             # Spikes are few: a forward synapse starts strong, so that every layer has something to learn from; a loop
             # starts weak, so that gradients through it do not grow.
-            spread = (0.6 if "_after_" in target else 12.0) * config.v_threshold / math.sqrt(config.width)
+            spread = (0.6 if "_after_" in target else 6.0) * config.v_threshold / math.sqrt(config.width)
         with torch.no_grad():
             weight.copy_(torch.randn_like(weight) * spread)
 
@@ -99,7 +100,7 @@ class Layer:
             and_gate(self.named("write"), config.width),
             or_gate(self.named("hold"), config.width),
             or_gate(self.named("cell"), config.width),
-            and_gate(self.named("hidden"), config.width),
+            or_gate(self.named("hidden"), config.width),
         ]
 
     def synapses(self, timing: Timing) -> list[Synapse]:
@@ -111,7 +112,7 @@ class Layer:
             ("erase", "hold", 0, -1.0),
             ("write", "cell", 0, 1.0),
             ("hold", "cell", 0, 1.0),
-            ("output_gate", "hidden", 0, 1.0),
+            ("mute", "hidden", 0, -1.0),
             ("cell", "hidden", 0, 1.0),
         ]
         return [
@@ -183,10 +184,10 @@ def cells_reference(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: t
     for t in range(drive.shape[0]):
         hidden, past = (ran[t - clock.slots][4], ran[t - clock.slots][3]) if t >= clock.slots else (none, none)
         fired, state = lif_step(drive[t] + hidden @ loop.t(), state, p)
-        write_gate, candidate, erase, output_gate = fired.chunk(4, -1)
+        write_gate, candidate, erase, mute = fired.chunk(4, -1)
         write, hold = write_gate * candidate, past * (1 - erase)
         cell = write + hold - write * hold
-        ran.append((fired, write, hold, cell, output_gate * cell))
+        ran.append((fired, write, hold, cell, cell * (1 - mute)))
         if (t + 1) % clock.slots == 0:
             for _ in range(clock.idle):
                 state = LIFState(state.v + 1 / p.tau * (0 - state.v))
@@ -289,7 +290,7 @@ def _forward(
                 held = past[n] * (np.float32(1.0) - gates[2 * width + n])
                 now = max(written, held)
                 write[t, b, n], hold[t, b, n], cell[t, b, n] = written, held, now
-                hidden[t, b, n] = gates[3 * width + n] * now
+                hidden[t, b, n] = now * (np.float32(1.0) - gates[3 * width + n])
             if (t + 1) % slots == 0:
                 for _ in range(idle):
                     for i in range(v.size):
@@ -316,11 +317,11 @@ def _logic_gradient(
             gates, into = fired[t, b], grad_gates[t, b]
             for n in range(width):
                 write_gate, candidate = gates[n], gates[width + n]
-                erase, output_gate = gates[2 * width + n], gates[3 * width + n]
+                erase, mute = gates[2 * width + n], gates[3 * width + n]
                 past = cell[t - slots, b, n] if t >= slots else np.float32(0.0)
                 g_hidden = grad_hidden[t, b, n]
-                into[3 * width + n] += g_hidden * cell[t, b, n]
-                g_cell = grad_cell[t, b, n] + g_hidden * output_gate
+                into[3 * width + n] -= g_hidden * cell[t, b, n]
+                g_cell = grad_cell[t, b, n] + g_hidden * (one - mute)
                 # cell = write + hold - write * hold
                 g_write = g_cell * (one - past * (one - erase))
                 g_hold = g_cell * (one - write_gate * candidate)

@@ -40,7 +40,7 @@ def test_a_cell_remembers_until_it_is_erased() -> None:
     width, clock = 1, Clock(1, 1, 0)
     p = LIFParameters(torch.ones(4), torch.full((4,), 0.5))
     write_gate, candidate, erase = [1, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0, 0, 0, 1, 0]
-    drive = torch.tensor([write_gate, candidate, erase, [1, 0, 1, 1, 1]], dtype=torch.float32).t()[:, None]
+    drive = torch.tensor([write_gate, candidate, erase, [0, 1, 0, 0, 0]], dtype=torch.float32).t()[:, None]
     _, _, _, cell, hidden = cells(p, clock, drive, torch.zeros(4 * width, width), False)
     assert cell.flatten().tolist() == [1, 1, 1, 0, 0]
     assert hidden.flatten().tolist() == [1, 0, 1, 0, 0]
