@@ -316,21 +316,33 @@ def main() -> int:
         if arguments.peak_of:
             print(json.dumps(vars(peak_memory(arguments.peak_of, CASES[chosen[0]]))))
             return 0
-        results = {name: measure(name, CASES[name], arguments.rounds, arguments.threads) for name in chosen}
+        versions = {name: _version(name) for name in ("torch", *PEERS)}
+        if not arguments.json:
+            print(", ".join(f"{name} {version}" for name, version in versions.items()))
+            print(f"{_cpu()}; threads: {arguments.threads}; rounds: {arguments.rounds}, the contestants in turn")
+        results = {}
+        for name in chosen:
+            results[name] = measure(name, CASES[name], arguments.rounds, arguments.threads)
+            if not arguments.json:
+                print("\n".join(_lines(name, results[name])), flush=True)
     except MuspikeError as error:
         print(f"benchmarks/training.py: {error}", file=sys.stderr)
         return error.exit_status
-    versions = {name: importlib.metadata.version(name) for name in ("torch", *PEERS)}
-    setting = {"versions": versions, "threads": arguments.threads, "rounds": arguments.rounds, "cpu": _cpu()}
     if arguments.json:
+        setting = {"versions": versions, "threads": arguments.threads, "rounds": arguments.rounds, "cpu": _cpu()}
         print(json.dumps(setting | {"networks": results}, indent=2))
-        return 0
-    print(", ".join(f"{name} {version}" for name, version in versions.items()))
-    print(f"{setting['cpu']}; threads: {arguments.threads}; rounds: {arguments.rounds}, the contestants in turn")
-    for name, result in results.items():
-        print("\n".join(_lines(name, result)))
-    print("spikes: share that is not muspike's; gradient: largest difference of a weight matrix, relative to muspike's")
+    else:
+        print(
+            "spikes: share that is not muspike's; gradient: largest difference of a weight matrix, relative to its norm"
+        )
     return 0
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise Failed(f"{library} is not installed: pip install 'muspike[peers]'") from error
 
 
 def _cpu() -> str:
