@@ -120,7 +120,7 @@ def ablate(
     for variant in found:
         model = model_of(variant)
         with steps.step(f"{variant.architecture}, {variant.field} {variant.value:g}: measured"):
-            figures = _measured(model, corpus, excerpts, chip, pieces, seed)
+            figures = measured(model, corpus, excerpts, chip, pieces, seed)
         rows.append({"architecture": variant.architecture, "value": variant.value, **figures})
     return {
         "field": found[0].field,
@@ -135,7 +135,8 @@ def ablate(
     }
 
 
-def _measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: int, seed: int) -> dict[str, Any]:
+def measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: int, seed: int) -> dict[str, Any]:
+    """The figures of one network: likelihood in torch and on the chip, firing rate, empty beats, what the chip takes."""
     compiled = compile_model(model, chip, must_fit=False)
     runner = ChipRunner(compiled.program) if compiled.use.fits else None
     whole = [piece.words for piece in corpus.split("validation")]

@@ -1,11 +1,11 @@
-"""What each lever of the S-RNN does to learning: short trainings on JSB that differ in one setting.
+"""What each lever of the S-RNN does: short trainings on JSB that differ in one setting, and what the network costs then.
 
     python benchmarks/levers.py [VARIANT...] > benchmarks/logs/levers.txt
 
-Every variant trains a 192-wide network for 300 steps of 16 x 128 words from the same seed. The figures are bits
-per note on the training batches, averaged over the last 50 steps before each column, the mean firing rate per tick, and
-the norm of the gradient before clipping. One seed, far from converged: enough to see what trains at all, not to rank
-what is close.
+Every variant trains a 192-wide network for 600 steps of 16 x 128 words from the same seed. NLL (bits per note) and
+firing rate are of the validation split; energy per note is that of reading its excerpts on Loihi 2, packed on the
+fewest cores, modelled as `muspike bench` does. `gradient` is the median norm before clipping, of the last 50 steps. One
+seed, far from converged: enough to see what trains at all, not to rank what is close.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from muspike import architectures, corpora, tokens, training
+from muspike.bench import suite
+from muspike.bench.ablation import measured
+from muspike.checkpoint import Model
 
-STEPS, EVERY = 300, 100
+STEPS, CHIP = 600, "loihi2"
 BASE = {**architectures.preset("s-rnn", "small")["network"], "width": 192}
 VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "small preset, narrow": ({}, {}),
@@ -30,26 +34,29 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "tau 2, 2, 4": ({"tau": [2.0, 2.0, 4.0]}, {}),
     "tau 2 to 64": ({"tau": [2.0, 4.0, 8.0, 16.0, 32.0, 64.0]}, {}),
     "2 ticks per word": ({"ticks": 2}, {}),
+    "8 ticks per word": ({"ticks": 8}, {}),
+    "twice as wide": ({"width": 384}, {}),
     "only the last layer read": ({"skip": False}, {}),
     "no target rate": ({}, {"rate_weight": 0.0}),
+    "target rate 0.04": ({}, {"target_rate": 0.04, "rate_weight": 10.0}),
+    "target rate 0.02": ({}, {"target_rate": 0.02, "rate_weight": 30.0}),
+    "dropout 0.2": ({}, {"dropout": 0.2}),
 }
 
 
-def train(network_settings: dict[str, object], settings: training.Settings) -> tuple[list[float], float, float]:
-    """Mean bits per note before every column, mean firing rate, median gradient norm of the last steps."""
+def train(network_settings: dict[str, Any], settings: training.Settings) -> tuple[Model, float]:
+    """The model, and the median gradient norm of the last steps."""
     pieces = [piece.words for piece in corpora.load("jsb").split("train")]
     torch.manual_seed(0)
-    network = architectures.build("s-rnn", BASE | network_settings).train()
+    network = architectures.build("s-rnn", network_settings).train()
     optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
-    bits: list[float] = []
     norms: list[float] = []
-    rates: dict[str, torch.Tensor] = {}
     for step in range(STEPS):
         words, wanted = training.draw_batch(pieces, settings, step)
+        rates: dict[str, torch.Tensor] = {}
         logits, _ = network(words, regularise=rates, dropout=settings.dropout)
         kind = wanted[..., tokens.BAR_BEAT]
-        nats = training.feature_losses(logits, wanted).sum()
-        loss = nats / (kind != tokens.BarBeat.PAD).sum()
+        loss = training.feature_losses(logits, wanted).sum() / (kind != tokens.BarBeat.PAD).sum()
         loss = loss + settings.rate_weight * sum(((r - settings.target_rate).relu() ** 2) for r in rates.values())
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup)
@@ -57,26 +64,29 @@ def train(network_settings: dict[str, object], settings: training.Settings) -> t
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)))
         optimiser.step()
-        bits.append(float(nats) / 0.6931471805599453 / int((kind == tokens.BarBeat.NOTE).sum()))
-    columns = [statistics.fmean(bits[n - 50 : n]) for n in range(EVERY, STEPS + 1, EVERY)]
-    return columns, statistics.fmean(float(r) for r in rates.values()), statistics.median(norms[-50:])
+    return Model("s-rnn", network_settings, network.eval(), {"step": STEPS}), statistics.median(norms[-50:])
 
 
 def main() -> None:
     """Print the table."""
     torch.set_flush_denormal(True)
+    corpus = corpora.load("jsb")
+    excerpts = suite.excerpts_of(corpus, "validation")
     print(f"S-RNN 192 wide on JSB, {STEPS} steps of 16 x 128 words, seed 0; torch {torch.__version__}")
-    heads = "".join(f"{f'step {n}':>10}" for n in range(EVERY, STEPS + 1, EVERY))
-    print(f"{'variant':<26}{heads}{'rate':>8}{'gradient':>10}{'minutes':>9}")
+    print(f"{'variant':<26}{'NLL':>7}{'on chip':>9}{'rate':>7}{'uJ per note':>13}{'gradient':>10}{'minutes':>9}")
     preset = architectures.preset("s-rnn", "small")["training"]
     for name in tqdm(sys.argv[1:] or VARIANTS, disable=None):
         network, changes = VARIANTS[name]
         settings = training.Settings(**{**preset, "batch": 16, "tokens": 128, "warmup": 50, **changes})
         started = time.monotonic()
-        columns, rate, norm = train(network, settings)
+        model, norm = train(BASE | network, settings)
         minutes = (time.monotonic() - started) / 60
+        row = measured(model, corpus, excerpts, CHIP, 4, 0)
+        nll, energy = row["nll_bits_per_note"], row["chip"]["energy_uj_per_note"]["total"]["value"]
         print(
-            f"{name:<26}{''.join(f'{c:>10.2f}' for c in columns)}{rate:>8.3f}{norm:>10.2g}{minutes:>9.1f}", flush=True
+            f"{name:<26}{nll['torch']:>7.2f}{nll['chip']:>9.2f}{row['firing_rate']:>7.3f}{energy:>13.1f}"
+            f"{norm:>10.2g}{minutes:>9.1f}",
+            flush=True,
         )
 
 
