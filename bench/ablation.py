@@ -136,7 +136,7 @@ def ablate(
 
 
 def measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: int, seed: int) -> dict[str, Any]:
-    """The figures of one network: likelihood in torch and on the chip, firing rate, empty beats, what the chip takes."""
+    """The figures of one network: likelihood in torch and on the chip, firing rate, empty beats, cost."""
     compiled = compile_model(model, chip, must_fit=False)
     runner = ChipRunner(compiled.program) if compiled.use.fits else None
     whole = [piece.words for piece in corpus.split("validation")]

@@ -1,4 +1,4 @@
-"""What each lever of the S-RNN does: short trainings on JSB that differ in one setting, and what the network costs then.
+"""What each lever of the S-RNN does, and what it costs: short trainings on JSB that differ in one setting.
 
     python benchmarks/levers.py [VARIANT...] > benchmarks/logs/levers.txt
 
