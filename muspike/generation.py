@@ -7,9 +7,9 @@ what computes the network: anything that turns a word into logits will do.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ from muspike.errors import BadInput
 from muspike.network import Runner, Words
 
 Logits = npt.NDArray[np.float32]
-
-# A piece of exactly n words ends NOTE, END; the word before that NOTE is not BAR, which a BEAT would have to follow.
+Mask = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
+# BAR, BEAT, NOTE, END.
 SHORTEST = 4
 
 
@@ -40,6 +40,13 @@ class Sampling:
     top_p: float = 0.95
     unisons: int = 2
     chord: int = 8
+
+
+class Chooser(Protocol):
+    """How the host chooses a value."""
+
+    def __call__(self, n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
+        """Values `[batch]` of a feature of word n, each among the `allowed` `[batch, values]`."""
 
 
 def generate(
@@ -65,22 +72,30 @@ def generate(
     with tqdm(total=pieces * length, unit="word", disable=None if progress else True, leave=False) as bar:
         for first in range(0, pieces, batch):
             group = range(first, min(first + batch, pieces))
-            randoms = [np.random.default_rng([seed, piece]) for piece in group]
+            shape = length, len(tokens.FEATURES)
+            draws = np.stack([np.random.default_rng([seed, piece]).random(shape) for piece in group], axis=1)
+
+            def choose(n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
+                return sample(logits, allowed, draws[n, :, feature], sampling)  # noqa: B023
+
             noise = runner.noise.drawn(seed, group, length)
-            words = _compose(runner, randoms, noise, sampling, ended, bar)
+            words = compose(runner, noise, choose, sampling, ended, bar.update)
             composed += [words[:, b] for b in range(len(group))]
     return composed
 
 
-def _compose(
+def compose(
     runner: Runner,
-    randoms: Sequence[np.random.Generator],
     noise: Words,
-    sampling: Sampling,
-    ended: bool,
-    bar: tqdm[None],
+    choose: Chooser,
+    sampling: Sampling = Sampling(),
+    ended: bool = True,
+    advanced: Callable[[int], object] = lambda _: None,
 ) -> Words:
-    """One batch of pieces, `[length, batch, 7]`; `noise` `[length, batch, draws]`."""
+    """One batch of pieces, `[length, batch, 7]`, with `noise` `[length, batch, draws]`; `ended` as in `generate`.
+
+    Of `sampling` only the limits on an onset count: the rest is up to `choose`. `advanced` hears of new words.
+    """
     length, batch, _ = noise.shape
     runner.reset(batch)
     state = tokens.State.start(batch, sampling.unisons)
@@ -89,7 +104,6 @@ def _compose(
     at_onset = np.zeros(batch, np.int64)
     for n in range(length):
         logits = runner.step(np.concatenate([latest, noise[n]], axis=1))
-        draws = np.stack([random.random(len(tokens.FEATURES)) for random in randoms])
         kinds = state.allowed_bar_beat()
         kinds[:, _forbidden(length - n) if ended else [tokens.BarBeat.END]] = False
         # Where the end is near a NOTE must stay possible; two more do no harm.
@@ -97,21 +111,24 @@ def _compose(
             kinds[at_onset >= sampling.chord, tokens.BarBeat.NOTE] = False
         sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
         f = tokens.BAR_BEAT
-        sampled[:, f] = sample(_feature(logits, f), kinds, draws[:, f], sampling)
+        sampled[:, f] = choose(n, f, _feature(logits, f), kinds)
         allowed = state.allowed(sampled[:, f])
         for f in range(len(tokens.FEATURES)):
             if f != tokens.BAR_BEAT:
-                sampled[:, f] = sample(_feature(logits, f), _feature(allowed, f), draws[:, f], sampling)
+                sampled[:, f] = choose(n, f, _feature(logits, f), _feature(allowed, f))
         latest = state.complete(sampled)
         kind = sampled[:, tokens.BAR_BEAT]
         at_onset = np.where(kind == tokens.BarBeat.NOTE, at_onset + 1, 0)
         words[n] = latest
-        bar.update(batch)
+        advanced(batch)
     return words
 
 
 def _forbidden(left: int) -> list[int]:
-    """Kinds of word that must not come when `left` words are to come, so that the last one is END and not before."""
+    """Kinds of word that must not come when `left` words are to come, so that the last one is END and not before.
+
+    A piece of exactly n words ends NOTE, END; the word before that NOTE is not BAR, which a BEAT would have to follow.
+    """
     kinds = tokens.BarBeat
     if left == 1:
         return [kinds.BAR, kinds.BEAT, kinds.NOTE]
@@ -125,9 +142,7 @@ def _feature(values: npt.NDArray[T], feature: int) -> npt.NDArray[T]:
     return values[:, start : start + tokens.SIZES[feature]]
 
 
-def sample(
-    logits: Logits, allowed: npt.NDArray[np.bool_], draws: npt.NDArray[np.float64], sampling: Sampling
-) -> npt.NDArray[np.int64]:
+def sample(logits: Logits, allowed: Mask, draws: npt.NDArray[np.float64], sampling: Sampling) -> npt.NDArray[np.int64]:
     """One value per row of `logits` `[batch, values]` among the `allowed`, by the uniform `draws` `[batch]`."""
     scaled = np.where(allowed, logits.astype(np.float64) / sampling.temperature, -np.inf)
     chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))

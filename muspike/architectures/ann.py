@@ -25,10 +25,11 @@ from torch.nn import functional
 
 from muspike.errors import BadInput
 from muspike.network import Generator, Noise
-from muspike.tokens import FEATURES, N_AXONS, OFFSETS
+from muspike.tokens import N_AXONS
 
 # What a trunk remembers of the tokens so far, a tensor or a pair of them per layer. Empty: at rest.
 Past = list[Any]
+_SILENT = Noise()
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ class Recurrent:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Sizes of the twin of S-GAN; `noise`: random inputs beside each token."""
+    """Sizes of the twin of S-GAN: with each token, `noise_draws` times one of `noise_values` more axons."""
 
     width: int = 512
     layers: int = 2
-    noise: int = 16
+    noise_draws: int = 4
+    noise_values: int = 16
 
     def __post_init__(self) -> None:
         _refuse_absurd(self)
@@ -90,7 +92,7 @@ class Attending:
 
 def _refuse_absurd(config: Any) -> None:
     for field in dataclasses.fields(config):
-        value, most = getattr(config, field.name), {"layers": 64}.get(field.name, 8192)
+        value, most = getattr(config, field.name), {"layers": 64, "noise_draws": 64}.get(field.name, 8192)
         if not 1 <= value <= most:
             raise BadInput(f"twin: {field.name} {value} must lie between 1 and {most}")
 
@@ -103,12 +105,13 @@ def _refuse_to_record(names: Iterable[str]) -> None:
 class Twin(Generator):
     """A generator that does not spike; a subclass is its trunk."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, noise: Noise = _SILENT) -> None:
         super().__init__()
-        self.embedding = nn.EmbeddingBag(N_AXONS, width, mode="sum")
-        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(FEATURES)))  # so that their sum has spread 1
+        self.noise = noise
+        self.embedding = nn.EmbeddingBag(N_AXONS + noise.axons, width, mode="sum")
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that their sum has spread 1
         self.head = nn.Linear(width, N_AXONS)
-        self.register_buffer("_offsets", torch.as_tensor(np.asarray(OFFSETS, dtype=np.int64)), persistent=False)
+        self.register_buffer("_offsets", torch.as_tensor(noise.offsets, dtype=torch.int64), persistent=False)
 
     @abstractmethod
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
@@ -134,8 +137,8 @@ class Twin(Generator):
         return self.head(x), {}
 
     def embedded(self, words: torch.Tensor) -> torch.Tensor:
-        """The sum of the embeddings of a token's seven axons, `[tokens, batch, width]`."""
-        axons = words.long() + self.get_buffer("_offsets")
+        """The sum of the embeddings of a token's axons, `[tokens, batch, width]`, of words with or without noise."""
+        axons = self.noise.completed(words.long()) + self.get_buffer("_offsets")
         summed: torch.Tensor = self.embedding(axons.flatten(0, 1))
         return summed.view(*words.shape[:2], -1)
 
@@ -154,10 +157,8 @@ class Twin(Generator):
 class TwinRunner:
     """A twin as a runner: a token in, logits out, remembering what its trunk needs."""
 
-    noise = Noise()
-
     def __init__(self, twin: Twin) -> None:
-        self.twin = twin
+        self.twin, self.noise = twin, twin.noise
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -168,7 +169,7 @@ class TwinRunner:
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`."""
+        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`, or with the noise behind."""
         twin = self.twin
         token = torch.as_tensor(np.asarray(words), device=twin.head.weight.device)[None]
         x, self.past = twin.trunk(twin.embedded(token), self.past, 0.0)
@@ -181,8 +182,8 @@ class RNN(Twin):
 
     layer: type[nn.RNN | nn.LSTM] = nn.RNN
 
-    def __init__(self, config: Recurrent | Adversarial) -> None:
-        super().__init__(config.width)
+    def __init__(self, config: Recurrent | Adversarial, noise: Noise = _SILENT) -> None:
+        super().__init__(config.width, noise)
         self.layers = nn.ModuleList(self.layer(config.width, config.width) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
@@ -211,27 +212,10 @@ class LSTM(RNN):
 
 
 class GAN(RNN):
-    """The generator of an adversarial pair: Elman's network with noise beside each token."""
+    """The generator of an adversarial pair: Elman's network, with noise beside each token."""
 
     def __init__(self, config: Adversarial) -> None:
-        super().__init__(config)
-        self.noise = nn.Linear(config.noise, config.width, bias=False)
-
-    def forward(
-        self,
-        words: torch.Tensor,
-        record: Iterable[str] = (),
-        regularise: dict[str, torch.Tensor] | None = None,
-        dropout: float = 0.0,
-        noise: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """See `Twin.forward`; `noise` `[tokens, batch, noise]`, else standard normal in training and none after it."""
-        _refuse_to_record(record)
-        if noise is None and self.training:
-            noise = torch.randn(*words.shape[:2], self.noise.in_features, device=words.device)
-        x = self.embedded(words)
-        x, _ = self.trunk(x if noise is None else x + self.noise(noise), [], dropout)
-        return self.head(x), {}
+        super().__init__(config, Noise(config.noise_draws, config.noise_values))
 
 
 class CNN(Twin):
