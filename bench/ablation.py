@@ -75,17 +75,16 @@ def variants(architecture: str, network: Mapping[str, Any], field: str, values: 
         BadInput: the architecture has no number of that name; a value that it cannot have; it does not spike.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(architectures.find(architecture).config)}
-    numbers = {name: one for name, default in defaults.items() if (one := _number_of(default)) is not None}
+    numbers = {name: number for name, default in defaults.items() if (number := _number_of(default)) is not None}
     if field not in numbers:
         raise BadInput(f"{field!r}: {architecture} has no number of that name; it has {', '.join(numbers)}")
     found = []
     for value in dict.fromkeys(values):
-        one: float = value
-        if isinstance(numbers[field], int):
-            if value != int(value):
-                raise BadInput(f"{field} {value:g}: {architecture} takes a whole number")
-            one = int(value)
-        setting = (one,) if isinstance(defaults[field], tuple) else one
+        whole = isinstance(numbers[field], int)
+        if whole and value != int(value):
+            raise BadInput(f"{field} {value:g}: {architecture} takes a whole number")
+        one = int(value) if whole else value
+        setting = [one] if isinstance(defaults[field], tuple) else one  # a list, as in a preset
         variant = Variant(architecture, {**network, field: setting}, field, one)
         if not isinstance(variant.built().network, Network):
             raise BadInput(f"{architecture}: does not spike; its ablation has no firing rate and no energy on a chip")
@@ -95,8 +94,8 @@ def variants(architecture: str, network: Mapping[str, Any], field: str, values: 
 
 def _number_of(default: Any) -> float | None:
     """A default that is a number, or the first of a tuple of them; else None."""
-    one = default[0] if isinstance(default, tuple) and default else default
-    return one if isinstance(one, int | float) and not isinstance(one, bool) else None
+    first = default[0] if isinstance(default, tuple) and default else default
+    return first if isinstance(first, int | float) and not isinstance(first, bool) else None
 
 
 def ablate(

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,15 +19,21 @@ from muspike.errors import BadInput, Failed, MuspikeError
 from muspike.files import make_folder
 
 if TYPE_CHECKING:
-    from muspike import training
+    import torch
+
+    from muspike import adversarial, training
     from muspike.checkpoint import Model
     from muspike.corpora import Corpus
+    from muspike.processes import Team
 
 CHIPS = ("loihi1", "loihi2")
 # Every random state here takes as much.
 LARGEST_SEED = 2**32 - 1
 # The ticks of a MIDI file are 32 bits: so many words of the longest bars still fit.
 LONGEST_PIECE = 100_000
+_NO_CHANGES: Mapping[str, Any] = {}
+# Arguments of `train` that an ablation leaves to the preset.
+_AS_PRESET = {"learning_rate": None, "target_rate": None, "precision": "auto", "init": None, "quantise": None}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,15 +64,23 @@ def _parser() -> argparse.ArgumentParser:
         "--preset", default="small", help="network and training settings: tiny, small or paper (default: small)"
     )
     train.add_argument(
-        "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED)"
+        "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
     )
     train.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0)
-    train.add_argument("--steps", type=_whole(1), help="at most so many steps, instead of the preset's")
-    train.add_argument("--learning-rate", type=_above_0, help="instead of the preset's")
+    train.add_argument(
+        "--steps", type=_whole(1), help="at most so many, instead of the preset's; adversarial ones after a warm-up too"
+    )
+    train.add_argument(
+        "--learning-rate", type=_above_0, help="instead of the preset's; after a warm-up only where it is lower"
+    )
     train.add_argument(
         "--target-rate", type=_share, help="discourage firing rates above this many spikes per neuron and tick"
     )
-    train.add_argument("--init", metavar="MODEL", help="start from the weights of this model, of the same network")
+    train.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="start from the weights of this model, of the same network; adversarial training then needs no warm-up",
+    )
     train.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where torch sees it"
     )
@@ -75,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "float32", "bfloat16"),
         default="auto",
         help="of matrix products; auto: bfloat16 on CUDA where it computes that, else the preset's, float32",
+    )
+    train.add_argument(
+        "--quantise",
+        choices=CHIPS,
+        help="train with the weights rounded as this chip will hold them; with --init a fine-tuning: a tenth of the "
+        "preset's steps and learning rate, on a cosine schedule",
     )
     train.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -173,6 +193,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     metrics.add_argument("--json", action="store_true", help="print the rows as JSON")
 
+    ablate = command(
+        "ablate",
+        _ablate,
+        "Train a network for each value of one of its settings and tabulate what the value does. Runs that were "
+        "stopped are taken up.",
+        "muspike ablate v_threshold --preset small",
+    )
+    ablate.add_argument(
+        "field", metavar="SETTING", help="a number of the network's settings, such as v_threshold, width, ticks or tau"
+    )
+    ablate.add_argument("architecture", nargs="*", help="spiking architectures (default: s-rnn)")
+    ablate.add_argument(
+        "--values", nargs="+", type=_finite_number, metavar="VALUE", help="default for v_threshold: 0.3 0.5 0.7"
+    )
+    ablate.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="do not train: this model, whose network the values change, with its weights as they are",
+    )
+    ablate.add_argument("--data", default="jsb", help="the data set (default: jsb)")
+    ablate.add_argument("--preset", default="small", help="network and training settings (default: small)")
+    ablate.add_argument("--steps", type=_whole(1), help="at most so many, instead of the preset's")
+    ablate.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0, help="of training and of composing")
+    ablate.add_argument("--chip", choices=CHIPS, default="loihi2", help="that composes and is priced (default: loihi2)")
+    ablate.add_argument("-n", "--pieces", type=_whole(1), default=64, help="how many to compose (default: 64)")
+    ablate.add_argument(
+        "-o", "--output", type=Path, default=Path("runs"), help="folder for a run per value (default: runs)"
+    )
+    ablate.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where torch sees it"
+    )
+    ablate.add_argument("--json", action="store_true", help="print the table as JSON")
+
     models = command("models", _models, "List the models that come with muspike.", "muspike models")
     models.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser
@@ -201,6 +254,12 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def _finite_number(text: str) -> float:
+    if not math.isfinite(value := _number(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number")
+    return value
 
 
 def _temperature(text: str) -> float:
@@ -261,45 +320,69 @@ def _finite(value: Any) -> Any:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from muspike import processes, training
+    from muspike import processes
 
     device = processes.find_device(args.device)
     with processes.joined(device) as team:
-        network, settings, folder, corpus, initial = team.decided(lambda: _train_inputs(args, device.type))
-        run = training.Run(
-            folder, args.architecture, network, settings, corpus, device=device, initial=initial, team=team
-        )
-        model = _train_shown(run)
+        run, model = _trained(args, device, team)
     if team.rank > 0:
         return 0
     keys = ("validation_bits_per_note", "validation_firing_rate")
     result = {"model": str(run.model_folder), "steps": run.progress.step, "step": model.training["step"]}
     result |= {key: model.training.get(key) for key in keys}
+    found = [point for point in run.progress.history if point.get("collapsed")]
+    if check := model.training.get("check"):
+        result |= {"check": check, "collapsed_validations": len(found), "validations": len(run.progress.history)}
     if args.json:
         _say_json(result)
     else:
         bits, rate = (result[key] for key in keys)
         firing = "" if rate is None else f", {rate:.4f} spikes per neuron and tick"
-        _say(f"{run.model_folder}: {bits:.3f} bits per note{firing} on validation (step {result['step']})")
+        (kept,) = [point for point in run.progress.history if point["step"] == result["step"]]
+        also = run.told(kept) + (f"; {len(found)} of {result['validations']} validations collapsed" if check else "")
+        _say(f"{run.model_folder}: {bits:.3f} bits per note{firing} on validation (step {result['step']}){also}")
     return 0
+
+
+def _trained(
+    args: argparse.Namespace, device: torch.device, team: Team, changed: Mapping[str, Any] = _NO_CHANGES
+) -> tuple[training.Run, Model]:
+    """The run that the arguments of `train` ask for, done, and its model; `changed`: settings of the network."""
+    from muspike import adversarial, training
+    from muspike.export.training_grid import TrainingGrid
+
+    network, settings, against, folder, corpus, initial = team.decided(lambda: _train_inputs(args, device.type))
+    network, name = {**network, **changed}, args.architecture
+    grid = TrainingGrid(args.quantise) if args.quantise else None
+    if against is None:
+        run = training.Run(
+            folder, name, network, settings, corpus, device=device, initial=initial, team=team, grid=grid
+        )
+        return run, _train_shown(run)
+    if initial is None:
+        team.decided(lambda: adversarial.refuse_without_warmup(folder))
+        warmup = training.Run(folder / adversarial.WARMUP, name, network, settings, corpus, device=device, team=team)
+        initial = _train_shown(warmup, "warm-up ")
+    run = adversarial.Run(folder, name, network, against, corpus, device=device, initial=initial, team=team, grid=grid)
+    return run, _train_shown(run)
 
 
 def _train_inputs(
     args: argparse.Namespace, device: str
-) -> tuple[dict[str, Any], training.Settings, Path, Corpus, Model | None]:
-    """Settings of network and training, the run's folder, the corpus, the model to start from."""
+) -> tuple[dict[str, Any], training.Settings, adversarial.Settings | None, Path, Corpus, Model | None]:
+    """Settings of network, training and adversarial training, the run's folder, the corpus, the model to start from."""
     import dataclasses
 
     import torch
 
-    from muspike import architectures, corpora, training
+    from muspike import adversarial, architectures, corpora, training
     from muspike.checkpoint import load_model
 
     preset = architectures.preset(args.architecture, args.preset)
     where = f"preset {args.preset} of {args.architecture}"
     for table in preset:
-        if table not in ("network", "training"):
-            raise BadInput(f"{where}: unknown table [{table}]; known are [network] and [training]")
+        if table not in ("network", "training", "adversarial"):
+            raise BadInput(f"{where}: unknown table [{table}]; known are [network], [training] and [adversarial]")
     settings: training.Settings = architectures.configured(
         training.Settings, preset.get("training", {}), f"{where}, [training]"
     )
@@ -310,15 +393,28 @@ def _train_inputs(
         changes["precision"] = args.precision
     elif device == "cuda" and torch.cuda.is_bf16_supported():
         changes["precision"] = "bfloat16"
-    settings = dataclasses.replace(settings, **{key: value for key, value in changes.items() if value is not None})
+    changes = {key: value for key, value in changes.items() if value is not None}
+    tuning = args.init and args.quantise
+    settings = dataclasses.replace(training.fine_tuning(settings) if tuning else settings, **changes)
     initial = load_model(args.init) if args.init else None
+    against: adversarial.Settings | None = None
+    if "adversarial" in preset:
+        # The table says in what it differs from [training].
+        table = preset.get("training", {}) | preset["adversarial"]
+        against = architectures.configured(adversarial.Settings, table, f"{where}, [adversarial]")
+        if not initial:
+            # They are for the warm-up; after it they lower what the preset has.
+            for key in {"steps", "learning_rate"} & set(changes):
+                changes[key] = min(changes[key], getattr(against, key))
+        against = dataclasses.replace(training.fine_tuning(against) if tuning else against, **changes)
     corpus = corpora.load(args.data)
-    folder = args.output or Path("runs", f"{args.architecture}-{args.data}-{args.preset}-{args.seed}")
-    return preset.get("network", {}), settings, make_folder(folder), corpus, initial
+    name = f"{args.architecture}-{args.data}-{args.preset}-{args.seed}"
+    folder = args.output or Path("runs", f"{name}-{args.quantise}" if args.quantise else name)
+    return preset.get("network", {}), settings, against, make_folder(folder), corpus, initial
 
 
-def _train_shown(run: training.Run) -> Model:
-    """Train, with a bar and a line per validation on stderr in the first process."""
+def _train_shown(run: training.Run, part: str = "") -> Model:
+    """Train, with a bar and a line per validation on stderr in the first process; `part` of the training is named."""
     from tqdm import tqdm
 
     first, steps = run.team.rank == 0, run.settings.steps
@@ -339,14 +435,15 @@ def _train_shown(run: training.Run) -> Model:
             if first:
                 left = bar.format_interval(run.progress.seconds / step * (steps - step))
                 line = f"training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
-                rate = firing(run.progress.history[-1]["firing_rate"])
-                bar.write(f"step {step}: {line}{rate}; {left} left at most", file=sys.stderr)
+                point = run.progress.history[-1]
+                more = firing(point["firing_rate"]) + run.told(point)
+                bar.write(f"{part}step {step}: {line}{more}; {left} left at most", file=sys.stderr)
 
         try:
             return run.train(report)
         except KeyboardInterrupt as stop:
             raise type(stop)(
-                f"stopped at step {run.progress.step}; the same command goes on from step {kept}"
+                f"stopped at {part}step {run.progress.step}; the same command goes on from step {kept}"
             ) from None
 
 
@@ -454,6 +551,46 @@ def _metrics(args: argparse.Namespace) -> int:
         _say_json({"words": args.words, **rows})
     else:
         _say(table(rows))
+    return 0
+
+
+def _ablate(args: argparse.Namespace) -> int:
+    from muspike import architectures, corpora, processes
+    from muspike.bench.ablation import DEFAULT_VALUES, Variant, ablate, table, variants
+    from muspike.checkpoint import load_model
+
+    values = args.values or DEFAULT_VALUES.get(args.field)
+    if not values:
+        raise BadInput(f"ablate {args.field}: has no default values; give some, such as --values 1 2 4")
+    if args.init:
+        if args.architecture or args.steps:
+            raise BadInput("ablate: --init trains nothing; leave out architectures and --steps")
+        initial = load_model(args.init)
+        found = variants(initial.architecture, initial.settings, args.field, values)
+
+        def model_of(variant: Variant) -> Model:
+            return variant.with_weights_of(initial)
+    else:
+        device = processes.find_device(args.device)
+        found = []
+        for name in dict.fromkeys(args.architecture or ["s-rnn"]):
+            network = architectures.preset(name, args.preset).get("network", {})
+            found += variants(name, network, args.field, values)
+
+        def model_of(variant: Variant) -> Model:
+            asked = argparse.Namespace(**vars(args) | _AS_PRESET)
+            asked.architecture = variant.architecture
+            run = f"{variant.architecture}-{args.data}-{args.preset}-{args.seed}-{variant.name}"
+            asked.output = args.output / run
+            with processes.joined(device) as team:
+                return _trained(asked, device, team, {args.field: variant.network[args.field]})[1]
+
+    results = ablate(found, model_of, corpora.load(args.data), args.chip, args.pieces, args.seed)
+    about = {"preset": None if args.init else args.preset, "initial": args.init}
+    if args.json:
+        _say_json(about | results)
+    else:
+        _say(table(results))
     return 0
 
 

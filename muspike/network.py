@@ -120,6 +120,14 @@ class Noise:
         shape, values = (length, self.draws), max(1, self.values)  # without draws nothing is drawn from 1 value
         return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
 
+    def completed(self, words: torch.Tensor) -> torch.Tensor:
+        """`words` `[..., 7 + draws]`; draws that `[..., 7]` lacks come from torch's random state."""
+        missing = len(OFFSETS) + self.draws - words.shape[-1]
+        if not missing:
+            return words
+        drawn = torch.randint(self.values, (*words.shape[:-1], missing), device=words.device)
+        return torch.cat([words, drawn], -1)
+
     def behind(self, words: Words, seed: int = 0) -> Words:
         """`words` `[tokens, pieces, 7]` and the draws for them, `[tokens, pieces, 7 + draws]`."""
         length, pieces, _ = words.shape
@@ -127,6 +135,7 @@ class Noise:
 
 
 State = dict[str, torch.Tensor]
+Rounding = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
 
 
 class Runner(Protocol):
@@ -248,7 +257,7 @@ class Network(Generator):
         self.bias = nn.Parameter(torch.zeros(N_AXONS))
         self.alpha = 2.0
         # How the weights are rounded in training for a chip; by the name of the synapse, all at once.
-        self.rounding: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
+        self.rounding: Rounding | None = None
         # Dense products of the backward pass in bfloat16.
         self.low_precision = False
         self._units = self._in_units()
@@ -324,12 +333,7 @@ class Network(Generator):
 
         Where the draws are missing, they come from torch's random state.
         """
-        words = words.long()
-        missing = len(self.get_buffer("_offsets")) - words.shape[-1]
-        if missing:
-            drawn = torch.randint(self.noise.values, (*words.shape[:-1], missing), device=words.device)
-            words = torch.cat([words, drawn], -1)
-        return words + self.get_buffer("_offsets")
+        return self.noise.completed(words.long()) + self.get_buffer("_offsets")
 
     def slots(self, name: str) -> int:
         """Slots per token in which a population can spike: the first `ticks` of each period, or all of it."""
@@ -359,7 +363,7 @@ class Network(Generator):
         `dropout` of the neurons is silenced in each piece towards trained synapses, for all its tokens.
         """
         axons, tokens = self.axons(words), words.shape[0]
-        weights = self.rounding(dict(self.weights)) if self.rounding else dict(self.weights)
+        weights = self._held()
         run = _Run(self, weights, axons, dropout if self.training else 0.0)
         for composite, members in self._units:
             if composite is not None:
@@ -394,6 +398,7 @@ class Network(Generator):
         `state[name]` is the membrane of a population, `state[name + " past"][0]` its spikes of the tick.
         """
         after: State = {}
+        weights = self._held()
         for name in self.order:
             population = self.populations[name]
             past = state[f"{name} past"]
@@ -405,7 +410,7 @@ class Network(Generator):
                 # What comes later in the order has not been pushed yet.
                 pushed = after.get(f"{s.source} past")
                 source = state[f"{s.source} past"][s.delay - 1] if pushed is None else pushed[s.delay]
-                current = current + self._through(s, source, self.weights)
+                current = current + self._through(s, source, weights)
             p = self.parameters_of(name)
             if population.kind == "li":
                 after[name] = state[name] + 1 / p.tau * (current - state[name])
@@ -415,6 +420,11 @@ class Network(Generator):
                 after[name] = moved.v
                 after[f"{name} past"] = _pushed(past, fired)
         return after
+
+    def _held(self) -> Mapping[str, torch.Tensor]:
+        """The trained weights to compute with, by the name of the synapse: rounded, where they are."""
+        weights = dict(self.weights)
+        return self.rounding(weights) if self.rounding else weights
 
     def _through(self, synapse: Synapse, spikes: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The current `[..., target]` of `spikes` `[..., source]`."""
@@ -604,6 +614,6 @@ class TorchRunner:
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`, or with the noise behind."""
         net = self.network
-        states = list(net.period(torch.as_tensor(np.asarray(words)), self.state))
+        states = list(net.period(torch.as_tensor(np.asarray(words), device=net.bias.device), self.state))
         self.state = states[-1]
-        return (states[net.timing.ticks - 1][net.readout] + net.bias).numpy()
+        return (states[net.timing.ticks - 1][net.readout] + net.bias).cpu().numpy()

@@ -18,13 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 from torch.nn import functional
 
 from muspike import architectures, tokens
@@ -32,7 +33,7 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.files import write_whole
-from muspike.network import Generator, Network
+from muspike.network import Generator, Network, Rounding
 from muspike.processes import ALONE, Team
 
 Words = npt.NDArray[np.int16]
@@ -103,6 +104,15 @@ class Settings:
                 raise BadInput(f"training: {name} {value} must be {what}")
 
 
+S = TypeVar("S", bound=Settings)
+
+
+def fine_tuning(settings: S) -> S:
+    """For a trained network: a tenth of the steps and of the learning rate, which falls all the way."""
+    steps = max(1, settings.steps // 10)
+    return dataclasses.replace(settings, steps=steps, learning_rate=settings.learning_rate / 10, schedule="cosine")
+
+
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
     """Negative log likelihood of a set of pieces, in bits, whole and by feature.
@@ -163,21 +173,20 @@ def draw_batch(pieces: Sequence[Words], settings: Settings, step: int) -> tuple[
     chosen, starts = [], []
     for index in random.integers(len(pieces), size=settings.batch):
         piece = pieces[index]
-        low, high = _transpositions(piece, settings.transpose)
-        chosen.append(tokens.transpose(piece, int(random.integers(low, high + 1))))
+        chosen.append(transposed(piece, settings.transpose, random))
         bars = np.flatnonzero(piece[:, tokens.FEATURES.index("bar_beat")] == tokens.BarBeat.BAR)
         late = bars[bars < max(1, len(piece) - settings.tokens // 2)]
         starts.append(int(random.choice(late)) if random.random() < 0.5 else 0)
     return lined_up(chosen, starts, settings.tokens)
 
 
-def _transpositions(piece: Words, largest: int) -> tuple[int, int]:
-    """The range of semitones, at most `largest` each way, that keeps every pitch a MIDI pitch."""
+def transposed(piece: Words, largest: int, random: np.random.Generator) -> Words:
+    """`piece` moved at random, at most `largest` semitones each way and so that every pitch stays a MIDI pitch."""
     pitch = piece[:, tokens.FEATURES.index("pitch")]
     pitch = pitch[pitch > 0] - 1
-    if not len(pitch):
-        return 0, 0
-    return max(-largest, -int(pitch.min())), min(largest, 127 - int(pitch.max()))
+    low = max(-largest, -int(pitch.min())) if len(pitch) else 0
+    high = min(largest, 127 - int(pitch.max())) if len(pitch) else 0
+    return tokens.transpose(piece, int(random.integers(low, high + 1)))
 
 
 _NOTHING: Mapping[str, torch.Tensor] = {}
@@ -259,7 +268,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = (-1, 128 * 1024), (-4, 65_536)
 
 
 @contextlib.contextmanager
-def _with_held_memory() -> Iterator[None]:
+def with_held_memory() -> Iterator[None]:
     """Let glibc keep freed blocks for the next step, here only.
 
     Else it gives large ones back to the system at once, and every new one costs a page fault for each 4 KiB: a sixth of the
@@ -327,18 +336,30 @@ class Batch(NamedTuple):
     n_notes: int
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """What `state.safetensors` holds."""
 
     progress: _Progress
     tensors: dict[str, torch.Tensor]
 
 
+class Grid(Protocol):
+    """The weights that a chip can hold (`muspike.export.training_grid`)."""
+
+    @property
+    def chip(self) -> str:
+        """The chip's name."""
+
+    def rounding(self, network: Network) -> Rounding:
+        """What rounds the weights of `network` to the grid."""
+
+
 class Run:
     """One training run in a folder; made anew, or taken up where it stood.
 
     `initial`: the model whose weights it starts from, else they are drawn. With a `team`, every process makes the
-    same Run and calls `train`; the first one alone writes to the folder.
+    same Run and calls `train`; the first one alone writes to the folder. With a `grid`, training and validation compute
+    with the weights rounded to it, and the model that is kept has these; the state has those behind them.
 
     Raises:
         BadInput: the folder holds a run of other settings, another model or a damaged state; `initial` is another
@@ -356,8 +377,10 @@ class Run:
         device: torch.device = CPU,
         initial: Model | None = None,
         team: Team = ALONE,
+        grid: Grid | None = None,
     ) -> None:
         self.folder, self.architecture, self.settings, self.corpus = folder, architecture, settings, corpus
+        self.grid = grid
         self.network_settings, self.device, self.initial, self.team = network_settings, device, initial, team
         self.identity = {
             "architecture": architecture,
@@ -365,6 +388,7 @@ class Run:
             "training": _decisive(dataclasses.asdict(settings)),
             "corpus": [corpus.name, corpus.digest],
             "initial": initial and _sha256(initial.network.state_dict()),
+            "quantise": grid and grid.chip,
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
         self.network: Generator = network.to(device)
@@ -407,6 +431,10 @@ class Run:
             return self.settings.learning_rate * warm * fallen
         return self.settings.learning_rate * warm * 0.5**self.progress.halved
 
+    def told(self, point: Mapping[str, float | None]) -> str:
+        """What else to tell of a validation, `point` of the history, than NLL and firing rate."""
+        return ""
+
     def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
         """Train to the end; `report(step, training bits per note, validation bits per note or None)` after each step.
 
@@ -417,7 +445,7 @@ class Run:
         training = [piece.words for piece in self.corpus.split("train")]
         validation = [piece.words for piece in self.corpus.split("validation")]
         started = time.monotonic() - self.progress.seconds
-        with _without_denormals(), _with_held_memory():
+        with _without_denormals(), with_held_memory():
             while self.progress.step < settings.steps and self.progress.halved <= settings.halvings:
                 bits = self._step(training)
                 self.progress.step += 1
@@ -429,7 +457,7 @@ class Run:
                 report(self.progress.step, bits, validated)
         return self.team.decided(lambda: load_model(self.model_folder))
 
-    def _examined(self) -> _State | None:
+    def _examined(self) -> State | None:
         """What the folder holds of this run, if anything, once all that was given is found good."""
         if self.settings.batch % self.team.size:
             raise BadInput(
@@ -468,6 +496,10 @@ class Run:
             if differs := self._differs(self.initial):
                 raise BadInput(f"the initial model has {differs}; it must be the same network")
             network.load_state_dict(self.initial.network.state_dict())
+        if self.grid:
+            if not isinstance(network, Network):
+                raise BadInput(f"{self.architecture} does not spike: it cannot be trained on the grid of a chip")
+            network.rounding = self.grid.rounding(network)
         return network
 
     def _step(self, pieces: Sequence[Words]) -> float:
@@ -553,14 +585,14 @@ class Run:
             f"below {self.settings.learning_rate:g} {goes_on if kept else 'starts anew: no state was kept yet'}"
         )
 
-    def _pause(self, pieces: Sequence[Words], training_bits: float, due: bool) -> tuple[float, _Progress]:
+    def _pause(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> tuple[float, _Progress]:
         """Validate, and keep the state; validation bits per note."""
         self._refuse_unless_finite("", self._tensors())
         bits = self._validate(pieces, training_bits, due)
         self._keep()
         return bits, self.progress
 
-    def _validate(self, pieces: Sequence[Words], training_bits: float, due: bool) -> float:
+    def _validate(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> float:
         """Validate, keep the model where it is the best; where `due`, also decide on the learning rate."""
         progress = self.progress
         bits, rate = self._evaluate(pieces)
@@ -573,9 +605,10 @@ class Run:
                 "validation": bits,
                 "firing_rate": rate,
                 "rate": self.learning_rate,
+                **self._observed(),
             }
         )
-        if bits < progress.best_bits:
+        if self._is_best(bits):
             progress.best_bits, progress.best_firing_rate = bits, rate
             save_model(self._model(), self.model_folder)
         # A thousandth is within what another batch order gives: less, in all, is no gain worth waiting for.
@@ -586,6 +619,14 @@ class Run:
         if progress.stale >= self.settings.patience and self.settings.schedule == "plateau":
             progress.halved, progress.stale = progress.halved + 1, 0
         return bits
+
+    def _observed(self) -> dict[str, float | None]:
+        """What else the history notes at a validation."""
+        return {}
+
+    def _is_best(self, bits: float) -> bool:
+        """Whether the model of the newest validation, of `bits` per note, is the one to keep."""
+        return bits < self.progress.best_bits
 
     def _evaluate(self, pieces: Sequence[Words]) -> tuple[float, float | None]:
         """Bits per note, in float32, and the firing rate."""
@@ -600,21 +641,17 @@ class Run:
             "corpus_digest": self.corpus.digest,
             "settings": {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "steps"},
             "initial": self.identity["initial"],
+            "quantise": self.identity["quantise"],
             "step": progress.step,
             "validation_bits_per_note": progress.best_bits,
             "validation_firing_rate": progress.best_firing_rate,
             "history": progress.history,
         }
-        return Model(self.architecture, self.network_settings, self.network, training)
+        return Model(self.architecture, self.network_settings, as_deployed(self.network), training)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """Weights and optimiser moments by name; moments that do not exist yet are left out."""
-        tensors = {}
-        for name, parameter in self.network.named_parameters():
-            tensors[f"network.{name}"] = parameter.detach()
-            for key, value in self.optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{key}.{name}"] = value
-        return tensors
+        """What the state holds, by name."""
+        return tensors_of(self.network, self.optimiser)
 
     def _keep(self) -> None:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
@@ -625,7 +662,7 @@ class Run:
         with write_whole(self._state_file) as path:
             path.write_bytes(blob)
 
-    def _read_state(self) -> _State:
+    def _read_state(self) -> State:
         try:
             with safe_open(self._state_file, "pt") as file:
                 header = json.loads(file.metadata()["muspike"])
@@ -639,21 +676,48 @@ class Run:
             raise BadInput(
                 f"{self.folder}: holds a run with {differs}; choose another folder with -o, or the same settings"
             )
-        return _State(_Progress(**header["progress"]), tensors)
+        return State(_Progress(**header["progress"]), tensors)
 
-    def _take_up(self, kept: _State) -> None:
+    def _take_up(self, kept: State) -> None:
         self.progress = kept.progress
-        parameters = dict(self.network.named_parameters())
-        for name, parameter in parameters.items():
-            with torch.no_grad():
-                parameter.copy_(kept.tensors[f"network.{name}"])
-        for path, tensor in kept.tensors.items():
-            part, _, rest = path.partition(".")
-            if part == "optimiser":
-                key, _, name = rest.partition(".")
-                # AdamW counts its steps on the CPU.
-                tensor = tensor if key == "step" else tensor.to(self.device)
-                self.optimiser.state[parameters[name]][key] = tensor
+        restore(kept.tensors, self.network, self.optimiser)
+
+
+def tensors_of(network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Weights and optimiser moments by name; moments that do not exist yet are left out."""
+    tensors = {}
+    for name, parameter in network.named_parameters():
+        tensors[f"{prefix}network.{name}"] = parameter.detach()
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"{prefix}optimiser.{key}.{name}"] = value
+    return tensors
+
+
+def restore(
+    tensors: Mapping[str, torch.Tensor], network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = ""
+) -> None:
+    """Take back what `tensors_of` gave."""
+    parameters = dict(network.named_parameters())
+    for name, parameter in parameters.items():
+        with torch.no_grad():
+            parameter.copy_(tensors[f"{prefix}network.{name}"])
+    for path, tensor in tensors.items():
+        if path.startswith(start := f"{prefix}optimiser."):
+            key, _, name = path.removeprefix(start).partition(".")
+            parameter = parameters[name]
+            # AdamW counts its steps on the CPU.
+            optimiser.state[parameter][key] = tensor if key == "step" else tensor.to(parameter.device)
+
+
+def as_deployed(network: Generator) -> Generator:
+    """The network; where its weights are rounded in training, one that has them rounded for good."""
+    if not isinstance(network, Network) or network.rounding is None:
+        return network
+    populations = tuple(network.populations.values())
+    deployed = Network(populations, network.synapses, network.timing, network.composites, network.noise)
+    rounded = network.rounding(dict(network.weights))
+    deployed.load_state_dict(network.state_dict() | {f"weights.{name}": w for name, w in rounded.items()})
+    return deployed
 
 
 def _network_of(architecture: str, settings: Mapping[str, Any]) -> dict[str, Any]:

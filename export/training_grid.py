@@ -1,0 +1,89 @@
+"""A chip's weight grid in training: the forward pass computes with the weights that the chip will hold.
+
+The network's own float weights stay behind it and receive the gradient as if nothing had been rounded
+(straight-through, Bengio et al. 2013, arXiv 1308.3432). The rounding is that of `hardware.quantise`: one scale for the
+neurons of a population that share tau and threshold, constant wires included, one for each neuron of the readout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from muspike.export.nir import to_nir
+from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.graph import from_nir
+from muspike.hardware.quantise import on_grid
+from muspike.network import Network
+
+
+class TrainingGrid:
+    """The weight grid of the chip called `chip`, for `training.Run`.
+
+    Raises:
+        BadInput: there is no such chip.
+    """
+
+    def __init__(self, chip: str) -> None:
+        self._chip = load_chip(chip)
+
+    @property
+    def chip(self) -> str:
+        """The chip's name."""
+        return self._chip.name
+
+    def rounding(self, network: Network) -> Rounding:
+        """What `Network.rounding` is to be for this network, which is on the CPU."""
+        return Rounding(network, self._chip)
+
+
+class Rounding:
+    """The weights of a network, by synapse, as the compiled program will hold them, in units of the float weights.
+
+    The scales follow the weights, so they are found anew whenever a weight has changed, and only then.
+    """
+
+    def __init__(self, network: Network, chip: Chip) -> None:
+        graph = from_nir(to_nir(network))
+        self._chip = chip
+        # Populations that trained synapses reach, and all synapses into them in the graph's order.
+        self._into = []
+        for population in graph.populations:
+            incoming = [s for s in graph.synapses if s.target == population.name]
+            if any(s.name in network.weights for s in incoming):
+                self._into.append((population, incoming))
+        self._of: list[tuple[torch.Tensor, int, torch.device]] = []
+        self._rounded: dict[str, torch.Tensor] = {}
+
+    def __call__(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The rounded `weights`, all those that the network trains; their gradient goes to `weights` as it is."""
+        of = [(w, w._version, w.device) for w in weights.values()]
+        if len(of) != len(self._of) or any(
+            a is not b or one != other for (a, *one), (b, *other) in zip(of, self._of, strict=True)
+        ):
+            self._rounded, self._of = self._round(weights), of
+        return {name: _StraightThrough.apply(w, self._rounded[name]) for name, w in weights.items()}  # type: ignore[no-untyped-call]
+
+    def _round(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        rounded = {}
+        for population, incoming in self._into:
+            held = [
+                weights[s.name].detach().cpu().numpy() if s.name in weights else s.weight  # else wires
+                for s in incoming
+            ]
+            for s, w in zip(incoming, on_grid(population, held, self._chip), strict=True):
+                if s.name in weights:
+                    rounded[s.name] = torch.from_numpy(w).to(weights[s.name])
+        return rounded
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+        return rounded.view_as(rounded)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad_outputs[0], None
