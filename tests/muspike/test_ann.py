@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from muspike import architectures, corpora, tokens, training
-from muspike.architectures.ann import GAN, Twin
+from muspike.architectures.ann import Twin
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
@@ -33,6 +33,11 @@ def random_words(length: int, batch: int, seed: int = 0) -> torch.Tensor:
     return torch.stack(columns, -1).to(torch.int16)
 
 
+def heard(network: Twin, words: torch.Tensor) -> torch.Tensor:
+    """`words` with noise behind, where the network hears noise."""
+    return torch.from_numpy(network.noise.behind(words.numpy()))
+
+
 @pytest.mark.parametrize("preset", ["tiny", "small"])
 @pytest.mark.parametrize("name", TWINS)
 def test_a_token_changes_what_follows_and_nothing_before(name: str, preset: str) -> None:
@@ -40,7 +45,7 @@ def test_a_token_changes_what_follows_and_nothing_before(name: str, preset: str)
     other = words.clone()
     other[20, 1] = random_words(1, 1, seed=1)[0, 0]
     with torch.no_grad():
-        logits, changed = network(words)[0], network(other)[0]
+        logits, changed = network(heard(network, words))[0], network(heard(network, other))[0]
     # Products of matrices may be summed in another order where another row differs.
     torch.testing.assert_close(logits[:20], changed[:20], rtol=0, atol=1e-6)
     torch.testing.assert_close(logits[:, 0], changed[:, 0], rtol=0, atol=1e-6)
@@ -53,7 +58,8 @@ def test_all_tokens_at_once_equal_token_by_token(name: str) -> None:
     """Past the length of training excerpts, the transformer's window and what the convolutions reach."""
     preset = architectures.preset(name, "tiny")
     length = 3 * preset["training"]["tokens"]
-    network, words = twin(name), random_words(length, 3)
+    network = twin(name)
+    words = heard(network, random_words(length, 3))
     with torch.no_grad():
         wanted = network(words)[0]
     runner = network.runner()
@@ -90,7 +96,8 @@ def test_distance_and_not_position_is_what_attention_sees() -> None:
 
 @pytest.mark.parametrize("name", TWINS)
 def test_dropout_is_the_same_for_all_tokens_of_a_piece_and_only_in_training(name: str) -> None:
-    network, words = twin(name), random_words(20, 3)
+    network = twin(name)
+    words = heard(network, random_words(20, 3))
     ones = torch.ones(6, 3, 50)
     mask = network.train().dropped(ones, 0.4)
     assert set(mask.unique().tolist()) == {0.0, ones.new_tensor(1 / 0.6).item()}
@@ -107,17 +114,13 @@ def test_dropout_is_the_same_for_all_tokens_of_a_piece_and_only_in_training(name
 
 def test_noise_moves_the_generator_of_the_adversarial_pair() -> None:
     network, words = twin("ann-gan"), random_words(10, 2)
-    assert isinstance(network, GAN)
-    quiet = torch.zeros(10, 2, network.noise.in_features)
-    loud = quiet.clone()
-    loud[5] = 1.0
+    noise = torch.zeros(10, 2, network.noise.draws, dtype=torch.int16)
+    other = noise.clone()
+    other[5] = 1
     with torch.no_grad():
-        logits = network(words)[0]
-        assert torch.equal(logits, network(words, noise=quiet)[0])
-        moved = (logits - network(words, noise=loud)[0]).abs().amax((1, 2))
-        assert (moved[:5] == 0).all() and (moved[5:] > 1e-5).all()
-        network.train()
-        assert not torch.equal(network(words)[0], network(words)[0]), "no noise in training"
+        moved = network(torch.cat([words, noise], -1))[0] - network(torch.cat([words, other], -1))[0]
+        assert (moved[:5] == 0).all() and (moved[5:].abs().amax((1, 2)) > 1e-5).all()
+        assert not torch.equal(network(words)[0], network(words)[0]), "no noise where none is given"
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -158,7 +161,7 @@ def test_twins_match(name: str) -> None:
     ("name", "settings", "message"),
     [
         ("ann-rnn", {"width": 0}, "width 0 must lie between 1 and 8192"),
-        ("ann-gan", {"noise": 0}, "noise 0 must lie between 1 and 8192"),
+        ("ann-gan", {"noise_draws": 0}, "noise_draws 0 must lie between 1 and 64"),
         ("ann-cnn", {"layers": 17}, "at most 16"),
         ("ann-transformer", {"width": 36, "heads": 4}, "width 36 must be a multiple of 2 x 4 heads"),
         ("ann-lstm", {"depth": 2}, "unknown key 'depth'; known are width, layers"),
@@ -179,19 +182,20 @@ def corpus(monkeypatch: pytest.MonkeyPatch) -> Corpus:
     return found
 
 
-@pytest.mark.usefixtures("corpus")
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_trains_comes_back_composes_and_stays_off_chips(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", name, "--preset", "tiny", "--steps", "12", "-o", str(tmp_path / "run")]) == 0
     model = load_model(tmp_path / "run")
     assert model.architecture == name
-    bits = [point["validation"] for point in model.training["history"]]
-    assert len(bits) == 2 and bits[1] < bits[0]
+    untrained = training.likelihood(lambda words: twin(name)(words)[0], [p.words for p in corpus.split("validation")])
+    assert model.training["validation_bits_per_note"] < untrained.bits_per_note
+    for key, value in twin(name).named_parameters():  # drawn from the seed of the run
+        assert not torch.equal(value, model.network.get_parameter(key)), f"{key} was not trained"
     save_model(model, tmp_path / "copy")
     copy = load_model(tmp_path / "copy")
-    words = random_words(50, 2)
+    words = heard(twin(name), random_words(50, 2))
     with torch.no_grad():
         assert torch.equal(model.network(words)[0], copy.network(words)[0])
     assert main(["generate", str(tmp_path / "run"), "-n", "1", "--length", "16", "-o", str(tmp_path / "pieces")]) == 0
