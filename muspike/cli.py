@@ -58,10 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     train = command("train", _train, "Train a generator.", "muspike train s-rnn --data jsb --preset small")
-    train.add_argument("architecture", help="the architecture: s-rnn")
+    train.add_argument(
+        "architecture", help="s-cnn, s-rnn, s-lstm, s-gan, s-transformer; or ann-cnn, ...: the twin that does not spike"
+    )
     train.add_argument("--data", default="jsb", help="the data set (default: jsb)")
     train.add_argument(
-        "--preset", default="small", help="network and training settings: tiny, small or paper (default: small)"
+        "--preset", default="small", help="network and training settings: tiny, small, base or paper (default: small)"
     )
     train.add_argument(
         "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
