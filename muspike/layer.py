@@ -1,19 +1,20 @@
-"""A population of LIF neurons over a whole sequence as one differentiable function: what trains fast on a CPU.
+"""A population of LIF neurons over a whole sequence as one differentiable function: what trains fast.
 
-Spikes are few, so their products with weights cost what the spikes cost, forward and for the gradient of the weights;
-only the gradient of the spikes needs a dense product. `lif_layer_reference` is the meaning, in plain torch, on any
-device.
+On the CPU, spikes are few, so their products with weights cost what the spikes cost, forward and for the gradient of
+the weights; only the gradient of the spikes needs a dense product. On CUDA, products are dense and the scan over slots
+is one kernel. `lif_layer_reference` is the meaning, in plain torch, on any device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 
-from muspike import kernels
+from muspike import kernels_cpu
 from muspike.neurons import LIFParameters, lif_scan_reference
 
 
@@ -52,6 +53,90 @@ class Loop(NamedTuple):
     delay: int
 
 
+class Kernels(Protocol):
+    """What a layer is computed with on one kind of device, forward and backward.
+
+    Tensors are float32 and contiguous, `[time, batch, neurons]`; weights are `[target, source]`, not always contiguous.
+    """
+
+    def add_gathered(
+        self, out: torch.Tensor, axons: torch.Tensor, weight: torch.Tensor, clock: Clock, delay: int
+    ) -> None:
+        """Add to `out` the current of a `Gather`."""
+
+    def gathered_gradient(
+        self, axons: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor, clock: Clock, delay: int
+    ) -> torch.Tensor:
+        """The gradient of the weight of a `Gather`, from that of the current."""
+
+    def add_product(
+        self, out: torch.Tensor, spikes: torch.Tensor, kept: torch.Tensor | None, weight: torch.Tensor, delay: int
+    ) -> None:
+        """Add to `out` the current of a `Source`."""
+
+    def product_gradient(
+        self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
+    ) -> torch.Tensor:
+        """The gradient of the weight of a `Source`, from that of the current."""
+
+    def scan(
+        self,
+        membrane: torch.Tensor,
+        spikes: torch.Tensor,
+        rate: torch.Tensor,
+        threshold: torch.Tensor,
+        clock: Clock,
+        weights: Sequence[torch.Tensor],
+        delays: Sequence[int],
+    ) -> None:
+        """LIF neurons in loops over all time: `membrane` holds the current and becomes that before each reset."""
+
+    def scan_gradient(
+        self,
+        grad: torch.Tensor,
+        membrane: torch.Tensor,
+        rate: torch.Tensor,
+        threshold: torch.Tensor,
+        idle_decay: torch.Tensor,
+        alpha: float,
+        carry: torch.Tensor,
+        clock: Clock,
+        start: int,
+        stop: int,
+    ) -> None:
+        """The adjoint of `scan`, less the loops, over the slots `start..stop`: `grad` of spikes becomes the current's.
+
+        `carry` `[batch, neurons]` is the gradient of the membrane after the slot `stop - 1`, then after `start - 1`.
+        """
+
+    def leaky_answers(self, out: torch.Tensor, drive: torch.Tensor, rate: float, clock: Clock) -> None:
+        """Write the membranes of leaky integrators in the last presented slot of every token to `out`."""
+
+    def leaky_answers_gradient(self, into: torch.Tensor, grad: torch.Tensor, rate: float, clock: Clock) -> None:
+        """The adjoint of `leaky_answers`: write the gradient of the drive to `into`."""
+
+
+@functools.cache
+def _for_cuda() -> Kernels | None:
+    try:
+        from muspike import kernels_cuda
+    except ModuleNotFoundError as missing:
+        if missing.name != "triton":
+            raise
+        message = "no module triton, so spiking layers run on CUDA slot by slot in plain torch, which is slow"
+        warnings.warn(message, stacklevel=2)
+        return None
+    return kernels_cuda
+
+
+_KERNELS: dict[str, Callable[[], Kernels | None]] = {"cpu": lambda: kernels_cpu, "cuda": _for_cuda}
+
+
+def _kernels_for(device: torch.device) -> Kernels | None:
+    """None: plain torch has to do."""
+    return _KERNELS.get(device.type, lambda: None)()
+
+
 def lif_layer(
     p: LIFParameters,
     clock: Clock,
@@ -68,9 +153,11 @@ def lif_layer(
     several times faster where the processor has it; the forward pass is float32 always. Equal to
     `lif_layer_reference`, forward and backward, up to the order of sums.
     """
-    if p.tau.device.type != "cpu":
+    kernels = _kernels_for(p.tau.device)
+    if kernels is None:
         return lif_layer_reference(p, clock, shape, gathers, sources, loops, current)
     spec = _Spec(
+        kernels,
         p.alpha,
         clock,
         shape,
@@ -102,10 +189,11 @@ def drive(
     tensors = [x for part in (gathers, sources) for item in part for x in item[:2]]
     if not tensors and current is not None:
         return current
-    if tensors and tensors[-1].device.type != "cpu":
+    kernels = _kernels_for(tensors[-1].device) if tensors else kernels_cpu
+    if kernels is None:
         return drive_reference(clock, shape, gathers, sources, current)
     delays = tuple(g.delay for g in gathers), tuple(s.delay for s in sources)
-    spec = _Spec(0.0, clock, shape, *delays, (), tuple(s.kept for s in sources), low_precision)
+    spec = _Spec(kernels, 0.0, clock, shape, *delays, (), tuple(s.kept for s in sources), low_precision)
     total: torch.Tensor = _Drive.apply(spec, current, *tensors)  # type: ignore[no-untyped-call]
     return total
 
@@ -145,16 +233,21 @@ def lif_layer_reference(
     return lif_scan_reference(total, p, slots=clock.slots, idle=clock.idle, recurrent=recurrent)
 
 
+def split(values: torch.Tensor, dim: int, *sizes: int) -> torch.Tensor:
+    """`values` with the dimension `dim` as several of these sizes."""
+    unflattened: torch.Tensor = values.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return unflattened
+
+
 def later(values: torch.Tensor, steps: int) -> torch.Tensor:
     """`values` moved `steps` along the first axis, zeros in front."""
     if steps == 0:
         return values
-    if steps >= values.shape[0]:
-        return torch.zeros_like(values)
-    return torch.cat([torch.zeros_like(values[:steps]), values[: values.shape[0] - steps]])
+    return torch.cat([torch.zeros_like(values[:steps]), values[: max(0, values.shape[0] - steps)]])
 
 
 class _Spec(NamedTuple):
+    kernels: Kernels
     alpha: float
     clock: Clock
     shape: tuple[int, int, int]
@@ -165,45 +258,35 @@ class _Spec(NamedTuple):
     low_precision: bool
 
 
-def _table(weight: torch.Tensor) -> kernels.Array:
-    """`weight` `[target, source]` as a table, source first."""
-    table: kernels.Array = weight.detach().t().contiguous().numpy()
-    return table
-
-
-def _add_drive(membrane: torch.Tensor, spec: _Spec, gathers: Pairs, sources: Pairs) -> None:
-    """Add the current of all gathers and sources to `membrane`."""
-    current, batch, work = membrane.numpy(), membrane.shape[1], membrane.numel()
+def _driven(
+    spec: _Spec, current: torch.Tensor | None, gathers: Pairs, sources: Pairs, like: torch.Tensor
+) -> torch.Tensor:
+    """A new tensor with the current of all that is given, on the device of `like`."""
+    if current is None:
+        total = torch.zeros(spec.shape, device=like.device)
+    else:
+        total = current.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     for (axons, weight), delay in zip(gathers, spec.gathers, strict=True):
-        kernels.shared_out(
-            kernels.add_gathered, batch, work,
-            current, axons.numpy(), _table(weight), spec.clock.slots, spec.clock.presented, delay,
-        )  # fmt: skip
+        spec.kernels.add_gathered(total, axons, weight, spec.clock, delay)
     for (spikes, weight), kept, delay in zip(sources, spec.kept, spec.sources, strict=True):
-        kernels.shared_out(
-            kernels.add_product, batch, work,
-            current, _contiguous(spikes), _mask(spikes, kept), _table(weight), delay,
-        )  # fmt: skip
+        spec.kernels.add_product(total, spikes, kept, weight, delay)
+    return total
 
 
 def _drive_gradients(
     grad: torch.Tensor, spec: _Spec, gathers: Pairs, sources: Pairs, wanted: Sequence[bool]
 ) -> list[torch.Tensor | None]:
     """Gradients of gathers and sources, two each, from that of the current; of spikes only where `wanted`."""
-    time, batch, neurons = grad.shape
-    products = dense_products(spec.low_precision)
+    time, _, neurons = grad.shape
+    products = dense_products(spec.low_precision, spec.kernels)
     grads: list[torch.Tensor | None] = []
     for (axons, weight), delay in zip(gathers, spec.gathers, strict=True):
-        table = kernels.summed_over_shares(
-            kernels.add_gathered_gradient, _table(weight), batch, grad.numel(),
-            axons.numpy(), grad.numpy(), spec.clock.slots, spec.clock.presented, delay,
-        )  # fmt: skip
-        grads += [None, torch.from_numpy(table).t()]
+        grads += [None, spec.kernels.gathered_gradient(axons, weight, grad, spec.clock, delay)]
     wanted = wanted[2 * len(gathers) : 2 * len(gathers) + 2 * len(sources) : 2]
     for (spikes, weight), kept, delay, want in zip(sources, spec.kept, spec.sources, wanted, strict=True):
         into = None
         if want:
-            into = torch.empty(spikes.shape)
+            into = torch.empty_like(spikes, memory_format=torch.contiguous_format)
             into[max(0, time - delay) :] = 0
             if delay < time:
                 rows = into[: time - delay].view(-1, spikes.shape[2])
@@ -218,8 +301,7 @@ class _Drive(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spec: _Spec, current: torch.Tensor | None, *tensors: torch.Tensor) -> torch.Tensor:
         gathers, sources, _ = _sorted_out(spec, tensors)
-        total = torch.zeros(spec.shape) if current is None else current.detach().clone()
-        _add_drive(total, spec, gathers, sources)
+        total = _driven(spec, current, gathers, sources, tensors[-1])
         ctx.save_for_backward(*tensors)
         ctx.spec = spec
         return total
@@ -242,21 +324,10 @@ class _LIFLayer(torch.autograd.Function):
         current: torch.Tensor | None,
         *tensors: torch.Tensor,
     ) -> torch.Tensor:
-        clock, (_, batch, _) = spec.clock, spec.shape
         gathers, sources, loops = _sorted_out(spec, tensors)
-        if current is None:
-            membrane = torch.zeros(spec.shape)
-        else:
-            membrane = current.detach().clone(memory_format=torch.contiguous_format)
-        _add_drive(membrane, spec, gathers, sources)
-        fired = torch.empty(spec.shape)
-        # Numba wants at least one table to know the type of.
-        tables = tuple(_table(weight) for weight in loops) or (np.zeros((1, 1), np.float32),)
-        kernels.shared_out(
-            kernels.scan, batch, membrane.numel(),
-            membrane.numpy(), fired.numpy(), rate.numpy(), threshold.numpy(), clock.slots, clock.idle, tables,
-            np.asarray(spec.loops, np.int64),
-        )  # fmt: skip
+        membrane = _driven(spec, current, gathers, sources, rate)
+        fired = torch.empty_like(membrane)
+        spec.kernels.scan(membrane, fired, rate, threshold, spec.clock, loops, spec.loops)
         ctx.save_for_backward(rate, threshold, membrane, fired, *tensors)
         ctx.spec = spec
         return fired
@@ -265,12 +336,12 @@ class _LIFLayer(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[Any, ...]:
         rate, threshold, membrane, fired, *tensors = ctx.saved_tensors
         spec: _Spec = ctx.spec
-        clock, (time, batch, neurons) = spec.clock, spec.shape
+        time, _, neurons = spec.shape
         gathers, sources, loops = _sorted_out(spec, tensors)
         grad = grad_outputs[0].clone(memory_format=torch.contiguous_format)
-        products = dense_products(spec.low_precision)
-        carry = np.zeros((batch, neurons), np.float32)
-        constants = rate.numpy(), threshold.numpy(), ((1 - rate) ** clock.idle).numpy(), np.float32(spec.alpha)
+        products = dense_products(spec.low_precision, spec.kernels)
+        carry = torch.zeros_like(grad[0])
+        constants = rate, threshold, (1 - rate) ** spec.clock.idle, spec.alpha
         loop_weights = [products.weight(weight) for weight in loops]
         chunk = min(spec.loops, default=time)
         for start in reversed(range(0, time, chunk)):
@@ -280,24 +351,10 @@ class _LIFLayer(torch.autograd.Function):
                 if start + delay < end:
                     future = grad[start + delay : end].view(-1, neurons)
                     products.add_product(grad[start : end - delay].view(-1, neurons), future, weight)
-            kernels.shared_out(
-                kernels.scan_gradient, batch, (stop - start) * batch * neurons,
-                grad.numpy(), membrane.numpy(), *constants, carry, clock.slots, start, stop,
-            )  # fmt: skip
+            spec.kernels.scan_gradient(grad, membrane, *constants, carry, spec.clock, start, stop)
         grads = _drive_gradients(grad, spec, gathers, sources, ctx.needs_input_grad[4:])
         grads += [products.grad_weight(fired, None, grad, delay) for delay in spec.loops]
         return (None, None, None, grad if ctx.needs_input_grad[3] else None, *grads)
-
-
-def _mask(spikes: torch.Tensor, kept: torch.Tensor | None) -> kernels.Kept:
-    """`kept`, or all of the sources of `spikes`."""
-    mask: kernels.Kept = np.ones(spikes.shape[1:], np.bool_) if kept is None else kept.contiguous().numpy()
-    return mask
-
-
-def _contiguous(spikes: torch.Tensor) -> kernels.Array:
-    array: kernels.Array = spikes.detach().contiguous().numpy()
-    return array
 
 
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
@@ -313,6 +370,9 @@ def _sorted_out(spec: _Spec, tensors: Sequence[torch.Tensor]) -> tuple[Pairs, Pa
 class _Full:
     """Dense products of the backward pass in float32."""
 
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+
     def weight(self, weight: torch.Tensor) -> torch.Tensor:
         return weight
 
@@ -325,14 +385,8 @@ class _Full:
     def grad_weight(
         self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
     ) -> torch.Tensor:
-        """The gradient of a weight, `[target, source]`, at the price of the spikes."""
-        _, batch, neurons = grad.shape
-        like = np.empty((spikes.shape[2], neurons), np.float32)
-        table = kernels.summed_over_shares(
-            kernels.add_product_gradient, like, batch, grad.numel(),
-            _contiguous(spikes), _mask(spikes, kept), grad.numpy(), delay,
-        )  # fmt: skip
-        return torch.from_numpy(table).t()
+        """The gradient of a weight, `[target, source]`."""
+        return self._kernels.product_gradient(spikes, kept, grad, delay)
 
 
 class _Low:
@@ -350,7 +404,7 @@ class _Low:
     def grad_weight(
         self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
     ) -> torch.Tensor:
-        """The gradient of a weight, `[target, source]`; a dense product here costs less than the spikes do."""
+        """The gradient of a weight; a dense product here costs less than the spikes do."""
         time, _, neurons = grad.shape
         heard = spikes[: max(0, time - delay)].bfloat16()
         if kept is not None:
@@ -359,9 +413,9 @@ class _Low:
         return (grad[delay:].reshape(-1, neurons).bfloat16().t() @ arrived).float()
 
 
-def dense_products(low_precision: bool) -> _Full | _Low:
+def dense_products(low_precision: bool, kernels: Kernels = kernels_cpu) -> _Full | _Low:
     """How a backward pass multiplies: in float32, or where `low_precision` in bfloat16."""
-    return _Low() if low_precision else _Full()
+    return _Low() if low_precision else _Full(kernels)
 
 
 class _Project(torch.autograd.Function):
@@ -388,23 +442,21 @@ def project(values: torch.Tensor, weight: torch.Tensor, low_precision: bool = Fa
 
 class _LeakyAnswers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, drive: torch.Tensor, rate: float, clock: Clock) -> torch.Tensor:
+    def forward(ctx: Any, drive: torch.Tensor, kernels: Kernels, rate: float, clock: Clock) -> torch.Tensor:
         time, batch, neurons = drive.shape
-        out = torch.empty(time // clock.slots, batch, neurons)
-        arguments = np.float32(rate), clock.slots, clock.presented - 1, clock.idle
-        kernels.shared_out(kernels.leaky_answers, batch, drive.numel(), out.numpy(), _contiguous(drive), *arguments)
-        ctx.arguments = arguments
+        out = torch.empty(time // clock.slots, batch, neurons, device=drive.device)
+        kernels.leaky_answers(out, drive.detach().float().contiguous(), rate, clock)
+        ctx.constants = kernels, rate, clock
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         grad = grad_outputs[0].contiguous()
+        kernels, rate, clock = ctx.constants
         tokens, batch, neurons = grad.shape
-        into = torch.empty(tokens * ctx.arguments[1], batch, neurons)
-        kernels.shared_out(
-            kernels.leaky_answers_gradient, batch, into.numel(), into.numpy(), grad.numpy(), *ctx.arguments
-        )
-        return into, None, None
+        into = grad.new_empty(tokens * clock.slots, batch, neurons)
+        kernels.leaky_answers_gradient(into, grad, rate, clock)
+        return into, None, None, None
 
 
 def leaky_answers(drive: torch.Tensor, tau: float, clock: Clock) -> torch.Tensor:
@@ -412,9 +464,10 @@ def leaky_answers(drive: torch.Tensor, tau: float, clock: Clock) -> torch.Tensor
 
     `drive` `[time, batch, neurons]`, `tau` in ticks, common to all.
     """
-    if drive.device.type != "cpu":
+    kernels = _kernels_for(drive.device)
+    if kernels is None:
         return leaky_answers_reference(drive, tau, clock)
-    answers: torch.Tensor = _LeakyAnswers.apply(drive, 1.0 / tau, clock)  # type: ignore[no-untyped-call]
+    answers: torch.Tensor = _LeakyAnswers.apply(drive, kernels, 1.0 / tau, clock)  # type: ignore[no-untyped-call]
     return answers
 
 
