@@ -42,8 +42,9 @@ def summed_over_shares(kernel: Callable[..., None], like: Array, batch: int, wor
     threads = min(batch, torch.get_num_threads()) if work >= _WORTH_THREADS else 1
     outs = np.zeros((threads, *like.shape), np.float32)
     if threads == 1:
-        kernel(outs[0], *arguments, 0, batch)
-        return outs[0]
+        only: Array = outs[0]
+        kernel(only, *arguments, 0, batch)
+        return only
     bounds = np.linspace(0, batch, threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(lambda k: kernel(outs[k], *arguments, bounds[k], bounds[k + 1]), range(threads)):
@@ -56,7 +57,7 @@ _sums = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 _exact = numba.njit(cache=True, nogil=True)
 
 
-@_sums  # type: ignore[untyped-decorator]
+@_sums
 def add_gathered(
     out: Array, axons: Axons, table: Array, slots: int, presented: int, delay: int, first: int, last: int
 ) -> None:
@@ -76,7 +77,7 @@ def add_gathered(
                     into[i] += row[i]
 
 
-@_sums  # type: ignore[untyped-decorator]
+@_sums
 def add_gathered_gradient(
     grad_table: Array, axons: Axons, grad: Array, slots: int, presented: int, delay: int, first: int, last: int
 ) -> None:
@@ -96,7 +97,7 @@ def add_gathered_gradient(
                     into[i] += row[i]
 
 
-@_sums  # type: ignore[untyped-decorator]
+@_sums
 def add_rows(into: Array, values: Array, kept: Kept, table: Array, active: npt.NDArray[np.int64]) -> None:
     """`into += (values * kept) @ table`, by the rows that are not multiplied with 0, four at a time."""
     count = 0
@@ -118,7 +119,7 @@ def add_rows(into: Array, values: Array, kept: Kept, table: Array, active: npt.N
         k += 1
 
 
-@_sums  # type: ignore[untyped-decorator]
+@_sums
 def add_product(out: Array, spikes: Array, kept: Kept, table: Array, delay: int, first: int, last: int) -> None:
     """Current of `spikes` `[time, batch, sources]` through `table`, `delay` slots later, at the price of the spikes.
 
@@ -130,7 +131,7 @@ def add_product(out: Array, spikes: Array, kept: Kept, table: Array, delay: int,
             add_rows(out[t + delay, b], spikes[t, b], kept[b], table, active)
 
 
-@_sums  # type: ignore[untyped-decorator]
+@_sums
 def add_product_gradient(
     grad_table: Array, spikes: Array, kept: Kept, grad: Array, delay: int, first: int, last: int
 ) -> None:
@@ -146,7 +147,7 @@ def add_product_gradient(
                         into[i] += a * g[i]
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def lif(current: Array, rate: Array, threshold: Array, v: Array, spikes: Array) -> None:
     """One tick: `current` becomes the membrane before the reset, `v` the one after it."""
     for i in range(v.size):
@@ -158,7 +159,7 @@ def lif(current: Array, rate: Array, threshold: Array, v: Array, spikes: Array) 
         v[i] = np.float32(0.0) if fired else x
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def scan(
     membrane: Array,
     spikes: Array,
@@ -194,7 +195,7 @@ def scan(
                         v[i] = v[i] + rate[i] * (np.float32(0.0) - v[i])
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def scan_gradient(
     grad: Array,
     membrane: Array,
@@ -231,7 +232,7 @@ def scan_gradient(
                 back[i] = (one - rate[i]) * g
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def leaky_answers(
     out: Array, drive: Array, rate: np.float32, slots: int, answered: int, idle: int, first: int, last: int
 ) -> None:
@@ -251,7 +252,7 @@ def leaky_answers(
                     v[i] += rate * (np.float32(0.0) - v[i])
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def leaky_answers_gradient(
     grad_drive: Array, grad: Array, rate: np.float32, slots: int, answered: int, idle: int, first: int, last: int
 ) -> None:

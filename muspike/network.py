@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from muspike.errors import BadInput
-from muspike.layer import Clock, Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project
+from muspike.layer import Clock, Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import LIFParameters, LIFState, lif_step
 from muspike.tokens import N_AXONS, OFFSETS
 
@@ -298,9 +298,9 @@ class Network(Generator):
     def _in_units(self) -> list[tuple[Composite | None, list[str]]]:
         """What is trained as one, each after what it reads: a population, a loop of several, a composite's members."""
         reach = {name: {s.source for s in self._into(name)} for name in self.populations}
-        for composite in self.composites:
-            for member in composite.members:
-                reach[member] |= set(composite.members)
+        for known in self.composites:
+            for member in known.members:
+                reach[member] |= set(known.members)
         before = {name: _reachable(reach, name) for name in self.populations}
         units: list[tuple[Composite | None, list[str]]] = []
         for name in sorted(self.order, key=lambda n: len(before[n])):
@@ -379,7 +379,7 @@ class Network(Generator):
         if regularise is not None:
             for name, rate in run.rates.items():
                 regularise[name] = rate * self.slots(name) / self.timing.period
-        return run.logits(), {n: run.spikes[n].unflatten(0, (tokens, self.slots(n))) for n in record}
+        return run.logits(), {n: split(run.spikes[n], 0, tokens, self.slots(n)) for n in record}
 
     def at_rest(self, batch: int) -> State:
         """The state before the first tick, for `tick`."""
@@ -548,7 +548,7 @@ class _Run:
             spikes, slots = self.spikes[source], net.slots(source)
         if slots == net.slots(target):
             return spikes
-        spikes = spikes.unflatten(0, (-1, slots))
+        spikes = split(spikes, 0, -1, slots)
         return nn.functional.pad(spikes, (0, 0, 0, 0, 0, net.slots(target) - slots)).flatten(0, 1)
 
     def stepped(self, members: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -584,7 +584,8 @@ class _Run:
         net = self.network
         tau = net.populations[net.readout].tau
         assert not isinstance(tau, tuple)
-        clock, logits = net.clock(net.readout), net.bias
+        clock = net.clock(net.readout)
+        logits: torch.Tensor = net.bias
         for s in net._into(net.readout):
             spikes = self._in_slots_of(net.readout, s.source)
             answers = leaky_answers(later(spikes, net.in_slots(s.delay, net.readout)), tau, clock)

@@ -271,8 +271,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = (-1, 128 * 1024), (-4, 65_536)
 def with_held_memory() -> Iterator[None]:
     """Let glibc keep freed blocks for the next step, here only.
 
-    Else it gives large ones back to the system at once, and every new one costs a page fault for each 4 KiB: a sixth of the
-    time of a step on the CPU. With other C libraries nothing changes.
+    Else it gives large ones back to the system at once, and every new one costs a page fault for each 4 KiB: a sixth
+    of the time of a step on the CPU. With other C libraries nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

@@ -255,7 +255,7 @@ class _Cells(torch.autograd.Function):
 Array = kernels.Array
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _forward(
     membrane: Array,
     table: Array,
@@ -297,7 +297,7 @@ def _forward(
                         v[i] = v[i] + rate[i] * (np.float32(0.0) - v[i])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _logic_gradient(
     grad_gates: Array,
     grad_cell: Array,

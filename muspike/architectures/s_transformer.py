@@ -34,7 +34,7 @@ import torch
 
 from muspike import kernels
 from muspike.errors import BadInput
-from muspike.layer import later
+from muspike.layer import later, split
 from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, or_gate
 from muspike.neurons import atan_spike
 from muspike.tokens import FEATURES, N_AXONS
@@ -175,7 +175,7 @@ class Linear:
     ) -> Ran:
         """See `network.Composite`. Gradients through the gates are those of products."""
         heads = self.config.heads
-        q, k, v = (spikes[self._named(name)].unflatten(-1, (heads, -1)) for name in ("q", "k", "v"))
+        q, k, v = (split(spikes[self._named(name)], -1, heads, -1) for name in ("q", "k", "v"))
         write, hold, memory, read = self.members
         heard, counts = registers(q, k, v, self.timing.ticks)
         size = q.shape[3] * v.shape[3] * heads
@@ -249,7 +249,7 @@ Array = kernels.Array
 Bits = npt.NDArray[np.uint8]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _run_registers(
     q: Array,
     k: Array,
@@ -291,7 +291,7 @@ def _run_registers(
                             heard[t, b, h, j] += now[j]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def _run_registers_back(
     grad: Array,
     grad_memory: np.float32,
@@ -386,9 +386,9 @@ class Windowed:
     ) -> Ran:
         """See `network.Composite`. Gradients through the gates are those of products."""
         heads, window, slots = self.config.heads, self.config.window, self.timing.ticks
-        q, k, v = (spikes[self._named(name)].unflatten(-1, (heads, -1)) for name in ("q", "k", "v"))
+        q, k, v = (split(spikes[self._named(name)], -1, heads, -1) for name in ("q", "k", "v"))
         match, score, chosen = self.members
-        raised = driven(score).unflatten(-1, (heads, window))
+        raised = split(driven(score), -1, heads, window)
         heard = torch.zeros_like(v)
         found, fired, taken = [], [], []
         for w in range(window):

@@ -114,7 +114,7 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("", "train", "generate", "export", "lava", "bench", "map", "metrics", "models"):
+    for command in ("", "train", "generate", "export", "lava", "bench", "map", "metrics", "ablate", "models"):
         with pytest.raises(SystemExit) as end:
             main([*command.split(), "--help"])
         out = capsys.readouterr().out

@@ -32,7 +32,7 @@ SETTINGS = training.Settings(
 )
 NETWORKS = {
     "s-rnn": {"width": 24, "layers": 2, "ticks": 2, "recurrent_delays": ["1 period"]},
-    "ann-gan": {"width": 16, "layers": 1, "noise": 4},  # draws noise for every token
+    "ann-gan": {"width": 16, "layers": 1},  # draws noise for every token
 }
 
 

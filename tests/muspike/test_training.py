@@ -496,7 +496,10 @@ def test_bad_options(
     [
         ({"network": {"wdith": 9}, "training": {}}, "architecture s-rnn: unknown key 'wdith'; known are width,"),
         ({"network": {}, "training": {"step": 9}}, "[training]: unknown key 'step'; known are steps,"),
-        ({"network": {}, "trainign": {"steps": 9}}, "unknown table [trainign]; known are [network] and [training]"),
+        (
+            {"network": {}, "trainign": {"steps": 9}},
+            "unknown table [trainign]; known are [network], [training] and [adversarial]",
+        ),
         ({"network": {}, "training": {"batch": 0}}, "training: batch 0 must be at least 1"),
     ],
 )
