@@ -288,7 +288,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("generate nosuch -o p", "nosuch: neither a model folder nor a shipped model"),
         ("generate empty -o p", "model.json: cannot be read: No such file"),
         ("generate MODEL -o file", "file: is a file; a folder is wanted"),
-        ("train s-xyz", "architecture 's-xyz' is not known; there is: s-rnn"),
+        ("train s-xyz", "architecture 's-xyz' is not known; there is: s-cnn, s-rnn"),
         ("train s-rnn --preset enormous", "preset 'enormous' of s-rnn is not known; there is:"),
         ("train s-rnn --preset tiny --data bach", "corpus 'bach': unknown; there are jsb"),
         ("train s-rnn --preset tiny --steps 0", "'0' must be a whole number of at least 1"),
