@@ -28,16 +28,15 @@ def main() -> None:
     model = load_model(args.model)
     if model.architecture != "s-rnn":
         raise SystemExit(f"{args.model}: is of architecture {model.architecture}; an s-rnn is wanted")
-    noise = architectures.preset("s-gan", "small")["network"]
-    settings = {**model.settings, **{key: noise[key] for key in ("noise_draws", "noise_values")}}
     torch.manual_seed(args.seed)
-    network = architectures.build("s-gan", settings)
+    network = architectures.build("s-gan", model.settings)  # the noise as it is by default
     assert isinstance(network, Network)
     with torch.no_grad():
         network.bias.copy_(model.spiking.bias)
         for name, weight in model.spiking.weights.items():
             network.weights[name][:, : weight.shape[1]].copy_(weight)
-    save_model(dataclasses.replace(model, architecture="s-gan", settings=settings, network=network), args.output)
+    generator = dataclasses.replace(model, architecture="s-gan", network=network)
+    save_model(generator, args.output)
 
 
 if __name__ == "__main__":
