@@ -2,7 +2,7 @@
 
     python benchmarks/levers.py [VARIANT...] > benchmarks/logs/levers.txt
 
-Every variant trains a 192-wide network for 600 steps of 16 x 128 words from the same seed. NLL (bits per note) and
+Every variant trains a 192-wide network for 400 steps of 8 x 128 words from the same seed. NLL (bits per note) and
 firing rate are of the validation split; energy per note is that of reading its excerpts on Loihi 2, packed on the
 fewest cores, modelled as `muspike bench` does. `gradient` is the median norm before clipping, of the last 50 steps. One
 seed, far from converged: enough to see what trains at all, not to rank what is close.
@@ -23,7 +23,7 @@ from muspike.bench import suite
 from muspike.bench.ablation import measured
 from muspike.checkpoint import Model
 
-STEPS, CHIP = 600, "loihi2"
+STEPS, BATCH, CHIP = 400, 8, "loihi2"
 BASE = {**architectures.preset("s-rnn", "small")["network"], "width": 192}
 VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "small preset, narrow": ({}, {}),
@@ -72,12 +72,12 @@ def main() -> None:
     torch.set_flush_denormal(True)
     corpus = corpora.load("jsb")
     excerpts = suite.excerpts_of(corpus, "validation")
-    print(f"S-RNN 192 wide on JSB, {STEPS} steps of 16 x 128 words, seed 0; torch {torch.__version__}")
+    print(f"S-RNN 192 wide on JSB, {STEPS} steps of {BATCH} x 128 words, seed 0; torch {torch.__version__}")
     print(f"{'variant':<26}{'NLL':>7}{'on chip':>9}{'rate':>7}{'uJ per note':>13}{'gradient':>10}{'minutes':>9}")
     preset = architectures.preset("s-rnn", "small")["training"]
     for name in tqdm(sys.argv[1:] or VARIANTS, disable=None):
         network, changes = VARIANTS[name]
-        settings = training.Settings(**{**preset, "batch": 16, "tokens": 128, "warmup": 50, **changes})
+        settings = training.Settings(**{**preset, "batch": BATCH, "tokens": 128, "warmup": 50, **changes})
         started = time.monotonic()
         model, norm = train(BASE | network, settings)
         minutes = (time.monotonic() - started) / 60

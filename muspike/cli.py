@@ -113,9 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     generate.add_argument("-o", "--output", type=Path, required=True, help="folder for the MIDI files")
     generate.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0, help="the same seed gives the same files")
-    generate.add_argument("--temperature", type=_temperature, default=1.0, help="below 1: safer choices (default: 1)")
+    generate.add_argument("--temperature", type=_temperature, default=0.9, help="below 1: safer choices (default: 0.9)")
     generate.add_argument(
-        "--top-p", type=_share, default=0.95, help="choose among the likeliest of this mass (default: 0.95)"
+        "--top-p", type=_share, default=0.8, help="choose among the likeliest of this mass (default: 0.8)"
     )
     generate.add_argument(
         "--on",

@@ -36,8 +36,8 @@ class Sampling:
     a piece can hang on one chord for ever.
     """
 
-    temperature: float = 1.0
-    top_p: float = 0.95
+    temperature: float = 0.9
+    top_p: float = 0.8
     unisons: int = 2
     chord: int = 8
 
