@@ -101,10 +101,10 @@ def test_sample_follows_the_distribution_the_mask_and_top_p() -> None:
     def counts(allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]], sampling: Sampling) -> list[int]:
         return np.bincount(sample(logits, allowed, draws, sampling), minlength=4).tolist()
 
-    assert counts(everything, Sampling(top_p=1.0)) == [500, 300, 150, 50]
-    assert counts(everything, Sampling(top_p=0.75)) == [625, 375, 0, 0]
+    assert counts(everything, Sampling(temperature=1.0, top_p=1.0)) == [500, 300, 150, 50]
+    assert counts(everything, Sampling(temperature=1.0, top_p=0.75)) == [625, 375, 0, 0]
     without_first = everything & (np.arange(4) > 0)
-    assert counts(without_first, Sampling(top_p=1.0)) == [0, 600, 300, 100]
+    assert counts(without_first, Sampling(temperature=1.0, top_p=1.0)) == [0, 600, 300, 100]
     # Temperature 1/2 squares the chances: 0.25, 0.09, 0.0225, 0.0025 of 0.365.
     cold = counts(everything, Sampling(temperature=0.5, top_p=1.0))
     assert cold == pytest.approx(1000 * chances**2 / (chances**2).sum(), abs=1)
