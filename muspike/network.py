@@ -120,11 +120,13 @@ class Noise:
         shape, values = (length, self.draws), max(1, self.values)  # without draws nothing is drawn from 1 value
         return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
 
-    def completed(self, words: torch.Tensor) -> torch.Tensor:
-        """`words` `[..., 7 + draws]`; draws that `[..., 7]` lacks come from torch's random state."""
+    def completed(self, words: torch.Tensor, training: bool) -> torch.Tensor:
+        """`words` `[..., 7 + draws]`; draws that `[..., 7]` lacks are those of `behind`, in training torch's own."""
         missing = len(OFFSETS) + self.draws - words.shape[-1]
         if not missing:
             return words
+        if not training and words.ndim == 3:
+            return torch.from_numpy(self.behind(words.cpu().numpy())).to(words.device)
         drawn = torch.randint(self.values, (*words.shape[:-1], missing), device=words.device)
         return torch.cat([words, drawn], -1)
 
@@ -331,9 +333,9 @@ class Network(Generator):
     def axons(self, words: torch.Tensor) -> torch.Tensor:
         """The input axons of each token, `[..., 7 + draws]`, of `words` `[..., 7]` or with the draws of noise behind.
 
-        Where the draws are missing, they come from torch's random state.
+        Where the draws are missing, see `Noise.completed`.
         """
-        return self.noise.completed(words.long()) + self.get_buffer("_offsets")
+        return self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
 
     def slots(self, name: str) -> int:
         """Slots per token in which a population can spike: the first `ticks` of each period, or all of it."""

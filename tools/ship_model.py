@@ -35,7 +35,6 @@ def main() -> None:
     measured: dict[str, float | None] = {}
     for split in ("validation", "test"):
         pieces = [piece.words for piece in corpus.split(split)]
-        torch.manual_seed(0)  # noise, where the network hears any
         measured[f"{split}_bits_per_note"] = likelihood(lambda words: rounded.network(words)[0], pieces).bits_per_note
         measured[f"{split}_firing_rate"] = firing_rate(rounded.network, pieces)
     print(f"as trained, validation {model.training['validation_bits_per_note']:.4f}; rounded: {measured}")

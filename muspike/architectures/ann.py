@@ -138,7 +138,7 @@ class Twin(Generator):
 
     def embedded(self, words: torch.Tensor) -> torch.Tensor:
         """The sum of the embeddings of a token's axons, `[tokens, batch, width]`, of words with or without noise."""
-        axons = self.noise.completed(words.long()) + self.get_buffer("_offsets")
+        axons = self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
         summed: torch.Tensor = self.embedding(axons.flatten(0, 1))
         return summed.view(*words.shape[:2], -1)
 

@@ -42,7 +42,7 @@ def test_its_likelihood_is_the_one_it_claims_and_rounding_costs_it_less_than_a_h
 
         def on_chip(words: torch.Tensor, runner: ChipRunner = runner) -> torch.Tensor:
             runner.reset(words.shape[1])
-            return torch.from_numpy(runner.run(words.numpy())[0])
+            return torch.from_numpy(runner.run(runner.noise.behind(words.numpy()))[0])
 
         assert training.likelihood(on_chip, some, at_once=1500).bits_per_note < 1.01 * as_trained
         assert (runner.overflows, runner.readout_resets) == (0, 0)

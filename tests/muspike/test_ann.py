@@ -120,7 +120,11 @@ def test_noise_moves_the_generator_of_the_adversarial_pair() -> None:
     with torch.no_grad():
         moved = network(torch.cat([words, noise], -1))[0] - network(torch.cat([words, other], -1))[0]
         assert (moved[:5] == 0).all() and (moved[5:].abs().amax((1, 2)) > 1e-5).all()
-        assert not torch.equal(network(words)[0], network(words)[0]), "no noise where none is given"
+        # Where none is given: the same in every evaluation, another in every training step.
+        assert torch.equal(network(words)[0], network(words)[0])
+        assert not torch.equal(network(words)[0], network(torch.cat([words, noise], -1))[0])
+        network.train()
+        assert not torch.equal(network(words)[0], network(words)[0])
 
 
 @pytest.mark.parametrize("name", TWINS)
