@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         help="start from the weights of this model, of the same network; adversarial training then needs no warm-up",
     )
     train.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="learn from the distributions of this model, of any architecture, as well as from the data",
+    )
+    train.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where torch sees it"
     )
     train.add_argument(
@@ -351,19 +356,24 @@ def _trained(
 ) -> tuple[training.Run, Model]:
     """The run that the arguments of `train` ask for, done, and its model; `changed`: settings of the network."""
     from muspike import adversarial, training
+    from muspike.checkpoint import load_model
     from muspike.export.training_grid import TrainingGrid
 
     network, settings, against, folder, corpus, initial = team.decided(lambda: _train_inputs(args, device.type))
     network, name = {**network, **changed}, args.architecture
     grid = TrainingGrid(args.quantise) if args.quantise else None
+    teacher = team.decided(lambda: load_model(args.teacher)) if args.teacher else None
     if against is None:
         run = training.Run(
-            folder, name, network, settings, corpus, device=device, initial=initial, team=team, grid=grid
-        )
+            folder, name, network, settings, corpus,
+            device=device, initial=initial, teacher=teacher, team=team, grid=grid,
+        )  # fmt: skip
         return run, _train_shown(run)
     if initial is None:
         team.decided(lambda: adversarial.refuse_without_warmup(folder))
-        warmup = training.Run(folder / adversarial.WARMUP, name, network, settings, corpus, device=device, team=team)
+        warmup = training.Run(
+            folder / adversarial.WARMUP, name, network, settings, corpus, device=device, teacher=teacher, team=team
+        )
         initial = _train_shown(warmup, "warm-up ")
     run = adversarial.Run(folder, name, network, against, corpus, device=device, initial=initial, team=team, grid=grid)
     return run, _train_shown(run)

@@ -58,7 +58,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("learning_rate", "clip"), (lambda value: 0 < value <= 1e30, "above 0 and at most 1e30")),
     "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "transpose": _numbers(0, 127),
-    "target_rate": _numbers(0, 1),
+    **dict.fromkeys(("target_rate", "teacher_share"), _numbers(0, 1)),
     "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
 }
@@ -73,8 +73,9 @@ class Settings:
     `tokens`: length of a training excerpt; `dropout`: share of the neurons that are silent towards the next populations
     for a whole excerpt, in training only;
     `transpose`: largest transposition in semitones; `rate_weight`: weight of the mean squared firing rate above
-    `target_rate` (per tick) in the loss; `precision`: of the matrix products, float32 or bfloat16, on the CPU
-    only those of a spiking network's backward pass. Membranes, weights and validation are float32 always.
+    `target_rate` (per tick) in the loss; `teacher_share`: of a teacher, where there is one, in the loss; `precision`:
+    of the matrix products, float32 or bfloat16, on the CPU only those of a spiking network's backward pass. Membranes,
+    weights and validation are float32 always.
 
     Raises:
         BadInput: a value outside its range.
@@ -96,6 +97,7 @@ class Settings:
     rate_weight: float = 0.0
     precision: str = "float32"
     schedule: str = "plateau"
+    teacher_share: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -136,10 +138,11 @@ class Likelihood:
         return {"bits_per_note": self.bits_per_note, "bits_per_note_by_feature": features, "notes": self.notes}
 
 
-def feature_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
     """Summed NLL in nats of each feature, `[7]`, over the words on which it is predicted.
 
     `logits` `[tokens, batch, N_AXONS]`; `targets` `[tokens, batch, 7]`, PAD words where there is nothing to predict.
+    With `teacher`, logits of another network, the cross entropy against its distributions instead of the values.
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten(0, -2).long()
     kind = wanted[:, tokens.FEATURES.index("bar_beat")]
@@ -149,7 +152,10 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     losses = []
     for f, (start, size) in enumerate(zip(tokens.OFFSETS, tokens.SIZES, strict=True)):
         rows = predicted[:, f].nonzero()[:, 0]
-        losses.append(functional.cross_entropy(flat[rows, start : start + size], wanted[rows, f], reduction="sum"))
+        goal = wanted[rows, f]
+        if teacher is not None:
+            goal = teacher.flatten(0, -2)[rows, start : start + size].softmax(-1)
+        losses.append(functional.cross_entropy(flat[rows, start : start + size], goal, reduction="sum"))
     return torch.stack(losses)
 
 
@@ -357,7 +363,8 @@ class Grid(Protocol):
 class Run:
     """One training run in a folder; made anew, or taken up where it stood.
 
-    `initial`: the model whose weights it starts from, else they are drawn. With a `team`, every process makes the
+    `initial`: the model whose weights it starts from, else they are drawn. `teacher`: a model whose distributions it
+    learns from beside the data. With a `team`, every process makes the
     same Run and calls `train`; the first one alone writes to the folder. With a `grid`, training and validation compute
     with the weights rounded to it, and the model that is kept has these; the state has those behind them.
 
@@ -376,18 +383,21 @@ class Run:
         *,
         device: torch.device = CPU,
         initial: Model | None = None,
+        teacher: Model | None = None,
         team: Team = ALONE,
         grid: Grid | None = None,
     ) -> None:
         self.folder, self.architecture, self.settings, self.corpus = folder, architecture, settings, corpus
         self.grid = grid
         self.network_settings, self.device, self.initial, self.team = network_settings, device, initial, team
+        self.teacher = teacher
         self.identity = {
             "architecture": architecture,
             "network": network_settings,
             "training": _decisive(dataclasses.asdict(settings)),
             "corpus": [corpus.name, corpus.digest],
             "initial": initial and _sha256(initial.network.state_dict()),
+            "teacher": teacher and _sha256(teacher.network.state_dict()),
             "quantise": grid and grid.chip,
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
@@ -533,8 +543,18 @@ class Run:
     def _loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss, and the NLL of this share in nats. The loss's gradients are summed over the processes."""
         rates: dict[str, torch.Tensor] = {}
-        nats = feature_losses(self._forward(batch.words, rates), batch.wanted).sum()
-        return nats / batch.n_words + self._rate_penalty(rates), nats
+        logits = self._forward(batch.words, rates)
+        nats = feature_losses(logits, batch.wanted).sum()
+        return self._taught(logits, nats, batch) / batch.n_words + self._rate_penalty(rates), nats
+
+    def _taught(self, logits: torch.Tensor, nats: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """`nats`, mixed with what the teacher would have said, where there is one (Hinton et al. 2015)."""
+        if self.teacher is None:
+            return nats
+        with torch.no_grad():
+            teacher_logits, _ = self.teacher.network.to(self.device)(batch.words)
+        share = self.settings.teacher_share
+        return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits).sum()
 
     def _forward(self, words: torch.Tensor, rates: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of `words` in training; `rates` receives the mean firing rate of every population."""
@@ -641,6 +661,7 @@ class Run:
             "corpus_digest": self.corpus.digest,
             "settings": {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "steps"},
             "initial": self.identity["initial"],
+            "teacher": self.identity["teacher"],
             "quantise": self.identity["quantise"],
             "step": progress.step,
             "validation_bits_per_note": progress.best_bits,

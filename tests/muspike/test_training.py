@@ -532,3 +532,31 @@ def test_models_are_listed_with_their_firing_rates(
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["validation_firing_rate"] for row in rows] == [told["validation_firing_rate"], None]
+
+
+def test_a_teacher_is_learned_from(corpus: Corpus, tmp_path: Path) -> None:
+    """Against a teacher alone the loss is least where the student says what the teacher says."""
+    random = torch.Generator().manual_seed(0)
+    words = corpus.split("train")[0].words[:12]
+    _, wanted = training.lined_up([words], [0], 12)
+    teacher = torch.randn(12, 1, tokens.N_AXONS, generator=random)
+    student = torch.randn(12, 1, tokens.N_AXONS, generator=random)
+    entropy = training.feature_losses(teacher, wanted, teacher)
+    assert (training.feature_losses(student, wanted, teacher) > entropy).sum() >= 5
+    sure = torch.zeros_like(teacher)
+    for f, (start, size) in enumerate(zip(tokens.OFFSETS, tokens.SIZES, strict=True)):
+        sure[..., start : start + size] = 50.0 * torch.nn.functional.one_hot(wanted[..., f].long(), size)
+    torch.testing.assert_close(
+        training.feature_losses(student, wanted, sure), training.feature_losses(student, wanted), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_run_says_who_taught_it(corpus: Corpus, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=2, validate_every=2)
+    plain = training.Run(tmp_path / "a", "s-rnn", TINY, settings, corpus).train()
+    taught = training.Run(tmp_path / "b", "s-rnn", TINY, settings, corpus, teacher=plain).train()
+    assert plain.training["teacher"] is None and len(taught.training["teacher"]) == 64
+    weights = [model.network.state_dict() for model in (plain, taught)]
+    assert any(not torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    with pytest.raises(BadInput, match="teacher"):
+        training.Run(tmp_path / "b", "s-rnn", TINY, settings, corpus)
