@@ -33,7 +33,14 @@ LARGEST_SEED = 2**32 - 1
 LONGEST_PIECE = 100_000
 _NO_CHANGES: Mapping[str, Any] = {}
 # Arguments of `train` that an ablation leaves to the preset.
-_AS_PRESET = {"learning_rate": None, "target_rate": None, "precision": "auto", "init": None, "quantise": None}
+_AS_PRESET = {
+    "learning_rate": None,
+    "target_rate": None,
+    "precision": "auto",
+    "init": None,
+    "quantise": None,
+    "teacher": None,
+}
 
 
 class _Parser(argparse.ArgumentParser):
