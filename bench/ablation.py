@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from muspike import architectures, metrics, tokens
 from muspike.bench import suite
@@ -84,7 +83,8 @@ def variants(architecture: str, network: Mapping[str, Any], field: str, values: 
         if whole and value != int(value):
             raise BadInput(f"{field} {value:g}: {architecture} takes a whole number")
         one = int(value) if whole else value
-        setting = [one] if isinstance(defaults[field], tuple) else one  # a list, as in a preset
+        current = network.get(field, defaults[field])
+        setting = [one] * len(current) if isinstance(defaults[field], tuple) else one  # a list, as in a preset
         variant = Variant(architecture, {**network, field: setting}, field, one)
         if not isinstance(variant.built().network, Network):
             raise BadInput(f"{architecture}: does not spike; its ablation has no firing rate and no energy on a chip")
@@ -140,7 +140,6 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: i
     runner = ChipRunner(compiled.program) if compiled.use.fits else None
     whole = [piece.words for piece in corpus.split("validation")]
     nll = suite.likelihoods(model, {chip: runner} if runner else {}, whole)
-    torch.manual_seed(seed)  # of the noise, for networks that hear some
     rate = firing_rate(model.network, whole)
     composed = generate(runner or model.network.runner(), pieces, suite.EXCERPT, seed, ended=False)
     costs = misfit_entry("; ".join(compiled.use.problems))

@@ -37,7 +37,6 @@ from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
 from muspike.hardware.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
-from muspike.network import Network
 from muspike.training import likelihood
 
 Words = npt.NDArray[np.int16]
@@ -335,7 +334,7 @@ def _float_integer(
     `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
     `rate_change`: by how much the integer network fires more.
     """
-    network, program = _expanded(model.spiking), compiled.program
+    network, program = model.spiking.without_composites(), compiled.program
     layers = [p for p in program.populations if p.kind == "lif" and p.name in network.populations]
     period = network.timing.period
     both = either = ours = theirs = 0
@@ -353,13 +352,6 @@ def _float_integer(
             ours += int(chip.sum())
             theirs += int(ideal.sum())
     return {"spike_agreement": both / max(1, either), "rate_change": ours / max(1, theirs) - 1}
-
-
-def _expanded(network: Network) -> Network:
-    """The same network without composites, which keep the spikes of their members to themselves."""
-    plain = Network(tuple(network.populations.values()), network.synapses, network.timing, noise=network.noise)
-    plain.load_state_dict(network.state_dict())
-    return plain.eval()
 
 
 def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:

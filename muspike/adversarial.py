@@ -235,7 +235,10 @@ _NEAR = ("pitch_count", "empty_beat_rate", "pitch_in_scale_rate")
 def qualities(pieces: Sequence[Words]) -> dict[str, float]:
     """The metrics that are watched, their means over the pieces, and `distinct_pitches`, how many there are in all."""
     grids = [metrics.on_grid(tokens.decode(words)) for words in pieces]
-    means = {name: float(values.mean()) for name, values in metrics.evaluate_set(grids, _NEAR).items()}
+    # A piece without notes has no scale; it has empty beats alone.
+    measured = metrics.evaluate_set(grids, _NEAR)
+    measured["empty_beat_rate"] = np.nan_to_num(measured["empty_beat_rate"], nan=1.0)
+    means = {name: float(np.nan_to_num(values).mean()) for name, values in measured.items()}
     return means | {"distinct_pitches": float(len(np.unique(np.concatenate([grid.pitch for grid in grids]))))}
 
 

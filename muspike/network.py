@@ -10,6 +10,7 @@ it, and is what generation uses.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,8 +178,9 @@ class Generator(nn.Module, ABC):
 class Ran(NamedTuple):
     """What a composite gives: spikes of those members that others read, rates of all, and currents by synapse name.
 
-    `spikes` and `currents` are `[time, batch, neurons]`; `rates` are mean spikes per slot, with their gradient. A
-    synapse from a member to outside needs either its source's spikes or its own current.
+    `spikes` and `currents` are `[time, batch, neurons]`; `rates` are mean spikes per slot, with their gradient where
+    the composite has one: logic that only passes on what was written need not. A synapse from a member to outside needs
+    either its source's spikes or its own current.
     """
 
     spikes: dict[str, torch.Tensor]
@@ -362,7 +364,11 @@ class Network(Generator):
         Also the spikes of the populations named in `record`, `[tokens, slots, batch, neurons]`, with a slot per tick
         in which the population can spike: the first `ticks` of each period, or all of it. `regularise`, where given,
         receives the mean firing rate per tick of every LIF population, with its gradient. In training, a share
-        `dropout` of the neurons is silenced in each piece towards trained synapses, for all its tokens.
+        `dropout` of the neurons is silenced in each piece towards trained synapses of other populations, for all its
+        tokens; loops hear all.
+
+        Raises:
+            BadInput: a population in `record` that does not spike here, or only inside a composite.
         """
         axons, tokens = self.axons(words), words.shape[0]
         weights = self._held()
@@ -372,7 +378,7 @@ class Network(Generator):
                 ran = composite.run(self, weights, run.spikes, lambda n: run.driven(n, outside=members))  # noqa: B023
                 run.currents |= ran.currents
                 run.add(ran.spikes, ran.rates)
-            elif len(members) > 1:
+            elif len(members) > 1 or self._wired_onto_itself(members[0]):
                 spikes = run.stepped(members)
                 run.add(spikes, {name: values.mean() for name, values in spikes.items()})
             elif self.populations[members[0]].kind == "lif":
@@ -381,7 +387,21 @@ class Network(Generator):
         if regularise is not None:
             for name, rate in run.rates.items():
                 regularise[name] = rate * self.slots(name) / self.timing.period
+        record = list(record)
+        for name in record:
+            if name not in run.spikes:
+                raise BadInput(f"record: {name} has no spikes of its own here; without_composites() may have them")
         return run.logits(), {n: split(run.spikes[n], 0, tokens, self.slots(n)) for n in record}
+
+    def without_composites(self) -> Network:
+        """The same network, weights and all, in which every population is computed for itself."""
+        plain = copy.deepcopy(self)
+        plain.composites = ()
+        plain._units = plain._in_units()
+        return plain
+
+    def _wired_onto_itself(self, name: str) -> bool:
+        return any(s.source == name and s.wires is not None for s in self._into(name))
 
     def at_rest(self, batch: int) -> State:
         """The state before the first tick, for `tick`."""

@@ -296,7 +296,7 @@ def with_held_memory() -> Iterator[None]:
 def _without_denormals() -> Iterator[None]:
     """Round denormal numbers to 0, here only: membranes and gradients that decay through silence end in them.
 
-    They cost a CPU tens of cycles each. The setting is the processor's, of this whole process.
+    They cost a CPU tens of cycles each. The setting is that of this thread and of threads that it starts.
     """
     torch.set_flush_denormal(True)
     try:
@@ -316,10 +316,12 @@ def _sha256(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> s
 def _decisive(training: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that a run must keep; those that it was made without are as they are by default.
 
-    How long to train is none of them, nor how fast: a run may be taken up for more steps, or with another rate.
+    How fast to train is none of them, nor how long, where the schedule does not hang on it: a run may be taken up
+    with another learning rate, and on a plateau schedule for more steps.
     """
     whole = dataclasses.asdict(Settings()) | dict(training)
-    return {key: value for key, value in whole.items() if key not in ("steps", "learning_rate")}
+    free = ("learning_rate", "steps") if whole["schedule"] == "plateau" else ("learning_rate",)
+    return {key: value for key, value in whole.items() if key not in free}
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
@@ -402,11 +404,10 @@ class Run:
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
         self.network: Generator = network.to(device)
-        self._autocast = settings.precision == "bfloat16"
-        if self._autocast and isinstance(self.network, Network):
-            # On the CPU its kernels keep to float32 on the way forward: the spikes are those of the deployed network.
+        # A spiking network keeps to float32 on the way forward: its spikes are those of the deployed network.
+        self._autocast = settings.precision == "bfloat16" and not isinstance(self.network, Network)
+        if settings.precision == "bfloat16" and isinstance(self.network, Network):
             self.network.low_precision = True
-            self._autocast = device.type != "cpu"
         parameters = list(self.network.parameters())
         self.optimiser = torch.optim.AdamW(
             [
@@ -659,8 +660,9 @@ class Run:
         training = {
             "corpus": self.corpus.name,
             "corpus_digest": self.corpus.digest,
-            "settings": {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "steps"},
+            "settings": dataclasses.asdict(self.settings),
             "initial": self.identity["initial"],
+            "initial_training": self.initial and self.initial.training,
             "teacher": self.identity["teacher"],
             "quantise": self.identity["quantise"],
             "step": progress.step,

@@ -39,8 +39,6 @@ from muspike.network import Composite, Network, Population, Ran, Synapse, Timing
 from muspike.neurons import atan_spike
 from muspike.tokens import FEATURES, N_AXONS
 
-# A single spike that is read makes an attended neuron fire: v = weight / tau > v_threshold.
-_READ_GAIN = 1.5
 # Levels of a block: q, k, v; three of attention; attended; hidden.
 _DEPTH = 6
 
@@ -64,6 +62,11 @@ class Config:
     tau: float = 2.0
     v_threshold: float = 0.5
     tau_readout: float = 4.0
+
+    @property
+    def read_gain(self) -> float:
+        """Weight of what is read: a single spike makes an attended neuron fire, v = weight / tau > v_threshold."""
+        return 1.5 * self.tau * self.v_threshold
 
     def __post_init__(self) -> None:
         limits = {"blocks": 16, "heads": 64, "rows": 256, "values": 256, "mlp": 8192, "window": 1024, "ticks": 64}
@@ -110,7 +113,8 @@ def _draw(network: Network, config: Config) -> None:
         weight = network.weights[synapse.name]
         copies = sum(s.source == synapse.source and s.target == synapse.target for s in network.synapses)
         if synapse.source == network.input:
-            spread = 1.2 * config.v_threshold / math.sqrt(len(FEATURES) * copies)
+            threshold = network.populations[synapse.target].v_threshold
+            spread = 1.2 * np.mean(threshold) / math.sqrt(len(FEATURES) * copies)
         elif synapse.target == network.readout:
             spread = 1 / math.sqrt(weight.shape[1])
         else:
@@ -163,7 +167,7 @@ class Linear:
             Synapse(hold, memory, wires=1.0),
             Synapse(q, read, wires=by_row),
             Synapse(memory, read, wires=1.0),
-            Synapse(read, attended, wires=_READ_GAIN * by_value.T),
+            Synapse(read, attended, wires=self.config.read_gain * by_value.T),
         ]
 
     def run(
@@ -181,7 +185,7 @@ class Linear:
         size = q.shape[3] * v.shape[3] * heads
         rates = dict(zip((write, hold, memory, read), counts / (q.shape[0] * q.shape[1] * size), strict=True))
         name = Synapse(read, self._named("attended")).name
-        return Ran({}, rates, {name: _READ_GAIN * heard.flatten(2)})
+        return Ran({}, rates, {name: self.config.read_gain * heard.flatten(2)})
 
 
 def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -374,7 +378,7 @@ class Windowed:
             Synapse("input", score),
             Synapse(score, chosen, wires=to_chosen),
             *(Synapse(v, chosen, w * period, by_value * (voffset == w)[:, None]) for w in range(window)),
-            Synapse(chosen, attended, wires=_READ_GAIN * by_value.T),
+            Synapse(chosen, attended, wires=self.config.read_gain * by_value.T),
         ]
 
     def run(
@@ -403,7 +407,7 @@ class Windowed:
             name: torch.stack(r).mean() for name, r in zip((match, score, chosen), (found, fired, taken), strict=True)
         }
         name = Synapse(chosen, self._named("attended")).name
-        return Ran({}, rates, {name: _READ_GAIN * heard.flatten(2)})
+        return Ran({}, rates, {name: self.config.read_gain * heard.flatten(2)})
 
 
 _ATTENTION: Mapping[str, type[Linear] | type[Windowed]] = {"linear": Linear, "windowed": Windowed}

@@ -10,7 +10,7 @@ import torch
 
 from muspike import architectures
 from muspike.errors import BadInput
-from muspike.network import Network, Population, Synapse, Timing, TorchRunner
+from muspike.network import Network, Population, Synapse, Timing, TorchRunner, or_gate
 from muspike.tokens import N_AXONS, SIZES
 
 
@@ -191,3 +191,35 @@ def test_every_weight_gets_a_gradient() -> None:
 def test_what_does_not_fit_is_named(build: Callable[[], object], message: str) -> None:
     with pytest.raises(BadInput, match=message.replace("(", r"\(")):
         build()
+
+
+def test_a_wire_onto_itself_is_trained_as_it_ticks() -> None:
+    timing = Timing(2, 5)
+    populations = [Population("input", N_AXONS, "input"), or_gate("memory", N_AXONS), Population("out", N_AXONS, "li")]
+    synapses = [
+        Synapse("input", "memory", wires=1.0),
+        Synapse("memory", "memory", 5, wires=1.0),
+        Synapse("memory", "out", wires=1.0),
+    ]
+    network = Network(populations, synapses, timing)
+    words = torch.randint(0, 5, (4, 2, 7))
+    logits, spikes = network(words, ["memory"])
+    assert spikes["memory"][3].sum() > spikes["memory"][0].sum(), "it remembers"
+    state = network.at_rest(2)
+    for n, word in enumerate(words):
+        for t, state in enumerate(network.period(word, state)):  # noqa: B020
+            if t < 2:
+                assert torch.equal(network.firing(state, "memory"), spikes["memory"][n, t])
+            if t == 1:
+                torch.testing.assert_close(state["out"], logits[n] - network.bias)
+
+
+def test_what_has_no_spikes_cannot_be_recorded() -> None:
+    network = architectures.build("s-lstm", {"width": 8, "ticks": 1})
+    assert isinstance(network, Network)
+    words = torch.randint(0, 5, (3, 2, 7))
+    with pytest.raises(BadInput, match="record: memory9 has no spikes"):
+        network(words, ["memory9"])
+    with pytest.raises(BadInput, match="record: write1 has no spikes of its own here; without_composites"):
+        network(words, ["write1"])
+    assert network.without_composites()(words, ["write1"])[1]["write1"].shape == (3, 1, 2, 8)

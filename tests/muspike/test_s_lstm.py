@@ -53,9 +53,8 @@ def test_composite_equals_its_populations() -> None:
     words = torch.randint(0, 5, (12, 4, 7))
     record = ["hidden1", "hidden2"]
     logits, spikes = network(words, record)
-    network.composites, composites = (), network.composites
-    network._units = network._in_units()
-    plain_logits, plain = network(words, [*record, "cell1", "hold2"])
+    composites = network.composites
+    plain_logits, plain = network.without_composites()(words, [*record, "cell1", "hold2"])
     assert composites and plain["cell1"].any() and plain["hold2"].any() and plain["hidden2"].any()
     for name in record:
         assert torch.equal(spikes[name], plain[name])

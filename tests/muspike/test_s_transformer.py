@@ -51,10 +51,9 @@ def test_composite_equals_its_populations(attention: str) -> None:
     record = ["attended1", "hidden1", "attended2", "hidden2"]
     rates: dict[str, torch.Tensor] = {}
     logits, spikes = network(words, record, rates)
-    network.composites, composites = (), network.composites
-    network._units = network._in_units()
+    composites = network.composites
     plain_rates: dict[str, torch.Tensor] = {}
-    plain_logits, plain = network(words, record, plain_rates)
+    plain_logits, plain = network.without_composites()(words, record, plain_rates)
     assert composites
     for name in record:
         assert plain[name].any(), name
