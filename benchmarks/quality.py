@@ -1,4 +1,4 @@
-"""What each model is worth beside its twin that does not spike, and on the chip: the table of docs/train.md.
+"""What each model is worth beside its twin that does not spike, and on the chip: the table of docs/models.md.
 
     python benchmarks/quality.py s-rnn:runs/ann-rnn s-cnn:runs/ann-cnn s-gan
 
@@ -60,7 +60,7 @@ def measured(model: Model, corpus: corpora.Corpus, sampling: Sampling) -> dict[s
     row: dict[str, Any] = {
         "architecture": model.architecture,
         "parameters": sum(p.numel() for p in model.network.parameters()),
-        "steps": model.training["step"],
+        "steps": model.steps,
         "validation": nll(model, [piece.words for piece in corpus.split("validation")]),
         "test": nll(model, test),
         "firing_rate": firing_rate(model.network, test),

@@ -37,6 +37,15 @@ class Model:
     training: dict[str, Any]
 
     @property
+    def steps(self) -> int:
+        """Steps of training up to these weights, with those of the models that it went on from."""
+        steps, training = 0, self.training
+        while training:
+            steps += training["step"]
+            training = training.get("initial_training") or training.get("warmup") or {}
+        return steps
+
+    @property
     def spiking(self) -> Network:
         """The network, where it spikes.
 

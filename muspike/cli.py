@@ -574,6 +574,8 @@ def _metrics(args: argparse.Namespace) -> int:
 
 
 def _ablate(args: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise BadInput("ablate: runs in one process; start it without torchrun")
     from muspike import architectures, corpora, processes
     from muspike.bench.ablation import DEFAULT_VALUES, Variant, ablate, table, variants
     from muspike.checkpoint import load_model
@@ -627,7 +629,7 @@ def _models(args: argparse.Namespace) -> int:
                 "parameters": sum(p.numel() for p in model.network.parameters()),
                 "validation_bits_per_note": model.training["validation_bits_per_note"],
                 "validation_firing_rate": model.training.get("validation_firing_rate"),
-                "steps": model.training["step"],
+                "steps": model.steps,
             }
         )
     if args.json:

@@ -305,7 +305,7 @@ def _without_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _sha256(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> str:
+def tensors_digest(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> str:
     """Of the bytes of all tensors, by name, and of JSON-able `about`."""
     sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -398,8 +398,8 @@ class Run:
             "network": network_settings,
             "training": _decisive(dataclasses.asdict(settings)),
             "corpus": [corpus.name, corpus.digest],
-            "initial": initial and _sha256(initial.network.state_dict()),
-            "teacher": teacher and _sha256(teacher.network.state_dict()),
+            "initial": initial and tensors_digest(initial.network.state_dict()),
+            "teacher": teacher and tensors_digest(teacher.network.state_dict()),
             "quantise": grid and grid.chip,
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
@@ -679,7 +679,7 @@ class Run:
     def _keep(self) -> None:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
         progress = dataclasses.asdict(self.progress)
-        sha256 = _sha256(tensors, self.identity, progress)
+        sha256 = tensors_digest(tensors, self.identity, progress)
         header = {"identity": self.identity, "progress": progress, "sha256": sha256}
         blob = save(tensors, metadata={"muspike": json.dumps(header)})
         with write_whole(self._state_file) as path:
@@ -690,7 +690,7 @@ class Run:
             with safe_open(self._state_file, "pt") as file:
                 header = json.loads(file.metadata()["muspike"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            if header["sha256"] != _sha256(tensors, header["identity"], header["progress"]):
+            if header["sha256"] != tensors_digest(tensors, header["identity"], header["progress"]):
                 raise ValueError("its content does not match its sha256")
             found = header["identity"] | {"training": _decisive(header["identity"]["training"])}
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,7 @@ import torch
 
 from muspike import corpora
 from muspike.checkpoint import load_model, save_model
-from muspike.training import firing_rate, likelihood
+from muspike.training import firing_rate, likelihood, tensors_digest
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--initial", help="the model that it went on from, where model.json does not have its training")
     args = parser.parse_args()
     torch.set_flush_denormal(True)
     folder = Path(__file__).parents[1] / "muspike" / "models" / args.name
@@ -38,7 +39,13 @@ def main() -> None:
         measured[f"{split}_bits_per_note"] = likelihood(lambda words: rounded.network(words)[0], pieces).bits_per_note
         measured[f"{split}_firing_rate"] = firing_rate(rounded.network, pieces)
     print(f"as trained, validation {model.training['validation_bits_per_note']:.4f}; rounded: {measured}")
-    save_model(dataclasses.replace(rounded, training={**model.training, **measured}), folder, torch.float16)
+    training = {**model.training, **measured}
+    if args.initial:
+        initial = load_model(args.initial)
+        if tensors_digest(initial.network.state_dict()) != training["initial"]:
+            raise SystemExit(f"{args.initial}: is not the model that {args.model} went on from")
+        training["initial_training"] = initial.training
+    save_model(dataclasses.replace(rounded, training=training), folder, torch.float16)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 2**20:.2f} MiB")
 
