@@ -114,7 +114,7 @@ def _draw(network: Network, config: Config) -> None:
         copies = sum(s.source == synapse.source and s.target == synapse.target for s in network.synapses)
         if synapse.source == network.input:
             threshold = network.populations[synapse.target].v_threshold
-            spread = 1.2 * np.mean(threshold) / math.sqrt(len(FEATURES) * copies)
+            spread = 1.2 * float(np.mean(threshold)) / math.sqrt(len(FEATURES) * copies)
         elif synapse.target == network.readout:
             spread = 1 / math.sqrt(weight.shape[1])
         else:
