@@ -8,7 +8,7 @@ set -e
 muspike train ann-lstm --preset small -o runs/ann-lstm --steps 1800
 muspike train ann-transformer --preset small -o runs/ann-transformer --steps 1500
 muspike train ann-cnn --preset small -o runs/ann-cnn --steps 900
-muspike train ann-rnn --preset small -o runs/ann-rnn --steps 900
+muspike train ann-rnn --preset small -o runs/ann-rnn --steps 700
 
 # S-CNN. The first run: dropout 0.1, float32, learning rate 4e-3 without a schedule; stopped by hand after step 1800.
 muspike train s-cnn --preset small -o runs/s-cnn-1 --steps 1800
