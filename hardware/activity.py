@@ -151,7 +151,8 @@ def count(
         for synapses in sorted(outgoing, key=lambda synapses: synapses.delay):
             target = program.population(synapses.target)
             stored = synapses.weight != 0 if synapses.sparse else np.ones_like(synapses.weight, bool)
-            fan_out = stored.T.astype(np.int64) @ _on_core(target, cores)  # [source, cores]
+            # [source, cores]; in float32, which is exact below 2^24 and has BLAS.
+            fan_out = (stored.T.astype(np.float32) @ _on_core(target, cores).astype(np.float32)).astype(np.int64)
             first = (fan_out > 0) & ~reached
             reached |= first
             events = _product(fired, np.stack([fan_out, fan_out * synapses.sparse, first]))
@@ -161,7 +162,7 @@ def count(
         else:
             home = _on_core(source, cores)
             messages_between += (home * fired.sum((0, 1))[:, None]).T @ reached.astype(np.int64)
-            hops = np.einsum("nc,cdx,nd->nx", home, distance, reached.astype(np.int64))  # [neurons, xy]
+            hops = np.einsum("ndx,nd->nx", distance[np.asarray(source.core)], reached.astype(np.int64))  # [neurons, xy]
             sent += _product(
                 fired, np.stack([home, home * reached.sum(1)[:, None], home * hops[:, :1], home * hops[:, 1:]])
             )
