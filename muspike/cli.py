@@ -376,6 +376,12 @@ def _trained(
             device=device, initial=initial, teacher=teacher, team=team, grid=grid,
         )  # fmt: skip
         return run, _train_shown(run)
+    if initial is not None and teacher is not None:
+        raise BadInput("train --teacher: teaches the likelihood warm-up alone, which --init leaves out")
+    if initial is None and (folder / "state.safetensors").exists():
+        # Past its warm-up: that is not trained on, whatever was asked for.
+        team.decided(lambda: adversarial.refuse_without_warmup(folder))
+        initial = team.decided(lambda: load_model(folder / adversarial.WARMUP / "model"))
     if initial is None:
         team.decided(lambda: adversarial.refuse_without_warmup(folder))
         warmup = training.Run(
@@ -406,6 +412,8 @@ def _train_inputs(
         training.Settings, preset.get("training", {}), f"{where}, [training]"
     )
     changes = {"seed": args.seed, "steps": args.steps, "learning_rate": args.learning_rate}
+    if args.target_rate is not None and args.architecture.startswith("ann-"):
+        raise BadInput(f"train --target-rate: {args.architecture} does not spike")
     if args.target_rate is not None:
         changes |= {"target_rate": args.target_rate, "rate_weight": settings.rate_weight or training.RATE_WEIGHT}
     if args.precision != "auto":

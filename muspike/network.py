@@ -27,6 +27,8 @@ from muspike.neurons import LIFParameters, LIFState, lif_step
 from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]
+# Beyond, no chip and no float32 can tell a membrane from 0.
+_LARGEST = 1e6
 Words = npt.NDArray[np.int16]
 
 
@@ -58,6 +60,9 @@ class Population:
             value = getattr(self, field)
             if isinstance(value, tuple) and len(value) != self.size:
                 raise BadInput(f"population {self.name}: {len(value)} values of {field} for {self.size} neurons")
+        for field in ("tau", "v_threshold"):
+            if not np.max(getattr(self, field)) <= _LARGEST:
+                raise BadInput(f"population {self.name}: {field} {np.max(getattr(self, field))} is above {_LARGEST:g}")
         if not np.min(self.tau) >= 1:
             raise BadInput(f"population {self.name}: tau {np.min(self.tau)} is not at least one tick")
         if not np.min(self.v_threshold) >= 0:

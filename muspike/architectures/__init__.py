@@ -68,8 +68,19 @@ def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> An
             value = float(value)
         if default is not dataclasses.MISSING and type(value) is not type(default):
             raise BadInput(f"{where}: {key} = {value!r} must be of type {type(default).__name__}, as {default!r}")
+        if isinstance(value, tuple):
+            _check_entries(value, default, f"{where}: {key}")
         values[key] = value
     return config(**values)
+
+
+def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str) -> None:
+    """Numbers where the default has numbers; text too where a number means something else (delays in periods)."""
+    whole = all(isinstance(entry, int) for entry in default)
+    for entry in values:
+        number = isinstance(entry, int if whole else int | float) and not isinstance(entry, bool)
+        if not (number or (isinstance(entry, str) and what.endswith("_delays"))):
+            raise BadInput(f"{what} has the entry {entry!r}; numbers are wanted, as in {list(default)}")
 
 
 def presets(name: str) -> dict[str, dict[str, Any]]:

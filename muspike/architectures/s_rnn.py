@@ -36,6 +36,8 @@ class Config:
     skip: bool = False
 
     def __post_init__(self) -> None:
+        if not self.tau:
+            raise BadInput("S-RNN: tau has no values; one at least is wanted")
         for name, most in {"width": 8192, "layers": 64, "ticks": 64}.items():
             if not 1 <= getattr(self, name) <= most:
                 raise BadInput(f"S-RNN: {name} {getattr(self, name)} must lie between 1 and {most}")

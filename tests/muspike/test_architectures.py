@@ -100,3 +100,19 @@ def test_sizes_out_of_range_are_refused(name: str) -> None:
 def test_an_unknown_attention_is_refused() -> None:
     with pytest.raises(BadInput, match="attention 'quadratic' must be one of linear, windowed"):
         architectures.build("s-transformer", {"attention": "quadratic"})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("s-rnn", {"tau": []}, "tau has no values"),
+        ("s-rnn", {"tau": ["a"]}, "tau has the entry 'a'; numbers are wanted"),
+        ("s-rnn", {"recurrent_delays": [True]}, "recurrent_delays has the entry True"),
+        ("s-cnn", {"dilations": [1.5]}, r"dilations has the entry 1.5; numbers are wanted, as in \[1, 2, 4, 8\]"),
+        ("s-lstm", {"v_threshold": 1e300}, "v_threshold 1e\\+300 is above 1e\\+06"),
+        ("s-lstm", {"tau": float("inf")}, "tau inf is above"),
+    ],
+)
+def test_nonsense_in_a_list_or_a_constant_is_refused(name: str, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        architectures.build(name, settings)

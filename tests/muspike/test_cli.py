@@ -432,7 +432,7 @@ def put(*keys_and_value: Any) -> Callable[[Any], None]:
         (put("settings", "width", 20), r"weights-\w+.safetensors: does not fit s-rnn: size mismatch"),
         (put("settings", "width", -3), "width -3 must lie between 1 and"),
         (put("settings", "width", 10**12), "width 1000000000000 must lie between 1 and"),
-        (put("settings", "tau", []), "s-rnn cannot be built with these settings"),
+        (put("settings", "tau", []), "S-RNN: tau has no values"),
         (put("settings", "ticks", 0), "ticks 0 must lie between 1 and"),
         (put("settings", "recurrent_delays", ["soon"]), "recurrent delay 'soon' must be such as"),
         (put("training", None), "training is None; a value of type dict is wanted"),
@@ -658,3 +658,18 @@ def test_closed_output_is_no_error(pieces: Path, monkeypatch: pytest.MonkeyPatch
     """`>&-`: Python then has no standard output at all."""
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["metrics", str(pieces)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ann-rnn", "--target-rate", "0.1"], "ann-rnn does not spike"),
+        (["s-gan", "--init", "s-gan", "--teacher", "s-rnn"], "teaches the likelihood warm-up alone"),
+    ],
+)
+def test_what_training_would_ignore_is_refused(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = ["--preset", "small" if arguments[0] == "s-gan" else "tiny"]
+    assert main(["train", *arguments, *preset, "-o", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
