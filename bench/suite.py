@@ -222,7 +222,7 @@ def _about(model: Model, name: str) -> dict[str, Any]:
         "ticks_per_word": timing.ticks,
         "period_ticks": timing.period,
         "trained_on": model.training["corpus"],
-        "training_steps": model.training["step"],
+        "training_steps": model.steps,
         "validation_bits_per_note": model.training["validation_bits_per_note"],
     }
 

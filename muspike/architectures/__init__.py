@@ -69,7 +69,7 @@ def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> An
         if default is not dataclasses.MISSING and type(value) is not type(default):
             raise BadInput(f"{where}: {key} = {value!r} must be of type {type(default).__name__}, as {default!r}")
         if isinstance(value, tuple):
-            _check_entries(value, default, f"{where}: {key}")
+            _check_entries(value, default if isinstance(default, tuple) else (), f"{where}: {key}")
         values[key] = value
     return config(**values)
 
