@@ -196,4 +196,4 @@ def test_lava_agrees_in_every_spike_u_and_v(name: str) -> None:
     rows, _ = lava.verify(program, presented(example_words(model, 6, batch=1), program.metadata), python)
     assert all(row.exact for row in rows), [row for row in rows if not row.exact]
     assert {row.population for row in rows} == {p.name for p in program.populations if p.kind != "input"}
-    assert sum(row.spikes > 0 for row in rows) > len(rows) / 2, rows
+    assert sum(row.spikes > 0 for row in rows) >= len(rows) / 2, rows  # a readout never spikes
