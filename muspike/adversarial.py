@@ -46,9 +46,9 @@ _CHECKED = Sampling(temperature=1.0, top_p=0.95)
 _LEAST_EMPTY_BEATS = 0.02
 
 _ABOVE_0 = ("temperature", "critic_learning_rate")
-_LEAST = {
-    "weight": 0, "critic_width": 1, "critic_layers": 1, "critic_taps": 1, "critic_ticks": 1,
-    "check_pieces": 1, "check_tokens": SHORTEST,
+_LIMITS = {
+    "weight": (0, 1e30), "critic_width": (1, 8192), "critic_layers": (1, 8), "critic_taps": (1, 16),
+    "critic_ticks": (1, 64), "check_pieces": (1, 10_000), "check_tokens": (SHORTEST, 10_000),
 }  # fmt: skip
 
 
@@ -79,9 +79,9 @@ class Settings(training.Settings):
         for name in _ABOVE_0:
             if not 0 < (value := getattr(self, name)) <= 1e30:
                 raise BadInput(f"adversarial training: {name} {value} must be above 0 and at most 1e30")
-        for name, least in _LEAST.items():
-            if not least <= (value := getattr(self, name)) < math.inf:
-                raise BadInput(f"adversarial training: {name} {value} must be at least {least}")
+        for name, (least, most) in _LIMITS.items():
+            if not least <= (value := getattr(self, name)) <= most:
+                raise BadInput(f"adversarial training: {name} {value} must be from {least} to {most}")
 
 
 class Critic(nn.Module, ABC):

@@ -414,6 +414,10 @@ def _train_inputs(
     changes = {"seed": args.seed, "steps": args.steps, "learning_rate": args.learning_rate}
     if args.target_rate is not None and args.architecture.startswith("ann-"):
         raise BadInput(f"train --target-rate: {args.architecture} does not spike")
+    if args.quantise and args.architecture.startswith("ann-"):
+        raise BadInput(
+            f"train --quantise: {args.architecture} does not spike: it cannot be trained on the grid of a chip"
+        )
     if args.target_rate is not None:
         changes |= {"target_rate": args.target_rate, "rate_weight": settings.rate_weight or training.RATE_WEIGHT}
     if args.precision != "auto":

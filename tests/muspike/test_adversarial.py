@@ -401,11 +401,11 @@ def test_pieces_too_short_to_compare_with_are_refused(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("weight", -0.1, "weight -0.1 must be at least 0"),
+        ("weight", -0.1, "weight -0.1 must be from 0 to"),
         ("temperature", 0.0, "temperature 0.0 must be above 0"),
         ("critic_learning_rate", float("nan"), "critic_learning_rate nan must be above 0"),
-        ("critic_layers", 0, "critic_layers 0 must be at least 1"),
-        ("check_tokens", 3, "check_tokens 3 must be at least 4"),
+        ("critic_layers", 0, "critic_layers 0 must be from 1 to 8"),
+        ("check_tokens", 3, "check_tokens 3 must be from 4 to 10000"),
         ("batch", 0, "batch 0 must be at least 1"),
     ],
 )
