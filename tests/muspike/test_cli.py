@@ -600,7 +600,12 @@ def test_a_stopped_training_can_go_on(
     command = ["train", "s-rnn", "--preset", "tiny", "-o", "run"]
     with monkeypatch.context() as stopping:
         stopping.setattr(training, "draw_batch", draw_batch)
-        assert main(command) == status
+        # A process that was started in the background may ignore Ctrl-C.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            assert main(command) == status
+        finally:
+            signal.signal(signal.SIGINT, before)
     err = capsys.readouterr().err.splitlines(keepends=True)
     assert complaint(err[-1]) == "muspike: stopped at step 13; the same command goes on from step 10\n"
     assert [path.name for path in here.rglob("*") if path.name.startswith(".")] == []
