@@ -462,7 +462,7 @@ def _train_shown(run: training.Run, part: str = "") -> Model:
             bar.update(step - bar.n)
             if validated is None:
                 return
-            best, kept = min(best, validated), step
+            best, kept = run.progress.best_bits, step
             if first:
                 left = bar.format_interval(run.progress.seconds / step * (steps - step))
                 line = f"training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"

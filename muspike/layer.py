@@ -187,9 +187,9 @@ def drive(
 ) -> torch.Tensor:
     """The current `[time, batch, neurons]` (that is `shape`) of all that is given; see `lif_layer`."""
     tensors = [x for part in (gathers, sources) for item in part for x in item[:2]]
-    if not tensors and current is not None:
-        return current
-    kernels = _kernels_for(tensors[-1].device) if tensors else kernels_cpu
+    if not tensors:
+        return torch.zeros(shape) if current is None else current
+    kernels = _kernels_for(tensors[-1].device)
     if kernels is None:
         return drive_reference(clock, shape, gathers, sources, current)
     delays = tuple(g.delay for g in gathers), tuple(s.delay for s in sources)

@@ -23,7 +23,7 @@ from torch import nn
 
 from muspike.errors import BadInput
 from muspike.layer import Clock, Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
-from muspike.neurons import LIFParameters, LIFState, lif_step
+from muspike.neurons import LIFParameters, LIFState, lif_step, rested
 from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]
@@ -596,8 +596,7 @@ class _Run:
                 fired, state[name] = lif_step(current, state[name], p)
                 spikes[name].append(fired)
                 if (t + 1) % clock.slots == 0:
-                    for _ in range(clock.idle):
-                        state[name] = LIFState(state[name].v + 1 / p.tau * (0 - state[name].v))
+                    state[name] = rested(state[name], p, clock.idle)
         return {name: torch.stack(values) for name, values in spikes.items()}
 
     def _reached(self, name: str, members: Sequence[str]) -> bool:

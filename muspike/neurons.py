@@ -71,6 +71,13 @@ class LIFCell(SNNCell):  # type: ignore[misc]  # norse has no types
         super().__init__(lif_step, _rest, p, dt=1.0)
 
 
+def rested(state: LIFState, p: LIFParameters, ticks: int) -> LIFState:
+    """`state` after so many ticks without current."""
+    for _ in range(ticks):
+        state = LIFState(state.v + 1 / p.tau * (0 - state.v))
+    return state
+
+
 def lif_scan_reference(
     current: torch.Tensor,
     p: LIFParameters,
@@ -95,6 +102,5 @@ def lif_scan_reference(
         fired, state = lif_step(driven, state, p)
         spikes.append(fired)
         if (t + 1) % slots == 0:
-            for _ in range(idle):
-                state = LIFState(state.v + 1 / p.tau * (0 - state.v))
+            state = rested(state, p, idle)
     return torch.stack(spikes)

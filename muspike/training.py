@@ -145,7 +145,7 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.T
     With `teacher`, logits of another network, the cross entropy against its distributions instead of the values.
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten(0, -2).long()
-    kind = wanted[:, tokens.FEATURES.index("bar_beat")]
+    kind = wanted[:, tokens.BAR_BEAT]
     predicted = (
         torch.as_tensor(np.asarray(tokens.PREDICTED), device=kind.device)[kind] & (kind != tokens.BarBeat.PAD)[:, None]
     )
@@ -180,7 +180,7 @@ def draw_batch(pieces: Sequence[Words], settings: Settings, step: int) -> tuple[
     for index in random.integers(len(pieces), size=settings.batch):
         piece = pieces[index]
         chosen.append(transposed(piece, settings.transpose, random))
-        bars = np.flatnonzero(piece[:, tokens.FEATURES.index("bar_beat")] == tokens.BarBeat.BAR)
+        bars = np.flatnonzero(piece[:, tokens.BAR_BEAT] == tokens.BarBeat.BAR)
         late = bars[bars < max(1, len(piece) - settings.tokens // 2)]
         starts.append(int(random.choice(late)) if random.random() < 0.5 else 0)
     return lined_up(chosen, starts, settings.tokens)
@@ -188,7 +188,7 @@ def draw_batch(pieces: Sequence[Words], settings: Settings, step: int) -> tuple[
 
 def transposed(piece: Words, largest: int, random: np.random.Generator) -> Words:
     """`piece` moved at random, at most `largest` semitones each way and so that every pitch stays a MIDI pitch."""
-    pitch = piece[:, tokens.FEATURES.index("pitch")]
+    pitch = piece[:, tokens.PITCH]
     pitch = pitch[pitch > 0] - 1
     low = max(-largest, -int(pitch.min())) if len(pitch) else 0
     high = min(largest, 127 - int(pitch.max())) if len(pitch) else 0
@@ -213,7 +213,7 @@ def likelihood(
     for group in _of_like_length(pieces, at_once):
         words, wanted = lined_up(group, [0] * len(group), max(map(len, group)))
         nats += feature_losses(logits_of(words.to(device)), wanted.to(device)).cpu()
-        kind = wanted[..., tokens.FEATURES.index("bar_beat")]
+        kind = wanted[..., tokens.BAR_BEAT]
         notes += int((kind == tokens.BarBeat.NOTE).sum())
         words_seen += int((kind != tokens.BarBeat.PAD).sum())
     bits = (nats / math.log(2)).tolist()

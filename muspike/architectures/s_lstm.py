@@ -24,7 +24,7 @@ from muspike import kernels
 from muspike.errors import BadInput
 from muspike.layer import Clock, dense_products
 from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, or_gate
-from muspike.neurons import LIFParameters, LIFState, lif_step
+from muspike.neurons import LIFParameters, LIFState, lif_step, rested
 from muspike.tokens import FEATURES, N_AXONS
 
 GATES = ("write_gate", "candidate", "erase", "mute")
@@ -189,8 +189,7 @@ def cells_reference(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: t
         cell = write + hold - write * hold
         ran.append((fired, write, hold, cell, cell * (1 - mute)))
         if (t + 1) % clock.slots == 0:
-            for _ in range(clock.idle):
-                state = LIFState(state.v + 1 / p.tau * (0 - state.v))
+            state = rested(state, p, clock.idle)
     fired, write, hold, cell, out = (torch.stack(parts) for parts in zip(*ran, strict=True))
     return fired, write.detach(), hold.detach(), cell, out
 

@@ -130,14 +130,18 @@ def _wires(pairs: npt.NDArray[np.int64], shape: tuple[int, int], weight: float =
     return matrix
 
 
-class Linear:
-    """Attention of block `number` through a memory of heads * rows * values bits per tick of the token."""
+class _Attention:
+    """What both kinds of attention of block `number` know."""
 
     def __init__(self, number: int, config: Config, timing: Timing) -> None:
         self.number, self.config, self.timing = number, config, timing
 
     def _named(self, name: str) -> str:
         return f"{name}{self.number}"
+
+
+class Linear(_Attention):
+    """Attention of block `number` through a memory of heads * rows * values bits per tick of the token."""
 
     @property
     def members(self) -> Sequence[str]:
@@ -335,14 +339,8 @@ def _run_registers_back(
                     grad_q[t, b, h, i], grad_k[t, b, h, i] = to_q, to_k
 
 
-class Windowed:
+class Windowed(_Attention):
     """Attention of block `number` to each of the last `window` tokens, by a score that spikes or does not."""
-
-    def __init__(self, number: int, config: Config, timing: Timing) -> None:
-        self.number, self.config, self.timing = number, config, timing
-
-    def _named(self, name: str) -> str:
-        return f"{name}{self.number}"
 
     @property
     def members(self) -> Sequence[str]:

@@ -152,8 +152,6 @@ def test_presets_build_networks_in_ascending_size(name: str) -> None:
 def test_twins_match(name: str) -> None:
     """The same number of parameters within 5 %, so that the distance between them is that of spikes."""
     partner = name.replace("ann-", "s-")
-    if partner not in architectures.ARCHITECTURES:
-        pytest.skip(f"there is no {partner} yet")
     spiking, plain = (
         sum(p.numel() for p in architectures.build(n, architectures.preset(n, "small")["network"]).parameters())
         for n in (partner, name)
