@@ -12,7 +12,7 @@ import struct
 import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,11 +21,14 @@ import numpy.typing as npt
 
 from muspike.errors import BadInput
 from muspike.files import write_whole
+from muspike.hardware import weights as w
+from muspike.hardware.weights import Conv, Sparse, Weights
 
 Kind = Literal["input", "lif", "li"]
+Layout = Literal["dense", "sparse", "conv"]
 
 FORMAT = "muspike program"
-VERSION = 1
+VERSION = 2
 
 FULL_DECAY = 4096
 """Decays are in 1/4096; 4096 itself has no 12-bit code, but Lava and the simulator compute it."""
@@ -67,6 +70,7 @@ _UNREADABLE = (
     ValueError,
 )
 _NEURON_ARRAYS = (*REGISTERS, "scale", "core")
+_GEOMETRY = ("input_shape", "output_shape", "stride", "padding", "dilation", "groups")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,8 @@ class ChipPopulation:
         bias_mant, bias_exp: `bias_mant << bias_exp` is added to the membrane each tick.
         scale: chip membrane units per unit of the float membrane.
         core: the core of each neuron, -1 for an input.
+        reset_interval, reset_offset: u and v become 0 before what else a tick t, counted from 0, does to them where
+            `t % reset_interval == reset_offset`; an interval of 0: never.
 
     Raises:
         BadInput: a shape, type or register range is broken.
@@ -98,6 +104,8 @@ class ChipPopulation:
     bias_exp: npt.NDArray[np.int32]
     scale: npt.NDArray[np.float64]
     core: npt.NDArray[np.int32]
+    reset_interval: int = 0
+    reset_offset: int = 0
 
     def __post_init__(self) -> None:
         where = f"population {self.name!r}"
@@ -106,6 +114,8 @@ class ChipPopulation:
             raise BadInput(f"{where}: kind is {self.kind!r}, not one of {', '.join(get_args(Kind))}")
         _check_int(where, "size", self.size, 1, 2**31 - 1)
         _check_int(where, "level", self.level, 0, 0 if self.kind == "input" else 2**31 - 1)
+        _check_int(where, "reset_interval", self.reset_interval, 0, 0 if self.kind == "input" else 2**31 - 1)
+        _check_int(where, "reset_offset", self.reset_offset, 0, max(self.reset_interval - 1, 0))
         for name, (low, high, what) in REGISTERS.items():
             _freeze(self, name, _integers(where, name, getattr(self, name), (self.size,), low, high, what))
         low, high = (-1, -1) if self.kind == "input" else (0, 2**31 - 1)
@@ -130,9 +140,11 @@ class ChipSynapses:
     """All synapses from one population to another: `(weight @ spikes[t - delay]) << weight_exp` arrives at tick t.
 
     Args:
-        weight: `[target, source]`, even, -256..254; becomes a read-only int16.
+        weight: `[target, source]`, even, -256..254, in any form of `muspike.hardware.weights`; its numbers become
+            read-only int16.
         delay: in chip ticks, at least 1.
-        sparse: synaptic memory holds a list without the zero weights, else all of them.
+        sparse: synaptic memory holds a list without the zero weights, else all of them; a `Sparse` matrix always is,
+            a `Conv` never.
 
     Raises:
         BadInput: a shape, type or range is broken.
@@ -141,7 +153,7 @@ class ChipSynapses:
     name: str
     source: str
     target: str
-    weight: npt.NDArray[np.int16]
+    weight: Weights
     weight_exp: int
     delay: int
     sparse: bool = False
@@ -154,15 +166,31 @@ class ChipSynapses:
         if not isinstance(self.sparse, bool | np.bool_):
             raise BadInput(f"{where}: sparse is {self.sparse!r}, not true or false")
         what = "mixed-sign weights are even"
-        weight = _integers(where, "weight", self.weight, None, WEIGHT_MIN, WEIGHT_MAX, what, np.int16)
-        if weight.ndim != 2:
-            raise BadInput(f"{where}: weight has shape {list(weight.shape)}, not [target, source]")
-        odd = (weight & (WEIGHT_STEP - 1)) != 0
+        structured = isinstance(self.weight, Conv | Sparse)
+        given = w.values(self.weight) if structured else self.weight
+        numbers = _integers(where, "weight", given, None, WEIGHT_MIN, WEIGHT_MAX, what, np.int16)
+        if not structured and numbers.ndim != 2:
+            raise BadInput(f"{where}: weight has shape {list(numbers.shape)}, not [target, source]")
+        odd = (numbers & (WEIGHT_STEP - 1)) != 0
         if odd.any():
-            target, source = (int(i) for i in np.argwhere(odd)[0])
-            raise BadInput(f"{where}: weight[{target}, {source}] is {weight[target, source]}; {what}")
-        _freeze(self, "weight", weight)
-        object.__setattr__(self, "sparse", bool(self.sparse))
+            index = tuple(int(i) for i in np.argwhere(odd)[0])
+            place = ", ".join(map(str, index))
+            raise BadInput(f"{where}: weight[{place}] is {numbers[index]}; {what}")
+        numbers.setflags(write=False)
+        object.__setattr__(self, "weight", _checked_form(where, self.weight, numbers))
+        object.__setattr__(self, "sparse", isinstance(self.weight, Sparse) or bool(self.sparse))
+
+    @property
+    def layout(self) -> Layout:
+        """How synaptic memory holds them: lists of all targets, of those with a weight, or lists that sources share."""
+        return "conv" if isinstance(self.weight, Conv) else "sparse" if self.sparse else "dense"
+
+    @property
+    def stored(self) -> int:
+        """Synapses that synaptic memory reaches: with the zero weights, unless the layout is sparse."""
+        if self.layout == "sparse":
+            return int(np.count_nonzero(w.values(self.weight)))
+        return w.count(self.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,8 +268,8 @@ class Program:
 
     @property
     def n_synapses(self) -> int:
-        """Synapses that synaptic memory holds: all of a dense list, the non-zero ones of a sparse one."""
-        return sum(int(np.count_nonzero(s.weight)) if s.sparse else s.weight.size for s in self.synapses)
+        """Synapses that synaptic memory reaches: all of a dense list, the non-zero ones of a sparse one."""
+        return sum(s.stored for s in self.synapses)
 
     @property
     def n_cores(self) -> int:
@@ -265,7 +293,15 @@ class Program:
             "chip": self.chip,
             "dt_s": self.dt_s,
             "populations": [
-                {"name": p.name, "size": int(p.size), "kind": p.kind, "level": int(p.level)} for p in self.populations
+                {
+                    "name": p.name,
+                    "size": int(p.size),
+                    "kind": p.kind,
+                    "level": int(p.level),
+                    "reset_interval": int(p.reset_interval),
+                    "reset_offset": int(p.reset_offset),
+                }
+                for p in self.populations
             ],
             "synapses": [
                 {
@@ -275,6 +311,7 @@ class Program:
                     "weight_exp": int(s.weight_exp),
                     "delay": int(s.delay),
                     "sparse": s.sparse,
+                    **_form(s.weight),
                 }
                 for s in self.synapses
             ],
@@ -286,13 +323,18 @@ class Program:
             name: np.concatenate([getattr(p, name) for p in self.populations]) for name in _NEURON_ARRAYS
         }
         arrays["core_xy"] = self.core_xy
-        return arrays | {f"weight_{i}": s.weight for i, s in enumerate(self.synapses)}
+        for i, s in enumerate(self.synapses):
+            arrays[f"weight_{i}"] = w.values(s.weight)
+            if isinstance(s.weight, Sparse):
+                arrays |= {f"starts_{i}": s.weight.starts, f"targets_{i}": s.weight.targets}
+        return arrays
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program as an `.npz`: `header` (JSON in UTF-8 bytes) and arrays.
 
-        The per-neuron arrays run over all populations in their order, `weight_<i>` is that of synapses i, and the
-        header carries the digest of everything else.
+        The per-neuron arrays run over all populations in their order. `weight_<i>` holds the numbers of synapses i: of
+        a dense form the matrix, of a sparse one what `starts_<i>` and `targets_<i>` place (`weights.Sparse`), of a conv
+        the kernel, whose geometry is in the header. The header carries the digest of everything else.
 
         Raises:
             Failed: the disk refuses the write.
@@ -351,6 +393,73 @@ def _check_ends(s: ChipSynapses, populations: Mapping[str, ChipPopulation]) -> N
     shape = (populations[s.target].size, populations[s.source].size)
     if s.weight.shape != shape:
         raise BadInput(f"{where}: weight has shape {list(s.weight.shape)}, not [target, source] = {list(shape)}")
+
+
+def _form(weight: Weights) -> dict[str, Any]:
+    if isinstance(weight, Conv):
+        return {"form": "conv", "geometry": {name: _plain(getattr(weight, name)) for name in _GEOMETRY}}
+    return {"form": "sparse", "shape": list(weight.shape)} if isinstance(weight, Sparse) else {"form": "dense"}
+
+
+def _plain(value: int | tuple[int, ...]) -> int | list[int]:
+    return [int(n) for n in value] if isinstance(value, tuple) else int(value)
+
+
+def _formed(header: dict[str, Any], i: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Weights:
+    """The weight of synapses i; takes what describes it out of their header."""
+    form, numbers = header.pop("form"), arrays[f"weight_{i}"]
+    if form == "conv":
+        geometry = {name: tuple(v) if isinstance(v, list) else v for name, v in header.pop("geometry").items()}
+        return Conv(numbers, **geometry)
+    if form == "sparse":
+        return Sparse(arrays[f"starts_{i}"], arrays[f"targets_{i}"], numbers, tuple(header.pop("shape")))
+    return numbers
+
+
+def _checked_form(where: str, weight: Weights, numbers: npt.NDArray[np.int16]) -> Weights:
+    """The weight with `numbers`; its geometry, or the places of its synapses, are checked."""
+    if isinstance(weight, Conv):
+        _check_geometry(where, weight)
+        return replace(weight, kernel=numbers)
+    if not isinstance(weight, Sparse):
+        return numbers
+    if len(weight.shape) != 2:
+        raise BadInput(f"{where}: shape is {weight.shape}, not (targets, sources)")
+    for name, size in zip(("targets", "sources"), weight.shape, strict=True):
+        _check_int(where, f"the number of {name}", size, 1, 2**31 - 1)
+    n = numbers.size
+    starts = _integers(
+        where, "starts", weight.starts, (weight.shape[1] + 1,), 0, n, "a place in the list of synapses", np.int64
+    )
+    targets = _integers(where, "targets", weight.targets, (n,), 0, weight.shape[0] - 1, "the number of a target")
+    if numbers.ndim != 1 or starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
+        raise BadInput(f"{where}: starts do not run from 0 to its {n} synapses without falling")
+    inside = np.ones(n, bool)
+    inside[starts[:-1][starts[:-1] < n]] = False  # the first of a source may lie below the last of the one before
+    if (np.diff(targets)[inside[1:]] <= 0).any():
+        raise BadInput(f"{where}: the targets of a source do not rise")
+    for array in (starts, targets):
+        array.setflags(write=False)
+    return Sparse(starts, targets, numbers, (int(weight.shape[0]), int(weight.shape[1])))
+
+
+def _check_geometry(where: str, conv: Conv) -> None:
+    axes = {"input_shape": (3, 1), "output_shape": (3, 1), "stride": (2, 1), "padding": (2, 0), "dilation": (2, 1)}
+    for name, (length, low) in axes.items():
+        value = getattr(conv, name)
+        if not isinstance(value, tuple) or len(value) != length:
+            raise BadInput(f"{where}: {name} is {value!r}, not {length} numbers")
+        for n in value:
+            _check_int(where, name, n, low, 2**31 - 1)
+    _check_int(where, "groups", conv.groups, 1, 2**31 - 1)
+    c_out, c_in, shape = conv.output_shape[0], conv.input_shape[0], np.shape(conv.kernel)
+    if c_out % conv.groups or c_in % conv.groups:
+        raise BadInput(f"{where}: {c_in} channels to {c_out} do not divide into {conv.groups} groups")
+    if len(shape) != 4 or shape[:2] != (c_out, c_in // conv.groups) or 0 in shape:
+        raise BadInput(
+            f"{where}: weight has shape {list(shape)}, not [c_out, c_in / groups, k_y, k_x] = "
+            f"[{c_out}, {c_in // conv.groups}, k_y, k_x]"
+        )
 
 
 def _integers(
@@ -448,7 +557,11 @@ def _parse_header(raw: npt.NDArray[Any]) -> dict[str, Any]:
 
 
 def _build(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Program:
-    expected = {*_NEURON_ARRAYS, "core_xy", *(f"weight_{i}" for i in range(len(header["synapses"])))}
+    expected = {*_NEURON_ARRAYS, "core_xy"}
+    for i, s in enumerate(header["synapses"]):
+        expected |= {
+            f"{name}_{i}" for name in (("weight", "starts", "targets") if s["form"] == "sparse" else ("weight",))
+        }
     if set(arrays) != expected:
         odd = sorted(set(arrays) ^ expected)
         raise BadInput(f"damaged: array {odd[0]!r} is missing or unexpected")
@@ -464,7 +577,7 @@ def _build(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) ->
             ChipPopulation(**(p | {name: parts[name][i] for name in _NEURON_ARRAYS}))
             for i, p in enumerate(header["populations"])
         ],
-        synapses=[ChipSynapses(**s, weight=arrays[f"weight_{i}"]) for i, s in enumerate(header["synapses"])],
+        synapses=[ChipSynapses(weight=_formed(s, i, arrays), **s) for i, s in enumerate(map(dict, header["synapses"]))],
         core_xy=arrays["core_xy"],
         metadata=header["metadata"],
     )
