@@ -14,7 +14,7 @@ import torch
 
 from muspike.export.nir import to_nir
 from muspike.hardware.chip import Chip, load_chip
-from muspike.hardware.graph import from_nir
+from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.quantise import on_grid
 from muspike.network import Network
 

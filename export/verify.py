@@ -20,7 +20,8 @@ from muspike.export.loihi import compile_model, presented
 from muspike.export.nir import write_nir
 from muspike.generation import SHORTEST, generate
 from muspike.hardware import interpreter
-from muspike.hardware.graph import from_nir, read_nir
+from muspike.hardware.nir_file import read_nir
+from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.program import Program
 from muspike.network import Network
 

@@ -11,7 +11,8 @@ import nir
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, load_chip
-from muspike.hardware.graph import SpikingGraph, from_nir
+from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.partition import Use, partition
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.quantise import QuantisationReport, quantise

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput
+from muspike.hardware import weights
 from muspike.hardware.graph import Population, SpikingGraph
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -41,7 +42,7 @@ def run(
     order = [p for p in graph.update_order() if p.kind != "input"]
     states = {p.name: _State(p, batch, dtype) for p in order}
     incoming = {
-        p.name: [(s.source, s.delay, s.weight.T.astype(dtype)) for s in graph.synapses if s.target == p.name]
+        p.name: [(s.source, s.delay, weights.astype(s.weight, dtype)) for s in graph.synapses if s.target == p.name]
         for p in order
     }
     fired = given | {p.name: np.zeros((ticks, batch, p.size), np.uint8) for p in order if p.kind == "lif"}
@@ -51,7 +52,7 @@ def run(
             total = np.zeros((batch, p.size), dtype)
             for source, delay, weight in incoming[p.name]:
                 if t >= delay:
-                    total += fired[source][t - delay].astype(dtype) @ weight
+                    total += weights.applied(weight, fired[source][t - delay].astype(dtype))
             state = states[p.name]
             state.step(total)
             if p.kind == "lif":

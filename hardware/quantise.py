@@ -9,8 +9,10 @@ With leak = 1/tau, gain = 1/tau (1 for an integrator) and 1/tau_syn, all per tic
     dv = round(4096 / tau),  du = round(4096 / tau_syn) - 1
 
 There is one k per group of neurons of a population that share tau, tau_syn and threshold, so that a group has one
-threshold register; an integrator has no threshold, and each of its neurons a k of its own. Of the candidates, k has the
-least relative squared error of weights and threshold together. Candidates are those that make the threshold an exact
+threshold register; an integrator has no threshold, and each of its neurons a k of its own. The channels of a
+convolution are groups of their own where a core has threshold registers for those that lie on it: its weights are
+shared within a channel, not between channels. Of the candidates, k has the least relative squared error of weights and
+threshold together (each weight that is stored counts once). Candidates are those that make the threshold an exact
 integer and let ever more of the largest weights clip, and those at which all weights are even integers: a network
 trained on such a grid, with its threshold on it too, is met exactly.
 
@@ -27,6 +29,7 @@ really happens.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -36,9 +39,11 @@ import numpy.typing as npt
 from numba import njit
 
 from muspike.errors import BadInput
+from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Floats, Kind, Population, SpikingGraph, Synapses
 from muspike.hardware.program import FULL_DECAY, SHIFT
+from muspike.hardware.weights import Conv, Sparse, Weights
 
 Ints = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
@@ -50,6 +55,10 @@ _ON_GRID = 1e-6
 _EXACT = 1e-12
 # Thresholds below this many units are not made exact by moving k: that would move the weights too far.
 _SNAP_FROM = 8
+# A dense matrix of so many weights, with a larger share of zeros, is held as a list.
+_SPARSE_FROM_SIZE, _SPARSE_FROM_ZEROS = 2**12, 7 / 8
+# Neurons whose weights are sorted at a time.
+_ROWS_AT_ONCE = 256
 # A relative error of the weights or the threshold above this is a risk: it is another network. Our choice.
 _LARGE_ERROR = 0.1
 _TINY = float(np.finfo(np.float64).tiny)
@@ -72,12 +81,12 @@ class IntegerPopulation:
 
 @dataclass(frozen=True, eq=False)
 class IntegerSynapses:
-    """Synapses on the chip's grid: `weight` int16 `[target, source]`, `delay` still in ideal ticks."""
+    """Synapses on the chip's grid: `weight` int16 `[target, source]` in any form, `delay` still in ideal ticks."""
 
     name: str
     source: str
     target: str
-    weight: npt.NDArray[np.int16]
+    weight: Weights
     delay: int
 
 
@@ -119,6 +128,7 @@ class PopulationReport:
     Attributes:
         groups: sets of neurons with a scale of their own.
         scale_low, scale_high: chip membrane units per unit of the float membrane.
+        scale_reason: why not another scale.
         leak_error: largest relative error of 1/tau; `filter_error` of 1/tau_syn; `threshold_error` of the threshold.
         bias_error: largest error of a bias, in units of the float input.
         sum_worst: largest |synaptic sum|, were all sources of a sign to fire at once.
@@ -131,6 +141,7 @@ class PopulationReport:
     groups: int
     scale_low: float
     scale_high: float
+    scale_reason: str
     leak_error: float
     filter_error: float
     threshold_error: float
@@ -163,7 +174,7 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
     """
     populations: list[IntegerPopulation] = []
     reports: list[PopulationReport] = []
-    weights: dict[str, npt.NDArray[np.int16]] = {}
+    weights: dict[str, Weights] = {}
     synapse_reports: dict[str, SynapsesReport] = {}
     risks: list[str] = []
     for population in graph.populations:
@@ -177,10 +188,11 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
             weights[s.name], synapse_reports[s.name] = _weights(s, factor, chip.ranges.weight)
         integer = _population(population, k, chip)
         populations.append(integer)
-        w = np.concatenate([np.zeros((population.size, 0), np.int16), *(weights[s.name] for s in incoming)], axis=1)
-        report = _report(population, integer, groups, w, chip)
+        about = [synapse_reports[s.name] for s in incoming]
+        fan = _Fan([weights[s.name] for s in incoming], population.size)
+        report = _report(population, integer, groups, fan, _scale_reason(population, k, about, chip), chip)
         reports.append(report)
-        risks += _risks(population, integer, report, w, [synapse_reports[s.name] for s in incoming], chip)
+        risks += _risks(population, integer, report, fan, about, chip)
     synapses = [IntegerSynapses(s.name, s.source, s.target, weights[s.name], s.delay) for s in graph.synapses]
     return (
         IntegerGraph(populations, synapses, graph.dt_s, graph.outputs, graph.metadata),
@@ -200,16 +212,12 @@ def on_grid(population: Population, weights: Sequence[Floats], chip: Chip) -> li
     population's bias must be in range (a network's has none).
     """
     factor = population.gain / population.tau_syn * _scales(population, weights, chip)[0]
-    return [_rounded(w, factor, chip.ranges.weight)[0] / factor[:, None] for w in weights]
+    return [_rounded(x, factor, chip.ranges.weight)[0] / factor[:, None] for x in weights]
 
 
-def _scales(population: Population, weights: Sequence[Floats], chip: Chip) -> tuple[Doubles, int]:
+def _scales(population: Population, weights: Sequence[Weights], chip: Chip) -> tuple[Doubles, int]:
     """k of each neuron, and the number of groups, for these weights of all synapses into the population."""
-    factor = population.gain / population.tau_syn
-    x = np.concatenate(
-        [np.zeros((population.size, 0)), *(w * factor[:, None] for w in weights)], axis=1
-    )  # [size, sources of all synapses]
-    group = _groups(population)
+    group = _groups(population, weights, chip)
     first = np.unique(group, return_index=True)[1]
     threshold = np.zeros(len(first)) if population.kind == "li" else population.v_threshold[first]
     bias = np.zeros(len(first))
@@ -220,16 +228,58 @@ def _scales(population: Population, weights: Sequence[Floats], chip: Chip) -> tu
             _largest_bias(chip) / np.maximum(bias * 2**SHIFT, _TINY),
         )
     grid = _Grid(chip.ranges.weight.low, chip.ranges.weight.high, chip.ranges.weight.step)
-    k = _best_scales(x, np.argsort(group, kind="stable"), np.bincount(group), threshold, k_max, grid)
+    k = _best_scales(*_by_group(population, weights, group), threshold, k_max, grid)
     return k[group], len(first)
 
 
-def _groups(population: Population) -> npt.NDArray[np.intp]:
+def _groups(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp]:
     """The group of each neuron, counted from 0."""
-    if population.kind == "li":
+    channels = _channels(population, weights, chip)
+    if population.kind == "li" and channels is None:
         return np.arange(population.size)
-    settings = np.stack([population.tau, population.tau_syn, population.v_threshold], axis=1)
-    return np.unique(settings, axis=0, return_inverse=True)[1].ravel()
+    settings = [population.tau, population.tau_syn, population.v_threshold]
+    if channels is not None:
+        settings.append(channels.astype(np.float64))
+    return np.unique(np.stack(settings, axis=1), axis=0, return_inverse=True)[1].ravel()
+
+
+def _channels(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp] | None:
+    """The channel of each neuron, if a convolution leads to them and each channel can have a threshold of its own."""
+    counts = {x.output_shape[0] for x in weights if isinstance(x, Conv)}
+    if len(counts) != 1:
+        return None
+    (count,) = counts
+    per_channel = population.size // count
+    limit, neurons = chip.limits.threshold_configurations_per_core.value, chip.limits.neurons_per_core.value
+    if population.kind == "lif" and limit is not None:
+        on_a_core = min(count, -(-(neurons or population.size) // per_channel) + 1)
+        different = max(len(np.unique(t)) for t in population.v_threshold.reshape(count, -1))
+        if on_a_core * different > limit:
+            return None
+    return np.repeat(np.arange(count), per_channel)
+
+
+def _by_group(
+    population: Population, weights: Sequence[Weights], group: npt.NDArray[np.intp]
+) -> tuple[Doubles, npt.NDArray[np.int64]]:
+    """All stored weights that are not 0, before scaling, group after group; and where each group ends.
+
+    A kernel counts once, for the first neuron of each channel.
+    """
+    factor = population.gain / population.tau_syn
+    position = np.empty(population.size, np.int64)
+    position[np.argsort(group, kind="stable")] = np.arange(population.size)
+    numbers, places = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for x in weights:
+        x = w.shared(w.shared(x, factor), group)
+        scaled = w.values(x) * w.per_value(x, factor)
+        stored = scaled != 0  # wires are nearly all zeros, which are met exactly at any scale
+        numbers.append(scaled[stored])
+        places.append(np.broadcast_to(w.per_value(x, position), scaled.shape)[stored])
+    at = np.concatenate(places)
+    order = np.argsort(at, kind="stable")
+    ends = np.searchsorted(at[order], np.cumsum(np.bincount(group)))
+    return np.concatenate(numbers)[order], ends
 
 
 class _Grid(NamedTuple):
@@ -247,20 +297,13 @@ def _largest_bias(chip: Chip) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _best_scales(x, order, sizes, threshold, k_max, grid):  # type: ignore[no-untyped-def]
-    """k of each group; `order`: its neurons, group after group, `sizes` of them each."""
-    k = np.empty(len(sizes))
-    kept = np.empty(sizes.max() * x.shape[1])
+def _best_scales(x, ends, threshold, k_max, grid):  # type: ignore[no-untyped-def]
+    """k of each group, whose weights end in x where `ends` says."""
+    k = np.empty(len(ends))
     first = 0
-    for g in range(len(sizes)):
-        n = 0
-        for neuron in order[first : first + sizes[g]]:
-            for value in x[neuron]:
-                if value != 0:  # wires are nearly all zeros, which are met exactly at any scale
-                    kept[n] = value
-                    n += 1
-        first += sizes[g]
-        k[g] = _best_scale(kept[:n], threshold[g], k_max[g], grid)
+    for g in range(len(ends)):
+        k[g] = _best_scale(x[first : ends[g]], threshold[g], k_max[g], grid)
+        first = ends[g]
     return k
 
 
@@ -329,27 +372,36 @@ def _squared_error(x, k, grid, give_up):  # type: ignore[no-untyped-def]
 # --- the integers ----------------------------------------------------------------------------------------------
 
 
-def _rounded(weight: Floats, factor: Doubles, grid: Range) -> tuple[Doubles, int]:
-    """Weights times `factor` on the grid, and how many of them were clipped at its ends."""
-    rounded = np.floor(weight.astype(np.float64) * factor[:, None] / grid.step + 0.5) * grid.step
+def _rounded(weight: Weights, factor: Doubles, grid: Range) -> tuple[Doubles, int]:
+    """The stored weights times `factor` `[target]` on the grid, and how many of them were clipped at its ends."""
+    scaled = w.values(weight).astype(np.float64) * w.per_value(weight, factor)
+    rounded = np.floor(scaled / grid.step + 0.5) * grid.step
     clipped = np.clip(rounded, grid.low, grid.high)
     return clipped, int((clipped != rounded).sum())
 
 
-def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[npt.NDArray[np.int16], SynapsesReport]:
-    w = synapses.weight.astype(np.float64)
-    clipped, saturated = _rounded(w, factor, grid)
-    error = np.abs(clipped / factor[:, None] - w)
-    norm = float(np.sqrt((w * w).sum()))
+def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[Weights, SynapsesReport]:
+    weight = w.shared(synapses.weight, factor)
+    numbers = w.values(weight).astype(np.float64)
+    clipped, saturated = _rounded(weight, factor, grid)
+    error = np.abs(clipped / w.per_value(weight, factor) - numbers)
+    norm = float(np.sqrt((numbers * numbers).sum()))
+    zeros = int((clipped == 0).sum())
+    if isinstance(weight, Sparse):
+        zeros += math.prod(weight.shape) - numbers.size
     report = SynapsesReport(
         name=synapses.name,
         rms_error=float(np.sqrt((error * error).sum())) / norm if norm else 0.0,
         max_error=float(error.max(initial=0)),
         saturated=saturated,
-        zero_fraction=float((clipped == 0).mean()),
-        vanished=int(((clipped == 0) & (w != 0)).sum()),
+        zero_fraction=zeros / (numbers.size if isinstance(weight, Conv) else math.prod(weight.shape)),
+        vanished=int(((clipped == 0) & (numbers != 0)).sum()),
     )
-    return clipped.astype(np.int16), report
+    integers = w.with_values(weight, clipped.astype(np.int16))
+    large = isinstance(integers, np.ndarray) and numbers.size >= _SPARSE_FROM_SIZE
+    if large and report.zero_fraction > _SPARSE_FROM_ZEROS:
+        integers = Sparse.of(integers)
+    return integers, report
 
 
 def _input(population: Population) -> IntegerPopulation:
@@ -406,18 +458,61 @@ def _register(population: Population, name: str, values: npt.NDArray[Any], allow
 # --- the report ------------------------------------------------------------------------------------------------
 
 
+class _Fan:
+    """All synapses into one population, in integers.
+
+    Attributes:
+        sums: int64 `[2, size]`, the synaptic sum were all sources of positive weights to fire, and the size of it were
+            all of negative ones to.
+    """
+
+    def __init__(self, weights: Sequence[Weights], size: int) -> None:
+        self.weights = weights
+        self.sums = np.zeros((2, size), np.int64)
+        for weight in weights:
+            numbers = w.values(weight).astype(np.int64)
+            everyone = np.ones((1, weight.shape[1]), np.int64)
+            for row, part in enumerate((np.maximum(numbers, 0), -np.minimum(numbers, 0))):
+                self.sums[row] += w.applied(w.with_values(weight, part), everyone)[0]
+
+    def rows(self, targets: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+        """The weights onto these neurons, `[targets, sources of all synapses]`."""
+        parts = [
+            x[targets] if isinstance(x, np.ndarray) else w.unrolled(x).columns[targets].toarray() for x in self.weights
+        ]
+        return np.concatenate(parts, axis=1).astype(np.int64)
+
+
+def _scale_reason(population: Population, k: Doubles, synapses: Sequence[SynapsesReport], chip: Chip) -> str:
+    if not synapses:
+        return "no weights: as large as threshold and bias allow"
+    with np.errstate(divide="ignore", over="ignore"):
+        bias = np.abs(population.bias * population.gain) * 2**SHIFT
+        at_bias = (bias > 0) & (k * bias >= _largest_bias(chip) * (1 - _ON_GRID))
+        at_threshold = k * population.v_threshold >= chip.ranges.v_threshold.high - 0.5
+    if at_bias.any():
+        return f"the bias register is full ({int(at_bias.sum())} neurons)"
+    if population.kind == "lif" and at_threshold.any():
+        return f"the threshold register is full ({int(at_threshold.sum())} neurons)"
+    if all(s.max_error == 0 for s in synapses):
+        return "every weight is met exactly"
+    if clipped := sum(s.saturated for s in synapses):
+        return f"least squared error, {clipped} of the largest weights clipped"
+    return "least squared error, the largest weight fits"
+
+
 def _report(
     population: Population,
     integer: IntegerPopulation,
     groups: int,
-    w: npt.NDArray[np.int16],
+    fan: _Fan,
+    scale_reason: str,
     chip: Chip,
 ) -> PopulationReport:
     k = integer.scale / 2**SHIFT
     bias = (integer.bias_mant << integer.bias_exp).astype(np.float64)
     # The steady state with every source of one sign firing in every tick; row 0 upward, row 1 downward.
-    sums = np.stack([np.maximum(w, 0).sum(axis=1, dtype=np.int64), -np.minimum(w, 0).sum(axis=1, dtype=np.int64)])
-    currents = (sums << SHIFT) * population.tau_syn
+    currents = (fan.sums << SHIFT) * population.tau_syn
     drives = np.maximum(currents + np.stack([bias, -bias]), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         membranes = np.where(drives > 0, drives / population.leak, 0)
@@ -430,12 +525,13 @@ def _report(
         groups=groups,
         scale_low=float(integer.scale.min()),
         scale_high=float(integer.scale.max()),
+        scale_reason=scale_reason,
         leak_error=_relative(integer.dv / FULL_DECAY, population.leak),
         filter_error=_relative((integer.du + 1) / FULL_DECAY, 1 / population.tau_syn),
         threshold_error=0.0 if population.kind == "li" else _relative(integer.v_threshold / k, population.v_threshold),
         bias_error=float(np.abs(bias / (integer.scale * population.gain) - population.bias).max()),
-        sum_worst=int(sums.max()),
-        spikes_to_overflow=_fewest_spikes(w, chip.ranges.a_in),
+        sum_worst=int(fan.sums.max()),
+        spikes_to_overflow=_fewest_spikes(fan, chip.ranges.a_in),
         current_headroom=-chip.ranges.current.low / _above_zero(currents.max()),
         membrane_headroom=headroom,
     )
@@ -448,12 +544,17 @@ def _relative(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
         return float(np.where(error == 0, 0, error / np.abs(reference)).max())
 
 
-def _fewest_spikes(w: npt.NDArray[np.int16], register: Range) -> int | None:
+def _fewest_spikes(fan: _Fan, register: Range) -> int | None:
     """The fewest sources whose weights onto one neuron add up to more than the register of the sum holds."""
-    ordered = np.sort(w, axis=1).astype(np.int64)
-    over_top = np.cumsum(np.maximum(ordered[:, ::-1], 0), axis=1) > register.high
-    below = np.cumsum(np.minimum(ordered, 0), axis=1) < register.low
-    counts = [int(beyond.argmax(axis=1)[beyond.any(axis=1)].min()) + 1 for beyond in (over_top, below) if beyond.any()]
+    counts = []
+    exceeding = np.flatnonzero((fan.sums[0] > register.high) | (-fan.sums[1] < register.low))
+    for begin in range(0, len(exceeding), _ROWS_AT_ONCE):
+        ordered = np.sort(fan.rows(exceeding[begin : begin + _ROWS_AT_ONCE]), axis=1)
+        over_top = np.cumsum(np.maximum(ordered[:, ::-1], 0), axis=1) > register.high
+        below = np.cumsum(np.minimum(ordered, 0), axis=1) < register.low
+        counts += [
+            int(beyond.argmax(axis=1)[beyond.any(axis=1)].min()) + 1 for beyond in (over_top, below) if beyond.any()
+        ]
     return min(counts, default=None)
 
 
@@ -461,7 +562,7 @@ def _risks(
     population: Population,
     integer: IntegerPopulation,
     report: PopulationReport,
-    w: npt.NDArray[np.int16],
+    fan: _Fan,
     synapses: Sequence[SynapsesReport],
     chip: Chip,
 ) -> Iterator[str]:
@@ -490,7 +591,7 @@ def _risks(
         worst = f"{1 / report.membrane_headroom:.3g} times its range" if report.membrane_headroom else "without bound"
         effect = "be reset as if it spiked" if population.kind == "li" else "saturate"
         yield f"{where}: the membrane's worst case is {worst}; it would {effect}"
-    if ((integer.dv > chip.ranges.dv.high) & ~_remainder_is_harmless(integer, w, chip.ranges.weight)).any():
+    if ((integer.dv > chip.ranges.dv.high) & ~_remainder_is_harmless(integer, fan, chip.ranges.weight)).any():
         yield (
             f"{where}: dv {FULL_DECAY} (tau of one tick) has no code in the chip's register; its nearest, "
             f"{chip.ranges.dv.high}, keeps 1/{FULL_DECAY} of a membrane below threshold"
@@ -499,7 +600,7 @@ def _risks(
         yield f"{where}: tau of {population.tau[np.isfinite(population.tau)].max():g} ticks rounds to no leak at all"
 
 
-def _remainder_is_harmless(p: IntegerPopulation, w: npt.NDArray[np.int16], grid: Range) -> npt.NDArray[np.bool_]:
+def _remainder_is_harmless(p: IntegerPopulation, fan: _Fan, grid: Range) -> npt.NDArray[np.bool_]:
     """Neurons that spike alike if they keep 1/4096 of their membrane: gates, above all.
 
     A sum of weights is a whole number of grid steps, so it lies away from the threshold, and what may be kept, of a
@@ -507,7 +608,7 @@ def _remainder_is_harmless(p: IntegerPopulation, w: npt.NDArray[np.int16], grid:
     """
     if p.kind == "li":
         return np.zeros(p.size, bool)
-    below = -np.minimum(w, 0).sum(axis=1, dtype=np.int64)
+    below = fan.sums[1]
     room_above = (p.v_threshold % grid.step) << SHIFT  # over the largest sum that does not spike
     room_below = (grid.step << SHIFT) - room_above
     kept_above = (p.v_threshold << SHIFT) // FULL_DECAY

@@ -165,6 +165,11 @@ def unrolled(weights: Weights) -> Sparse:
     return Sparse(starts, row[order].astype(np.int32), value[order], weights.shape)
 
 
+def dense(weights: Weights) -> Array:
+    """As a dense matrix."""
+    return weights if isinstance(weights, np.ndarray) else np.asarray(unrolled(weights).columns.toarray())
+
+
 def count(weights: Weights) -> int:
     """Synapses: of a dense matrix all, of a sparse one the stored ones, of a convolution every tap inside the input."""
     if isinstance(weights, Conv):
@@ -193,20 +198,34 @@ def applied(weights: Weights, x: Array) -> Array:
     )
     for a, b in np.ndindex(kernel.shape[3:]):
         (y, from_y), (x_, from_x) = weights.reached(0, a), weights.reached(1, b)
-        out[..., y, x_] += np.einsum("goi,bgiyx->bgoyx", kernel[..., a, b], maps[..., from_y, from_x], optimize=True)
+        part = maps[..., from_y, from_x]  # [batch, groups, g_in, y, x]
+        flat = part.reshape(*part.shape[:3], -1)
+        out[..., y, x_] += (kernel[..., a, b] @ flat).reshape(*out.shape[:3], *part.shape[3:])
     return out.reshape(len(x), -1)
+
+
+def per_value(weights: Weights, of_target: Array) -> Array:
+    """What each target has, `[target]`, for each of `values(weights)`, or broadcast to it.
+
+    The channels of a convolution must have one each: see `shared`.
+    """
+    if isinstance(weights, Conv):
+        return of_target.reshape(weights.output_shape[0], -1)[:, :1, None, None]
+    return of_target[weights.targets] if isinstance(weights, Sparse) else of_target[:, None]
+
+
+def shared(weights: Weights, of_target: Array) -> Weights:
+    """The same matrix; a convolution only if all targets of a channel have the same, else unrolled."""
+    if isinstance(weights, Conv):
+        channels = of_target.reshape(weights.output_shape[0], -1)
+        return weights if (channels == channels[:, :1]).all() else unrolled(weights)
+    return weights
 
 
 def rows_scaled(weights: Weights, factor: Array) -> Weights:
     """Each target's synapses times its factor `[target]`; a convolution stays one if its channels have one each."""
-    if isinstance(weights, Conv):
-        channels = factor.reshape(weights.output_shape[0], -1)
-        if (channels == channels[:, :1]).all():
-            return replace(weights, kernel=weights.kernel * channels[:, :1, None, None])
-        weights = unrolled(weights)
-    if isinstance(weights, Sparse):
-        return with_values(weights, weights.values * factor[weights.targets])
-    return weights * factor[:, None]
+    weights = shared(weights, factor)
+    return with_values(weights, values(weights) * per_value(weights, factor))
 
 
 def columns_scaled(weights: Weights, factor: Array) -> Weights:
@@ -233,6 +252,15 @@ def composed(outer: Weights, inner: Weights) -> Weights:
     left, right = (w if isinstance(w, np.ndarray) else unrolled(w).columns for w in (outer, inner))
     product = left @ right
     return np.asarray(product) if any(dense) else Sparse.of(product)
+
+
+def count_composed(outer: Weights, inner: Weights) -> int:
+    """At most so many synapses has `composed(outer, inner)`, or the form that it is worked out in."""
+    if isinstance(outer, np.ndarray) or isinstance(inner, np.ndarray):
+        return max(outer.shape[0] * inner.shape[1], count(outer), count(inner))
+    if isinstance(outer, Conv) or isinstance(inner, Conv):
+        return max(count(outer), count(inner))
+    return int(np.diff(outer.starts) @ np.bincount(inner.targets, minlength=inner.shape[0]))
 
 
 def _one_convolution(outer: Conv, inner: Conv) -> Conv | None:

@@ -19,7 +19,8 @@ from muspike.export import lava
 from muspike.export.loihi import ChipRunner, compile_model, presented
 from muspike.export.nir import to_nir
 from muspike.export.verify import example_words, export_nir, float_run
-from muspike.hardware.graph import from_nir, read_nir
+from muspike.hardware.nir_file import read_nir
+from muspike.hardware.nir_graph import from_nir
 from muspike.network import Network, Noise, Population, Synapse, Timing, and_gate, or_gate
 from muspike.tokens import N_AXONS
 

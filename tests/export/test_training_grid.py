@@ -21,7 +21,7 @@ from muspike.export.nir import to_nir
 from muspike.export.training_grid import TrainingGrid
 from muspike.generation import generate
 from muspike.hardware.chip import load_chip
-from muspike.hardware.graph import from_nir
+from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.program import SHIFT, Program
 from muspike.hardware.quantise import quantise
 from muspike.network import Network

@@ -17,7 +17,7 @@ from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
 from muspike.export import lava, verify
 from muspike.export.nir import to_nir
-from muspike.hardware.graph import from_nir
+from muspike.hardware.nir_graph import from_nir
 from muspike.network import TorchRunner
 
 

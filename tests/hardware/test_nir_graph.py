@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from muspike.errors import BadInput
-from muspike.hardware.graph import SpikingGraph, from_nir
+from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.nir_graph import from_nir
+from muspike.hardware.weights import dense
 
 DT = 1e-3
 
@@ -170,10 +172,10 @@ def test_integrate_and_fire_and_synaptic_filters():
     g = from_nir(graph(nodes, [*chain("input", "a", "b", "s", "t", "output")]))
     a, b, t = (g.population(n) for n in "abt")
     assert np.isinf(a.tau).all() and (a.gain == 1).all() and (a.leak == 0).all()
-    np.testing.assert_array_equal(synapse(g, "input->a").weight, 1.5 * np.eye(2))
+    np.testing.assert_array_equal(dense(synapse(g, "input->a").weight), 1.5 * np.eye(2))
     assert (b.tau_syn == 4).all() and (b.tau == 2).all()
-    np.testing.assert_array_equal(synapse(g, "a->b").weight, 6 * np.eye(2))
-    np.testing.assert_array_equal(synapse(g, "s").weight, np.diag([2, 5]))
+    np.testing.assert_array_equal(dense(synapse(g, "a->b").weight), 6 * np.eye(2))
+    np.testing.assert_array_equal(dense(synapse(g, "s").weight), np.diag([2, 5]))
     assert t.kind == "lif" and (t.tau == 1).all() and (t.v_threshold == 0.5).all()
 
 
@@ -240,13 +242,18 @@ def test_weights_keep_their_dtype():
 def test_dt_is_asked_for_and_never_guessed():
     g = simple()
     g.metadata = {}
-    with pytest.raises(BadInput, match="does not say its dt"):
+    with pytest.raises(BadInput, match=r"does not say its dt .*norse 1e-3, snntorch 1e-4"):
         from_nir(g)
     assert from_nir(g, dt_s=DT).population("a").tau[0] == 2
     with pytest.raises(BadInput, match=r"dt was given as 0\.002 s, but the graph's metadata says 0\.001 s"):
         from_nir(simple(), dt_s=2 * DT)
     with pytest.raises(BadInput, match="dt is -1"):
         from_nir(g, dt_s=-1)
+
+
+class Strange(nir.NIRNode):
+    def __init__(self):
+        pass
 
 
 def with_nan(n):
@@ -268,15 +275,15 @@ def with_nan(n):
         ({"a": lif(2, v_reset=0.1)}, r"node 'a': v_reset holds 0\.1"),
         ({"a": lif(2, tau=np.inf)}, "node 'a': tau holds inf"),
         ({"a": li(2)}, "node 'a': an integrator that feeds 'out'"),
-        ({"out": nir.Scale(np.ones(4))}, "node 'out': leads to 'output' without a neuron"),
         ({"output": 5}, "node 'output': takes 5 values, but 'out' gives 4"),
-        ({"u": nir.Delay(np.array([2.5 * DT]))}, "node 'u': takes 1 values, but it is given 2"),
+        ({"u": nir.Delay(np.full(3, 2 * DT))}, "node 'u': takes 3 values, but it is given 2"),
         ({"w": delay(3, 2.5), "a": lif(3), "u": nir.Linear(np.ones((4, 3)))}, r"is 2\.5 ticks"),
         ({"w": delay(3, -1)}, "node 'w': delay holds -0.001 s"),
         (
             {"w": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))},
-            "node 'w': SumPool2d is not supp.*LIF",
+            r"node 'w': takes \[channels, y, x\], but it is given \[3\]",
         ),
+        ({"w": Strange()}, "node 'w': Strange is not supported; supported: Affine, .*LIF"),
     ],
 )
 def test_what_makes_no_sense_names_the_node(changes, message):
@@ -288,7 +295,6 @@ def test_what_makes_no_sense_names_the_node(changes, message):
     ("edges", "message"),
     [
         ([("a", "ghost")], "'a' -> 'ghost': there is no node 'ghost'"),
-        ([("w", "a")], "'w' -> 'a' is there 2 times"),
         ([("a", "input")], "node 'input': an Input with an edge into it"),
         ([("output", "a")], "node 'output': an Output with an edge out"),
         ([("w", "w")], "node 'w': a cycle through w holds no neuron"),
@@ -316,7 +322,3 @@ def test_nodes_that_hang_in_the_air():
         from_nir(g)
 
 
-def test_bias_that_a_chip_cannot_give():
-    nodes = {"input": 2, "w": nir.Affine(np.ones((2, 2)), np.ones(2)), "d": delay(2, 3), "a": lif(2), "output": 2}
-    with pytest.raises(BadInput, match="node 'w': its bias passes a delay to 'a'"):
-        from_nir(graph(nodes, chain("input", "w", "d", "a", "output")))

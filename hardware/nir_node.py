@@ -1,0 +1,80 @@
+"""The fields of a NIR node, checked: finite numbers, of a shape that fits, not more of them than a chip could use."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+
+Doubles = npt.NDArray[np.float64]
+Shape = tuple[int, ...]
+
+# Times in a file are often float32: within this relative error a time is the whole number of ticks beside it.
+TICK_TOLERANCE = 1e-6
+# What one node may hold: more neurons than 16 chips of the largest kind have. It bounds the memory that a small file,
+# in which a shape is a few bytes, can ask for.
+MOST_VALUES = 2**24
+
+
+def array(name: str, node: Any, field: str) -> npt.NDArray[Any]:
+    """A field as an array of finite real numbers."""
+    try:
+        found = np.asarray(getattr(node, field))
+    except (AttributeError, ValueError) as error:
+        raise BadInput(f"node {name!r}: {field} is missing, or not an array of numbers") from error
+    if found.dtype.kind not in "fiu":
+        raise BadInput(f"node {name!r}: {field} has dtype {found.dtype}, expected real numbers")
+    if not np.isfinite(found).all():
+        bad = found[~np.isfinite(found)].flat[0]
+        raise BadInput(f"node {name!r}: {field} holds {bad}, expected finite numbers")
+    return found
+
+
+def spread(name: str, node: Any, field: str, shape: Shape) -> Doubles:
+    """A field of one value per neuron, or of fewer that NumPy's broadcasting spreads over `shape`: float64, flat."""
+    found = array(name, node, field)
+    try:
+        whole = np.broadcast_to(found, shape)
+    except ValueError:
+        if found.size != math.prod(shape):
+            raise BadInput(f"node {name!r}: {field} has {found.size} values, expected {math.prod(shape)}") from None
+        whole = found
+    return whole.astype(np.float64).ravel()
+
+
+def whole_numbers(name: str, node: Any, field: str, length: int, least: int) -> tuple[int, ...]:
+    """A field of `length` whole numbers of at least `least`; one stands for all."""
+    found = array(name, node, field).ravel()
+    if len(found) == 1:
+        found = np.repeat(found, length)
+    if len(found) != length or (found != np.round(found)).any() or (found < least).any() or (found > MOST_VALUES).any():
+        raise BadInput(
+            f"node {name!r}: {field} is {found.tolist()[:4]}, expected {length} whole numbers of at least {least}"
+        )
+    return tuple(int(n) for n in found)
+
+
+def shape_of(name: str, value: Any, what: str) -> Shape:
+    """A shape that a node declares: dimensions of at least 1, of `MOST_VALUES` values at most."""
+    found = np.asarray(value).ravel()
+    if found.dtype.kind not in "iuf" or (found != np.floor(found)).any() or (found < 1).any() or not len(found):
+        raise BadInput(
+            f"node {name!r}: {what} is {np.asarray(value).tolist()!r:.60}, expected whole numbers of at least 1"
+        )
+    shape = tuple(int(n) for n in found)
+    if math.prod(shape) > MOST_VALUES:
+        raise BadInput(
+            f"node {name!r}: {what} {list(shape)} has {math.prod(shape)} values, expected at most {MOST_VALUES}"
+        )
+    return shape
+
+
+def ticks(seconds: Doubles, dt_s: float) -> Doubles:
+    """Times in ticks; whole where that is within `TICK_TOLERANCE`."""
+    exact = seconds / dt_s
+    whole = np.round(exact)
+    return np.where(np.abs(exact - whole) <= TICK_TOLERANCE * np.maximum(whole, 1), whole, exact)
