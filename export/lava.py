@@ -6,15 +6,20 @@ environment in the user's cache folder, which is made on first use.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import queue
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +36,8 @@ LAVA = "lava-nc==0.10.0"
 # lava-nc asks for Python 3.10, NumPy below 2 and scikit-learn, which it never imports. The worker runs it on 3.11 to
 # 3.13 with these, and 190 of its own 191 tests of the processes used here pass.
 REQUIREMENTS = ("numpy==2.4.6", "scipy==1.17.1", "networkx==3.6.1", "asteval==1.0.10")
+PATIENCE_S = 600.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = Path(__file__).with_name("lava_worker.py")
 _PYTHON_IN_ENVIRONMENT = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -82,25 +89,30 @@ def run_lava(
     inputs: npt.NDArray[np.uint8],
     python: str | os.PathLike[str] | None = None,
     record_membranes: bool = False,
+    patience_s: float = PATIENCE_S,
 ) -> LavaRun:
     """Run a Program, or the file of one, in Lava's `fixed_pt` models; the sequences of the batch one after another.
 
     Args:
         inputs: 0 or 1, `[ticks, batch, size]`, the input populations side by side in their order.
         python: a Python that has lava-nc 0.10.0.
+        patience_s: how long Lava may be without progress. It makes some when the network is built, after the first 20
+            ticks, and then about every 5 seconds, or each tick if one takes longer.
 
     Raises:
         BadInput: the Program or the inputs do not hold.
-        Failed: no Python can run Lava, or Lava stopped with an error.
+        Failed: no Python can run Lava, Lava stopped with an error, or it made no progress.
     """
     loaded = program if isinstance(program, Program) else Program.load(program)
     given = np.asarray(inputs)
     size = sum(p.size for p in loaded.inputs)
-    if given.ndim != 3 or given.shape[2] != size or not given.size or given.dtype.kind not in "biu":
+    if given.ndim != 3 or given.shape[2] != size or 0 in given.shape[:2] or given.dtype.kind not in "biu":
         raise BadInput(
             f"inputs: {given.dtype} {list(given.shape)}; Lava needs integers [ticks, batch, {size}], not none"
         )
-    if given.max() > 1 or given.min() < 0:
+    if not loaded.n_neurons:
+        raise BadInput("program: all populations are inputs; Lava needs one of neurons")
+    if size and (given.max() > 1 or given.min() < 0):
         raise BadInput(f"inputs: hold {given.min()}..{given.max()}; spikes are 0 or 1")
     interpreter = find_lava_python(python)
     with tempfile.TemporaryDirectory(prefix="muspike-lava-") as folder:
@@ -108,7 +120,7 @@ def run_lava(
         loaded.save(paths[0])
         np.save(paths[1], given.astype(np.uint8))
         flags = ["--membranes"] if record_membranes else []
-        _worker(interpreter, [*map(str, paths), *flags])
+        _worker(interpreter, [*map(str, paths), *flags], patience_s)
         with np.load(paths[2]) as output:
             results = {name: output[name] for name in output.files}
 
@@ -157,13 +169,14 @@ def verify(
     inputs: npt.NDArray[np.uint8],
     python: str | os.PathLike[str] | None = None,
     record_membranes: bool = True,
+    patience_s: float = PATIENCE_S,
 ) -> tuple[list[Agreement], LavaRun]:
     """Run a Program in the simulator and in Lava, and compare; it is proved where every row is `exact`.
 
     Raises: as `run_lava`.
     """
     loaded = program if isinstance(program, Program) else Program.load(program)
-    lava = run_lava(loaded, inputs, python, record_membranes)
+    lava = run_lava(loaded, inputs, python, record_membranes, patience_s)
     run = Simulator(loaded, inputs.shape[1]).run(inputs, record_membranes)
     return compare(run, lava), lava
 
@@ -273,7 +286,7 @@ def _install(environment: Path) -> None:
             raise Failed(f"{LAVA} cannot be installed: {_cause(result.stderr)}; or name a Python in {VARIABLE}")
 
 
-def _worker(python: str | os.PathLike[str], arguments: list[str]) -> str:
+def _worker(python: str | os.PathLike[str], arguments: list[str], patience_s: float = PATIENCE_S) -> str:
     """Run the worker, pass its progress on to stderr, and give its stdout."""
     # Unrelated settings of the caller's Python must not reach another one.
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
@@ -286,20 +299,69 @@ def _worker(python: str | os.PathLike[str], arguments: list[str]) -> str:
                 text=True,
                 errors="replace",
                 env=kept,
+                start_new_session=True,  # Lava starts a process per population and synapses: they end together
             )
         except OSError as error:
             raise Failed(f"{os.fspath(python)}: does not start: {error.strerror}") from error
         lines = []
-        with process:
-            assert process.stderr is not None
-            for line in process.stderr:
+        try:
+            for line in _lines(process, patience_s):
                 if line.startswith("lava: "):
                     print(line, end="", file=sys.stderr, flush=True)
                 lines.append(line)
-        if process.returncode != 0:
-            raise Failed(f"Lava stopped with status {process.returncode}: {_cause(''.join(lines))}")
+            status = process.wait(patience_s)
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            raise Failed(
+                f"Lava made no progress for {patience_s:g} s and was ended; give it more time (patience_s), or a "
+                "smaller network"
+            ) from error
+        finally:
+            _end(process)
+        if status != 0:
+            raise Failed(f"Lava stopped with status {status}: {_cause(''.join(lines))}")
         stdout.seek(0)
         return stdout.read()
+
+
+def _lines(process: subprocess.Popen[str], patience_s: float) -> Iterator[str]:
+    """The lines of a process's stderr until it ends; TimeoutError when none comes for so many seconds."""
+    stderr = process.stderr
+    assert stderr is not None
+    read: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def reading() -> None:
+        with stderr:
+            for line in stderr:
+                read.put(line)
+        read.put(None)
+
+    threading.Thread(target=reading, daemon=True).start()
+    last = time.monotonic()
+    while True:
+        try:
+            line = read.get(timeout=_SECONDS_BETWEEN_LOOKS)
+        except queue.Empty:
+            if process.poll() is not None:  # killed: what it started still holds the pipe
+                return
+            if time.monotonic() - last > patience_s:
+                raise TimeoutError from None
+            continue
+        if line is None:
+            return
+        last = time.monotonic()
+        yield line
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill the process and all that it started, as far as they are still there."""
+    if process.returncode == 0:  # then nothing is
+        return
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def _cause(text: str) -> str:

@@ -7,19 +7,25 @@ A script of its own: it runs in the Python that has lava-nc, which need not have
 `[ticks, batch, size]`, the input populations side by side. OUTPUT holds, for population i of the Program, `spikes_<i>`
 uint8, and `v_<i>` (int32; readouts, or all with --membranes) and `u_<i>` (with --membranes), `[ticks, batch, size]`.
 
-Timing: a RingBuffer sends the spikes of tick t in Lava's step t + 1, Dense passes them on one step later, LIF takes no
-step. So a Dense is a synapse of delay 1, and a DelayDense with delays d - 1 one of delay d, for inputs too.
+Timing: a RingBuffer sends the spikes of tick t in Lava's step t + 1, Dense, Sparse and Conv pass them on one step
+later, LIF takes no step. So each of them is synapses of delay 1, and a DelayDense or DelaySparse with delays d - 1
+those of delay d, for inputs too.
+
+A convolution runs in Lava's Conv where that can express it: it knows no delay, no exponent, and pads alike on both
+sides. Others are unrolled, and run in Sparse or DelaySparse.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
+import multiprocessing
 import platform
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,31 +58,51 @@ def import_lava() -> None:
 
 import_lava()
 
+from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
+from lava.magma.core.process.ports.ports import ReshapePort  # noqa: E402
 from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi1SimCfg  # noqa: E402
+from lava.proc.conv.models import PyConvModelFixed  # noqa: E402
+from lava.proc.conv.process import Conv  # noqa: E402
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc  # noqa: E402
 from lava.proc.dense.process import DelayDense, Dense  # noqa: E402
 from lava.proc.io.source import RingBuffer  # noqa: E402
-from lava.proc.lif.models import PyLifModelBitAcc  # noqa: E402
-from lava.proc.lif.process import LIF  # noqa: E402
+from lava.proc.lif.models import PyLifModelBitAcc, PyLifResetModelBitAcc  # noqa: E402
+from lava.proc.lif.process import LIF, LIFReset  # noqa: E402
+from lava.proc.sparse.models import PyDelaySparseModelBitAcc, PySparseModelBitAcc  # noqa: E402
+from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
+from scipy.sparse import csc_matrix, csr_matrix, issparse  # noqa: E402
+from scipy.sparse.csgraph import connected_components  # noqa: E402
 
+FORMAT, VERSION = "muspike program", 2
 SECONDS_BETWEEN_LINES = 5.0
 FIRST_CHUNK = 20
 
 
+def reshaped(data: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    return data.reshape(shape)
+
+
+# Lava's calls np.reshape(newshape=...), which NumPy 2.4 no longer knows.
+ReshapePort.get_transform_func_fwd = lambda port: functools.partial(reshaped, shape=port.shape)
+
+
 class EachSequenceAnew:
-    """Zeroes a model's state at the first step of each sequence: they run one after another in one network."""
+    """Lets a model begin each sequence at step 1 with zero states: they run one after another in one network."""
 
     time_step: int
     proc_params: Mapping[str, Any]
 
     def run_spk(self) -> None:
-        if (self.time_step - 1) % self.proc_params["ticks"] == 0:
-            for name in ("u", "v", "a_buff"):
+        step = self.time_step
+        self.time_step = (step - 1) % self.proc_params["ticks"] + 1
+        if self.time_step == 1:
+            for name in ("u", "v", "a_buff", "a_buf"):
                 if hasattr(self, name):
                     getattr(self, name)[:] = 0
         super().run_spk()  # type: ignore[misc]
+        self.time_step = step
 
     def run(self) -> None:
         # Lava itself says how many exceptions there were, not which.
@@ -87,137 +113,264 @@ class EachSequenceAnew:
             raise
 
 
-class RecordedLif(EachSequenceAnew, PyLifModelBitAcc):  # type: ignore[misc]
-    """Lava's LIF; after its step it notes the spikes and, where asked, u and v.
+class Recorded(EachSequenceAnew):
+    """Notes a neuron model's spikes after its step and, where asked, u and v.
 
     Reading them through Monitors would send them between processes one number at a time.
     """
 
+    u: npt.NDArray[np.int32]
+    v: npt.NDArray[np.int32]
+
+    def spiking_activation(self) -> npt.NDArray[np.bool_]:
+        self.spikes = super().spiking_activation()  # type: ignore[misc]
+        return self.spikes  # type: ignore[no-any-return]
+
     def run_spk(self) -> None:
         super().run_spk()
-        files = self.proc_params["files"]
         if not hasattr(self, "records"):
+            files = self.proc_params["files"]
             self.records = {name: np.load(path, mmap_mode="r+") for name, path in files.items()}
         sequence, tick = divmod(self.time_step - 1, self.proc_params["ticks"])
-        for name, value in (("spikes", self.s_out_buff), ("u", self.u), ("v", self.v)):
-            if name in self.records:
-                self.records[name][tick, sequence] = value
+        for name, record in self.records.items():
+            record[tick, sequence] = getattr(self, name)
+
+
+class DelaysOnce(EachSequenceAnew):
+    """Lets a model sort its weights by delay in its first step only: in Lava it does in each, and gets the same."""
+
+    def get_delay_wgts_mat(self, *arguments: Any) -> Any:
+        if not hasattr(self, "by_delay"):
+            self.by_delay = super().get_delay_wgts_mat(*arguments)  # type: ignore[misc]
+        return self.by_delay
+
+
+class RecordedLif(Recorded, PyLifModelBitAcc):  # type: ignore[misc]
+    """Lava's LIF."""
+
+
+class RecordedLifReset(Recorded, PyLifResetModelBitAcc):  # type: ignore[misc]
+    """Lava's LIFReset."""
 
 
 class RestartedDense(EachSequenceAnew, PyDenseModelBitAcc):  # type: ignore[misc]
     """Lava's Dense."""
 
 
-class RestartedDelayDense(EachSequenceAnew, PyDelayDenseModelBitAcc):  # type: ignore[misc]
+class RestartedDelayDense(DelaysOnce, PyDelayDenseModelBitAcc):  # type: ignore[misc]
     """Lava's DelayDense."""
 
 
-MODELS = {LIF: RecordedLif, Dense: RestartedDense, DelayDense: RestartedDelayDense}
+class RestartedSparse(EachSequenceAnew, PySparseModelBitAcc):  # type: ignore[misc]
+    """Lava's Sparse."""
+
+
+class RestartedDelaySparse(DelaysOnce, PyDelaySparseModelBitAcc):  # type: ignore[misc]
+    """Lava's DelaySparse."""
+
+
+class RestartedConv(EachSequenceAnew, PyConvModelFixed):  # type: ignore[misc]
+    """Lava's Conv.
+
+    It keeps its geometry in int8. NumPy 1 widened that in sums with larger numbers; NumPy 2 refuses an input, or a
+    number of channels, above 127.
+    """
+
+    kernel_size = stride = padding = dilation = groups = LavaPyType(np.ndarray, np.int32, precision=32)
+
+
+MODELS = {
+    LIF: RecordedLif,
+    LIFReset: RecordedLifReset,
+    Dense: RestartedDense,
+    DelayDense: RestartedDelayDense,
+    Sparse: RestartedSparse,
+    DelaySparse: RestartedDelaySparse,
+    Conv: RestartedConv,
+}
 
 
 def read_program(path: str) -> dict[str, Any]:
-    """The header, and the per-neuron arrays of each population."""
+    """The header, with the per-neuron arrays of each population and the arrays of each synapses in their places."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     header = json.loads(arrays["header"].tobytes())
+    if (header["format"], header["version"]) != (FORMAT, VERSION):
+        raise ValueError(f"{path}: {header['format']} version {header['version']}, not {FORMAT} version {VERSION}")
     ends = np.cumsum([p["size"] for p in header["populations"]])
     for i, p in enumerate(header["populations"]):
         for name in ("du", "dv", "v_threshold", "bias_mant", "bias_exp"):
             p[name] = arrays[name][ends[i] - p["size"] : ends[i]]
     for i, s in enumerate(header["synapses"]):
-        s["weight"] = arrays[f"weight_{i}"]
+        s |= {name: arrays[f"{name}_{i}"] for name in ("weight", "starts", "targets") if f"{name}_{i}" in arrays}
     return header  # type: ignore[no-any-return]
 
 
-def make_process(
-    population: Mapping[str, Any], ticks: int, source: npt.NDArray[np.int32] | None, files: Mapping[str, Path] | None
-) -> Any:
-    if population["kind"] == "input":
-        return RingBuffer(data=source)
-    return LIF(
-        shape=(population["size"],),
+def make_input(spikes: npt.NDArray[np.uint8]) -> Any:
+    """From `[ticks, batch, size]`."""
+    return RingBuffer(data=spikes.transpose(2, 1, 0).reshape(spikes.shape[2], -1).astype(np.int32))
+
+
+def make_neurons(population: Mapping[str, Any]) -> Any:
+    parameters = {
+        "shape": (population["size"],),
         # Lava adds 1 to du and wraps beyond 4095, which already forgets all.
-        du=np.minimum(population["du"], 4095),
-        dv=population["dv"],
-        vth=population["v_threshold"],
-        bias_mant=population["bias_mant"],
-        bias_exp=population["bias_exp"],
-        ticks=ticks,
-        files=files,
+        "du": np.minimum(population["du"], 4095),
+        "dv": population["dv"],
+        "vth": population["v_threshold"],
+        "bias_mant": population["bias_mant"],
+        "bias_exp": population["bias_exp"],
+    }
+    if population["reset_interval"] == 0:
+        return LIF(**parameters)
+    # Ticks count from 0, Lava's steps from 1.
+    offset = population["reset_offset"] + 1
+    return LIFReset(reset_interval=population["reset_interval"], reset_offset=offset, **parameters)
+
+
+def make_synapses(synapses: Mapping[str, Any]) -> Any:
+    if synapses["form"] == "conv" and lava_convolves(synapses):
+        return make_convolution(synapses)
+    weights, delay = MATRICES[synapses["form"]](synapses), synapses["delay"]
+    # Mixed signs, whatever the weights are: the low bit is then cut from all alike, and it is 0.
+    shared = {"weights": weights, "weight_exp": synapses["weight_exp"], "sign_mode": SignMode.MIXED}
+    if not issparse(weights):
+        return Dense(**shared) if delay == 1 else DelayDense(delays=delay - 1, **shared)
+    if delay == 1:
+        return Sparse(**shared)
+    # A single number for all would be spread over all pairs of neurons.
+    delays = weights.astype(np.int64)
+    delays.data[:] = delay - 1
+    return DelaySparse(delays=delays, **shared)
+
+
+def dense_matrix(synapses: Mapping[str, Any]) -> npt.NDArray[np.int32]:
+    return np.asarray(synapses["weight"], np.int32)
+
+
+def sparse_matrix(synapses: Mapping[str, Any]) -> Any:
+    columns = (synapses["weight"].astype(np.int32), synapses["targets"], synapses["starts"])
+    return csr_matrix(csc_matrix(columns, shape=synapses["shape"]))
+
+
+def unrolled_matrix(synapses: Mapping[str, Any]) -> Any:
+    """Tap [o, i, a, b] leads from channel o // g_out * g_in + i, row y s_y - p_y + a d_y, columns alike, to o, y, x."""
+    kernel, geometry = synapses["weight"].astype(np.int32), synapses["geometry"]
+    c_out, g_in, k_y, k_x = kernel.shape
+    (_, n_y, n_x), (_, y_out, x_out) = geometry["input_shape"], geometry["output_shape"]
+    (s_y, s_x), (p_y, p_x), (d_y, d_x) = geometry["stride"], geometry["padding"], geometry["dilation"]
+    o, i, a, b, y, x = np.ogrid[:c_out, :g_in, :k_y, :k_x, :y_out, :x_out]
+    channel = o // (c_out // geometry["groups"]) * g_in + i
+    from_y, from_x = y * s_y - p_y + a * d_y, x * s_x - p_x + b * d_x
+    inside = (from_y >= 0) & (from_y < n_y) & (from_x >= 0) & (from_x < n_x) & (kernel[..., None, None] != 0)
+    target, source = (o * y_out + y) * x_out + x, (channel * n_y + from_y) * n_x + from_x
+    taps = (np.broadcast_to(part, inside.shape)[inside] for part in (kernel[..., None, None], target, source))
+    weight, row, column = taps
+    shape = (int(np.prod(geometry["output_shape"])), int(np.prod(geometry["input_shape"])))
+    return csr_matrix((weight, (row, column)), shape=shape)
+
+
+MATRICES = {"dense": dense_matrix, "sparse": sparse_matrix, "conv": unrolled_matrix}
+
+
+def lava_convolves(synapses: Mapping[str, Any]) -> bool:
+    """Whether Lava's Conv is the same: delay 1, exponent 0, an output as of a padding alike on both sides."""
+    names = ("input_shape", "output_shape", "stride", "padding", "dilation")
+    sizes, outs, strides, paddings, dilations = (synapses["geometry"][name][-2:] for name in names)
+    axes = zip(sizes, outs, strides, paddings, dilations, synapses["weight"].shape[2:], strict=True)
+    return (
+        synapses["delay"] == 1
+        and synapses["weight_exp"] == 0
+        and all((n + 2 * p - d * (k - 1) - 1) // s + 1 == out for n, out, s, p, d, k in axes)
     )
 
 
-def make_synapses(weight: npt.NDArray[Any], weight_exp: int, delay: int, ticks: int) -> Any:
-    # Mixed signs, whatever the weights are: the low bit is then cut from all alike, and it is 0.
-    shared = {"weight_exp": weight_exp, "sign_mode": SignMode.MIXED, "ticks": ticks}
-    weights = weight.astype(np.int32)
-    return Dense(weights=weights, **shared) if delay == 1 else DelayDense(weights=weights, delays=delay - 1, **shared)
+def make_convolution(synapses: Mapping[str, Any]) -> Any:
+    """Lava's order is x, y, channel, and its kernels are flipped: it convolves where others correlate."""
+    geometry = synapses["geometry"]
+    return Conv(
+        weight=synapses["weight"][:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int32),
+        input_shape=tuple(geometry["input_shape"][::-1]),
+        **{name: tuple(geometry[name][::-1]) for name in ("stride", "padding", "dilation")},
+        groups=geometry["groups"],
+    )
 
 
 def connect(source: Any, synapses: Any, target: Any) -> None:
-    source.s_out.connect(synapses.s_in)
-    synapses.a_out.connect(target.a_in)
+    if isinstance(synapses, Conv):
+        source.s_out.reshape(synapses.s_in.shape[::-1]).transpose((2, 1, 0)).connect(synapses.s_in)
+        synapses.a_out.transpose((2, 1, 0)).reshape(target.a_in.shape).connect(target.a_in)
+    else:
+        source.s_out.connect(synapses.s_in)
+        synapses.a_out.connect(target.a_in)
 
 
-def connected(start: str, edges: Sequence[tuple[str, str]]) -> set[str]:
-    """The populations that a path of synapses, in any direction, joins to `start`."""
-    found = {start}
-    while True:
-        more = {n for edge in edges if found & set(edge) for n in edge} - found
-        if not more:
-            return found
-        found |= more
+def connected(program: Mapping[str, Any]) -> npt.NDArray[np.int32]:
+    """A number per population, the same where a path of synapses, in any direction, joins them."""
+    place = {p["name"]: i for i, p in enumerate(program["populations"])}
+    sources, targets = ([place[s[end]] for s in program["synapses"]] for end in ("source", "target"))
+    edges = csr_matrix((np.ones(len(sources)), (sources, targets)), shape=(len(place), len(place)))
+    return connected_components(edges, directed=False)[1]  # type: ignore[no-any-return]
 
 
 def build(
     program: Mapping[str, Any], inputs: npt.NDArray[np.uint8], folder: Path, membranes: bool
 ) -> tuple[Any, dict[int, dict[str, Path]]]:
-    """All processes by population name, joined into one network, and the files they record to by population index."""
+    """One of the processes, joined into one network, and the files they record to by population index."""
     ticks, batch, _ = inputs.shape
-    processes: dict[str, Any] = {}
+    processes: list[Any] = []
     records: dict[int, dict[str, Path]] = {}
     column = 0
     for i, p in enumerate(program["populations"]):
-        shape = (ticks, batch, p["size"])
-        source = None
         if p["kind"] == "input":
-            source = (
-                inputs[:, :, column : column + p["size"]].transpose(2, 1, 0).reshape(p["size"], -1).astype(np.int32)
-            )
+            processes.append(make_input(inputs[:, :, column : column + p["size"]]))
             column += p["size"]
-        else:
-            kinds = ["spikes"] + ["v"] * (membranes or p["kind"] == "li") + ["u"] * membranes
-            records[i] = {kind: folder / f"{kind}_{i}.npy" for kind in kinds}
-            for kind, path in records[i].items():
-                dtype = np.uint8 if kind == "spikes" else np.int32
-                np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()
-        processes[p["name"]] = make_process(p, ticks, source, records.get(i))
+            continue
+        kinds = ["spikes"] + ["v"] * (membranes or p["kind"] == "li") + ["u"] * membranes
+        records[i] = {kind: folder / f"{kind}_{i}.npy" for kind in kinds}
+        for kind, path in records[i].items():
+            dtype = np.uint8 if kind == "spikes" else np.int32
+            np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(ticks, batch, p["size"])).flush()
+        processes.append(make_neurons(p))
+        processes[i].proc_params["ticks"], processes[i].proc_params["files"] = ticks, records[i]
+    if not records:
+        raise ValueError("the program has inputs only; Lava needs a population of neurons")
+
+    def join(source: Any, synapses: Any, target: Any) -> None:
+        synapses.proc_params["ticks"] = ticks
+        connect(source, synapses, target)
+
+    by_name = {p["name"]: process for p, process in zip(program["populations"], processes, strict=True)}
     for s in program["synapses"]:
-        synapses = make_synapses(s["weight"], s["weight_exp"], s["delay"], ticks)
-        connect(processes[s["source"]], synapses, processes[s["target"]])
-    # Lava runs the processes that a connection joins to the first: the others are joined by weights of 0.
-    neurons = [p["name"] for p in program["populations"] if p["kind"] != "input"]
-    edges = [(s["source"], s["target"]) for s in program["synapses"]]
-    for name in neurons[1:]:
-        if name not in connected(neurons[0], edges):
-            zeros = np.zeros((processes[name].a_in.shape[0], processes[neurons[0]].s_out.shape[0]))
-            connect(processes[neurons[0]], make_synapses(zeros, 0, 1, ticks), processes[name])
-            edges.append((neurons[0], name))
-    return processes[neurons[0]], records
+        join(by_name[s["source"]], make_synapses(s), by_name[s["target"]])
+    # Lava runs the processes that a connection joins to the first: the others are joined by synapses without weights.
+    parts, first = connected(program), processes[min(records)]
+    for i in {parts[i]: i for i in records if parts[i] != parts[min(records)]}.values():
+        nothing = csr_matrix((processes[i].a_in.shape[0], first.s_out.shape[0]), dtype=np.int32)
+        join(first, Sparse(weights=nothing, sign_mode=SignMode.MIXED), processes[i])
+    return first, records
+
+
+def sign_of_life() -> None:
+    print(file=sys.stderr, flush=True)
 
 
 def run(process: Any, steps: int) -> float:
     """Run in chunks of about the time between two lines on stderr; gives the seconds per tick after the first chunk.
 
-    The first chunk is short, to learn how fast the network is; it also compiles and starts it.
+    The first chunk is short, to learn how fast the network is; it also compiles and starts it. After each one an empty
+    line tells who waits that there is progress.
     """
     configuration = Loihi1SimCfg(select_tag="fixed_pt", exception_proc_model_map=MODELS)
     done = chunk = min(FIRST_CHUNK, steps)
+    sign_of_life()
     process.run(condition=RunSteps(num_steps=chunk), run_cfg=configuration)
+    sign_of_life()
     started, line, per_tick = time.monotonic(), time.monotonic(), float("nan")
     while done < steps:
         process.run(condition=RunSteps(num_steps=min(chunk, steps - done)), run_cfg=configuration)
         done = min(done + chunk, steps)
+        sign_of_life()
         now = time.monotonic()
         per_tick = (now - started) / (done - FIRST_CHUNK)
         chunk = max(1, min(2 * chunk, int(SECONDS_BETWEEN_LINES / per_tick)))
@@ -249,4 +402,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BaseException:  # whatever it is: Lava's processes would wait for this one for ever, and it for them
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise

@@ -1,8 +1,17 @@
-"""The simulator against Lava itself, and how a Python for Lava is found and made."""
+"""Lava against the equations in NumPy and against the simulator, and how a Python for Lava is found and made."""
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from muspike.errors import BadInput, Failed
 from muspike.export import lava
+from muspike.hardware import weights as w
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator import Simulator
 
@@ -31,7 +43,9 @@ def population(name: str, size: int, kind: str = "lif", **values: Any) -> ChipPo
     defaults = {"du": 4095, "dv": 2048, "v_threshold": 100, "bias_mant": 0, "bias_exp": 0}
     arrays = {key: np.broadcast_to(np.asarray(values.get(key, value)), size) for key, value in defaults.items()}
     core = np.full(size, -1 if kind == "input" else 0)
-    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **arrays)  # type: ignore[arg-type]
+    resets = {key: values.get(key, 0) for key in ("reset_interval", "reset_offset")}
+    arrays |= {"scale": np.ones(size), "core": core}
+    return ChipPopulation(name=name, size=size, kind=kind, level=0, **arrays, **resets)  # type: ignore[arg-type]
 
 
 def program(populations: list[ChipPopulation], synapses: list[ChipSynapses]) -> Program:
@@ -92,7 +106,49 @@ def spikes(seed: int, p: Program, ticks: int, batch: int) -> npt.NDArray[np.uint
     return (np.random.default_rng(seed).random((ticks, batch, size)) < 0.3).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("seed", "extreme"), [(0, False), (1, False), (2, True), (3, True)])
+def reference(p: Program, inputs: npt.NDArray[np.uint8]) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
+    """`spikes`, `u` and `v` of every population of neurons, straight from the equations, in 64-bit integers."""
+
+    def decayed(x: npt.NDArray[np.int64], d: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        return np.sign(x) * ((np.abs(x) * (4096 - d.astype(np.int64))) >> 12)
+
+    ticks, batch, _ = inputs.shape
+    matrices = [w.unrolled(s.weight).columns.toarray().astype(np.int64) for s in p.synapses]
+    given = np.split(inputs.astype(np.int64), np.cumsum([q.size for q in p.inputs]), axis=2)
+    spikes = {q.name: part for q, part in zip(p.inputs, given[:-1], strict=True)}
+    neurons = [q for q in p.populations if q.kind != "input"]
+    made = {q.name: {x: np.zeros((ticks, batch, q.size), np.int64) for x in ("spikes", "u", "v")} for q in neurons}
+    spikes |= {name: values["spikes"] for name, values in made.items()}
+    for t in range(ticks):
+        for q in neurons:
+            mine = made[q.name]
+            u, v = mine["u"][t - 1], mine["v"][t - 1]  # before the first tick: those of the last, which are 0 still
+            if q.reset_interval and t % q.reset_interval == q.reset_offset:
+                u, v = np.zeros_like(u), np.zeros_like(v)
+            a = np.zeros_like(u)
+            for s, matrix in zip(p.synapses, matrices, strict=True):
+                if s.target == q.name and t >= s.delay:
+                    a += spikes[s.source][t - s.delay] @ matrix.T << s.weight_exp
+            u = decayed(u, np.minimum(q.du + 1, 4096)) + (a << 6)
+            u = 2**23 - (2**23 - u) % 2**24
+            v = np.clip(decayed(v, q.dv) + u + q.bias, -(2**23) + 1, 2**23 - 1)
+            fired = v > q.v_threshold.astype(np.int64) << 6
+            mine["spikes"][t], mine["u"][t], mine["v"][t] = fired, u, np.where(fired, 0, v)
+    return made
+
+
+def assert_lava_agrees(p: Program, inputs: npt.NDArray[np.uint8], python: Path) -> dict[str, Any]:
+    """Every spike, u and v of Lava with the reference; gives the reference's."""
+    judged, made = lava.run_lava(p, inputs, python, record_membranes=True), reference(p, inputs)
+    assert set(judged.spikes) == set(made)
+    for name, values in made.items():
+        for x, theirs in (("spikes", judged.spikes), ("u", judged.current), ("v", judged.membrane)):
+            different = np.argwhere(theirs[name] != values[x])
+            assert not len(different), f"{x} of {name!r} at [tick, sequence, neuron] {different[0]}"
+    return made
+
+
+@pytest.mark.parametrize(("seed", "extreme"), [(0, False), (2, True)])
 def test_every_spike_u_and_v_is_lavas(python: Path, seed: int, extreme: bool) -> None:
     p = random_program(seed, extreme)
     inputs = spikes(seed, p, ticks=150, batch=2)
@@ -107,6 +163,209 @@ def test_every_spike_u_and_v_is_lavas(python: Path, seed: int, extreme: bool) ->
         assert np.abs(np.diff(run.current["first"].astype(np.int64), axis=0)).max() > 2**23
         assert sum(run.overflows.values()) > 0
     assert not np.array_equal(run.spikes["first"][:, 0], run.spikes["first"][:, 1])
+
+
+INPUT = (2, 5, 4)  # channels, y, x
+
+
+def convolution(rng: np.random.Generator, **geometry: Any) -> w.Conv:
+    """From `INPUT`, with random weights; what is not given is as in PyTorch, the output also."""
+    taps, shape = geometry.pop("taps", (3, 2)), geometry.pop("input_shape", INPUT)
+    groups, c_out, output = geometry.get("groups", 1), geometry.pop("c_out", 4), geometry.pop("output", None)
+    conv = w.Conv(rng.integers(-128, 128, (c_out, shape[0] // groups, *taps)) * 2, shape, (c_out, 1, 1), **geometry)
+    axes = zip(shape[1:], conv.padding, conv.dilation, taps, conv.stride, strict=True)
+    usual = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in axes)
+    return replace(conv, output_shape=(c_out, *(output or usual)))
+
+
+def fan(rng: np.random.Generator, parts: Sequence[tuple[str, w.Weights, int, int]], **values: Any) -> Program:
+    """From two inputs to a population per (name, weight, weight_exp, delay), each with other parameters."""
+    populations = [population("in", math.prod(INPUT), "input"), population("other in", 3, "input")]
+    synapses = []
+    for name, weight, weight_exp, delay in parts:
+        size = weight.shape[0]
+        n = population(
+            name,
+            size,
+            du=rng.choice([100, 2047, 4095], size),
+            dv=rng.choice([0, 512, 4096], size),
+            v_threshold=rng.integers(100, 1000 << weight_exp, size),
+            bias_mant=rng.integers(-30, 90, size),
+            bias_exp=rng.integers(0, 4, size),
+            **values,
+        )
+        populations.append(n)
+        synapses += [
+            ChipSynapses(name, "in", name, weight, weight_exp, delay),
+            ChipSynapses(f"other {name}", "other in", name, rng.integers(-20, 30, (size, 3)) * 2, 0, 2),
+        ]
+    return program(populations, synapses)
+
+
+def test_every_form_delay_and_exponent_is_lavas(python: Path) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.integers(-128, 128, (7, math.prod(INPUT))) * 2
+    forms = {
+        "dense": matrix,
+        "sparse": w.Sparse.of(np.where(rng.random(matrix.shape) < 0.3, matrix, 0)),
+        "conv": convolution(rng, stride=(2, 1), padding=(1, 1), groups=2),
+    }
+    grid = itertools.product(forms, (0, 2), (1, 3))
+    p = fan(rng, [(f"{form} << {e} delay {d}", forms[form], e, d) for form, e, d in grid])
+    made = assert_lava_agrees(p, spikes(0, p, ticks=25, batch=2), python)
+    assert all(0 < values["spikes"].mean() < 1 for values in made.values())
+
+
+CONVOLUTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strided": {"stride": (2, 3), "padding": (1, 2)},
+    "dilated": {"dilation": (2, 3), "padding": (3, 1)},
+    "groups": {"groups": 2, "c_out": 6, "padding": (2, 0)},
+    "a row": {"taps": (1, 4), "padding": (0, 3)},
+    "taps outside": {"taps": (5, 4), "padding": (4, 3), "stride": (3, 1)},
+    "wide": {"input_shape": (1, 1, 40), "taps": (1, 3), "padding": (0, 100)},
+    # What Lava's Conv does not do.
+    "larger output": {"output": (4, 4)},
+    "smaller output": {"output": (2, 3)},
+}
+
+
+def test_convolutions_are_lavas(python: Path, tmp_path: Path) -> None:
+    """Those that Lava's Conv can express run in it."""
+    rng = np.random.default_rng(1)
+    p = fan(rng, [(name, convolution(rng, **geometry), 0, 1) for name, geometry in CONVOLUTIONS.items()])
+    made = assert_lava_agrees(p, spikes(1, p, ticks=20, batch=2), python)
+    assert all(0 < values["spikes"].mean() < 1 for values in made.values())
+    p.save(tmp_path / "program.npz")
+    script = "import sys; sys.path.append(sys.argv[1]); import lava_worker as l; p = l.read_program(sys.argv[2]); "
+    script += "print([s['name'] for s in p['synapses'] if s['form'] == 'conv' and l.lava_convolves(s)])"
+    command = [python, "-c", script, lava._WORKER.parent, tmp_path / "program.npz"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.replace("'", '"')) == list(CONVOLUTIONS)[:-2]
+
+
+def test_resets_are_lavas(python: Path) -> None:
+    """They count within a sequence, whose 10 ticks no interval here but 1 divides."""
+    rng = np.random.default_rng(2)
+    for_each = [(1, 0), (3, 0), (3, 2), (4, 1), (7, 6), (64, 63)]
+    matrix = rng.integers(-40, 128, (4, math.prod(INPUT)))
+    parts = [fan(rng, [(f"{n} {o}", matrix * 2, 0, 1)], reset_interval=n, reset_offset=o) for n, o in for_each]
+    p = joined(parts)
+    assert len(p.inputs) == 2 * len(for_each)
+    made = assert_lava_agrees(p, spikes(2, p, ticks=10, batch=4), python)
+    assert all(0 < values["spikes"].mean() < 1 for values in made.values())
+
+
+def joined(programs: Sequence[Program]) -> Program:
+    """One program of several that do not touch: Lava takes seconds to start and stop."""
+    return program(
+        [replace(q, name=f"{i}/{q.name}") for i, p in enumerate(programs) for q in p.populations],
+        [
+            replace(s, name=f"{i}/{s.name}", source=f"{i}/{s.source}", target=f"{i}/{s.target}")
+            for i, p in enumerate(programs)
+            for s in p.synapses
+        ],
+    )
+
+
+@st.composite
+def random_weights(
+    draw: st.DrawFn, source: tuple[int, int, int], target: tuple[int, int, int]
+) -> tuple[w.Weights, int]:
+    """Of any form, from and to populations of these (channels, y, x), and an exponent.
+
+    At most 5 synapses of 60 sources reach a neuron: their sum stays below 2^18, beyond which Lava wraps u once only.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    low, high, weight_exp = draw(st.sampled_from([(-3, 4, 6), (-15, 30, 3), (-128, 128, 1), (-128, 0, 0), (0, 128, 0)]))
+    weight_exp = draw(st.integers(0, weight_exp))
+    form = draw(st.sampled_from(["dense", "sparse", "conv"]))
+    if form != "conv":
+        matrix = rng.integers(low, high, (math.prod(target), math.prod(source))) * 2
+        if form == "dense":
+            return matrix, weight_exp
+        return w.Sparse.of(
+            np.where(rng.random(matrix.shape) < draw(st.sampled_from([0.0, 0.1, 0.6])), matrix, 0)
+        ), weight_exp
+    if draw(st.booleans()):
+        weight_exp = 0
+    geometry = []
+    for n, out in zip(source[1:], target[1:], strict=True):
+        every = list(
+            itertools.product(range(1, 5), range(1, 4), range(4), range(1, 3))
+        )  # taps, stride, padding, dilation
+        alike = [(k, s, p, d) for k, s, p, d in every if (n + 2 * p - d * (k - 1) - 1) // s + 1 == out]
+        geometry.append(draw(st.sampled_from(alike if alike and draw(st.integers(0, 3)) else every)))
+    taps, stride, padding, dilation = zip(*geometry, strict=True)
+    groups = draw(st.sampled_from([g for g in (1, 2, 3) if source[0] % g == target[0] % g == 0]))
+    kernel = rng.integers(low, high, (target[0], source[0] // groups, *taps)) * 2
+    return w.Conv(kernel, source, target, stride, padding, dilation, groups), weight_exp
+
+
+@st.composite
+def random_programs(draw: st.DrawFn) -> Program:
+    """Inputs, neurons in loops and readouts; every form, delay, exponent, sign, decay, bias and reset."""
+    shapes = st.tuples(st.sampled_from([1, 2, 3, 4]), st.integers(1, 5), st.integers(1, 3))
+    kinds = ["input", "lif", *draw(st.lists(st.sampled_from(["lif", "lif", "input", "li"]), max_size=3))]
+    populations, shape = [], {}
+    for i, kind in enumerate(kinds):
+        name = f"{kind} {i}"
+        shape[name] = draw(shapes)
+        size = math.prod(shape[name])
+        if kind == "input":
+            populations.append(population(name, size, kind))
+            continue
+        rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        interval = draw(st.sampled_from([0, 0, 1, 3, 8]))
+        populations.append(
+            population(
+                name,
+                size,
+                kind,
+                du=rng.choice([0, 100, 2047, 4095, 4096], size),
+                dv=rng.choice([0, 512, 2048, 4095, 4096], size),
+                v_threshold=2**17 - 1 if kind == "li" else rng.integers(0, draw(st.sampled_from([300, 20_000])), size),
+                bias_mant=rng.integers(-4096, 4096, size) >> draw(st.sampled_from([0, 6, 12])),
+                bias_exp=rng.integers(0, draw(st.sampled_from([1, 8])), size),
+                reset_interval=interval,
+                reset_offset=draw(st.integers(0, max(interval - 1, 0))),
+            )
+        )
+    ends = st.tuples(
+        st.sampled_from([p.name for p in populations if p.kind != "li"]),
+        st.sampled_from([p.name for p in populations if p.kind != "input"]),
+    )
+    synapses = []
+    for i, (source, target) in enumerate([("input 0", "lif 1"), *draw(st.lists(ends, max_size=4))]):
+        weight, weight_exp = draw(random_weights(shape[source], shape[target]))
+        delay = draw(st.sampled_from([1, 1, 2, 3, 20, 63]))
+        synapses.append(ChipSynapses(f"{i}", source, target, weight, weight_exp, delay))
+    return program(populations, synapses)
+
+
+def check_random_programs(programs: list[Program], seed: int, python: Path) -> None:
+    p = joined(programs)
+    assert_lava_agrees(p, spikes(seed, p, ticks=40, batch=2), python)
+
+
+@settings(max_examples=3, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(programs=st.lists(random_programs(), min_size=4, max_size=8), seed=st.integers(0, 2**32 - 1))
+def test_random_programs_are_lavas(python: Path, programs: list[Program], seed: int) -> None:
+    check_random_programs(programs, seed, python)
+
+
+@pytest.mark.nightly
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(programs=st.lists(random_programs(), min_size=2, max_size=8), seed=st.integers(0, 2**32 - 1))
+def test_many_random_programs_are_lavas(python: Path, programs: list[Program], seed: int) -> None:
+    check_random_programs(programs, seed, python)
+
+
+def test_neurons_without_input_run_in_lava(python: Path) -> None:
+    """Driven by a bias alone: there is nothing to give, for so many ticks and sequences."""
+    p = program([population("n", 2, bias_mant=np.array([700, 4000]), dv=0)], [])
+    made = assert_lava_agrees(p, np.zeros((20, 2, 0), np.uint8), python)
+    assert made["n"]["spikes"].sum(axis=(0, 1)).tolist() == [2 * 2, 2 * 10]
 
 
 def test_second_sequence_starts_in_silence(python: Path) -> None:
@@ -195,6 +454,39 @@ def test_an_error_inside_lava_is_named(python: Path, tmp_path: Path, monkeypatch
     p = random_program(0, extreme=False)
     with pytest.raises(Failed, match="Lava stopped with status 1: OSError: no space left"):
         lava.run_lava(p, spikes(0, p, ticks=3, batch=1), python)
+
+
+def processes_with(folder: Path) -> list[int]:
+    """Those whose command line names something in the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += [int(path.parent.name)] if os.fsencode(folder) in path.read_bytes() else []
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+@pytest.mark.parametrize("event", ["hang", "kill"])
+def test_a_lava_that_hangs_or_is_killed_is_ended(
+    python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    """With all of its processes, of which there is one per population and synapses."""
+    worker = tmp_path / "worker.py"
+    then = "time.sleep(3600)" if event == "hang" else f"os.kill(os.getppid(), {int(signal.SIGKILL)}); time.sleep(3600)"
+    source = lava._WORKER.read_text()
+    worker.write_text(source.replace("sequence, tick = divmod", f"import os, time; {then}; sequence, tick = divmod"))
+    monkeypatch.setattr(lava, "_WORKER", worker)
+    p = random_program(0, extreme=False)
+    expected = (
+        r"no progress for 3 s and was ended; give it more time \(patience_s\)" if event == "hang" else "status -9"
+    )
+    with pytest.raises(Failed, match=expected):
+        lava.run_lava(p, spikes(0, p, ticks=3, batch=1), python, patience_s=3)
+    deadline = time.monotonic() + 30  # the kernel takes a moment
+    while left := processes_with(tmp_path):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 @pytest.fixture
