@@ -109,7 +109,8 @@ class SynapseFormat:
 
     Blocks of at most `block_synapses`; a block of n takes `n * (weight_bits + delay_bits + index_bits) +
     block_header_bits`, rounded up to whole words. `index_bits` is 0 for a dense list, else the smallest of
-    `sparse_index_bits` that reaches the targets; `delay_bits` is what the list's largest delay needs.
+    `sparse_index_bits` that reaches the targets; `delay_bits` is what the list's largest delay needs. An axon that
+    shares a list with others adds an offset of its own to the targets, of at most `axon_offsets` - 1.
     """
 
     word_bits: int
@@ -118,6 +119,7 @@ class SynapseFormat:
     sparse_index_bits: tuple[int, ...]
     block_synapses: int
     block_header_bits: int
+    axon_offsets: int
     source: str
 
 
@@ -387,6 +389,7 @@ def _synapse_format(table: _Table) -> SynapseFormat:
         sparse_index_bits=tuple(index_bits),
         block_synapses=table.count("block_synapses"),
         block_header_bits=table.whole("block_header_bits"),
+        axon_offsets=table.count("axon_offsets"),
         source=table.source(),
     )
     table.close()

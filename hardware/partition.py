@@ -4,10 +4,12 @@ Cores are filled greedily in the order of levels: each takes as many neurons of 
 `RULES` allows, the rest begins a new core. A rule is one limit of `chips/*.toml` and how much of it a core uses:
 
 - Synaptic memory: every axon of every `ChipSynapses` has a list of its synapses on the core, in the chip's own format
-  (`SynapseFormat`; nengo-loihi, `SynapseConfig.bits_per_axon`). Dense or sparse, whichever is smaller for the matrix.
+  (`muspike.hardware.lists`). A dense matrix is stored as dense or sparse lists, whichever is smaller; the axons of a
+  convolution share theirs.
 - Input axons: one per source neuron and delay that has a list on the core. A list carries its delay in every synapse,
   but what a spike meets after different delays, we keep on axons of its own. (nengo-loihi counts one axon per source
-  neuron and connection, which is the same or more.)
+  neuron and connection, which is the same or more; of a convolution one per pixel, which is less: see
+  `muspike.hardware.lists`.)
 - Output axons: one per neuron, target core and delay, the other end of those input axons. Inputs have none: their
   spikes come from the host.
 - Threshold configurations are distinct thresholds, compartment configurations distinct (du, dv); a bias is free
@@ -19,6 +21,8 @@ axons and configurations keep their limits, because spreading multiplies them. A
 neuron exceeds alone does not fit.
 
 Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to.
+
+A population is cut in the order of its neurons, an image so in C order [channel, y, x].
 """
 
 from __future__ import annotations
@@ -31,16 +35,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from muspike.errors import BadInput
-from muspike.hardware.chip import Chip, Limit, SynapseFormat
+from muspike.hardware.chip import Chip, Limit
+from muspike.hardware.lists import Ints, Lists, Neurons, is_smaller_sparse, lists
 from muspike.hardware.quantise import IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import Retimed
 
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Axons = Mapping[tuple[str, int], Mask]
-"""By source population and delay: which of its neurons have an axon."""
+Axons = Mapping[tuple[str, int], Neurons]
+"""By source population and delay: the neurons that have an axon."""
 
 # Repacking raises the estimate of output axons each time; what has not settled by then will not.
 _REPACKINGS = 20
@@ -48,31 +52,33 @@ _REPACKINGS = 20
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """What lies on one core."""
+    """What lies on one core; `closed_by` is the limit that the next neuron would have exceeded."""
 
     neurons: int = 0
     memory_bits: int = 0
     axons: Axons = field(default_factory=dict)
     output_axons: int = 0
     thresholds: frozenset[int] = frozenset()
-    compartments: frozenset[tuple[int, int]] = frozenset()
+    compartments: frozenset[int] = frozenset()
+    closed_by: str | None = None
 
     @property
     def input_axons(self) -> int:
         """Axons that lead onto the core."""
-        return sum(int(np.count_nonzero(mask)) for mask in self.axons.values())
+        return sum(len(neurons) for neurons in self.axons.values())
 
 
 @dataclass(frozen=True)
 class Rule:
     """One limit of a core: its key in `chips/*.toml`, what is counted, and how.
 
-    `spreads`: on more cores each of them has less of it.
+    `remedy`: what makes room where one neuron exceeds it alone. `spreads`: on more cores each of them has less of it.
     """
 
     limit: str
     unit: str
     used: Callable[[Load], int]
+    remedy: str
     spreads: bool = False
 
     def allowed(self, chip: Chip) -> Limit:
@@ -90,23 +96,47 @@ class Rule:
         return f"{where}: {self.used(load)} {self.unit}, {chip.name} holds {self.allowed(chip).value} on a core"
 
 
-_OUTPUT_AXONS = Rule("output_axons_per_core", "output axons", lambda load: load.output_axons)
+_OUTPUT_AXONS = Rule(
+    "output_axons_per_core", "output axons", lambda load: load.output_axons, "a neuron whose targets lie on fewer cores"
+)
 RULES = (
-    Rule("neurons_per_core", "neurons", lambda load: load.neurons, spreads=True),
-    Rule("synaptic_memory_bits_per_core", "bits of synaptic memory", lambda load: load.memory_bits, spreads=True),
-    Rule("input_axons_per_core", "input axons", lambda load: load.input_axons),
+    Rule("neurons_per_core", "neurons", lambda load: load.neurons, "fewer neurons", spreads=True),
+    Rule(
+        "synaptic_memory_bits_per_core",
+        "bits of synaptic memory",
+        lambda load: load.memory_bits,
+        "fewer synapses onto a neuron, or onto neurons that share a kernel",
+        spreads=True,
+    ),
+    Rule("input_axons_per_core", "input axons", lambda load: load.input_axons, "fewer sources of a neuron"),
     _OUTPUT_AXONS,
-    Rule("threshold_configurations_per_core", "threshold configurations", lambda load: len(load.thresholds)),
-    Rule("compartment_configurations_per_core", "compartment configurations", lambda load: len(load.compartments)),
+    Rule(
+        "threshold_configurations_per_core",
+        "threshold configurations",
+        lambda load: len(load.thresholds),
+        "fewer distinct thresholds",
+    ),
+    Rule(
+        "compartment_configurations_per_core",
+        "compartment configurations",
+        lambda load: len(load.compartments),
+        "fewer distinct decays",
+    ),
 )
 """The limits that packing keeps; a delay beyond the chip's is `delay_problems`, cores beyond a chip's take another."""
 
 
 @dataclass(frozen=True)
 class CoreUse:
-    """What one core holds, and of each published limit how many per cent."""
+    """What one core holds, and of each published limit how many per cent.
+
+    Attributes:
+        populations: those with neurons on it.
+        closed_by: the limit that kept the next neuron off it; None: there was no next, or it would have fitted.
+    """
 
     core: int
+    populations: tuple[str, ...]
     chip: int
     x: int
     y: int
@@ -117,6 +147,7 @@ class CoreUse:
     threshold_configurations: int
     compartment_configurations: int
     per_cent: Mapping[str, float]
+    closed_by: str | None
 
     @property
     def binding(self) -> str:
@@ -129,24 +160,33 @@ class Use:
     """How much of the chip a program takes.
 
     Attributes:
+        cores_per_chip: those of one chip; None: unpublished.
         binding: the limit that some core is nearest to.
         unchecked: limits that the maker has not published.
         problems: one message per limit that is exceeded; empty when the program fits.
+        remedies: what it would take, for each limit that one neuron exceeds alone.
     """
 
     chip: str
     neurons: int
     relay_neurons: int
     chips: int
+    cores_per_chip: int | None
     cores: tuple[CoreUse, ...]
     binding: str
     unchecked: tuple[str, ...]
     problems: tuple[str, ...]
+    remedies: tuple[str, ...]
 
     @property
     def fits(self) -> bool:
         """Whether every published limit of a core is kept; it may take several chips, see `chips`."""
         return not self.problems
+
+    @property
+    def fullest(self) -> CoreUse:
+        """The core that is nearest to the binding limit."""
+        return max(self.cores, key=lambda core: core.per_cent[self.binding])
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-able dict."""
@@ -158,7 +198,7 @@ class Use:
 class Partition:
     """Where everything lies: `core` by population, int32 `[size]`, -1 for inputs; `core_xy` int32 `[cores, 2]`.
 
-    `core_xy` of the n-th chip (from 0) is shifted by n meshes in x.
+    `core_xy` of the n-th chip (from 0) is shifted by n meshes in x. `sparse`: as `ChipSynapses` takes it.
     """
 
     core: Mapping[str, npt.NDArray[np.int32]]
@@ -182,109 +222,52 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     if not 0 < fill <= 1:
         raise BadInput(f"fill is {fill}; it is a share of a core, above 0 and at most 1")
     graph = retimed.graph
-    sparse = {s.name: _is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
+    sparse = {s.name: is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
-    fans = {p.name: [_Lists(s, sparse[s.name], chip) for s in graph.synapses if s.target == p.name] for p in placed}
+    fans = {p.name: [lists(s, sparse[s.name], chip) for s in graph.synapses if s.target == p.name] for p in placed}
     sizes = {p.name: p.size for p in graph.populations}
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}  # output axons per neuron
     for _ in range(_REPACKINGS):
         core, loads = _pack(placed, fans, out, chip, fill)
         found = _output_axons(loads, sizes)
         loads = _with_output_axons(loads, core, found)
-        if all(_OUTPUT_AXONS.holds(load, chip) for load in loads):
+        more = {name: np.maximum(out[name], found[name]) for name in out}
+        if all(_OUTPUT_AXONS.holds(load, chip) for load in loads) or _equal(more, out):
             break
-        out = {name: np.maximum(out[name], found[name]) for name in out}
+        out = more
     where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
     core_xy = _place(loads, where, chip)
     return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
 
 
-# --- synaptic memory -------------------------------------------------------------------------------------------
-
-
-def list_bits(n: npt.NDArray[Any], entry_bits: int, form: SynapseFormat) -> Ints:
-    """Memory of lists of n synapses, in bits, for each n."""
-
-    def block(n: Any) -> Any:
-        return -(-(n * entry_bits + form.block_header_bits) // form.word_bits) * form.word_bits
-
-    whole, rest = np.divmod(np.asarray(n, np.int64), form.block_synapses)
-    return np.asarray(whole * block(form.block_synapses) + np.where(rest > 0, block(rest), 0))
-
-
-def entry_bits(delay: int, highest_index: int | None, form: SynapseFormat) -> int:
-    """Bits of one synapse: of a dense list, or (with the highest target index on the core) of a sparse one."""
-    bits = form.weight_bits + min((delay - 1).bit_length(), form.max_delay_bits)
-    if highest_index is None:
-        return bits
-    needed = highest_index.bit_length()
-    return bits + next((b for b in form.sparse_index_bits if b >= needed), needed)
-
-
-def _is_smaller_sparse(weight: npt.NDArray[np.int16], delay: int, chip: Chip, fill: float) -> bool:
-    """Whether the matrix takes less memory as lists without its zeros, on cores filled with its targets."""
-    form = chip.synapse_format
-    full = max(int((chip.limits.neurons_per_core.value or len(weight)) * fill), 1)
-    dense = sparse = 0
-    for start in range(0, len(weight), full):
-        part = weight[start : start + full]
-        sources = part.shape[1]
-        dense += sources * int(list_bits(np.array(len(part)), entry_bits(delay, None, form), form))
-        stored = np.count_nonzero(part, axis=0)
-        sparse += int(list_bits(stored, entry_bits(delay, len(part) - 1, form), form).sum())
-    return sparse < dense
-
-
-class _Lists:
-    """The lists of one synapse matrix, for any run of its target neurons."""
-
-    def __init__(self, synapses: IntegerSynapses, sparse: bool, chip: Chip) -> None:
-        self.key = (synapses.source, synapses.delay)
-        self.delay = synapses.delay
-        self.form = chip.synapse_format
-        self.sources = synapses.weight.shape[1]
-        self.all = np.ones(self.sources, bool)
-        self.up_to: npt.NDArray[np.int32] | None = None  # [target + 1, source], non-zero weights before each target
-        if sparse:
-            self.up_to = np.zeros((len(synapses.weight) + 1, self.sources), np.int32)
-            np.cumsum(synapses.weight != 0, axis=0, out=self.up_to[1:])
-
-    def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Mask]:
-        """Memory in bits and the axons of targets `start..stop - 1`, lying on the core from `first_index` on."""
-        if self.up_to is None:
-            bits = int(list_bits(np.array(stop - start), entry_bits(self.delay, None, self.form), self.form))
-            return self.sources * bits, self.all
-        stored = self.up_to[stop] - self.up_to[start]
-        entry = entry_bits(self.delay, first_index + stop - start - 1, self.form)
-        return int(list_bits(stored, entry, self.form).sum()), stored > 0
-
-
 # --- packing ---------------------------------------------------------------------------------------------------
 
 
-def _added(load: Load, p: IntegerPopulation, lists: Sequence[_Lists], out: Ints, start: int, stop: int) -> Load:
+def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
     """The load with neurons `start..stop - 1` of p on top."""
     memory = load.memory_bits
     axons = dict(load.axons)
-    for entry in lists:
-        bits, mask = entry.on_core(start, stop, load.neurons)
+    for entry in fan:
+        bits, neurons = entry.on_core(start, stop, load.neurons)
         memory += bits
-        axons[entry.key] = axons[entry.key] | mask if entry.key in axons else mask
+        key = (entry.source, entry.delay)
+        axons[key] = np.union1d(axons[key], neurons) if key in axons else neurons
     part = slice(start, stop)
+    decays = p.du[part].astype(np.int64) << 32 | p.dv[part]
     return Load(
         neurons=load.neurons + stop - start,
         memory_bits=memory,
         axons=axons,
         output_axons=load.output_axons + int(out[part].sum()),
-        thresholds=load.thresholds | set(p.v_threshold[part].tolist()),
-        compartments=load.compartments | set(zip(p.du[part].tolist(), p.dv[part].tolist(), strict=True)),
+        thresholds=load.thresholds.union(np.unique(p.v_threshold[part]).tolist()),
+        compartments=load.compartments.union(np.unique(decays).tolist()),
     )
 
 
 def _pack(
     populations: Sequence[IntegerPopulation],
-    fans: Mapping[str, Sequence[_Lists]],
+    fans: Mapping[str, Sequence[Lists]],
     out: Mapping[str, Ints],
     chip: Chip,
     fill: float,
@@ -292,37 +275,57 @@ def _pack(
     core = {p.name: np.empty(p.size, np.int32) for p in populations}
     loads = [Load()]
     for p in populations:
+
+        def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
+            return _added(loads[-1], p, fans[p.name], out[p.name], start, stop)
+
         start = 0
         while start < p.size:
-            stop = _furthest(loads[-1], p, fans[p.name], out[p.name], start, chip, fill)
+            stop = _furthest(grown, start, p.size, chip, fill)
             if stop == start and loads[-1].neurons:
+                too_much = grown(start, start + 1)
+                closed_by = next(rule.limit for rule in RULES if not rule.holds(too_much, chip, fill))
+                loads[-1] = dataclasses.replace(loads[-1], closed_by=closed_by)
                 loads.append(Load())
                 continue
             stop = max(stop, start + 1)  # alone on its core and still too much: `_use` says so
-            loads[-1] = _added(loads[-1], p, fans[p.name], out[p.name], start, stop)
+            loads[-1] = grown(start, stop)
             core[p.name][start:stop] = len(loads) - 1
             start = stop
     return core, loads
 
 
-def _furthest(
-    load: Load, p: IntegerPopulation, lists: Sequence[_Lists], out: Ints, start: int, chip: Chip, fill: float
-) -> int:
-    """The largest stop at which neurons `start..stop - 1` still fit, by bisection: a smaller stop fits too."""
-    low, high = start, p.size
-    while low < high:
-        middle = (low + high + 1) // 2
-        grown = _added(load, p, lists, out, start, middle)
-        low, high = (middle, high) if all(rule.holds(grown, chip, fill) for rule in RULES) else (low, middle - 1)
-    return low
+def _furthest(grown: Callable[[int, int], Load], start: int, end: int, chip: Chip, fill: float) -> int:
+    """The largest stop at which neurons `start..stop - 1` still fit: a smaller stop fits too.
+
+    It doubles before it bisects, so that its work follows from what fits, not from what is left. (The memory of a
+    convolution may also fall when an image is completed. What is found then fits, but need not be the largest.)
+    """
+
+    def fits(n: int) -> bool:
+        load = grown(start, start + n)
+        return all(rule.holds(load, chip, fill) for rule in RULES)
+
+    beyond = 1
+    while beyond <= end - start and fits(beyond):
+        beyond *= 2
+    n, beyond = beyond // 2, min(beyond, end - start + 1)
+    while beyond - n > 1:
+        middle = (n + beyond) // 2
+        n, beyond = (middle, beyond) if fits(middle) else (n, middle)
+    return start + n
 
 
 def _output_axons(loads: Sequence[Load], sizes: Mapping[str, int]) -> dict[str, Ints]:
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
     for load in loads:
-        for (source, _), mask in load.axons.items():
-            out[source] += mask
+        for (source, _), neurons in load.axons.items():
+            out[source][neurons] += 1
     return out
+
+
+def _equal(one: Mapping[str, Ints], other: Mapping[str, Ints]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def _with_output_axons(
@@ -340,12 +343,7 @@ def _with_output_axons(
 def _place(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]], chip: Chip) -> npt.NDArray[np.int32]:
     """Each core in turn onto the free place with the fewest hops, weighted by axons, to the cores placed before it."""
     n = len(loads)
-    axons = np.zeros((n, n), np.int64)
-    for target, load in enumerate(loads):
-        for (source, _), mask in load.axons.items():
-            cores = core[source][mask]
-            np.add.at(axons[target], cores[cores >= 0], 1)
-    axons += axons.T
+    axons = _axons_between(loads, core)
     mesh = chip.mesh
     tiles = np.array([(x, y) for y in range(mesh.tiles_y) for x in range(mesh.tiles_x)])
     per_chip = chip.limits.cores_per_chip.value or len(tiles) * mesh.cores_per_tile
@@ -354,12 +352,30 @@ def _place(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]], chi
         if c % per_chip == 0:
             free = np.full(len(tiles), mesh.cores_per_tile)
         here = tiles + np.array([c // per_chip * mesh.tiles_x, 0])
-        hops = np.abs(here[:, None, :] - xy[None, :c, :]).sum(axis=2)  # [tiles, placed cores]
-        cost = np.where(free > 0, hops @ axons[c, :c], np.iinfo(np.int64).max)
+        row = slice(axons.indptr[c], axons.indptr[c + 1])
+        others, weight = axons.indices[row], axons.data[row]
+        placed = others < c
+        hops = np.abs(here[:, None, :] - xy[others[placed]]).sum(axis=2)  # [tiles, placed cores]
+        cost = np.where(free > 0, hops @ weight[placed], np.iinfo(np.int64).max)
         best = int(cost.argmin())
         free[best] -= 1
         xy[c] = here[best]
     return xy
+
+
+def _axons_between(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]]) -> Any:
+    """Axons between each two cores, in either direction: SciPy's `csr_array` `[cores, cores]`."""
+    n = len(loads)
+    sources, numbers, starts = [], [], [0]
+    for load in loads:
+        from_core = [core[source][neurons] for (source, _), neurons in load.axons.items()]
+        found = np.concatenate([np.zeros(0, np.int32), *from_core])
+        per_core = np.bincount(found[found >= 0], minlength=1)
+        sources.append(np.flatnonzero(per_core))
+        numbers.append(per_core[sources[-1]])
+        starts.append(starts[-1] + len(sources[-1]))
+    onto = csr_array((np.concatenate(numbers), np.concatenate(sources), np.array(starts)), shape=(n, n))
+    return (onto + onto.T).tocsr()
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -396,14 +412,22 @@ def _use(
     fill: float,
 ) -> Use:
     per_chip = chip.limits.cores_per_chip.value or len(loads)
-    cores = []
+    on_core: list[list[str]] = [[] for _ in loads]
+    for name, cores_of in core.items():
+        for c in np.unique(cores_of[cores_of >= 0]).tolist():
+            on_core[c].append(name)
+    cores, remedies = [], {}
     problems = [*_fill_problems(loads, chip, fill), *delay_problems(retimed.graph.synapses, chip)]
     for c, load in enumerate(loads):
-        here = ", ".join(repr(name) for name, cores_of in core.items() if (cores_of == c).any())
-        problems += [rule.message(f"core {c} ({here})", load, chip) for rule in RULES if not rule.holds(load, chip)]
+        where = f"core {c} ({', '.join(map(repr, on_core[c]))})"
+        for rule in RULES:
+            if not rule.holds(load, chip):
+                problems.append(rule.message(where, load, chip))
+                remedies[rule.limit] = f"{rule.limit}: {rule.remedy}"
         cores.append(
             CoreUse(
                 core=c,
+                populations=tuple(on_core[c]),
                 chip=c // per_chip,
                 x=int(core_xy[c, 0]),
                 y=int(core_xy[c, 1]),
@@ -418,6 +442,7 @@ def _use(
                     for rule in RULES
                     if (value := rule.allowed(chip).value) is not None
                 },
+                closed_by=load.closed_by,
             )
         )
     fullest = max(cores, key=lambda use: use.per_cent[use.binding])
@@ -426,8 +451,10 @@ def _use(
         neurons=sum(load.neurons for load in loads),
         relay_neurons=retimed.relay_neurons,
         chips=cores[-1].chip + 1,
+        cores_per_chip=chip.limits.cores_per_chip.value,
         cores=tuple(cores),
         binding=fullest.binding,
         unchecked=tuple(rule.limit for rule in RULES if rule.allowed(chip).value is None),
         problems=tuple(problems),
+        remedies=tuple(remedies.values()),
     )

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muspike.hardware.chip import Limit, load_chip
-from muspike.hardware.partition import RULES, delay_problems, entry_bits, list_bits, partition
+from muspike.hardware.lists import entry_bits, list_bits
+from muspike.hardware.partition import RULES, delay_problems, partition
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import retime
 
