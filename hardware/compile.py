@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nir
+import numpy as np
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, load_chip
@@ -17,6 +18,7 @@ from muspike.hardware.partition import Use, partition
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.quantise import QuantisationReport, quantise
 from muspike.hardware.retime import Retimed, retime
+from muspike.hardware.simulator import Simulator
 
 FILLS = (1 / 2, 1 / 4, 1 / 8)
 """How full the cores of the mappings are that `spread_over` tries."""
@@ -37,6 +39,7 @@ class Compiled:
     risks: tuple[str, ...]
     retimed: Retimed
     fill: float
+    reset_every: int | None = None
 
 
 def compile_graph(
@@ -46,6 +49,7 @@ def compile_graph(
     metadata: Mapping[str, Any] | None = None,
     must_fit: bool = True,
     fill: float = 1.0,
+    reset_every: int | None = None,
 ) -> Compiled:
     """Make the program of a graph for a chip.
 
@@ -56,6 +60,7 @@ def compile_graph(
         metadata: added to that of the graph in `program.metadata`, and stronger.
         must_fit: raise where a limit of the chip is exceeded; else say so in `use`.
         fill: the share of each core's neurons and synaptic memory to use; 1 takes the fewest cores.
+        reset_every: bring every neuron to rest after so many ticks, for samples that follow one another.
 
     Raises:
         BadInput: the graph makes no sense (`from_nir`), or the chip cannot run it: a register's range, a loop that is
@@ -68,14 +73,35 @@ def compile_graph(
             raise BadInput(f"dt was given as {dt_s:g} s for a graph that already has one, {graph.dt_s:g} s")
     else:
         graph = from_nir(graph, dt_s)
+    if reset_every is not None and reset_every < 1:
+        raise BadInput(f"reset_every is {reset_every}; expected at least 1 tick")
     integers, report = quantise(graph, chip)
     retimed = retime(integers, chip)
     about = {**graph.metadata, "outputs": list(graph.outputs), "relays": list(retimed.relays), **(metadata or {})}
-    program, use = _placed(retimed, chip, fill, graph.dt_s, about)
+    program, use = _placed(retimed, chip, fill, graph.dt_s, about, reset_every)
     if must_fit and use.problems:
         more = f" (and {len(use.problems) - 1} more)" if len(use.problems) > 1 else ""
         raise BadInput(f"does not fit {chip.name}: {use.problems[0]}{more}")
-    return Compiled(program, report, use, (*report.risks, *retimed.risks), retimed, fill)
+    return Compiled(program, report, use, (*report.risks, *_early_spikes(program)), retimed, fill, reset_every)
+
+
+def _early_spikes(program: Program) -> Iterator[str]:
+    """Where a bias makes a population spike before its ideal time begins, and the spikes arrive after that of another.
+
+    What the bias does to the population itself is undone by a reset; this is all that is not.
+    """
+    levels = {p.name: p.level for p in program.populations}
+    if not any(p.bias.any() for p in program.populations) or not (ticks := max(levels.values())):
+        return
+    silence = {p.name: np.zeros((ticks, 1, p.size), np.uint8) for p in program.inputs}
+    run = Simulator(program).run(silence or np.zeros((ticks, 1, 0), np.uint8))
+    for s in program.synapses:
+        early = np.flatnonzero(run.spikes[s.source][: levels[s.source]].any(axis=(1, 2)))
+        if len(early) and early[-1] + s.delay >= levels[s.target]:
+            yield (
+                f"population {s.source!r}: its bias makes it spike {levels[s.source] - int(early[0])} ticks before its "
+                f"ideal time begins, and {s.name!r} brings that into the time of {s.target!r}"
+            )
 
 
 def spread_over(compiled: Compiled, chip: Chip, fills: Sequence[float] = FILLS) -> tuple[Compiled, ...]:
@@ -90,14 +116,17 @@ def spread_over(compiled: Compiled, chip: Chip, fills: Sequence[float] = FILLS) 
     found = [compiled]
     for fill in sorted(fills, reverse=True):
         program = compiled.program
-        program, use = _placed(compiled.retimed, chip, fill, program.dt_s, program.metadata)
+        program, use = _placed(compiled.retimed, chip, fill, program.dt_s, program.metadata, compiled.reset_every)
         if use.fits and use.chips == compiled.use.chips and len(use.cores) > len(found[-1].use.cores):
             found.append(replace(compiled, program=program, use=use, fill=fill))
     return tuple(found)
 
 
-def _placed(retimed: Retimed, chip: Chip, fill: float, dt_s: float, metadata: Mapping[str, Any]) -> tuple[Program, Use]:
+def _placed(
+    retimed: Retimed, chip: Chip, fill: float, dt_s: float, metadata: Mapping[str, Any], reset_every: int | None
+) -> tuple[Program, Use]:
     places = partition(retimed, chip, fill)
+    resets = retimed.resets(reset_every)
     populations = [
         ChipPopulation(
             name=p.name,
@@ -111,6 +140,8 @@ def _placed(retimed: Retimed, chip: Chip, fill: float, dt_s: float, metadata: Ma
             bias_exp=p.bias_exp,
             scale=p.scale,
             core=places.core[p.name],
+            reset_interval=resets.get(p.name, (0, 0))[0],
+            reset_offset=resets.get(p.name, (0, 0))[1],
         )
         for p in retimed.graph.populations
     ]

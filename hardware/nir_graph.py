@@ -300,12 +300,10 @@ class _Reader:
 
 
 def _composed(name: str, outer: Weights, inner: Weights) -> Weights:
-    if w.count_composed(outer, inner) > MOST_WEIGHTS:
-        raise BadInput(
-            f"node {name!r}: multiplied with what is before it, it has up to {w.count_composed(outer, inner)} weights, "
-            f"expected at most {MOST_WEIGHTS}; put a neuron between them"
-        )
-    return w.composed(outer, inner)
+    try:
+        return w.composed(outer, inner, MOST_WEIGHTS)
+    except BadInput as error:
+        raise BadInput(f"node {name!r}: {error}; put a neuron between them") from None
 
 
 def _plain(value: Any) -> Any:

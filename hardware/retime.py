@@ -11,7 +11,7 @@ levels cancel, so a loop keeps its length, and all paths between two populations
 synapses. Levels are the least that do it, from 0 at the inputs: the longest paths by Bellman and Ford.
 
 The one exception is a bias: the chip's acts from its first tick, `level` ticks before the population's ideal time
-begins. `Retimed.risks` names the populations that it concerns.
+begins. What it does in those ticks is undone by a reset at the last of them (`Retimed.resets`).
 
 A delay beyond the chip's becomes a chain of relays: memoryless populations that repeat their source's spikes, one
 chain per source, tapped where each long synapse needs it.
@@ -19,7 +19,7 @@ chain per source, tapped where each long synapse needs it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,10 @@ from muspike.errors import BadInput
 from muspike.hardware.chip import Chip
 from muspike.hardware.program import FULL_DECAY, SHIFT
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
+from muspike.hardware.weights import identity, with_values
+
+ONCE = 2**31 - 1
+"""A reset interval that does not end before the run does."""
 
 # The smallest weight above the smallest threshold above 0: 2 > 1.
 _RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1
@@ -47,14 +51,19 @@ class Retimed:
     levels: Mapping[str, int]
     relays: tuple[str, ...] = ()
 
-    @property
-    def risks(self) -> tuple[str, ...]:
-        """Where chip spikes may differ from shifted ideal ones."""
-        return tuple(
-            f"population {p.name!r}: its bias acts {self.levels[p.name]} ticks before its ideal time begins"
-            for p in self.graph.populations
-            if p.bias_mant.any() and self.levels[p.name]
-        )
+    def resets(self, every: int | None = None) -> dict[str, tuple[int, int]]:
+        """Interval and offset of each population's resets, in chip ticks, as in `ChipPopulation`.
+
+        Args:
+            every: bring the network to rest every so many ticks of ideal time; None: never. Whatever a bias moves
+                before its ideal time is brought to rest where that begins, once.
+        """
+        if every is not None:
+            return {p.name: (every, self.levels[p.name] % every) for p in self.graph.populations if p.kind != "input"}
+        moved = {p.name for p in self.graph.populations if p.bias_mant.any()}
+        while more := {s.target for s in self.graph.synapses if s.source in moved} - moved:
+            moved |= more
+        return {name: (ONCE, self.levels[name]) for name in moved if self.levels[name]}
 
     @property
     def relay_neurons(self) -> int:
@@ -73,6 +82,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
     longest = chip.limits.synaptic_delay.value
     if longest is None:
         return Retimed(replace(graph, synapses=late), levels)
+    _check_relays(late, graph, longest + 1, chip)
     populations = list(graph.populations)
     synapses: list[IntegerSynapses] = []
     relays: list[str] = []
@@ -82,7 +92,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
         chain = [population.name]
         for n in range(1, max((_stages(s.delay, reach) for s in outgoing), default=0) + 1):
             relay = _relay(_free_name(f"{population.name}.relay{n}", levels), population.size)
-            hop = _RELAY_WEIGHT * np.eye(population.size, dtype=np.int16)
+            hop = with_values(identity(population.size), np.full(population.size, _RELAY_WEIGHT, np.int16))
             synapses.append(IntegerSynapses(f"{chain[-1]}->{relay.name}", chain[-1], relay.name, hop, reach))
             levels[relay.name] = levels[chain[-1]] + reach
             populations.append(relay)
@@ -92,6 +102,18 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
             n = _stages(s.delay, reach)
             synapses.append(replace(s, source=chain[n], delay=s.delay - n * reach))
     return Retimed(replace(graph, populations=populations, synapses=synapses), levels, tuple(relays))
+
+
+def _check_relays(late: Sequence[IntegerSynapses], graph: IntegerGraph, reach: int, chip: Chip) -> None:
+    sizes = {p.name: p.size for p in graph.populations}
+    limits = chip.limits
+    most = (limits.cores_per_chip.value or 1) * (limits.neurons_per_core.value or 1)
+    for s in late:
+        if (needed := _stages(s.delay, reach) * sizes[s.source]) > most:
+            raise BadInput(
+                f"synapses {s.name!r}: a delay of {s.delay} ticks takes {needed} relay neurons, more than a whole "
+                f"{chip.name} has ({most}); expected at most {(most // sizes[s.source] + 1) * reach} ticks"
+            )
 
 
 def _stages(delay: int, reach: int) -> int:

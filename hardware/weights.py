@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csc_array
 
+from muspike.errors import BadInput
+
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
@@ -240,27 +242,34 @@ def columns_scaled(weights: Weights, factor: Array) -> Weights:
     return weights * factor
 
 
-def composed(outer: Weights, inner: Weights) -> Weights:
-    """The matrix of `inner`, and then `outer`; of two convolutions one, where that is the same."""
+def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
+    """The matrix of `inner`, and then `outer`; of two convolutions one, where that is the same.
+
+    Raises:
+        BadInput: it could have more than `most` weights.
+    """
     if isinstance(outer, Conv) and isinstance(inner, Conv):
         together = _one_convolution(outer, inner)
         if together is not None:
             return together
-    dense = [isinstance(w, np.ndarray) for w in (outer, inner)]
-    if all(dense):
-        return np.asarray(outer @ inner)  # type: ignore[operator]
-    left, right = (w if isinstance(w, np.ndarray) else unrolled(w).columns for w in (outer, inner))
+    if max(count(outer), count(inner), bound := _most_in_product(outer, inner)) > most:
+        raise BadInput(
+            f"has up to {bound} weights once it is multiplied with what is before it, expected at most {most}"
+        )
+    left, right = (x if isinstance(x, np.ndarray) else unrolled(x).columns for x in (outer, inner))
     product = left @ right
-    return np.asarray(product) if any(dense) else Sparse.of(product)
+    return product if isinstance(product, np.ndarray) else Sparse.of(product)
 
 
-def count_composed(outer: Weights, inner: Weights) -> int:
-    """At most so many synapses has `composed(outer, inner)`, or the form that it is worked out in."""
+def _most_in_product(outer: Weights, inner: Weights) -> int:
+    size = outer.shape[0] * inner.shape[1]
     if isinstance(outer, np.ndarray) or isinstance(inner, np.ndarray):
-        return max(outer.shape[0] * inner.shape[1], count(outer), count(inner))
-    if isinstance(outer, Conv) or isinstance(inner, Conv):
-        return max(count(outer), count(inner))
-    return int(np.diff(outer.starts) @ np.bincount(inner.targets, minlength=inner.shape[0]))
+        return size
+    if isinstance(inner, Conv):
+        return min(size, count(outer) * math.prod(inner.kernel.shape[1:]))
+    if isinstance(outer, Conv):
+        return min(size, count(inner) * len(outer.kernel) // outer.groups * math.prod(outer.kernel.shape[2:]))
+    return min(size, int(np.diff(outer.starts) @ np.bincount(inner.targets, minlength=inner.shape[0])))
 
 
 def _one_convolution(outer: Conv, inner: Conv) -> Conv | None:

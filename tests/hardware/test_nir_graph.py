@@ -6,8 +6,9 @@ import pytest
 
 from muspike.errors import BadInput
 from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.interpreter import run
 from muspike.hardware.nir_graph import from_nir
-from muspike.hardware.weights import dense
+from muspike.hardware.weights import Conv, Sparse, dense
 
 DT = 1e-3
 
@@ -322,3 +323,227 @@ def test_nodes_that_hang_in_the_air():
         from_nir(g)
 
 
+def maps(shape, **changes):
+    """Integrate-and-fire neurons in channels and pixels."""
+    return nir.IF(**{"r": np.ones(shape), "v_threshold": np.ones(shape), "v_reset": np.zeros(shape)} | changes)
+
+
+def conv2d(weight, stride=1, padding=0, dilation=1, groups=1, bias=None, input_shape=None):
+    bias = np.zeros(len(weight)) if bias is None else bias
+    return nir.Conv2d(input_shape, weight, stride, padding, dilation, groups, bias)
+
+
+def pooled(kind, kernel, stride=None, padding=0):
+    return kind(*(np.array([n, n]) for n in (kernel, stride or kernel, padding)))
+
+
+def image(shape, nodes, size):
+    """input of `shape` -> the nodes, one after the other -> output of `size`."""
+    nodes = {"in": nir.Input(np.array(shape)), **nodes, "out": nir.Output(np.array([size]))}
+    return nir.NIRGraph(nodes, chain(*nodes), metadata={"dt": DT}, type_check=False)
+
+
+def test_a_convolutional_network_stays_one():
+    """The layout of the NIR paper's CNN: convolution, IF, pool, convolution, IF, pool, flatten, affine, IF."""
+    rng = np.random.default_rng(0)
+    nodes = {
+        "c1": conv2d(rng.normal(size=(4, 2, 3, 5)), stride=2, padding=(1, 2)),
+        "n1": maps((4, 6, 5)),
+        "p1": pooled(nir.SumPool2d, 2),
+        "c2": conv2d(rng.normal(size=(6, 2, 3, 3)), padding="same", groups=2),
+        "n2": maps((6, 3, 2)),
+        "p2": pooled(nir.AvgPool2d, 1),
+        "f": nir.Flatten({"input": np.array([6, 3, 2])}, 0, -1),
+        "a": nir.Affine(rng.normal(size=(5, 36)), np.zeros(5)),
+        "n3": lif(5),
+    }
+    g = from_nir(image((2, 12, 10), nodes, 5))
+    assert [(p.name, p.shape) for p in g.populations] == [
+        ("in", (2, 12, 10)),
+        ("n1", (4, 6, 5)),
+        ("n2", (6, 3, 2)),
+        ("n3", (5,)),
+    ]
+    first, second, third = (s.weight for s in g.synapses)
+    assert isinstance(first, Conv) and (first.stride, first.padding, first.output_shape) == ((2, 2), (1, 2), (4, 6, 5))
+    # 5 columns pool to 2, and where the fifth is lost the convolution reads a padding of 0: they are not one.
+    assert isinstance(second, Sparse) and second.shape == (36, 120)
+    assert isinstance(third, np.ndarray) and third.shape == (5, 36)
+    assert [s.name for s in g.synapses] == ["c1", "p1+c2", "p2+a"]
+
+
+def test_a_pool_and_a_convolution_are_one_kernel():
+    rng = np.random.default_rng(0)
+    nodes = {"p": pooled(nir.SumPool2d, 2), "c": conv2d(rng.normal(size=(3, 2, 3, 3)), padding=1), "n": maps((3, 4, 4))}
+    (synapses,) = from_nir(image((2, 8, 8), nodes, 48)).synapses
+    assert isinstance(synapses.weight, Conv) and synapses.weight.kernel.shape == (3, 2, 6, 6)
+    assert (synapses.weight.stride, synapses.weight.padding) == ((2, 2), (2, 2))
+
+
+def test_the_bias_of_a_convolution_and_its_resistance():
+    nodes = {
+        "c": conv2d(np.ones((2, 1, 2, 2)), bias=np.array([1.0, 2.0])),
+        "s": pooled(nir.SumPool2d, 2),
+        "n": maps((2, 1, 1), r=np.full((2, 1, 1), 3.0)),
+    }
+    g = from_nir(image((1, 3, 3), nodes, 2))
+    np.testing.assert_array_equal(g.population("n").bias, [3 * 4, 3 * 8])  # r times the four pixels of a pool
+    np.testing.assert_array_equal(dense(g.synapses[0].weight)[0], 3 * np.array([1, 2, 1, 2, 4, 2, 1, 2, 1]))
+
+
+def test_one_dimension():
+    weight = np.arange(12.0).reshape(2, 2, 3)
+    node = nir.Conv1d(5, weight, 1, "same", 1, 1, np.zeros(2))
+    (synapses,) = from_nir(image((2, 5), {"c": node, "n": lif(10)}, 10)).synapses
+    assert isinstance(synapses.weight, Conv) and synapses.weight.kernel.shape == (2, 2, 1, 3)
+    assert synapses.weight.output_shape == (2, 1, 5) and synapses.weight.padding == (0, 1)
+
+
+def test_parameters_that_are_single_numbers_hold_for_what_arrives():
+    """As norse, and older snnTorch and sinabs, write them."""
+    scalar = nir.LIF(*(np.array(x) for x in (2 * DT, 1.0, 0.0, 0.5, 0.0)))
+    nodes = {"c": conv2d(np.ones((2, 1, 2, 2))), "n": scalar, "w": nir.Linear(np.ones((3, 8))), "m": scalar}
+    g = from_nir(image((1, 3, 3), nodes, 3))
+    assert [p.shape for p in g.populations] == [(1, 3, 3), (2, 2, 2), (3,)]
+    ring = graph({"input": 2, "w": nir.Linear(np.ones((2, 2))), "a": lif(2), "b": scalar, "c": scalar}, [])
+    ring.edges = [("input", "w"), ("w", "a"), ("b", "c"), ("c", "b")]
+    with pytest.raises(BadInput, match="node 'b': its parameters are single numbers, and nothing that has a shape"):
+        from_nir(ring)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (25, 1, 4)])
+def test_dimensions_of_batch_and_time_before_an_input_are_left_out(shape):
+    """As nirtorch writes them for norse and snnTorch."""
+    assert from_nir(image(shape, {"w": nir.Linear(np.ones((2, 4))), "a": lif(2)}, 2)).population("in").size == 4
+
+
+def test_integrate_and_fire_whose_resistance_is_one_over_dt():
+    """SpikingJelly's way to say that a spike brings a charge of 1, whatever dt."""
+    for r in (1.0, 1 / DT):
+        nodes = {"w": nir.Linear(np.full((2, 3), 0.25)), "a": maps((2,), r=np.full(2, r))}
+        np.testing.assert_array_equal(from_nir(image((3,), nodes, 2)).synapses[0].weight, np.full((2, 3), 0.25))
+
+
+def test_what_an_output_reads_through_weights_is_a_population_that_forgets_at_once():
+    nodes = {
+        "input": 3,
+        "w": nir.Linear(np.ones((2, 3))),
+        "a": lif(2),
+        "u": nir.Affine(np.arange(8.0).reshape(4, 2), np.arange(4.0)),
+        "b": nir.Linear(np.ones((4, 3))),
+        "output": 4,
+    }
+    g = from_nir(graph(nodes, [*chain("input", "w", "a", "u", "output"), *chain("input", "b", "output")]))
+    assert g.outputs == ("output",)
+    out = g.population("output")
+    assert out.kind == "li" and (out.tau == 1).all() and out.bias.tolist() == [0, 1, 2, 3]
+    assert [(s.name, s.source) for s in g.synapses if s.target == "output"] == [("b", "input"), ("u", "a")]
+    spikes = (np.random.default_rng(0).random((20, 2, 3)) < 0.5).astype(np.uint8)
+    fired, membranes = run(g, spikes)
+    expected = fired["a"] @ np.arange(8.0).reshape(4, 2).T + np.arange(4) + spikes.sum(2)[..., None]
+    np.testing.assert_array_equal(membranes["output"], expected)
+
+
+def test_two_populations_into_one_output_are_summed():
+    nodes = {"input": 2, "a": lif(2), "b": lif(2, v_threshold=0.2), "output": 2}
+    g = from_nir(graph(nodes, [("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")]))
+    spikes = np.ones((5, 1, 2), np.uint8)
+    fired, membranes = run(g, spikes)
+    np.testing.assert_array_equal(membranes["output"], fired["a"].astype(float) + fired["b"])
+
+
+def test_a_bias_behind_a_filter_or_a_delay_comes_from_a_neuron_that_always_fires():
+    one = np.ones(2)
+    cuba = nir.CubaLIF(tau_syn=4 * DT * one, tau_mem=2 * DT * one, r=one, v_leak=0 * one, v_threshold=one, w_in=3 * one)
+    nodes = {
+        "input": 2,
+        "w": nir.Affine(np.eye(2), np.array([0.5, 1.0])),
+        "a": cuba,
+        "d": delay(2, 3),
+        "b": lif(2, tau=1.0, v_threshold=0.9),
+        "output": 2,
+    }
+    g = from_nir(graph(nodes, [*chain("input", "w", "a", "output"), *chain("w", "d", "b", "output")]))
+    assert not g.population("a").bias.any() and not g.population("b").bias.any()
+    spikes = (np.random.default_rng(1).random((30, 2, 2)) < 0.3).astype(np.uint8)
+    fired, _ = run(g, spikes)
+    x = spikes + np.array([0.5, 1.0])
+    i, v = np.zeros((2, 2)), np.zeros((2, 2))
+    for t in range(30):
+        i += (3 * x[t] - i) / 4
+        v += (i - v) / 2
+        np.testing.assert_array_equal(fired["a"][t], v > 1)
+        v[v > 1] = 0
+        np.testing.assert_array_equal(fired["b"][t], x[t - 3] > 0.9 if t >= 3 else np.zeros((2, 2)))
+
+
+def test_a_nested_graph_with_several_ports_is_named_by_port():
+    inner = nir.NIRGraph(
+        {
+            "left": nir.Input(np.array([2])),
+            "right": nir.Input(np.array([2])),
+            "w": nir.Linear(2 * np.eye(2)),
+            "n": lif(2),
+            "out": nir.Output(np.array([2])),
+        },
+        [("left", "n"), ("right", "w"), ("w", "n"), ("n", "out")],
+        type_check=False,
+    )
+    nodes = {"input": 2, "other": nir.Input(np.array([2])), "cell": inner, "output": 2}
+    edges = [("input", "cell.left"), ("other", "cell.right"), ("cell", "output")]
+    g = from_nir(graph(nodes, edges))
+    assert [(s.name, s.source) for s in g.synapses] == [("input->cell.n", "input"), ("cell.w", "other")]
+    with pytest.raises(BadInput, match="there is no node 'cell', and as a nested graph it has not one port here"):
+        from_nir(graph(nodes, [("input", "cell"), *edges[1:]]))
+
+
+def unequal(node):
+    node.v_threshold = np.ones((2, 7))
+    return node
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ({"c": conv2d(np.ones((2, 3, 2, 2))), "n": maps((2, 2, 2))}, r"node 'c': takes \[3, y, x\], but it is given"),
+        ({"c": conv2d(np.ones((2, 2, 5, 5))), "n": maps((2, 2, 2))}, r"node 'c': its kernel does not fit \[2, 4, 4\]"),
+        ({"c": conv2d(np.ones((2, 2, 2, 2)), stride=0), "n": lif(2)}, "node 'c': stride is .*at least 1"),
+        ({"c": conv2d(np.ones((2, 2, 2, 2)), stride=2, padding="same"), "n": lif(2)}, "padding is 'same' at stride"),
+        (
+            {"c": conv2d(np.ones((3, 1, 2, 2)), groups=2), "n": lif(2)},
+            "node 'c': 3 channels do not divide into 2 groups",
+        ),
+        ({"c": conv2d(np.full((2, 2, 2, 2), np.nan)), "n": lif(2)}, "node 'c': weight holds nan"),
+        ({"c": conv2d(np.ones((2, 2, 2, 2)), input_shape=(9, 9)), "n": lif(2)}, r"input_shape is \[9, 9\], but"),
+        ({"p": pooled(nir.SumPool2d, 5), "n": lif(2)}, "node 'p': its kernel does not fit"),
+        ({"c": conv2d(np.ones((2, 2, 3, 3))), "n": lif(9)}, "node 'n': takes 9 values, but 'c' gives 8"),
+        ({"n": lif(32), "d": nir.Delay(np.full(32, 1e9)), "m": lif(32)}, "node 'd': .* no chip waits that long"),
+        ({"n": unequal(maps((32,)))}, "node 'n': its parameters have different shapes: r .32., v_threshold .2, 7."),
+    ],
+)
+def test_impossible_convolutions(nodes, message):
+    with pytest.raises(BadInput, match=message):
+        from_nir(image((2, 4, 4), nodes, 32))
+
+
+def test_what_a_few_bytes_could_ask_for_is_bounded():
+    """2^40 neurons; products of matrices beyond any memory; ways that double at every step; graphs within graphs."""
+    with pytest.raises(BadInput, match=r"node 'in': shape \[1048576, 1048576\] has"):
+        from_nir(image((2**20, 2**20), {"n": lif(2)}, 2))
+    wide = {"a": nir.Linear(np.ones((1, 2**16))), "b": nir.Linear(np.ones((2**16, 1))), "n": lif(2**16)}
+    with pytest.raises(BadInput, match="node 'b': has up to 4294967296 weights"):
+        from_nir(image((2**16,), wide, 2**16))
+    ladder = {f"{side}{i}": nir.Scale(np.ones(2)) for i in range(20) for side in "lr"} | {"n": lif(2)}
+    g = image((2,), ladder, 2)
+    rungs = [("in", "l0"), ("in", "r0"), ("l19", "n"), ("r19", "n"), ("n", "out")]
+    g.edges = rungs + [(f"{a}{i}", f"{b}{i + 1}") for i in range(19) for a in "lr" for b in "lr"]
+    with pytest.raises(BadInput, match="more than 10000 ways from one neuron to the next"):
+        from_nir(g)
+    row = {f"s{i:04}": nir.Scale(np.ones(2)) for i in range(1500)} | {"n": lif(2)}
+    with pytest.raises(BadInput, match="more than 1000 connections in a row"):
+        from_nir(image((2,), row, 2))
+    nest = image((2,), {"n": lif(2)}, 2)
+    for _ in range(100):
+        nest = image((2,), {"inner": nest}, 2)
+    with pytest.raises(BadInput, match="more than 64 graphs within graphs"):
+        from_nir(nest)
