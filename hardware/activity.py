@@ -1,25 +1,32 @@
 """What Intel's profiler counts, per core and tick, derived from recorded spikes and the Program alone.
 
 Nothing is simulated here: a spike of a neuron touches a fixed number of synapses on a fixed set of cores, so every
-count is a matrix product of the spikes with a matrix that depends on the Program only, and therefore exact.
+count is a matrix product of the spikes with a matrix that depends on the Program only, and therefore exact. Those
+matrices are sparse `[source neuron, core]`; no matrix of weights is made dense, and no convolution is unrolled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csc_array, csr_array, hstack
 
 from muspike.errors import BadInput
-from muspike.hardware.program import ChipPopulation, Program
+from muspike.hardware import weights as w
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Layout, Program
+from muspike.hardware.weights import Conv, Sparse, Weights
 
 Array = npt.NDArray[Any]
 
 # Rows of (tick, sequence) multiplied at once: bounds the float copy of the spikes to some 100 MB.
 _ROWS_AT_ONCE = 1 << 15
+# A matrix of at most so many entries is multiplied by BLAS, a larger one as it is, sparse.
+_DENSE_ENTRIES = 1 << 20
+_LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Counts:
     Attributes:
         synops: stored synapses touched (zero weights too, unless the synapses are stored as a sparse list).
         synops_sparse: those of `synops` that are stored as a sparse list.
+        synops_conv: those that are stored as lists which the axons of a convolution share.
         neuron_updates: mapped neurons (every one in every tick).
         active_updates: updates of a neuron whose current or membrane is not 0 before or after it, or that spikes;
             all updates where `activity_known` is false. Before its first tick a sequence is at rest.
@@ -57,6 +65,7 @@ class Counts:
 
     synops: Array
     synops_sparse: Array
+    synops_conv: Array
     neuron_updates: Array
     active_updates: Array
     neuron_spikes: Array
@@ -71,6 +80,20 @@ class Counts:
     core_xy: Array
     messages_between: Array
     activity_known: bool
+
+    def profile(self) -> dict[str, Array]:
+        """Totals of the run for each core, int64 `[cores]`, under the names of Intel's profiler.
+
+        `hops` are the links between tiles that the core's messages crossed, in both directions of the mesh.
+        """
+        events = {
+            "syn_ops": self.synops,
+            "dendrite_updates": self.neuron_updates,
+            "spikes_in": self.spikes_in,
+            "axon_out": self.messages_out,
+            "hops": self.hops_x + self.hops_y,
+        }
+        return {name: array.sum((0, 1)) for name, array in events.items()}
 
     @classmethod
     def joined(cls, parts: Sequence[Counts]) -> Counts:
@@ -132,40 +155,37 @@ def count(
 
     core_xy = np.asarray(program.core_xy, np.int32)
     cores = len(core_xy)
-    distance = np.abs(core_xy[:, None, :] - core_xy[None, :, :]).astype(np.int64)  # [cores, cores, xy]
     longest = max((synapses.delay for synapses in program.synapses), default=0)
     inside = np.arange(run_ticks + longest)[:, None] < lengths  # [ticks + longest, batch]
 
     # In the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
     sent = np.zeros((4, run_ticks, batch, cores), np.int64)
-    # In the tick of arrival, by the target core: synops, sparse synops, spikes in.
-    arrived = np.zeros((3, run_ticks + longest, batch, cores), np.int64)
+    # In the tick of arrival, by the target core: synops of each layout, and spikes in.
+    arrived = np.zeros((len(_LAYOUTS) + 1, run_ticks + longest, batch, cores), np.int64)
     host_messages = np.zeros((run_ticks, batch), np.int64)
     messages_between = np.zeros((cores, cores), np.int64)
     for source in program.populations:
         if source.kind == "li":
             continue
         fired = (recorded[source.name] != 0) & inside[:run_ticks, :, None]
-        reached = np.zeros((source.size, cores), bool)
+        reached = csr_array((source.size, cores), dtype=np.int64)
         outgoing = [synapses for synapses in program.synapses if synapses.source == source.name]
         for synapses in sorted(outgoing, key=lambda synapses: synapses.delay):
-            target = program.population(synapses.target)
-            stored = synapses.weight != 0 if synapses.sparse else np.ones_like(synapses.weight, bool)
-            # [source, cores]; in float32, which is exact below 2^24 and has BLAS.
-            fan_out = (stored.T.astype(np.float32) @ _on_core(target, cores).astype(np.float32)).astype(np.int64)
-            first = (fan_out > 0) & ~reached
-            reached |= first
-            events = _product(fired, np.stack([fan_out, fan_out * synapses.sparse, first]))
-            arrived[:, synapses.delay : synapses.delay + run_ticks] += events
+            fan_out = _fan_out(synapses, program.population(synapses.target), cores)
+            present = fan_out.sign()
+            first = present - present.multiply(reached)
+            reached = reached + first
+            arrival = slice(synapses.delay, synapses.delay + run_ticks)
+            synops, spikes_in = _product(fired, [fan_out, first])
+            arrived[_LAYOUTS.index(synapses.layout), arrival] += synops
+            arrived[-1, arrival] += spikes_in
+        messages = reached.sum(1)  # of a spike of each neuron
         if source.kind == "input":
-            host_messages += _product(fired, reached.sum(1)[None, :, None])[0, :, :, 0]
+            host_messages += _product(fired, [csr_array(messages[:, None])])[0, :, :, 0]
         else:
-            home = _on_core(source, cores)
-            messages_between += (home * fired.sum((0, 1))[:, None]).T @ reached.astype(np.int64)
-            hops = np.einsum("ndx,nd->nx", distance[np.asarray(source.core)], reached.astype(np.int64))  # [neurons, xy]
-            sent += _product(
-                fired, np.stack([home, home * reached.sum(1)[:, None], home * hops[:, :1], home * hops[:, 1:]])
-            )
+            messages_between += (_on_core(source, cores, fired.sum((0, 1))).T @ reached).toarray()
+            per_spike = (np.ones_like(messages), messages, *_hops(source, reached, core_xy))
+            sent += _product(fired, [_on_core(source, cores, number) for number in per_spike])
 
     mapped = sum((_on_core(p, cores).sum(0) for p in program.populations), np.zeros(cores, np.int64))
     neuron_updates = inside[:run_ticks, :, None] * mapped
@@ -180,12 +200,13 @@ def count(
                 moving[1:] |= moving[:-1].copy()  # what was not 0 before the tick
                 if population.kind == "lif":
                     moving |= recorded[name] != 0
-                active += _product(moving & inside[:run_ticks, :, None], _on_core(population, cores)[None])[0]
+                active += _product(moving & inside[:run_ticks, :, None], [_on_core(population, cores)])[0]
     after = arrived * ~inside[None, :, :, None]
-    synops, synops_sparse, spikes_in = (arrived - after)[:, :run_ticks]
+    *synops_of, spikes_in = (arrived - after)[:, :run_ticks]
     return Counts(
-        synops=synops,
-        synops_sparse=synops_sparse,
+        synops=np.sum(synops_of, axis=0),
+        synops_sparse=synops_of[_LAYOUTS.index("sparse")],
+        synops_conv=synops_of[_LAYOUTS.index("conv")],
         neuron_updates=neuron_updates,
         active_updates=active,
         neuron_spikes=sent[0],
@@ -194,8 +215,8 @@ def count(
         hops_x=sent[2],
         hops_y=sent[3],
         host_messages=host_messages,
-        pending_synops=after[0].sum(0),
-        pending_spikes_in=after[2].sum(0),
+        pending_synops=after[:-1].sum((0, 1)),
+        pending_spikes_in=after[-1].sum(0),
         ticks=lengths,
         core_xy=core_xy,
         messages_between=messages_between,
@@ -216,9 +237,9 @@ def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLi
     relays = _relays(program)
     dense = effective = 0
     for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
-        dense += synapses.weight.size * int(lengths.sum())
+        dense += w.count(synapses.weight) * int(lengths.sum())
         fired = ((recorded[synapses.source] != 0) & inside[..., None]).sum((0, 1))  # spikes of each source neuron
-        effective += int((synapses.weight != 0).sum(0) @ fired)
+        effective += int(_effective_fan_out(synapses.weight) @ fired)
     return Operations(dense, effective)
 
 
@@ -333,25 +354,81 @@ def _state(recorded: Mapping[str, Array], name: str, population: ChipPopulation)
     return recorded[name]
 
 
-def _on_core(population: ChipPopulation, cores: int) -> Array:
-    """Which neuron sits on which core: int64 `[size, cores]` of 0 and 1; all 0 for the host's."""
-    on: Array = np.asarray(population.core)[:, None] == np.arange(cores)
-    return on.astype(np.int64)
+def _on_core(population: ChipPopulation, cores: int, number: Array | None = None) -> Any:
+    """A number (1) of each neuron on its core: SciPy's `csr_array` `[size, cores]`; the host's have none."""
+    core = np.asarray(population.core)
+    mapped = core >= 0
+    number = np.ones(population.size, np.int64) if number is None else number
+    starts = np.concatenate([[0], np.cumsum(mapped)])
+    return csr_array((number[mapped], core[mapped], starts), shape=(population.size, cores))
 
 
-def _product(fired: Array, matrices: Array) -> Array:
-    """`fired` `[ticks, batch, size]` times each of `matrices` `[n, size, columns]`: int64 `[n, ticks, batch, columns]`.
+def _fan_out(synapses: ChipSynapses, target: ChipPopulation, cores: int) -> Any:
+    """Stored synapses of each source neuron on each core: `csr_array` `[source, cores]` of int64."""
+    weight = synapses.weight
+    if isinstance(weight, Conv):
+        return _conv_fan_out(weight, np.asarray(target.core), cores)
+    on_core = _on_core(target, cores)
+    if synapses.layout == "dense":
+        return csr_array(np.ones((weight.shape[1], 1), np.int64)) @ csr_array(on_core.sum(0)[None])
+    if not isinstance(weight, Sparse):  # in float32, which is exact below 2^24 and has BLAS
+        stored = (weight != 0).T.astype(np.float32)
+        return csr_array((stored @ on_core.toarray().astype(np.float32)).astype(np.int64))
+    present = (weight.values != 0).astype(np.int64)
+    return csc_array((present, weight.targets, weight.starts), shape=weight.shape).T @ on_core
+
+
+def _conv_fan_out(conv: Conv, core: Array, cores: int) -> Any:
+    """As `_fan_out`: the taps that land on each core, zeros too; tap by tap, and once for all channels of a group."""
+    _, height, width = conv.input_shape
+    pixels = np.arange(conv.groups * height * width).reshape(conv.groups, height, width)
+    core = core.reshape(conv.groups, -1, *conv.output_shape[1:])  # [groups, channels of a group, y, x]
+    total = csr_array((pixels.size, cores), dtype=np.int64)
+    for a, b in np.ndindex(conv.kernel.shape[2:]):
+        (y, from_y), (x, from_x) = conv.reached(0, a), conv.reached(1, b)
+        lands = core[:, :, y, x]
+        source = np.broadcast_to(pixels[:, None, from_y, from_x], lands.shape)
+        taps = np.ones(lands.size, np.int64)
+        total = total + csr_array((taps, (source.ravel(), lands.ravel())), shape=total.shape)
+    return total[np.repeat(pixels, conv.kernel.shape[1], axis=0).ravel()]
+
+
+def _effective_fan_out(weight: Weights) -> Array:
+    """Connections of each source neuron whose weight is not 0, `[source]`."""
+    if isinstance(weight, Sparse):
+        return np.bincount(weight.sources[weight.values != 0], minlength=weight.shape[1])
+    if not isinstance(weight, Conv):
+        return np.asarray(np.count_nonzero(weight, axis=0))
+    per_group = weight.kernel.reshape(weight.groups, -1, *weight.kernel.shape[1:])
+    taps = np.count_nonzero(per_group, axis=1).reshape(-1, *weight.kernel.shape[2:])  # [c_in, k_y, k_x]
+    fan_out = np.zeros(weight.input_shape, np.int64)
+    for a, b in np.ndindex(taps.shape[1:]):
+        fan_out[:, weight.reached(0, a)[1], weight.reached(1, b)[1]] += taps[:, a, b, None, None]
+    return fan_out.ravel()
+
+
+def _hops(source: ChipPopulation, reached: Any, core_xy: Array) -> Array:
+    """Links that a spike of each neuron crosses on its ways to the cores that it reaches, `[xy, size]`."""
+    ways = reached.tocoo()
+    distance = np.abs(core_xy[np.asarray(source.core)[ways.row]] - core_xy[ways.col]).astype(np.int64)
+    hops = np.zeros((source.size, 2), np.int64)
+    np.add.at(hops, ways.row, distance * ways.data[:, None])
+    return hops.T
+
+
+def _product(fired: Array, matrices: Sequence[Any]) -> Array:
+    """`fired` `[ticks, batch, size]` times each of the sparse `[size, columns]`: int64 `[n, ticks, batch, columns]`.
 
     BLAS works in floats: float32 is exact while no sum reaches 2^24, float64 up to 2^53.
     """
     ticks, batch, size = fired.shape
-    n, _, columns = matrices.shape
-    flat = matrices.transpose(1, 0, 2).reshape(size, n * columns)
-    dtype = np.float32 if flat.sum(0).max(initial=0) < 1 << 24 else np.float64
-    flat = flat.astype(dtype)
-    rows = fired.reshape(ticks * batch, size)
-    out = np.empty((ticks * batch, n * columns), np.int64)
+    rows, flat = fired.reshape(ticks * batch, size), hstack(matrices, format="csr")
+    out = np.empty((len(rows), flat.shape[1]), np.int64)
+    dense = size * flat.shape[1] <= _DENSE_ENTRIES
+    if dense:
+        dtype = np.float32 if flat.sum(0).max(initial=0) < 1 << 24 else np.float64
+        flat = flat.toarray().astype(dtype)
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
         part = slice(begin, begin + _ROWS_AT_ONCE)
-        out[part] = rows[part].astype(dtype) @ flat
-    return out.reshape(ticks, batch, n, columns).transpose(2, 0, 1, 3)
+        out[part] = rows[part].astype(dtype) @ flat if dense else (csr_array(rows[part]) @ flat).toarray()
+    return out.reshape(ticks, batch, len(matrices), -1).transpose(2, 0, 1, 3)

@@ -190,7 +190,7 @@ _EVENTS: Mapping[str, _Event] = {
     "synop_dense": _Event(
         "synaptic operations, dense lists",
         "synapses",
-        lambda counts: counts.synops - counts.synops_sparse,
+        lambda counts: counts.synops - counts.synops_sparse - counts.synops_conv,
         "every stored synapse of an arriving spike, zero weights included",
     ),
     "synop_sparse": _Event(
@@ -198,6 +198,12 @@ _EVENTS: Mapping[str, _Event] = {
         "synapses",
         lambda counts: counts.synops_sparse,
         "every stored synapse of an arriving spike",
+    ),
+    "synop_conv": _Event(
+        "synaptic operations, shared lists",
+        "synapses",
+        lambda counts: counts.synops_conv,
+        "every tap of a convolution that an arriving spike meets, zero weights included",
     ),
     "neuron_access": _Event(
         "neuron updates, access", "neurons", lambda counts: counts.neuron_updates, "every mapped neuron, every tick"

@@ -33,6 +33,7 @@ def made_counts() -> Counts:
     return Counts(
         synops=some(3000),
         synops_sparse=np.zeros((20, 1, 2), np.int64),
+        synops_conv=np.zeros((20, 1, 2), np.int64),
         neuron_updates=np.full((20, 1, 2), 64),
         active_updates=np.full((20, 1, 2), 64),
         neuron_spikes=some(20),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from muspike.errors import BadInput
 from muspike.hardware import activity
@@ -14,6 +16,7 @@ from muspike.hardware.compile import compile_graph
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator import Simulator
+from muspike.hardware.weights import Conv, Sparse, count, unrolled, with_values
 
 CORE_XY = np.array([[0, 0], [0, 0], [2, 1], [5, 3]])
 
@@ -70,9 +73,17 @@ def random_spikes(program: Program, ticks: int, batch: int, seed: int = 0) -> di
     }
 
 
+def stored(s: ChipSynapses) -> Any:
+    """Which synapses lie in memory, `[target, source]`."""
+    if isinstance(s.weight, Conv):  # every tap inside the input, zeros too
+        return unrolled(with_values(s.weight, np.ones_like(s.weight.kernel))).columns.toarray() != 0
+    weight = s.weight.columns.toarray() if isinstance(s.weight, Sparse) else s.weight
+    return (weight != 0) | (s.layout == "dense")
+
+
 def by_event(program: Program, spikes: dict[str, Any], lengths: list[int]) -> dict[str, Any]:
     """The same counts, one spike and one synapse at a time."""
-    ticks, batch = spikes["a"].shape[:2]
+    ticks, batch = next(iter(spikes.values())).shape[:2]
     shape = (ticks, batch, len(program.core_xy))
     counts: dict[str, Any] = defaultdict(lambda: np.zeros(shape, np.int64))
     pending = {name: np.zeros(shape[1:], np.int64) for name in ("synops", "spikes_in")}
@@ -93,13 +104,11 @@ def by_event(program: Program, spikes: dict[str, Any], lengths: list[int]) -> di
             for s in program.synapses:
                 if s.source != name:
                     continue
-                for m in range(s.weight.shape[0]):
-                    if s.sparse and s.weight[m, n] == 0:
-                        continue
+                for m in np.flatnonzero(stored(s)[:, n]):
                     core = int(program.population(s.target).core[m])
                     arrive("synops", t + s.delay, b, core)
-                    if s.sparse:
-                        arrive("synops_sparse", t + s.delay, b, core)
+                    if s.layout != "dense":
+                        arrive(f"synops_{s.layout}", t + s.delay, b, core)
                     earliest[core] = min(earliest.get(core, 99), s.delay)
             for core, delay in earliest.items():
                 arrive("spikes_in", t + delay, b, core)
@@ -117,6 +126,91 @@ def by_event(program: Program, spikes: dict[str, Any], lengths: list[int]) -> di
             for core in p.core[p.core >= 0]:
                 counts["neuron_updates"][:length, b, core] += 1
     return counts | {f"pending_{name}": array for name, array in pending.items()}
+
+
+def random_conv(rng: np.random.Generator) -> Conv:
+    groups, g_in, g_out = rng.integers(1, 3, 3).tolist()
+    height, width, k_y, k_x = rng.integers(1, 5, 4).tolist()
+    (s_y, s_x), (p_y, p_x), (d_y, d_x) = (tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0, 1))
+    shape = tuple(rng.integers(1, 4, 2).tolist())
+    kernel = 2 * rng.integers(-2, 3, (groups * g_out, g_in, k_y, k_x))
+    return Conv(
+        kernel.astype(np.int16),
+        (groups * g_in, height, width),
+        (groups * g_out, *shape),
+        (s_y, s_x),
+        (p_y, p_x),
+        (d_y, d_x),
+        groups,
+    )
+
+
+def program_of_all_forms(rng: np.random.Generator) -> Program:
+    """x -conv-> a -sparse-> b, b -dense, in either layout-> a, x -sparse-> a; neurons anywhere on four cores."""
+    conv = random_conv(rng)
+    size, sources = conv.shape
+    x, b_size = population("x", "input", [-1] * sources), int(rng.integers(1, 6))
+    a, b = (population(n, "lif", rng.integers(0, 4, k).tolist(), level=1) for n, k in (("a", size), ("b", b_size)))
+
+    def some(shape: tuple[int, int]) -> Any:
+        return (2 * rng.integers(-9, 9, shape) * (rng.random(shape) < 0.4)).astype(np.int16)
+
+    a_from_x = Sparse.of(some(conv.shape))
+    if len(a_from_x.values):
+        a_from_x.values[0] = 0  # a zero that is listed is no synapse
+    wiring = [
+        ("x", "a", conv, False),
+        ("x", "a", a_from_x, False),
+        ("a", "b", Sparse.of(some((b_size, size))), False),
+        ("b", "a", some((size, b_size)), False),
+        ("b", "a", some((size, b_size)), True),
+    ]
+    made = [
+        ChipSynapses(f"s{i}", source, target, weight, 0, int(rng.integers(1, 4)), sparse)
+        for i, (source, target, weight, sparse) in enumerate(wiring)
+    ]
+    return Program("loihi1", 1e-3, (x, a, b), tuple(made), CORE_XY, {})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_every_form_of_weights_is_counted_as_if_unrolled(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    program = program_of_all_forms(rng)
+    spikes = random_spikes(program, 4, 2, seed)
+    lengths = rng.integers(0, 5, 2).tolist()
+    expected = by_event(program, spikes, lengths)
+    whole = activity.count(program, spikes, lengths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activity, "_DENSE_ENTRIES", 0)  # no matrix is small enough for BLAS
+        sparse = activity.count(program, spikes, lengths)
+    for counts in (whole, sparse):
+        for name, array in expected.items():
+            assert np.array_equal(getattr(counts, name), array), name
+        assert np.array_equal(counts.messages_between.sum(1), counts.messages_out.sum((0, 1)))
+    dense = effective = 0
+    for s in program.synapses:
+        matrix = s.weight if isinstance(s.weight, np.ndarray) else unrolled(s.weight).columns.toarray()
+        fired = sum(spikes[s.source][:length, b].sum(0, dtype=int) for b, length in enumerate(lengths))
+        connections = stored(s).sum() if isinstance(s.weight, Conv) else count(s.weight)
+        dense += connections * sum(lengths)
+        effective += (matrix != 0).sum(0) @ fired
+    found = activity.operations(program, spikes, lengths)
+    assert (found.dense, found.effective_acs) == (dense, effective)
+
+
+def test_profile_has_the_totals_of_each_core(program: Program) -> None:
+    counts = activity.count(program, random_spikes(program, 11, 3))
+    profile = counts.profile()
+    assert list(profile) == ["syn_ops", "dendrite_updates", "spikes_in", "axon_out", "hops"]
+    assert all(array.shape == (4,) and array.dtype == np.int64 for array in profile.values())
+    assert profile["syn_ops"].sum() == counts.synops.sum() > 0
+    assert profile["dendrite_updates"].tolist() == [11 * 3 * n for n in (3, 3, 2, 4)]
+    assert profile["hops"].tolist() == (counts.hops_x + counts.hops_y).sum((0, 1)).tolist()
+    assert (profile["spikes_in"][1], profile["axon_out"][2]) == (
+        counts.spikes_in[..., 1].sum(),
+        counts.messages_out[..., 2].sum(),
+    )
 
 
 @pytest.mark.parametrize("lengths", [None, [11, 4, 0]])

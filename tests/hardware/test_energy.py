@@ -17,6 +17,7 @@ from muspike.hardware.energy import BOUNDARY, Energy, Quantity, Row, price, pric
 # Two cores on two tiles, three ticks of one sequence, [tick][core].
 SYNOPS = [[100, 10], [50, 0], [0, 2000]]
 SPARSE = [[20, 10], [0, 0], [0, 0]]
+CONV = [[0, 0]] * 3
 SPIKES = [[3, 1], [0, 0], [0, 5]]
 MESSAGES = [[4, 2], [0, 0], [0, 5]]
 SPIKES_IN = [[6, 3], [1, 0], [0, 7]]
@@ -33,6 +34,7 @@ def made_counts(**change: Any) -> Counts:
     counts = Counts(
         synops=cells(SYNOPS),
         synops_sparse=cells(SPARSE),
+        synops_conv=cells(CONV),
         neuron_updates=cells(NEURONS),
         active_updates=cells(NEURONS),
         neuron_spikes=cells(SPIKES),
@@ -84,6 +86,20 @@ def test_quantities_of_different_kinds_do_not_mix() -> None:
         Quantity(1, 1, 1, "pJ", "fitted").to("ns")
     with pytest.raises(BadInput, match="counts are not negative"):
         Quantity(1, 1, 1, "pJ", "fitted") * -1
+
+
+def test_shared_lists_have_a_price_of_their_own(loihi1: Chip, loihi2: Chip) -> None:
+    energy = price(made_counts(synops_conv=cells([[30, 0], [0, 0], [0, 500]])), loihi1)
+    dense, conv = (row(energy, f"synaptic operations, {kind} lists") for kind in ("dense", "shared"))
+    assert (dense.count, conv.count) == (2130 - 530, 530)
+    assert conv.energy is not None and conv.energy.value == pytest.approx(530 * 24.0)
+    assert conv.constant is not None and conv.constant.tag == "fitted"
+    saved = price(made_counts(), loihi1).latency.value - energy.latency.value
+    assert saved == pytest.approx(530 * (3.8 - 3.1))
+    shared = row(price(made_counts(synops_conv=cells(SYNOPS), synops_sparse=cells(CONV)), loihi2), conv.name)
+    assert shared.constant is not None and "convolutional" in shared.constant.source
+    with pytest.raises(StopIteration):
+        row(price(made_counts(), loihi1), conv.name)
 
 
 def test_loihi1_by_hand(loihi1: Chip) -> None:
@@ -253,7 +269,10 @@ def test_active_updates_have_a_band_of_their_own_where_membranes_are_not_known(l
 def test_barrier_between_published_sizes_is_interpolated(loihi1: Chip) -> None:
     three = made_counts(core_xy=np.array([[0, 0], [1, 0], [2, 0]]))
     three = replace(
-        three, **{name: np.zeros((3, 1, 3), np.int64) for name in ("synops", "synops_sparse", "neuron_updates")}
+        three,
+        **{
+            name: np.zeros((3, 1, 3), np.int64) for name in ("synops", "synops_sparse", "synops_conv", "neuron_updates")
+        },
     )
     idle = {name: np.zeros((3, 1, 3), np.int64) for name in ("active_updates", "neuron_spikes", "spikes_in")}
     idle |= {name: np.zeros((3, 1, 3), np.int64) for name in ("messages_out", "hops_x", "hops_y")}
@@ -335,6 +354,7 @@ def test_calibration_of_loihi2_is_consistent_with_the_benchmark_it_was_inferred_
     counts = Counts(
         synops=spread(synops),
         synops_sparse=none,
+        synops_conv=none,
         neuron_updates=spread(passes),
         active_updates=spread(passes),
         neuron_spikes=none,
