@@ -15,6 +15,7 @@ a delay or a synaptic filter stands behind becomes synapses from a neuron that f
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -276,7 +277,7 @@ class _Reader:
         biased = {name: step for (name, _), step in self.steps.items() if step.bias is not None and step.bias.any()}
         for name, step in biased.items():
             assert step.bias is not None
-            started = _Signal(step.bias[:, None], step.shape, via=(name,))
+            started = _Signal(step.bias[:, None], step.shape, via=(name,), named=(f"{name}.bias",))
             for target, signal in self._paths(name, started, self._stepped):
                 neuron = self.neurons[target]
                 p = neuron.population
@@ -452,11 +453,14 @@ def _broken_cycles(synapses: Sequence[Synapses], rank: Mapping[str, tuple[float,
 
 
 def _named_apart(synapses: Sequence[Synapses]) -> list[Synapses]:
-    """Synapses with unique names: a Linear shared by several paths gets the ends of each, and if need be the delay."""
+    """Synapses with unique names: a Linear shared by several paths gets the ends of each, if need be the delay,
+    and a number where two paths hold the same nodes with weights."""
 
     def apart(items: Sequence[Synapses], longer: Callable[[Synapses], str]) -> list[Synapses]:
         taken = Counter(s.name for s in items)
         return [replace(s, name=longer(s)) if taken[s.name] > 1 else s for s in items]
 
     named = apart(synapses, lambda s: f"{s.source}->{s.name}->{s.target}")
-    return apart(named, lambda s: f"{s.name}@{s.delay}")
+    named = apart(named, lambda s: f"{s.name}@{s.delay}")
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+    return apart(named, lambda s: f"{s.name}#{next(numbers[s.name])}")

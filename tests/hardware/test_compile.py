@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.compile import compile_graph, spread_over
-from muspike.hardware.graph import Population, SpikingGraph, Synapses, from_nir
+from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
+from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.program import Program
 from muspike.hardware.report import mapping_text
 from muspike.hardware.simulator import Simulator
@@ -267,14 +268,69 @@ def test_a_cycle_that_the_chip_cannot_turn():
         compile_graph(nir.NIRGraph(nodes, edges, metadata={"dt": DT}, type_check=False), "loihi1")
 
 
-def test_bias_behind_a_level_is_a_risk():
-    graph = from_nir(recurrent(10, 12, 5))
-    biased = [
-        dataclasses.replace(p, bias=np.full(p.size, 0.01)) if p.name == "second" else p for p in graph.populations
-    ]
-    compiled = compile_graph(dataclasses.replace(graph, populations=biased), "loihi1")
-    assert any("'second': its bias acts 2 ticks before" in risk for risk in compiled.risks)
-    assert not any("bias" in risk for risk in compile_graph(graph, "loihi1").risks)
+def exact(bias, recurrence=0.0, threshold=100.0, tau=np.inf):
+    """input -> a -> b: numbers that the chip holds as they are, so that the integer network is the float one."""
+    n = 3
+    rng = np.random.default_rng(0)
+
+    def population(name, kind, **changes):
+        fields = {
+            "tau": np.full(n, tau),
+            "tau_syn": np.ones(n),
+            "v_threshold": np.full(n, threshold),
+            "bias": np.zeros(n),
+        }
+        return Population(name, kind, n, **(fields | changes))
+
+    def synapses(name, source, target, delay):
+        return Synapses(name, source, target, 2.0 * rng.integers(-20, 60, (n, n)), delay)
+
+    back = Synapses("back", "b", "b", recurrence * np.eye(n), 3)
+    populations = [population("in", "input"), population("a", "lif"), population("b", "lif", bias=np.asarray(bias))]
+    return SpikingGraph(populations, [synapses("ia", "in", "a", 0), synapses("ab", "a", "b", 0), back], DT)
+
+
+def chip_and_ideal(compiled, graph, ticks=60, batch=4):
+    spikes = (np.random.default_rng(3).random((ticks, batch, 3)) < 0.3).astype(np.uint8)
+    ideal, _ = run(graph, spikes)
+    late = max(p.level for p in compiled.program.populations)
+    chip = Simulator(compiled.program, batch).run(np.concatenate([spikes, np.zeros((late, batch, 3), np.uint8)]))
+    return {p.name: chip.spikes[p.name][p.level : p.level + ticks] for p in compiled.program.populations}, ideal
+
+
+def test_a_bias_behind_a_level_begins_with_ideal_time():
+    """Without the reset, b would start with what its bias added before the first input could have reached it."""
+    graph = exact([7.0, -5.0, 30.0])
+    compiled = compile_graph(graph, "loihi1")
+    assert compiled.program.population("b").level == 2
+    chip, ideal = chip_and_ideal(compiled, graph)
+    for name in "ab":
+        np.testing.assert_array_equal(chip[name], ideal[name])
+    assert 0 < ideal["b"].mean() < 1
+    assert not any("bias" in risk for risk in compiled.risks)
+    unset = [dataclasses.replace(p, reset_interval=0, reset_offset=0) for p in compiled.program.populations]
+    program = dataclasses.replace(compiled.program, populations=unset)
+    chip, _ = chip_and_ideal(dataclasses.replace(compiled, program=program), graph)
+    assert (chip["b"] != ideal["b"]).any()
+
+
+def test_spikes_of_a_bias_that_outlive_the_reset_are_a_risk():
+    def risks(graph):
+        return [risk for risk in compile_graph(graph, "loihi1").risks if "bias" in risk]
+
+    (risk,) = risks(exact([150.0, 0, 0], recurrence=50.0))
+    assert "population 'b': its bias makes it spike 2 ticks before its ideal time begins, and 'back' brings" in risk
+    graph = exact([150.0, 0, 0])
+    assert not risks(dataclasses.replace(graph, synapses=graph.synapses[:2]))
+
+
+def test_reset_at_intervals_keeps_samples_apart():
+    graph = exact([7.0, -5.0, 30.0])
+    compiled = compile_graph(graph, "loihi1", reset_every=20)
+    chip, ideal = chip_and_ideal(compiled, graph)
+    first = run(graph, (np.random.default_rng(3).random((60, 4, 3)) < 0.3).astype(np.uint8)[20:40])[0]["b"]
+    np.testing.assert_array_equal(chip["b"][20:40], first)
+    assert (first != ideal["b"][20:40]).any()
 
 
 def test_dt_and_metadata():

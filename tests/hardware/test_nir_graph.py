@@ -477,6 +477,24 @@ def test_a_bias_behind_a_filter_or_a_delay_comes_from_a_neuron_that_always_fires
         np.testing.assert_array_equal(fired["b"][t], x[t - 3] > 0.9 if t >= 3 else np.zeros((2, 2)))
 
 
+def test_ways_that_hold_the_same_weights_are_told_apart():
+    nodes = {
+        "input": 2,
+        "f": nir.Flatten({"input": np.array([2])}),
+        "g": nir.Scale(np.ones(2)),
+        "a": lif(2),
+        "output": 2,
+    }
+    edges = [*chain("input", "f", "a", "output"), ("input", "a"), *chain("input", "g", "a"), *chain("f", "g")]
+    g = from_nir(graph(nodes, edges))
+    assert [s.name for s in g.synapses] == [
+        "input->g->a@0#1",
+        "input->g->a@0#2",
+        "input->input->a->a@0#1",
+        "input->input->a->a@0#2",
+    ]
+
+
 def test_a_nested_graph_with_several_ports_is_named_by_port():
     inner = nir.NIRGraph(
         {

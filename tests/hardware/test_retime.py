@@ -9,6 +9,7 @@ from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import retime
+from muspike.hardware.weights import dense
 
 CHIP = load_chip("loihi1")
 
@@ -99,7 +100,8 @@ def execute(graph, spikes):
         for p in order:
             arriving = [s for s in graph.synapses if s.target == p.name and t >= s.delay]
             a = sum(
-                (s.weight.astype(np.int64) @ fired[s.source][t - s.delay] for s in arriving), np.zeros(p.size, np.int64)
+                (dense(s.weight).astype(np.int64) @ fired[s.source][t - s.delay] for s in arriving),
+                np.zeros(p.size, np.int64),
             )
             v[p.name] = decay(v[p.name], p.dv) + (a << 6)
             fired[p.name][t] = v[p.name] > (p.v_threshold.astype(np.int64) << 6)
@@ -147,3 +149,9 @@ def test_a_relay_name_that_is_taken():
     graph = net("ia", ("i", "a", 100))
     taken = dataclasses.replace(graph, populations=[*graph.populations, population("i.relay1")])
     assert retime(taken, CHIP).relays == ("i.relay1_",)
+
+
+def test_a_delay_that_would_take_more_relays_than_the_chip_has_neurons():
+    message = r"'ia9000000': a delay of 9000000 ticks takes 142857 relay .* loihi1 has \(131072\); .* 8257599 ticks"
+    with pytest.raises(BadInput, match=message):
+        retime(net("ia", ("i", "a", 9_000_000)), CHIP)
