@@ -422,13 +422,18 @@ def _product(fired: Array, matrices: Sequence[Any]) -> Array:
     BLAS works in floats: float32 is exact while no sum reaches 2^24, float64 up to 2^53.
     """
     ticks, batch, size = fired.shape
-    rows, flat = fired.reshape(ticks * batch, size), hstack(matrices, format="csr")
-    out = np.empty((len(rows), flat.shape[1]), np.int64)
-    dense = size * flat.shape[1] <= _DENSE_ENTRIES
-    if dense:
-        dtype = np.float32 if flat.sum(0).max(initial=0) < 1 << 24 else np.float64
-        flat = flat.toarray().astype(dtype)
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        part = slice(begin, begin + _ROWS_AT_ONCE)
-        out[part] = rows[part].astype(dtype) @ flat if dense else (csr_array(rows[part]) @ flat).toarray()
-    return out.reshape(ticks, batch, len(matrices), -1).transpose(2, 0, 1, 3)
+    n, columns = len(matrices), matrices[0].shape[1]
+    rows = fired.reshape(ticks * batch, size)
+    out = np.empty((n, len(rows), columns), np.int64)
+    parts = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, len(rows), _ROWS_AT_ONCE)]
+    if size * n * columns > _DENSE_ENTRIES:
+        for part in parts:
+            spikes = csr_array(rows[part])
+            for i, matrix in enumerate(matrices):
+                out[i, part] = (spikes @ matrix).toarray()
+    else:
+        flat = hstack(matrices).toarray()
+        flat = flat.astype(np.float32 if flat.sum(0).max(initial=0) < 1 << 24 else np.float64)
+        for part in parts:
+            out[:, part] = (rows[part].astype(flat.dtype) @ flat).reshape(-1, n, columns).transpose(1, 0, 2)
+    return out.reshape(n, ticks, batch, columns)
