@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from muspike.hardware.compile import Compiled
-from muspike.hardware.partition import CoreUse
+from muspike.hardware.partition import CoreUse, Use
+from muspike.hardware.program import ChipSynapses
+from muspike.hardware.weights import Conv
 
-# The columns of the table of cores: its title, what the core holds, and the limit that it counts against.
-_COLUMNS: Sequence[tuple[str, Callable[[CoreUse], str], str]] = (
-    ("neurons", lambda core: f"{core.neurons:,}", "neurons_per_core"),
-    ("synaptic memory", lambda core: f"{core.synaptic_memory_bytes:,.0f} B", "synaptic_memory_bits_per_core"),
-    ("input axons", lambda core: f"{core.input_axons:,}", "input_axons_per_core"),
-    ("output axons", lambda core: f"{core.output_axons:,}", "output_axons_per_core"),
-    ("thresholds", lambda core: str(core.threshold_configurations), "threshold_configurations_per_core"),
-    ("compartments", lambda core: str(core.compartment_configurations), "compartment_configurations_per_core"),
+# More cores than these are shown as runs, and of more runs the first, with the fullest cores after them. Of more
+# problems or risks, too, the first are shown.
+_MOST_ROWS = 40
+_FULLEST = 5
+# The columns of the table of cores: title, what the core holds, in which unit, the limit that it counts against.
+_COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
+    ("neurons", lambda core: core.neurons, "", "neurons_per_core"),
+    ("synaptic memory", lambda core: core.synaptic_memory_bytes, " B", "synaptic_memory_bits_per_core"),
+    ("input axons", lambda core: core.input_axons, "", "input_axons_per_core"),
+    ("output axons", lambda core: core.output_axons, "", "output_axons_per_core"),
+    ("thresholds", lambda core: core.threshold_configurations, "", "threshold_configurations_per_core"),
+    ("compartments", lambda core: core.compartment_configurations, "", "compartment_configurations_per_core"),
 )
 
 
@@ -42,34 +50,37 @@ def mapping_text(compiled: Compiled) -> str:
 
 def _lines(compiled: Compiled) -> Iterator[str]:
     use, program = compiled.use, compiled.program
-    fullest = max(use.cores, key=lambda core: core.per_cent[use.binding])
     chips = f"on {use.chips} chip{'s' if use.chips > 1 else ''}"
-    yield f"{use.chip}: {f'fits {chips}' if use.fits else 'does not fit'}"
+    yield f"{use.chip}: {_verdict(use)}"
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
-        f"{len(use.cores)} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
+        f"{len(use.cores):,} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
     )
     if compiled.fill == 1:
         yield "packed onto the fewest cores"
     else:
         yield f"each core filled up to {100 * compiled.fill:g} % of its neurons and synaptic memory"
-    yield f"nearest to its limit: {use.binding}, {fullest.per_cent[use.binding]:.1f} % on core {fullest.core}"
-    if use.unchecked:
-        yield f"not checked, because not published: {', '.join(use.unchecked)}"
+    yield from _limits(use)
     yield ""
-    yield from _table(
-        ["core", *(title for title, _, _ in _COLUMNS)],
+    yield from _cores(use)
+    yield ""
+    of = {synapses.name: synapses for synapses in program.synapses}
+    yield from table(
         [
-            [str(core.core), *(value(core) + _per_cent(core, limit) for _, value, limit in _COLUMNS)]
-            for core in use.cores
+            "weights",
+            "stored as",
+            "synapses",
+            "relative error",
+            "largest error",
+            "saturated",
+            "zero",
+            "of these vanished",
         ],
-    )
-    yield ""
-    yield from _table(
-        ["weights", "relative error", "largest error", "saturated", "zero", "of these vanished"],
         [
             [
                 s.name,
+                _stored_as(of[s.name]),
+                f"{of[s.name].stored:,}",
                 f"{100 * s.rms_error:.2f} %",
                 f"{s.max_error:.2g}",
                 f"{s.saturated:,}",
@@ -80,7 +91,7 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ["population", "leak error", "filter error", "threshold error", "bias error", "spikes to overflow"],
         [
             [
@@ -97,14 +108,85 @@ def _lines(compiled: Compiled) -> Iterator[str]:
     for title, entries in (("problems", use.problems), ("risks", compiled.risks)):
         yield ""
         yield f"{title}: {'none' if not entries else ''}".rstrip()
-        yield from (f"- {entry}" for entry in entries)
+        yield from (f"- {entry}" for entry in entries[:_MOST_ROWS])
+        if len(entries) > _MOST_ROWS:
+            yield f"- and {len(entries) - _MOST_ROWS:,} more"
+
+
+def _verdict(use: Use) -> str:
+    if not use.fits:
+        return "does not fit"
+    if use.chips > 1:
+        return f"does not fit one {use.chip}; spread over {use.chips} chips"
+    return "fits on 1 chip"
+
+
+def _limits(use: Use) -> Iterator[str]:
+    """The one limit that binds, where, and what would give way."""
+    fullest = use.fullest
+    share = fullest.per_cent[use.binding]
+    where = f"core {fullest.core} ({', '.join(fullest.populations)})"
+    yield f"{'nearest to its limit' if share <= 100 else 'above its limit'}: {use.binding}, {share:.1f} % on {where}"
+    closed = Counter(core.closed_by for core in use.cores if core.closed_by)
+    if closed:
+        yield f"cores were closed by: {', '.join(f'{limit} {n:,} times' for limit, n in closed.most_common())}"
+    if use.chips > 1 and use.cores_per_chip is not None:
+        share = len(use.cores) / use.cores_per_chip
+        yield f"one chip has {use.cores_per_chip} cores: this takes {share:.3g} times as many"
+    if use.remedies:
+        yield f"what it would take: {'; '.join(use.remedies)}"
+    if use.unchecked:
+        yield f"not checked, because not published: {', '.join(use.unchecked)}"
+
+
+def _cores(use: Use) -> Iterator[str]:
+    """The table of cores; where they are many, equal neighbours share a row, or those that hold the same populations.
+
+    The row of unequal ones shows the most that any of them holds; the fullest cores have rows of their own below.
+    """
+    rows = [[str(core.core), *_cells([core])] for core in use.cores]
+    if len(rows) > _MOST_ROWS:
+        rows = _runs(use.cores, lambda core: (core.populations, _cells([core])))
+    if len(rows) > _MOST_ROWS:
+        runs = _runs(use.cores, lambda core: core.populations)
+        by_share = sorted(use.cores, key=lambda core: -core.per_cent[core.binding])
+        rows = runs[:_MOST_ROWS] + [[str(core.core), *_cells([core])] for core in by_share[:_FULLEST]]
+        yield f"at most, of the cores in a row; then the {_FULLEST} fullest cores"
+        if len(runs) > _MOST_ROWS:
+            yield f"the first {_MOST_ROWS} of {len(runs):,} rows"
+    yield from table(["core", *(title for title, *_ in _COLUMNS)], rows)
+
+
+def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[list[str]]:
+    """A row for each run of neighbours that are alike."""
+    rows = []
+    for _, found in itertools.groupby(cores, alike):
+        run = list(found)
+        numbers = str(run[0].core) if len(run) == 1 else f"{run[0].core}-{run[-1].core}"
+        names = ", ".join(run[0].populations[:2]) + (", ..." if len(run[0].populations) > 2 else "")
+        rows.append([f"{numbers} ({names})", *_cells(run)])
+    return rows
+
+
+def _cells(cores: Sequence[CoreUse]) -> list[str]:
+    """What the cores hold, at most."""
+    most = ((max(cores, key=amount), amount, unit, limit) for _, amount, unit, limit in _COLUMNS)
+    return [f"{amount(core):,.0f}{unit}{_per_cent(core, limit)}" for core, amount, unit, limit in most]
+
+
+def _stored_as(synapses: ChipSynapses) -> str:
+    weight = synapses.weight
+    if isinstance(weight, Conv):
+        return f"conv {'x'.join(map(str, weight.kernel.shape))}"
+    return f"{synapses.layout} {'x'.join(map(str, weight.shape))}"
 
 
 def _per_cent(core: CoreUse, limit: str) -> str:
     return f" {core.per_cent[limit]:5.1f} %" if limit in core.per_cent else ""
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table, the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for row in (titles, *rows):
         first, *others = row

@@ -229,7 +229,7 @@ def test_spread_over_stays_on_as_many_chips():
     assert fewest < more < most and [len(c.use.cores) for c in found] == [fewest, more]
     wide = compile_graph(graph, small, fill=1 / 8)
     assert wide.use.fits and wide.use.chips == -(-most // more) > 1  # it fits, and says on how many chips
-    assert f"loihi1: fits on {wide.use.chips} chips" in mapping_text(wide)
+    assert f"loihi1: does not fit one loihi1; spread over {wide.use.chips} chips" in mapping_text(wide)
     assert "filled up to 12.5 %" in mapping_text(wide)
 
 

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muspike.hardware import weights as w
 from muspike.hardware.chip import Limit, load_chip
-from muspike.hardware.lists import entry_bits, list_bits
+from muspike.hardware.lists import entry_bits, list_bits, lists
 from muspike.hardware.partition import RULES, delay_problems, partition
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import retime
+from muspike.hardware.weights import Conv, Sparse
 
 CHIP = load_chip("loihi1")
 FORM = CHIP.synapse_format
@@ -31,7 +33,10 @@ def population(name, kind, size, dv=2048, v_threshold=100):
 
 def net(populations, *synapses):
     """synapses: (source, target, weight, ideal delay)."""
-    made = [IntegerSynapses(f"s{i}", a, b, np.asarray(w, np.int16), d) for i, (a, b, w, d) in enumerate(synapses)]
+    made = [
+        IntegerSynapses(f"s{i}", a, b, np.asarray(m, np.int16) if isinstance(m, np.ndarray) else m, d)
+        for i, (a, b, m, d) in enumerate(synapses)
+    ]
     return retime(IntegerGraph(populations, made, 1e-3), CHIP)
 
 
@@ -216,6 +221,209 @@ def test_unpublished_limits_are_named():
     assert json.loads(json.dumps(use.to_dict()))["fits"] is True
 
 
+# --- sparse matrices and convolutions --------------------------------------------------------------------------
+
+
+def kernel(*shape):
+    return np.full(shape, 2, np.int16)
+
+
+def image(conv, **limits):
+    """One convolution from an input, on a chip of these limits."""
+    return partition(feed(conv.shape[1], conv.shape[0], conv), chip(**limits))
+
+
+def test_a_given_sparse_matrix_lies_as_a_dense_one_with_sparse_lists():
+    rng = np.random.default_rng(0)
+    weight = (2 * rng.integers(-9, 9, (300, 200)) * (rng.random((300, 200)) < 0.05)).astype(np.int16)
+    listed = Sparse.of(weight)
+    listed.values[:3] = 0  # listed, and no synapse
+    made = [partition(feed(200, 300, m), chip(neurons_per_core=70)) for m in (listed.columns.toarray(), listed)]
+    assert made[0].sparse == made[1].sparse == {"s0": True}
+    assert made[0].use == made[1].use and made[0].core_xy.tolist() == made[1].core_xy.tolist()
+
+
+def test_what_is_given_as_sparse_has_sparse_lists_even_where_dense_ones_were_smaller():
+    p = partition(feed(5, 8, Sparse.of(dense(5, 8).astype(np.int16))), CHIP)
+    assert p.sparse == {"s0": True}
+    assert p.use.cores[0].synaptic_memory_bytes == 5 * 128 / 8  # 8 synapses of 14 bits, and 10
+
+
+def test_a_large_sparse_matrix_is_never_dense():
+    n = 200_000  # dense: 80 GB
+    p = partition(feed(n, n, w.astype(w.identity(n), np.int16)), CHIP)
+    assert len(p.use.cores) == -(-n // 1024) and p.use.chips == 2
+    assert (p.use.cores[0].input_axons, p.use.cores[0].closed_by) == (1024, "neurons_per_core")
+    assert p.use.cores[0].synaptic_memory_bytes == 1024 * 64 / 8
+    assert p.use.cores[-1].closed_by is None
+
+
+def test_lists_that_axons_share_by_hand():
+    # 3 x 3 inputs, 2 x 2 taps, 2 x 2 outputs: each of the nine pixels meets another set of taps: 1, 2 or 4 of them,
+    # of 8 bits and 6 of index, and 10 a list.
+    valid = Conv(kernel(1, 1, 2, 2), (1, 3, 3), (1, 2, 2))
+    assert image(valid).use.cores[0].synaptic_memory_bytes == (8 * 64 + 128) / 8
+    # 10 x 10 inputs, the same kernel: still nine sets, although there are 100 axons.
+    larger = image(Conv(kernel(1, 1, 2, 2), (1, 10, 10), (1, 9, 9))).use.cores[0]
+    assert (larger.input_axons, larger.synaptic_memory_bytes) == (100, (8 * 64 + 128) / 8)
+    # Two channels have lists of their own; four channels out make lists of 4, 8, and 16 synapses of 8 + 9 bits.
+    channels = image(Conv(kernel(4, 2, 2, 2), (2, 10, 10), (4, 9, 9))).use.cores[0]
+    assert channels.input_axons == 200
+    assert channels.synaptic_memory_bytes == 2 * (4 * 128 + 4 * 192 + 1 * 320) / 8
+    # In two groups each channel reaches half of them.
+    grouped = image(Conv(kernel(4, 1, 2, 2), (2, 10, 10), (4, 9, 9), groups=2)).use.cores[0]
+    assert grouped.synaptic_memory_bytes == 2 * (4 * 64 + 4 * 128 + 1 * 192) / 8
+
+
+def test_axons_that_lie_beyond_the_largest_offset_have_copies():
+    one_to_one = Conv(kernel(1, 1, 1, 1), (1, 1, 600), (1, 1, 600))
+    assert image(one_to_one).use.cores[0].synaptic_memory_bytes == 3 * 64 / 8  # from 0, from 256, from 512
+    behind = [population("i", "input", 600), population("a", "lif", 200), population("b", "lif", 600)]
+    graph = net(behind, ("i", "a", dense(600, 200), 0), ("i", "b", one_to_one, 0))
+    both = partition(graph, chip(synaptic_memory_bits_per_core=2**21)).use.cores[0]
+    assert both.synaptic_memory_bytes == 600 * (3 * 576 + 128) / 8 + 4 * 64 / 8  # from 200 on: 0, 256, 512, 768
+
+
+def of_core(conv, start, stop, first_index):
+    """By source neuron: the taps (o, a, b) that land on the core, where on it, and the weights; one tap at a time."""
+    g_out, g_in = conv.output_shape[0] // conv.groups, conv.kernel.shape[1]
+    found = {}
+    for target in range(start, stop):
+        o, y, x = np.unravel_index(target, conv.output_shape)
+        for i, a, b in np.ndindex(conv.kernel.shape[1:]):
+            channel = o // g_out * g_in + i
+            from_y = y * conv.stride[0] - conv.padding[0] + a * conv.dilation[0]
+            from_x = x * conv.stride[1] - conv.padding[1] + b * conv.dilation[1]
+            if 0 <= from_y < conv.input_shape[1] and 0 <= from_x < conv.input_shape[2]:
+                source = np.ravel_multi_index((channel, from_y, from_x), conv.input_shape)
+                taps, places, weights = found.setdefault(int(source), ([], [], []))
+                taps.append((o, a, b))
+                places.append(first_index + target - start)
+                weights.append(conv.kernel[o, i, a, b])
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_axons_share_lists_that_are_the_same_but_for_an_offset(seed):
+    rng = np.random.default_rng(seed)
+    groups, g_in, g_out = rng.integers(1, 3, 3).tolist()
+    height, width, k_y, k_x, rows, columns = rng.integers(1, 6, 6).tolist()
+    conv = Conv(
+        2 * rng.integers(-99, 99, (groups * g_out, g_in, k_y, k_x)).astype(np.int16),
+        (groups * g_in, height, width),
+        (groups * g_out, rows, columns),
+        *(tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0, 1)),
+        groups,
+    )
+    form = dataclasses.replace(FORM, axon_offsets=int(rng.integers(1, 30)))
+    start, stop = sorted(rng.choice(conv.shape[0] + 1, 2, replace=False).tolist())
+    first_index, delay = int(rng.integers(0, 100)), int(rng.integers(1, 9))
+    synapses = IntegerSynapses("s", "i", "n", conv, delay)
+    bits, axons = lists(synapses, False, dataclasses.replace(CHIP, synapse_format=form)).on_core(
+        start, stop, first_index
+    )
+    expected = of_core(conv, start, stop, first_index)
+    assert sorted(axons.tolist()) == sorted(expected)
+    shared = {}
+    for source, (taps, places, weights) in expected.items():
+        offset = places[0] % form.axon_offsets
+        key = (source // (height * width), frozenset(taps), places[0] - offset)
+        content = [(place - offset, weight) for place, weight in zip(places, weights, strict=True)]
+        assert shared.setdefault(key, content) == content  # so that one list does for all of them
+    entry = entry_bits(delay, first_index + stop - start - 1, form)
+    assert bits == sum(int(list_bits(np.array(len(content)), entry, form)) for content in shared.values())
+
+
+def sparse_net():
+    return feed(40, 100, Sparse.of(np.where(np.arange(4000).reshape(100, 40) % 7 == 0, 2, 0).astype(np.int16)))
+
+
+def conv_net():
+    return feed(2 * 36, 3 * 36, Conv(kernel(3, 2, 3, 3), (2, 6, 6), (3, 6, 6), padding=(1, 1)))
+
+
+@pytest.mark.parametrize("graph", [sparse_net, conv_net])
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("neurons_per_core", 20),
+        ("synaptic_memory_bits_per_core", 4000),
+        ("input_axons_per_core", 35),
+    ],
+)
+def test_every_rule_of_what_leads_onto_a_core_holds_in_all_forms(graph, limit, value):
+    use = partition(graph(), chip(**{limit: value})).use
+    assert use.fits and len(use.cores) > 2 and use.binding == limit
+    assert {core.closed_by for core in use.cores[:-1]} == {limit}
+    assert all(core.per_cent[limit] <= 100 for core in use.cores)
+
+
+@pytest.mark.parametrize(
+    "form", [Sparse.of(np.full((8, 8), 2, np.int16)), Conv(kernel(8, 8, 1, 1), (8, 1, 1), (8, 1, 1))]
+)
+def test_rule_output_axons_repacks_in_all_forms(form):
+    populations = [population("i", "input", 1), population("a", "lif", 8), population("b", "lif", 8)]
+    graph = net(populations, ("i", "a", dense(1, 8), 0), ("a", "b", form, 0))
+    few = partition(graph, chip(neurons_per_core=2, output_axons_per_core=4)).use
+    assert few.fits and max(core.output_axons for core in few.cores) == 4
+    assert "output_axons_per_core" in {core.closed_by for core in few.cores}
+    assert few.cores != partition(graph, chip(neurons_per_core=2)).use.cores
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "form", "problem"),
+    [
+        (
+            "input_axons_per_core",
+            8,
+            Sparse.of(np.full((2, 9), 2, np.int16)),
+            "core 0 ('n'): 9 input axons, loihi1 holds 8 on a core",
+        ),
+        (
+            "synaptic_memory_bits_per_core",
+            500,
+            Sparse.of(np.full((2, 9), 2, np.int16)),
+            "core 0 ('n'): 576 bits of synaptic memory, loihi1 holds 500 on a core",
+        ),
+        (
+            "input_axons_per_core",
+            8,
+            Conv(kernel(2, 1, 3, 3), (1, 3, 3), (2, 1, 1)),
+            "core 0 ('n'): 9 input axons, loihi1 holds 8 on a core",
+        ),
+        (
+            "synaptic_memory_bits_per_core",
+            500,
+            Conv(kernel(2, 1, 3, 3), (1, 3, 3), (2, 1, 1)),
+            "core 0 ('n'): 576 bits of synaptic memory, loihi1 holds 500 on a core",
+        ),
+    ],
+)
+def test_what_one_neuron_exceeds_alone_says_why_and_what_it_would_take(limit, value, form, problem):
+    use = partition(feed(form.shape[1], form.shape[0], form), chip(**{limit: value})).use
+    assert not use.fits and use.problems[0] == problem and use.binding == limit
+    (remedy,) = use.remedies
+    assert remedy.startswith(f"{limit}: fewer ")
+    assert use.fullest.per_cent[limit] > 100
+
+
+def test_a_neuron_that_reaches_too_many_cores_does_not_fit_and_ends():
+    populations = [population("i", "input", 1), population("a", "lif", 1), population("b", "lif", 30)]
+    graph = net(populations, ("i", "a", dense(1, 1), 0), ("a", "b", dense(1, 30), 0))
+    use = partition(graph, chip(neurons_per_core=1, output_axons_per_core=20)).use
+    assert use.problems == ("core 0 ('a'): 30 output axons, loihi1 holds 20 on a core",)
+    assert use.remedies == ("output_axons_per_core: a neuron whose targets lie on fewer cores",)
+
+
+def test_thousands_of_cores_find_a_place():
+    n = 3000
+    p = partition(feed(n, n, w.astype(w.identity(n), np.int16)), chip(neurons_per_core=1))
+    assert p.use.chips == 24 and [core.core for core in p.use.cores] == list(range(n))
+    assert np.unique(p.core_xy, axis=0, return_counts=True)[1].max() == 4
+    assert p.use.cores[5].populations == ("n",)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_every_core_keeps_every_rule_counted_anew(seed):
@@ -233,7 +441,9 @@ def test_every_core_keeps_every_rule_counted_anew(seed):
         weight = (
             2 * rng.integers(-9, 9, (sizes[b], sizes[a])) * (rng.random((sizes[b], sizes[a])) < rng.choice([0.1, 1]))
         )
-        synapses.append((f"p{a}", f"p{b}", weight, int(rng.integers(0, 5)) if a < b else int(rng.integers(3, 9))))
+        row = Conv(kernel(1, 1, 1, int(rng.integers(1, 9))), (1, 1, sizes[a]), (1, 1, sizes[b]), padding=(0, 3))
+        form = (weight, Sparse.of(weight.astype(np.int16)), row)[rng.integers(3)]
+        synapses.append((f"p{a}", f"p{b}", form, int(rng.integers(0, 5)) if a < b else int(rng.integers(3, 9))))
     retimed = net(populations, *synapses)
     small = chip(
         neurons_per_core=30,
@@ -250,7 +460,10 @@ def test_every_core_keeps_every_rule_counted_anew(seed):
         assert core.neurons == sum(map(len, here.values()))
         incoming, outgoing = set(), set()
         for s in retimed.graph.synapses:
-            stored = (s.weight != 0) | (not p.sparse[s.name])
+            dense_form = isinstance(s.weight, np.ndarray)
+            stored = s.weight != 0 if dense_form else w.unrolled(s.weight).columns.toarray() != 0
+            if dense_form and not p.sparse[s.name]:
+                stored[:] = True
             for j, i in np.argwhere(stored):
                 source, target = p.core[s.source][i], p.core[s.target][j]
                 if target == core.core:
