@@ -86,8 +86,8 @@ def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
         node = tree.get("node")
         if not isinstance(node, dict):
             raise BadInput("it has no group 'node', which holds the graph")
-        if node.get("type") != "NIRGraph":
-            raise BadInput(f"'node' has the type {_short(node.get('type'))}, not 'NIRGraph'")
+        if _type(node) != "NIRGraph":
+            raise BadInput(f"'node' has the type {_kind(node.get('type'))}, not 'NIRGraph'")
         return _graph("", node)
 
 
@@ -100,7 +100,7 @@ def read_nir_data(path: str | os.PathLike[str]) -> nir.NIRGraphData:
     with _naming(path, "NIR data"):
         root = _read_hdf5(path, attributes=["__type__", "dt", "n_neurons", "t_max"])
         if root[_ATTRIBUTES].get("__type__") != "NIRGraphData":
-            raise BadInput(f"its __type__ is {_short(root[_ATTRIBUTES].get('__type__'))}, not 'NIRGraphData'")
+            raise BadInput(f"its __type__ is {_kind(root[_ATTRIBUTES].get('__type__'))}, not 'NIRGraphData'")
         return _graph_data("", root)
 
 
@@ -113,19 +113,20 @@ def _naming(path: str | os.PathLike[str], what: str = "NIR") -> Iterator[None]:
     try:
         yield
     except _Unfit as error:
-        raise BadInput(f"{os.fspath(path)}: {error}") from error
+        raise BadInput(f"{os.fspath(path)}: {_one_line(error)}") from error
     except BadInput as error:
-        raise BadInput(f"{os.fspath(path)}: damaged, or not a {what} file: {error}") from error
+        raise BadInput(f"{os.fspath(path)}: damaged, or not a {what} file: {_one_line(error)}") from error
     except Failed as error:
         raise Failed(f"{os.fspath(path)}: {error}") from error
     except MemoryError as error:
         raise BadInput(f"{os.fspath(path)}: what it holds does not fit the memory") from error
 
 
-def _short(value: object) -> str:
-    text = " ".join(str(value).split()) if isinstance(value, Exception) else repr(value)
-    text = text or type(value).__name__
-    return text if len(text) <= 200 else f"{text[:200]}..."
+def _one_line(error: Exception) -> str:
+    """What it says, without the line breaks, control characters and endless names that a file can bring in."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 1000 else f"{text[:600]} ... {text[-400:]}"
 
 
 # --- a graph of the arrays ---------------------------------------------------------------------------------------
@@ -134,9 +135,9 @@ def _short(value: object) -> str:
 def _check_version(version: object) -> None:
     major = re.match(r"(\d{1,9})(\.|$)", version) if isinstance(version, str) else None
     if major is None:
-        raise BadInput(f"its version is {_short(version)}, expected one such as {nir.version!r}")
+        raise BadInput(f"its version is {_kind(version)}, expected one such as {nir.version!r}")
     if int(major[1]) > int(nir.version.split(".")[0]):
-        raise _Unfit(f"is of NIR version {_short(version)[1:-1]}; the nir installed here reads up to {nir.version}")
+        raise _Unfit(f"is of NIR version {version}; the nir installed here reads up to {nir.version}")
 
 
 def _graph(name: str, data: Tree) -> nir.NIRGraph:
@@ -144,7 +145,7 @@ def _graph(name: str, data: Tree) -> nir.NIRGraph:
     nodes, edges = data.get("nodes"), data.get("edges")
     odd = sorted(data.keys() - {"type", "nodes", "edges", "metadata"})
     if odd:
-        raise BadInput(f"{where}: nothing of a graph is called {_short(odd[0])}; it has nodes, edges and metadata")
+        raise BadInput(f"{where}: nothing of a graph is called {odd[0]!r}; it has nodes, edges and metadata")
     if not isinstance(nodes, dict):
         raise BadInput(f"{where} has no group 'nodes'")
     inner = {key: _node(f"{name}/{key}".lstrip("/"), node) for key, node in nodes.items()}
@@ -162,7 +163,7 @@ def _edges(where: str, edges: object) -> list[tuple[str, str]]:
     try:
         return [(source.decode(), target.decode()) for source, target in edges.tolist()]
     except UnicodeDecodeError as error:
-        raise BadInput(f"{where}: edges hold {_short(error.object)}; names are UTF-8") from error
+        raise BadInput(f"{where}: edges hold {error.object!r}; names are UTF-8") from error
 
 
 def _metadata(where: str, data: Tree) -> Tree:
@@ -172,20 +173,27 @@ def _metadata(where: str, data: Tree) -> Tree:
     return metadata
 
 
+def _type(data: Tree) -> str | None:
+    kind = data.get("type")
+    return kind if isinstance(kind, str) else None
+
+
 def _node(name: str, data: object) -> nir.NIRNode:
     if not isinstance(data, dict):
         raise BadInput(f"node {name!r} is {_kind(data)}; a group is wanted")
-    kind = data.get("type")
+    kind = _type(data)
     if kind == "NIRGraph":
         return _graph(name, data)
-    if not isinstance(kind, str) or kind not in _NODES:
+    if kind is None or kind not in _NODES:
         hint = "" if "type" in data else " (HDF5 takes a '/' in a node's name for a group)"
-        raise BadInput(f"node {name!r}: its type is {_short(kind)}{hint}; nir {nir.version} has {', '.join(_NODES)}")
+        raise BadInput(
+            f"node {name!r}: its type is {_kind(data.get('type'))}{hint}; nir {nir.version} has {', '.join(_NODES)}"
+        )
     where = f"node {name!r} ({kind})"
     _metadata(where, data)
     required, optional = _fields(_NODES[kind])
     for field in sorted(data.keys() - {"type", "metadata", *required, *optional}):
-        raise BadInput(f"{where}: no field is called {_short(field)}; it has {', '.join(required + optional)}")
+        raise BadInput(f"{where}: no field is called {field!r}; it has {', '.join(required + optional)}")
     for field in required:
         if field not in data:
             raise BadInput(f"{where} has no {field}")
@@ -237,7 +245,7 @@ def _kind(value: object) -> str:
         return "a group"
     if isinstance(value, np.ndarray):
         return f"an array of {'strings' if value.dtype.kind in 'OS' else value.dtype} of shape {list(value.shape)}"
-    return _short(value.item() if isinstance(value, np.generic) else value)
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _made(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -248,7 +256,7 @@ def _made(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> A
     except (BadInput, MemoryError):
         raise
     except Exception as error:
-        raise BadInput(f"{where}: {_short(error)}") from error
+        raise BadInput(f"{where}: {error}") from error
 
 
 # --- recordings --------------------------------------------------------------------------------------------------
@@ -277,7 +285,7 @@ def _by_type(
         inner = f"{name}/{key}".lstrip("/")
         kind = member[_ATTRIBUTES].get("__type__") if isinstance(member, dict) else None
         if not isinstance(kind, str) or kind not in readers:
-            raise BadInput(f"{inner!r}: its __type__ is {_short(kind)}, not one of {', '.join(readers)}")
+            raise BadInput(f"{inner!r}: its __type__ is {_kind(kind)}, not one of {', '.join(readers)}")
         read[key] = readers[kind](inner, member)
     return read
 
@@ -406,8 +414,8 @@ def _why(status: int, clock: _Clock, started: bool) -> MuspikeError:
         return Failed(f"the process that is to read it {cause}")
     if late:
         return _Unfit(f"HDF5 does not come back from reading it ({clock.limit_s:.0f} s); the file is damaged")
-    if status in (0, 1):
-        return Failed(f"the process that reads it ends early (exit status {status})")
+    if 0 <= status < 256:
+        return Failed(f"the process that reads it breaks off (exit status {status})")
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     return _Unfit(f"HDF5 crashes on it ({how}); the file is damaged")
 
@@ -452,7 +460,7 @@ class _Content:
             raise EOFError
         line = json.loads(text)
         if isinstance(line, dict) and "error" in line:
-            raise BadInput(" ".join(str(line["error"]).split())[:1000])
+            raise BadInput(str(line["error"]))
         return line
 
     def group(self, tree: Mapping[str, Any], with_attributes: bool) -> Tree:

@@ -16,6 +16,7 @@ one of strings of any length `{"shape"}`.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import json
@@ -38,6 +39,8 @@ FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FI
 LAYOUTS = (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED)
 LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 STRINGS_AT_ONCE = 4096
+for encoding in ("ascii", "latin-1", "utf-8"):
+    codecs.lookup(encoding)  # else imported where it is first needed, when no file can be opened any more
 
 
 class Refused(Exception):
@@ -78,7 +81,7 @@ class Reader:
     def __init__(self, limits: dict[str, Any], attributes: list[str]) -> None:
         self.limits = limits
         self.attributes = attributes
-        self.datasets: list[str] = []
+        self.datasets: list[tuple[str, dict[str, Any]]] = []
         self.objects = 0
         self.bytes = 0
         self.largest = 0
@@ -99,9 +102,11 @@ class Reader:
             return len(links) > self.limits["objects"] or None
 
         group.links.iterate(collect, info=True)
-        tree = {}
+        tree: dict[str, Any] = {}
         for raw, kind in links:
             name = self.name(raw, path)
+            if name in tree:
+                raise Refused(f"{path or '/'!r} has two members called {name!r}")
             if members is None or name in members:
                 tree[name] = self.member(group, raw, kind, f"{path}/{name}".lstrip("/"), (*above, address))
         return {"members": tree, "attributes": self.read_attributes(group, path)}
@@ -130,8 +135,9 @@ class Reader:
                 return self.group(item, path, above, None)
             if not isinstance(item, h5d.DatasetID):
                 raise Refused(f"{path!r} is a datatype; a group or a dataset is wanted")
-            self.datasets.append(path)
-            return self.dataset(item, path)
+            declared = self.dataset(item, path)
+            self.datasets.append((path, declared))
+            return declared
 
     def dataset(self, dataset: h5d.DatasetID, path: str) -> dict[str, Any]:
         """What is declared of a dataset, checked before anything of it is read."""
@@ -246,17 +252,19 @@ def read(file: IO[bytes], request: dict[str, Any]) -> Iterator[Any]:
         tree = reader.group(root, "", (), members)
     bound(limits, file_bytes + reader.largest, file_bytes + reader.bytes)
     yield tree
-    for path in reader.datasets:
+    for path, declared in reader.datasets:
         with reading(path):
+            # Not kept open from the walk on: a million of them take gigabytes.
             dataset = h5o.open(root, path.encode())
-            kind = dataset.get_type()
-            if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
-                content: Any = reader.read_strings(dataset, path)
-            else:
+            if list(dataset.shape) != declared["shape"]:
+                raise Refused(f"{path!r} has shape {list(dataset.shape)}, after {declared['shape']} before")
+            if "dtype" in declared:
                 # Zeros: HDF5 leaves what was never written as it finds it.
-                content = np.zeros(dataset.shape, plain(kind, path))
+                content: Any = np.zeros(declared["shape"], declared["dtype"])
                 if content.size:
                     dataset.read(h5s.ALL, h5s.ALL, content)
+            else:
+                content = reader.read_strings(dataset, path)
         yield content
 
 
