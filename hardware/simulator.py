@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muspike.errors import BadInput
-from muspike.hardware.program import FULL_DECAY, SHIFT, STATE, ChipPopulation, Program
+from muspike.hardware import weights as w
+from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_STEP, ChipPopulation, ChipSynapses, Program
+from muspike.hardware.simulator_kernels import CONV, DENSE, LINE, SOURCE, SPARSE, WORD, Neurons, Synapses, run_sequences
+from muspike.hardware.weights import Conv, Sparse, Weights
 
-_STATE_MAX = np.int32(STATE["current"][1])  # u and v are 24 bits wide
-_ACCUMULATOR_MAX = np.int32(2**15)  # the synaptic input of one tick is 16 bits wide
-_WORD = 8  # spikes are looked for eight at a time, as one 64-bit word; populations start at whole words
-_BLOCK = 252  # rows of int8 weights that an int16 sum holds, in fours
+Part = tuple[slice, slice]  # of a matrix: sources, targets
+
+_TABLES = {"dense": DENSE, "sparse": SPARSE, "conv": CONV}
 _WORTH_THREADS = 1024  # ticks x sequences from which starting threads pays
+_WORTH_JOINING = 1.5  # how much larger a matrix may be than two of its parts
+_WORTH_LISTS = 16  # how many weights of a row are added in the time of one synapse of a list
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +51,16 @@ class Run:
 class Simulator:
     """The integer dynamics of a Program for `batch` independent sequences; state is kept between calls of `run`.
 
-    In each tick, for every neuron, with dec(x, d) = sign(x) * ((|x| * (4096 - d)) >> 12):
+    In each tick t, for every neuron, with dec(x, d) = sign(x) * ((|x| * (4096 - d)) >> 12):
 
+        u = v = 0  where t % reset_interval == reset_offset, t counted from 0 at the last `reset()`
         a = sum over synapses of (weight @ spikes[t - delay]) << weight_exp
         u = wrap24(dec(u, min(du + 1, 4096)) + (a << 6))
         v = clip(dec(v, dv) + u + bias, -(2^23) + 1, 2^23 - 1)
         s = v > (v_threshold << 6);  v = 0 where s
 
-    Source: the model `PyLifModelBitAcc` of lava-nc 0.10.0, to which the tests hold it equal in every s, u and v.
-    Only spikes cost work: a spike adds its row of weights to the inputs pending for the tick it arrives in.
+    Source: the models `PyLifModelBitAcc` and `PyLifResetModelFixed` of lava-nc 0.10.0, to which the tests hold it equal
+    in every s, u and v. Only spikes cost synaptic work; a convolution is never unrolled.
 
     Raises:
         BadInput: the batch is not a positive integer.
@@ -71,21 +77,26 @@ class Simulator:
         self._first_neuron = self._columns[neurons[0].name].start if neurons else self._width
         self._first_readout = self._columns[program.readouts[0].name].start if program.readouts else self._width
         self._neurons = [p.name for p in neurons]
-        self._parameters = _parameters(neurons, self._columns, self._first_neuron, self._width)
-        self._synapses = _pack(program, self._columns, self._first_neuron)
-        self._depth = program.max_delay + 1
+        self._parameters = _neurons(neurons, self._columns, self._first_neuron, self._width)
+        packing = _Packing()
+        for p in program.populations:
+            outgoing = [s for s in program.synapses if s.source == p.name]
+            if outgoing:
+                firsts = [self._columns[s.target].start - self._first_neuron for s in outgoing]
+                packing.add(self._columns[p.name], list(zip(outgoing, firsts, strict=True)))
+        self._synapses = packing.packed()
         self.reset()
 
     def reset(self) -> None:
-        """Back to silence: every u, v and pending input is 0."""
+        """Back to silence, before tick 0: every u, v and pending input is 0."""
         n = self._width - self._first_neuron
         self._u = np.zeros((self.batch, n), np.int32)
         self._v = np.zeros((self.batch, n), np.int32)
-        self._pending = np.zeros((self.batch, self._depth, n), np.int32)
-        self._slot = 0  # of `pending`, that of the next tick
+        self._pending = np.zeros((self.batch, self.program.max_delay + 1, n), np.int32)
+        self._tick = 0
 
     def run(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike], record_membranes: bool = False) -> Run:
-        """Run as many ticks as `inputs` has.
+        """Run as many ticks as `inputs` has. Runs of the parts of an input, one after another, are a run of the whole.
 
         Args:
             inputs: 0 or 1, `[ticks, batch, size]`; the input populations side by side in their order, or a dict of
@@ -97,27 +108,24 @@ class Simulator:
         """
         given = self._given(inputs)
         ticks = len(next(iter(given.values())))
-        # The kernel's arrays are [batch, ticks, ...], a sequence in one piece; what is given and handed out is turned.
+        # The loops' arrays are [batch, ticks, ...], a sequence in one piece; what is given and handed out is turned.
         spikes = np.zeros((self.batch, ticks, self._width), np.uint8)
         turned = spikes.swapaxes(0, 1)
-        for name, column in self._columns.items():
-            if name in given:
-                turned[:, :, column] = given[name]
         first = {"v": self._first_readout, "u": self._width}
         if record_membranes:
             first = dict.fromkeys("uv", self._first_neuron)
         recorded = {x: np.empty((self.batch, ticks, self._width - first[x]), np.int32) for x in "uv"}
         overflows = np.zeros((self.batch, self._width - self._first_neuron), np.int64)
-        _run_all(
-            self.batch,
-            ticks,
-            (spikes, spikes.view(np.uint64), recorded["u"], recorded["v"], overflows),
-            (self._u, self._v, self._pending),
-            self._slot,
-            self._parameters,
-            self._synapses,
-        )
-        self._slot = (self._slot + ticks) % self._depth
+        out = (spikes, spikes.view(np.uint64), recorded["u"], recorded["v"], overflows)
+        state = (self._u, self._v, self._pending)
+
+        def work(begin: int, end: int) -> None:
+            for p in self.program.inputs:
+                turned[:, begin:end, self._columns[p.name]] = given[p.name][:, begin:end]
+            run_sequences(begin, end, out, state, self._tick, self._parameters, self._synapses)
+
+        _in_threads(self.batch, ticks, work)
+        self._tick += ticks
 
         def states(x: str) -> dict[str, npt.NDArray[np.int32]]:
             at = {name: self._columns[name] for name in self._neurons if self._columns[name].start >= first[x]}
@@ -156,7 +164,7 @@ def _columns(populations: Sequence[ChipPopulation]) -> tuple[dict[str, slice], i
     end = 0
     for p in populations:
         columns[p.name] = slice(end, end + p.size)
-        end += -(-p.size // _WORD) * _WORD
+        end += -(-p.size // LINE) * LINE
     return columns, end
 
 
@@ -171,204 +179,154 @@ def _binary(where: str, array: npt.NDArray[Any], batch: int, size: int) -> npt.N
     return array.astype(np.uint8, copy=False)
 
 
-def _parameters(
-    neurons: Sequence[ChipPopulation], columns: Mapping[str, slice], first: int, width: int
-) -> tuple[npt.NDArray[np.int32], ...]:
-    """Per neuron: what is kept of u and of v in 1/4096, the bias, the threshold in membrane units."""
+def _neurons(neurons: Sequence[ChipPopulation], columns: Mapping[str, slice], first: int, width: int) -> Neurons:
     keep_u, keep_v, bias, threshold = np.zeros((4, width - first), np.int32)
+    resets = []
     for p in neurons:
         at = slice(columns[p.name].start - first, columns[p.name].stop - first)
         keep_u[at] = FULL_DECAY - np.minimum(p.du + 1, FULL_DECAY)
         keep_v[at] = FULL_DECAY - p.dv
         bias[at] = p.bias
         threshold[at] = p.v_threshold << SHIFT
-    return keep_u, keep_v, bias, threshold
+        if p.reset_interval:
+            resets.append((at.start, at.stop, p.reset_interval, p.reset_offset))
+    return Neurons(keep_u, keep_v, bias, threshold, np.array(resets, np.int64).reshape(-1, 4))
 
 
-def _pack(program: Program, columns: Mapping[str, slice], first_neuron: int) -> tuple[npt.NDArray[Any], ...]:
-    """The synapses as the kernel walks them: source population by source population.
+class _Pool:
+    """Arrays that become one; an array added is known by its offset."""
 
-    Returns:
-        sources: int64 `[sources, 4]`: first word of the spikes, end of the words, first group, end of the groups.
-        groups: int64 `[groups, 6]`: offset into `weights`, offset into `spans`, first target neuron, target neurons,
-            delay, factor; one per ChipSynapses.
-        spans: int64 `[rows, 2]`: in each row of weights, the first that is not zero and the end of those.
-        weights: int8, half of every weight, a row `[target]` per source neuron.
-    """
-    sources: list[tuple[int, ...]] = []
-    groups: list[tuple[int, ...]] = []
-    spans: list[npt.NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
-    weights: list[npt.NDArray[np.int8]] = [np.zeros(0, np.int8)]
-    n_weights = n_rows = 0
-    for p in program.populations:
-        outgoing = [s for s in program.synapses if s.source == p.name]
-        column = columns[p.name]
-        if outgoing:
-            words = column.start // _WORD, -(-column.stop // _WORD)
-            sources.append((*words, len(groups), len(groups) + len(outgoing)))
-        for s in outgoing:
-            rows = np.ascontiguousarray(s.weight.T)
-            used = rows != 0
-            empty = ~used.any(axis=1)
-            start = np.where(empty, rows.shape[1], used.argmax(axis=1))
-            stop = np.where(empty, 0, rows.shape[1] - used[:, ::-1].argmax(axis=1))
-            target = columns[s.target].start - first_neuron
-            groups.append((n_weights, n_rows, target, rows.shape[1], s.delay, 2 << s.weight_exp))
-            spans.append(np.stack([start, stop], axis=1))
-            weights.append((rows >> 1).astype(np.int8).ravel())
-            n_weights += rows.size
-            n_rows += len(rows)
-    return (
-        np.array(sources, np.int64).reshape(-1, 4),
-        np.array(groups, np.int64).reshape(-1, 6),
-        np.concatenate(spans).astype(np.int64),
-        np.concatenate(weights),
-    )
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._parts: list[npt.NDArray[Any]] = [np.zeros(0, dtype)]
+        self._size = 0
+
+    def add(self, array: npt.NDArray[Any]) -> int:
+        self._parts.append(array.astype(self._parts[0].dtype, copy=False).ravel())
+        self._size += array.size
+        return self._size - array.size
+
+    def joined(self) -> npt.NDArray[Any]:
+        return np.concatenate(self._parts)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _decay(x, keep):  # type: ignore[no-untyped-def]
-    # sign(x) * ((|x| * keep) >> 12) within 32 bits: |x| = 4096 high + low, and only low * keep is rounded.
-    magnitude = np.int32(abs(x))
-    high = np.int32(magnitude >> np.int32(12))
-    low = np.int32(magnitude & np.int32(4095))
-    kept = np.int32(np.int32(high * keep) + np.int32(np.int32(low * keep) >> np.int32(12)))
-    return kept if x >= 0 else np.int32(-kept)
+class _Packing:
+    """The synapses of a program, collected source by source."""
+
+    def __init__(self) -> None:
+        self._sources: list[tuple[int, ...]] = []
+        self._groups: dict[str, list[tuple[int, ...]]] = {name: [] for name in _TABLES}
+        self._pools = {"starts": _Pool(np.int64), "targets": _Pool(np.int32), "reach": _Pool(np.int32)}
+        self._pools["weights"] = _Pool(np.int8)
+        self._scratch = np.zeros(2, np.int64)
+
+    def add(self, column: slice, outgoing: Sequence[tuple[ChipSynapses, int]]) -> None:
+        """The synapses from the population whose spikes stand in `column`, each with the first neuron it reaches."""
+        by_sources: dict[tuple[int, int], list[tuple[Weights, tuple[int, ...]]]] = {}
+        for s, first in outgoing:
+            for sources, targets, weight in _as_walked(s.weight):
+                group = first + targets.start, targets.stop - targets.start, s.delay, WEIGHT_STEP << s.weight_exp
+                by_sources.setdefault((sources.start, sources.stop), []).append((weight, group))
+        for (start, stop), groups in by_sources.items():
+            begin = [len(table) for table in self._groups.values()]
+            for weight, group in groups:
+                self._add(weight, group)
+            ranges = zip(begin, map(len, self._groups.values()), strict=True)
+            words = (column.start + start) // WORD, -(-(column.start + stop) // LINE) * LINE // WORD
+            self._sources.append((*words, *itertools.chain(*ranges)))
+
+    def _add(self, weight: Weights, group: tuple[int, ...]) -> None:
+        halves = self._pools["weights"].add(_halves(weight))
+        if isinstance(weight, Conv):
+            self._groups["conv"].append((*group, halves, *self._geometry(weight)))
+        elif isinstance(weight, Sparse):
+            lists = self._pools["starts"].add(weight.starts), self._pools["targets"].add(weight.targets)
+            self._groups["sparse"].append((*group, halves, *lists))
+        else:
+            self._groups["dense"].append((*group, halves))
+
+    def _geometry(self, conv: Conv) -> tuple[int, ...]:
+        reach = (self._pools["reach"].add(_reach(conv, axis)) for axis in (0, 1))
+        self._scratch = np.maximum(self._scratch, (conv.shape[0], conv.output_shape[1]))
+        c_out, g_in, *taps = conv.kernel.shape
+        return *reach, *conv.input_shape[1:], *conv.output_shape[1:], *taps, g_in, c_out // conv.groups
+
+    def packed(self) -> Synapses:
+        groups = {name: np.array(rows, _TABLES[name]) for name, rows in self._groups.items()}
+        pools = {name: pool.joined() for name, pool in self._pools.items()}
+        return Synapses(np.array(self._sources, SOURCE), **groups, **pools, scratch=self._scratch)
 
 
-@njit(cache=True, nogil=True)
-def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignore[no-untyped-def]
-    """One tick of all neurons; gives the largest input, as the larger of a and ~a: at most 2^15 - 1 fits 16 bits."""
-    peak = np.int32(0)
-    for j in range(len(u)):
-        a = a_in[j]
-        peak = max(peak, np.int32(a if a >= 0 else ~a))
-        x = np.int32(_decay(u[j], keep_u[j]) + np.int32(a << np.int32(SHIFT)))
-        x = np.int32(np.int32(x << np.int32(8)) >> np.int32(8))
-        x = np.int32(_STATE_MAX if x == -_STATE_MAX else x)
-        y = np.int32(_decay(v[j], keep_v[j]) + x + bias[j])
-        y = np.int32(min(max(y, np.int32(1 - _STATE_MAX)), np.int32(_STATE_MAX - 1)))
-        fired = y > threshold[j]
-        u[j] = x
-        v[j] = np.int32(0) if fired else y
-        spikes[j] = fired
-    return peak
+def _as_walked(weight: Weights) -> list[tuple[slice, slice, Weights]]:
+    """Sources, targets and weight of the parts in which, and in the form in which, the loops are the quickest."""
+    whole = slice(0, weight.shape[1]), slice(0, weight.shape[0])
+    if isinstance(weight, Conv):
+        return [(*whole, weight)]
+    if isinstance(weight, Sparse):
+        if weight.values.size * _WORTH_LISTS < weight.shape[0] * weight.shape[1]:
+            return [(*whole, weight)]
+        weight = np.asarray(weight.columns.toarray())
+    parts = _parts(weight)
+    if np.count_nonzero(weight) * _WORTH_LISTS < sum(map(_area, parts)):
+        return [(*whole, Sparse.of(weight))]
+    return [(s, t, weight[t, s]) for s, t in parts]
 
 
-@njit(cache=True, nogil=True)
-def _find(words, spikes, found):  # type: ignore[no-untyped-def]
-    """Write the indices of the spikes to `found`; gives how many."""
-    count = 0
-    for word in range(len(words)):
-        if words[word] != 0:
-            for j in range(_WORD * word, _WORD * (word + 1)):
-                found[count] = j  # kept if j spiked: a branch here would be mispredicted at every spike
-                count += spikes[j]
-    return count
+def _parts(weight: npt.NDArray[Any]) -> list[Part]:
+    """Runs of sources, in whole lines of spikes, that reach about the same targets, and these targets."""
+    parts: list[Part] = []
+    for begin in range(0, weight.shape[1], LINE):
+        used = np.flatnonzero((weight[:, begin : begin + LINE] != 0).any(axis=1))
+        if not len(used):
+            continue
+        part = slice(begin, min(begin + LINE, weight.shape[1])), slice(int(used[0]), int(used[-1]) + 1)
+        if parts:
+            last = parts[-1]
+            low = min(last[1].start, part[1].start)
+            both = slice(last[0].start, part[0].stop), slice(low, max(last[1].stop, part[1].stop))
+            if _area(both) <= _WORTH_JOINING * (_area(last) + _area(part)):
+                part = both
+                parts.pop()
+        parts.append(part)
+    return parts
 
 
-@njit(cache=True, nogil=True)
-def _deliver(found, weights, spans, factor, sums, arriving):  # type: ignore[no-untyped-def]
-    """Add the rows of the neurons `found`, times `factor`, to `arriving`; `sums` is int16 scratch, all 0."""
-    # Unsigned indices: numba then leaves out its test for negative ones, and the loops over x become vector code.
-    n = np.uint64(len(arriving))
-    for block in range(0, len(found), _BLOCK):
-        rows = found[block : block + _BLOCK]
-        low, high = n, np.uint64(0)
-        fours = len(rows) // 4 * 4
-        for r in range(0, fours, 4):
-            i, j, k, m = np.uint64(rows[r]), np.uint64(rows[r + 1]), np.uint64(rows[r + 2]), np.uint64(rows[r + 3])
-            start = np.uint64(min(min(spans[i, 0], spans[j, 0]), min(spans[k, 0], spans[m, 0])))
-            stop = np.uint64(max(max(spans[i, 1], spans[j, 1]), max(spans[k, 1], spans[m, 1])))
-            low, high = min(low, start), max(high, stop)
-            i, j, k, m = i * n, j * n, k * n, m * n
-            for x in range(start, stop):
-                sums[x] += weights[i + x] + weights[j + x] + weights[k + x] + weights[m + x]
-        for r in range(fours, len(rows)):
-            i = np.uint64(rows[r])
-            start, stop = np.uint64(spans[i, 0]), np.uint64(spans[i, 1])
-            low, high = min(low, start), max(high, stop)
-            i = i * n
-            for x in range(start, stop):
-                sums[x] += weights[i + x]
-        for x in range(low, high):
-            arriving[x] += np.int32(sums[x]) * factor
-            sums[x] = 0
+def _area(part: Part) -> int:
+    return math.prod(s.stop - s.start for s in part)
 
 
-@njit(cache=True, nogil=True)
-def _run_sequence(  # type: ignore[no-untyped-def]
-    spikes,  # uint8 [ticks, width]: the inputs are given, the neurons written
-    words,  # the same memory as uint64
-    current,
-    membrane,
-    overflows,
-    u,
-    v,
-    pending,  # int32 [depth, neurons]: what arrives in this tick, and in the next ones
-    slot,
-    parameters,
-    synapses,
-):
-    keep_u, keep_v, bias, threshold = parameters
-    sources, groups, spans, weights = synapses
-    depth, n = pending.shape
-    first = spikes.shape[1] - n
-    found = np.empty(spikes.shape[1], np.int64)
-    sums = np.zeros(n, np.int16)
-    for t in range(len(spikes)):
-        a_in = pending[slot]
-        peak = _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes[t, first:])
-        if peak >= _ACCUMULATOR_MAX:
-            for j in range(n):
-                overflows[j] += a_in[j] >= _ACCUMULATOR_MAX or a_in[j] < -_ACCUMULATOR_MAX
-        a_in[:] = 0
-        current[t] = u[n - current.shape[1] :]
-        membrane[t] = v[n - membrane.shape[1] :]
-        for source in range(len(sources)):
-            begin, end = sources[source, 0], sources[source, 1]
-            count = _find(words[t, begin:end], spikes[t, _WORD * begin : _WORD * end], found)
-            if count == 0:
-                continue
-            for g in range(sources[source, 2], sources[source, 3]):
-                first_weight, first_span = groups[g, 0], groups[g, 1]
-                target, size, delay, factor = groups[g, 2], groups[g, 3], groups[g, 4], groups[g, 5]
-                arrival = slot + delay
-                if arrival >= depth:
-                    arrival -= depth
-                _deliver(
-                    found[:count],
-                    weights[first_weight:],
-                    spans[first_span:],
-                    np.int32(factor),
-                    sums,
-                    pending[arrival, target : target + size],
-                )
-        slot = slot + 1 if slot + 1 < depth else 0
+def _halves(weight: Weights) -> npt.NDArray[np.int8]:
+    """The weights over their step, in the order in which the loops walk them."""
+    numbers = w.values(weight)
+    if isinstance(weight, Conv):
+        c_out, g_in, y, x = numbers.shape
+        by_group = numbers.reshape(weight.groups, c_out // weight.groups, g_in, y, x)
+        numbers = by_group.transpose(0, 2, 3, 4, 1)  # [groups, g_in, y, x, g_out]
+    elif not isinstance(weight, Sparse):
+        numbers = numbers.T
+    return np.ascontiguousarray(numbers // WEIGHT_STEP).astype(np.int8)
 
 
-@njit(cache=True, nogil=True)
-def _run_sequences(begin, end, out, state, slot, parameters, synapses):  # type: ignore[no-untyped-def]
-    spikes, words, current, membrane, overflows = out
-    u, v, pending = state
-    for b in range(begin, end):
-        _run_sequence(
-            spikes[b], words[b], current[b], membrane[b], overflows[b],
-            u[b], v[b], pending[b], slot, parameters, synapses,
-        )  # fmt: skip
+def _reach(conv: Conv, axis: int) -> npt.NDArray[np.int32]:
+    """Along one axis, the output that a tap takes an input to, `[input, tap]`; -1 where there is none."""
+    table = np.full((conv.input_shape[axis + 1], conv.kernel.shape[axis + 2]), -1, np.int32)
+    for tap in range(table.shape[1]):
+        outputs, inputs = conv.reached(axis, tap)
+        table[inputs, tap] = np.arange(outputs.start, outputs.stop)
+    return table
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run_all(batch: int, ticks: int, *arguments: Any) -> None:
+def _in_threads(batch: int, ticks: int, work: Callable[[int, int], None]) -> None:
+    """`work(begin, end)` for all sequences of the batch, in parts where threads pay."""
     # Threads of our own, not numba's parallel loop: at its end OpenMP's threads spin for each other, which on a machine
     # that has other work to do makes a short call 30 times slower (7 ticks of 16 sequences: 8 ms instead of 0.26 ms).
     threads = min(batch, _cores())
     if threads == 1 or batch * ticks < _WORTH_THREADS:
-        _run_sequences(0, batch, *arguments)
+        work(0, batch)
         return
     bounds = np.linspace(0, batch, min(batch, 4 * threads) + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda begin, end: _run_sequences(begin, end, *arguments), bounds[:-1], bounds[1:]))
+        list(pool.map(work, bounds[:-1], bounds[1:]))

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muspike.errors import BadInput
+from muspike.hardware import weights as w
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator import Run, Simulator
+from muspike.hardware.weights import Conv, Sparse, Weights
 
 Spikes = npt.NDArray[np.uint8]
 
@@ -21,7 +23,8 @@ def population(name: str, size: int, kind: str = "lif", **values: Any) -> ChipPo
     defaults = {"du": 4095, "dv": 2048, "v_threshold": 100, "bias_mant": 0, "bias_exp": 0}
     arrays = {key: np.broadcast_to(np.asarray(values.get(key, value)), size) for key, value in defaults.items()}
     core = np.full(size, -1 if kind == "input" else 0)
-    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **arrays)  # type: ignore[arg-type]
+    reset = {key: values[key] for key in ("reset_interval", "reset_offset") if key in values}
+    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **arrays, **reset)  # type: ignore[arg-type]
 
 
 def program(populations: list[ChipPopulation], synapses: list[ChipSynapses]) -> Program:
@@ -48,6 +51,7 @@ def reference(p: Program, inputs: Spikes) -> tuple[dict[str, Any], dict[str, Any
     ticks, batch, _ = inputs.shape
     s, u, v = ({q.name: np.zeros((ticks + 1, batch, q.size), np.int64) for q in p.populations} for _ in range(3))
     overflows = {q.name: 0 for q in p.populations if q.kind != "input"}
+    matrices = {y.name: w.unrolled(w.astype(y.weight, np.int64)).columns for y in p.synapses}
     column = 0
     for q in p.inputs:
         s[q.name][:ticks] = inputs[:, :, column : column + q.size]
@@ -59,13 +63,14 @@ def reference(p: Program, inputs: Spikes) -> tuple[dict[str, Any], dict[str, Any
             a = np.zeros((batch, q.size), np.int64)
             for y in p.synapses:
                 if y.target == q.name and t >= y.delay:
-                    a += (s[y.source][t - y.delay] @ y.weight.T.astype(np.int64)) << y.weight_exp
+                    a += (matrices[y.name] @ s[y.source][t - y.delay].T).T << y.weight_exp
             overflows[q.name] += int(((a < -(2**15)) | (a > 2**15 - 1)).sum())
-            # Index -1 of the arrays is all zeros: the tick before the first.
-            now = decay(u[q.name][t - 1], np.minimum(q.du.astype(np.int64) + 1, 4096)) + (a << 6)
+            reset = q.reset_interval > 0 and t % q.reset_interval == q.reset_offset
+            before = -1 if reset else t - 1  # index -1 of the arrays is all zeros: the tick before the first
+            now = decay(u[q.name][before], np.minimum(q.du.astype(np.int64) + 1, 4096)) + (a << 6)
             now = (now + 2**23 - 1) % 2**24 - (2**23 - 1)
             bias = q.bias_mant.astype(np.int64) * 2 ** q.bias_exp.astype(np.int64)
-            membrane = decay(v[q.name][t - 1], q.dv.astype(np.int64)) + now + bias
+            membrane = decay(v[q.name][before], q.dv.astype(np.int64)) + now + bias
             membrane = np.clip(membrane, -(2**23) + 1, 2**23 - 1)
             s[q.name][t] = membrane > q.v_threshold * 64
             u[q.name][t] = now
@@ -87,13 +92,41 @@ def assert_equal(p: Program, run: Run, inputs: Spikes) -> None:
 
 
 @st.composite
+def shapes(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Channels, y, x of a population; of one dimension too, and beyond the 64 neurons that are looked at together."""
+    return draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 5, 7])), draw(st.integers(1, 6))
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, int, int]) -> Conv:
+    """Any that starts at `shape`, also with more padding than kernel, and with taps that reach nothing."""
+    groups = draw(st.sampled_from([n for n in range(1, shape[0] + 1) if shape[0] % n == 0]))
+    pairs = {n: st.tuples(st.integers(low, 3), st.integers(low, 3)) for n, low in (("stride", 1), ("dilation", 1))}
+    stride, dilation = (draw(pairs[n]) for n in ("stride", "dilation"))
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    taps = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    # About as PyTorch's; a border more or less is a padding behind that differs from the one before.
+    out = [
+        (shape[i + 1] + 2 * padding[i] - dilation[i] * (taps[i] - 1) - 1) // stride[i] + draw(st.integers(0, 2))
+        for i in (0, 1)
+    ]
+    c_out = groups * draw(st.integers(1, 3))
+    kernel = 2 * rng.integers(-20, 21, (c_out, shape[0] // groups, *taps))
+    return Conv(kernel, shape, (c_out, max(out[0], 1), max(out[1], 1)), stride, padding, dilation, groups)
+
+
+@st.composite
 def programs(draw: st.DrawFn) -> Program:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     extreme = draw(st.booleans())  # weights and exponents that wrap u and clip v, decays that keep all
-    size = st.integers(1, draw(st.sampled_from([3, 40])))
+    maps: dict[str, tuple[int, int, int]] = {}
 
-    def neurons(name: str, kind: str) -> ChipPopulation:
-        n = draw(size)
+    def neurons(name: str, kind: str, shape: tuple[int, int, int]) -> ChipPopulation:
+        maps[name] = shape
+        n = int(np.prod(shape))
+        if kind == "input":
+            return population(name, n, kind)
+        interval = draw(st.sampled_from([0, 0, 1, 5, 64]))
         return population(
             name,
             n,
@@ -103,29 +136,88 @@ def programs(draw: st.DrawFn) -> Program:
             v_threshold=rng.integers(0, 2**17, n) if extreme else rng.integers(0, 600, n),
             bias_mant=rng.integers(-4096, 4096, n) * rng.integers(0, 2, n),
             bias_exp=rng.integers(0, 8 if extreme else 3, n),
+            reset_interval=interval,
+            reset_offset=draw(st.integers(0, max(interval - 1, 0))),
         )
 
-    inputs = [population(f"in{i}", draw(size), "input") for i in range(draw(st.integers(0, 2)))]
-    hidden = [neurons(f"h{i}", "lif") for i in range(draw(st.integers(1, 3)))]
-    readouts = [neurons(f"out{i}", "li") for i in range(draw(st.integers(0, 1)))]
-    order = draw(st.permutations(inputs + hidden + readouts))
+    inputs = [neurons(f"in{i}", "input", draw(shapes())) for i in range(draw(st.integers(0, 2)))]
+    hidden = [neurons(f"h{i}", "lif", draw(shapes())) for i in range(draw(st.integers(1, 3)))]
+    readouts = [neurons(f"out{i}", "li", draw(shapes())) for i in range(draw(st.integers(0, 1)))]
     synapses = []
-    for i in range(draw(st.integers(0, 7))):  # self-loops and several between the same two included
+
+    def connect(source: ChipPopulation, target: ChipPopulation, weight: Weights) -> None:
+        exponent, delay = draw(st.integers(0, 7)) if extreme else 0, draw(st.sampled_from([1, 2, 3, 17, 63]))
+        synapses.append(ChipSynapses(f"s{len(synapses)}", source.name, target.name, weight, exponent, delay))
+
+    for i in range(draw(st.integers(0, 2))):  # each with a population of its own, which fits
+        source = draw(st.sampled_from(inputs + hidden))
+        conv = draw(convolutions(rng, maps[source.name]))
+        hidden.append(neurons(f"c{i}", "lif", conv.output_shape))
+        connect(source, hidden[-1], conv)
+    for _ in range(draw(st.integers(0, 7))):  # self-loops and several between the same two included
         source, target = draw(st.sampled_from(inputs + hidden)), draw(st.sampled_from(hidden + readouts))
         weight = rng.choice([-256, 254] if extreme else np.arange(-40, 42, 2), (target.size, source.size))
-        weight *= rng.random(weight.shape) < draw(st.sampled_from([0.05, 0.5, 1.0]))
-        exponent = draw(st.integers(0, 7)) if extreme else 0
-        delay = draw(st.sampled_from([1, 2, 3, 17, 63]))
-        synapses.append(ChipSynapses(f"s{i}", source.name, target.name, weight, exponent, delay))
-    return program(order, synapses)
+        weight *= rng.random(weight.shape) < draw(st.sampled_from([0.02, 0.05, 0.5, 1.0]))
+        connect(source, target, Sparse.of(weight) if draw(st.booleans()) else weight)
+    return program(draw(st.permutations(inputs + hidden + readouts)), synapses)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(programs(), st.integers(1, 3), st.sampled_from([1, 2, 70]), st.integers(0, 99), st.floats(0.05, 1))
 def test_equals_the_equations(p: Program, batch: int, ticks: int, seed: int, rate: float) -> None:
     size = sum(q.size for q in p.inputs)
     inputs = (np.random.default_rng(seed).random((ticks, batch, size)) < rate).astype(np.uint8)
     assert_equal(p, Simulator(p, batch).run(inputs, record_membranes=True), inputs)
+
+
+def blocks(n: int, size: int) -> npt.NDArray[np.int64]:
+    return np.kron(np.eye(n // size, dtype=int), np.ones((size, size), int))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    {
+        "one to one": np.eye(300, dtype=int),
+        "blocks of 50": blocks(300, 50),
+        "blocks of 100": blocks(300, 100),
+        "band": (np.abs(np.subtract.outer(np.arange(300), np.arange(300))) < 40).astype(int),
+        "some sources": np.ones((300, 300), int) * (np.arange(300) // 64 % 2),
+        "one synapse": np.pad(np.ones((1, 1), int), ((170, 129), (299, 0))),
+        "none": np.zeros((300, 300), int),
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("form", [np.asarray, Sparse.of])
+def test_matrices_whose_parts_are_walked_alone(mask: tuple[str, npt.NDArray[np.int64]], form: Any) -> None:
+    rng = np.random.default_rng(3)
+    weight = mask[1] * 2 * rng.integers(1, 60, (300, 300))
+    p = program(
+        [population("in", 300, "input"), population("n", 300, du=3000, v_threshold=60)],
+        [
+            ChipSynapses("masked", "in", "n", form(weight), 1, 2),
+            ChipSynapses("all", "in", "n", 2 * rng.integers(-9, 10, (300, 300)), 0, 1),
+        ],
+    )
+    inputs = (rng.random((20, 2, 300)) < 0.2).astype(np.uint8)
+    assert_equal(p, Simulator(p, 2).run(inputs, record_membranes=True), inputs)
+
+
+def test_resets_go_on_over_runs_and_start_anew() -> None:
+    """No leak, 1 a tick: v counts the ticks since the last reset, which come at 3, 8, 13 ..."""
+    p = program([population("n", 2, bias_mant=1, dv=0, v_threshold=99, reset_interval=5, reset_offset=3)], [])
+    sim = Simulator(p)
+    silence = np.zeros((4, 1, 0), np.uint8)
+    for _ in range(2):
+        sim.reset()
+        v = np.concatenate([sim.run(silence, record_membranes=True).membrane["n"][:, 0, 0] for _ in range(3)])
+        assert v.tolist() == [1, 2, 3, 1, 2, 3, 4, 5, 1, 2, 3, 4]
+
+
+def test_a_reset_keeps_what_is_under_way() -> None:
+    run = single(100, [1], delay=3, du=0, reset_interval=12, reset_offset=4)
+    assert run.current["n"][:6, 0, 0].tolist() == [0, 0, 0, 0, 6400, 6398]
+    run = single(100, [1], delay=3, du=0, reset_interval=12, reset_offset=5)
+    assert run.current["n"][:6, 0, 0].tolist() == [0, 0, 0, 0, 6400, 0]
 
 
 def test_more_rows_than_a_16_bit_sum_holds() -> None:
@@ -141,37 +233,40 @@ def test_more_rows_than_a_16_bit_sum_holds() -> None:
         assert run.overflows == {"n": 9}
 
 
-def test_threads_give_the_same() -> None:
+@pytest.fixture(scope="module")
+def mixed() -> tuple[Program, Spikes]:
+    """All forms of weights, a loop, a reset, and 300 ticks of 11 sequences, which is enough for threads."""
     rng = np.random.default_rng(5)
+    conv = Conv(2 * rng.integers(-20, 40, (3, 2, 3, 3)), (2, 5, 6), (3, 5, 6), padding=(1, 1))
+    loop = Sparse.of(2 * rng.integers(-20, 20, (90, 90)) * (rng.random((90, 90)) < 0.05))
     p = program(
-        [population("in", 30, "input"), population("h", 50), population("out", 4, "li", v_threshold=2**17 - 1)],
         [
-            ChipSynapses("a", "in", "h", rng.integers(-20, 20, (50, 30)) * 2, 0, 1),
-            ChipSynapses("b", "h", "h", rng.integers(-20, 20, (50, 50)) * 2, 0, 3),
-            ChipSynapses("c", "h", "out", rng.integers(-20, 20, (4, 50)) * 2, 2, 2),
+            population("in", 60, "input"),
+            population("h", 90, du=1000, reset_interval=37, reset_offset=36),
+            population("out", 4, "li", v_threshold=2**17 - 1),
+        ],
+        [
+            ChipSynapses("a", "in", "h", conv, 0, 2),
+            ChipSynapses("b", "h", "h", loop, 0, 7),
+            ChipSynapses("c", "h", "out", rng.integers(-20, 20, (4, 90)) * 2, 2, 1),
         ],
     )
-    inputs = (rng.random((300, 11, 30)) < 0.2).astype(np.uint8)
+    return p, (rng.random((300, 11, 60)) < 0.2).astype(np.uint8)
+
+
+def test_threads_give_the_same(mixed: tuple[Program, Spikes]) -> None:
+    p, inputs = mixed
     assert_equal(p, Simulator(p, 11).run(inputs, record_membranes=True), inputs)
 
 
-def test_a_run_cut_in_pieces_is_the_same_run() -> None:
-    rng = np.random.default_rng(1)
-    p = program(
-        [population("in", 9, "input"), population("h", 20, du=1000), population("out", 2, "li")],
-        [
-            ChipSynapses("a", "in", "h", rng.integers(-30, 60, (20, 9)) * 2, 0, 2),
-            ChipSynapses("b", "h", "h", rng.integers(-30, 30, (20, 20)) * 2, 0, 7),
-            ChipSynapses("c", "h", "out", rng.integers(-30, 30, (2, 20)) * 2, 0, 1),
-        ],
-    )
-    inputs = (rng.random((40, 3, 9)) < 0.3).astype(np.uint8)
-    whole = Simulator(p, 3).run(inputs)
+def test_a_run_cut_in_pieces_is_the_same_run(mixed: tuple[Program, Spikes]) -> None:
+    p, inputs = mixed
+    whole = Simulator(p, 11).run(inputs)
     assert whole.spikes["h"].any()
-    sim = Simulator(p, 3)
+    sim = Simulator(p, 11)
     for _ in range(2):  # the second time after a reset
         sim.reset()
-        parts = [sim.run(inputs[a:b]) for a, b in ((0, 1), (1, 1), (1, 8), (8, 29), (29, 40))]
+        parts = [sim.run(inputs[a:b]) for a, b in ((0, 1), (1, 1), (1, 38), (38, 229), (229, 300))]
         np.testing.assert_array_equal(np.concatenate([r.spikes["h"] for r in parts]), whole.spikes["h"])
         np.testing.assert_array_equal(np.concatenate([r.membrane["out"] for r in parts]), whole.membrane["out"])
 

@@ -1,0 +1,272 @@
+"""The loops of the simulator: one sequence through its ticks, and the synapses packed as the loops walk them.
+
+Only spikes cost synaptic work. A spike of a population with dense weights adds its row of them to the inputs pending
+for the tick it arrives in, one with sparse weights its list of synapses, one with a convolution its taps.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
+
+from muspike.hardware.program import SHIFT, STATE
+
+Array = npt.NDArray[Any]
+
+WORD, LINE = 8, 64
+"""Spikes, a byte each, are looked for by cache lines of 64-bit words; populations start at whole lines."""
+
+_STATE_MAX = np.int32(STATE["current"][1])  # u and v are 24 bits wide
+_ACCUMULATOR_MAX = np.int32(2**15)  # the synaptic input of one tick is 16 bits wide
+_BLOCK = 252  # rows of int8 weights that an int16 sum holds, in fours
+_WORDS = LINE // WORD
+# The highest byte of a word's product with it has the word's eight bytes, each 0 or 1, as its bits.
+_GATHER = np.uint64(0x0102040810204080)
+_ONE, _EIGHT = np.uint64(1), np.uint64(8)
+
+_GROUP = [(name, np.int64) for name in ("target", "size", "delay", "factor", "weights")]
+_RANGES = ("word", "words_end", "dense", "dense_end", "sparse", "sparse_end", "conv", "conv_end")
+SOURCE = np.dtype([(name, np.int64) for name in _RANGES])
+"""Neurons that others hear: the words of their spikes, and their synapses in each of the three tables."""
+DENSE = np.dtype(_GROUP)
+"""A row of weights for each source."""
+SPARSE = np.dtype([*_GROUP, ("starts", np.int64), ("targets", np.int64)])
+"""A list of synapses for each source, as in `weights.Sparse`."""
+CONV = np.dtype(
+    [
+        *_GROUP,
+        *((name, np.int64) for name in ("reach_y", "reach_x", "in_y", "in_x", "out_y", "out_x")),
+        *((name, np.int64) for name in ("taps_y", "taps_x", "g_in", "g_out")),
+    ]
+)
+"""A kernel `[c_in, taps_y, taps_x, g_out]`, and per axis the output that a tap takes an input to `[in, taps]`, or -1."""
+
+
+class Synapses(NamedTuple):
+    """All synapses of a program: four tables, and the arrays that their offsets point into.
+
+    `target` is the first of the neurons that a group of synapses reaches, `size` their number, `factor` what a stored
+    weight, half of the real one, is worth.
+    """
+
+    sources: Array
+    dense: Array
+    sparse: Array
+    conv: Array
+    starts: Array  # int64
+    targets: Array  # int32
+    reach: Array  # int32
+    weights: Array  # int8, of all three
+    scratch: Array  # int64 [2]: values and rows that the largest outputs of convolutions have
+
+
+class Neurons(NamedTuple):
+    """Per neuron: what is kept of u and of v in 1/4096, the bias, the threshold in membrane units.
+
+    `resets` int64 `[populations, 4]`: first neuron, end, interval and offset of those that are reset.
+    """
+
+    keep_u: Array
+    keep_v: Array
+    bias: Array
+    threshold: Array
+    resets: Array
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _decay(x, keep):  # type: ignore[no-untyped-def]
+    # sign(x) * ((|x| * keep) >> 12) within 32 bits: |x| = 4096 high + low, and only low * keep is rounded.
+    magnitude = np.int32(abs(x))
+    high = np.int32(magnitude >> np.int32(12))
+    low = np.int32(magnitude & np.int32(4095))
+    kept = np.int32(np.int32(high * keep) + np.int32(np.int32(low * keep) >> np.int32(12)))
+    return kept if x >= 0 else np.int32(-kept)
+
+
+@njit(cache=True, nogil=True)
+def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignore[no-untyped-def]
+    """One tick of all neurons; gives the largest input, as the larger of a and ~a: at most 2^15 - 1 fits 16 bits."""
+    peak = np.int32(0)
+    for j in range(len(u)):
+        a = a_in[j]
+        peak = max(peak, np.int32(a if a >= 0 else ~a))
+        x = np.int32(_decay(u[j], keep_u[j]) + np.int32(a << np.int32(SHIFT)))
+        x = np.int32(np.int32(x << np.int32(8)) >> np.int32(8))
+        x = np.int32(_STATE_MAX if x == -_STATE_MAX else x)
+        y = np.int32(_decay(v[j], keep_v[j]) + x + bias[j])
+        y = np.int32(min(max(y, np.int32(1 - _STATE_MAX)), np.int32(_STATE_MAX - 1)))
+        fired = y > threshold[j]
+        u[j] = x
+        v[j] = np.int32(0) if fired else y
+        spikes[j] = fired
+    return peak
+
+
+@njit(cache=True, nogil=True)
+def _find(words, found):  # type: ignore[no-untyped-def]
+    """Write the indices of the spikes, a byte each in `words`, to `found`; gives how many."""
+    count = np.uint64(0)
+    for line in range(np.uint64(0), np.uint64(len(words)), np.uint64(_WORDS)):
+        spiked = np.uint64(0)  # a bit for each
+        for i in range(np.uint64(_WORDS)):
+            spiked |= words[line + i]
+        if spiked == 0:
+            continue
+        spiked = np.uint64(0)
+        for i in range(np.uint64(_WORDS)):
+            spiked |= (words[line + i] * _GATHER >> np.uint64(56)) << _EIGHT * i
+        while spiked:
+            found[count] = np.int64(line * _EIGHT) + trailing_zeros(spiked)
+            count += _ONE
+            spiked &= spiked - _ONE
+    return np.int64(count)
+
+
+@njit(cache=True, nogil=True)
+def _deliver_rows(found, weights, factor, sums, arriving):  # type: ignore[no-untyped-def]
+    """Add the rows of weights of the neurons `found` to `arriving`; `sums` is int16 scratch, all 0."""
+    # Unsigned indices: numba then leaves out its test for negative ones, and the loops over x become vector code.
+    n = np.uint64(len(arriving))
+    for block in range(0, len(found), _BLOCK):
+        rows = found[block : block + _BLOCK]
+        fours = len(rows) // 4 * 4
+        for r in range(0, fours, 4):
+            i, j, k, m = np.uint64(rows[r]), np.uint64(rows[r + 1]), np.uint64(rows[r + 2]), np.uint64(rows[r + 3])
+            i, j, k, m = i * n, j * n, k * n, m * n
+            for x in range(n):
+                sums[x] += weights[i + x] + weights[j + x] + weights[k + x] + weights[m + x]
+        for r in range(fours, len(rows)):
+            i = np.uint64(rows[r]) * n
+            for x in range(n):
+                sums[x] += weights[i + x]
+        for x in range(n):
+            arriving[x] += np.int32(sums[x]) * factor
+            sums[x] = 0
+
+
+@njit(cache=True, nogil=True)
+def _deliver_lists(found, starts, targets, weights, factor, arriving):  # type: ignore[no-untyped-def]
+    """Add the synapses of the neurons `found` to `arriving`."""
+    for j in found:
+        for i in range(np.uint64(starts[j]), np.uint64(starts[j + 1])):
+            arriving[np.uint64(targets[i])] += np.int32(weights[i]) * factor
+
+
+@njit(cache=True, nogil=True)
+def _deliver_taps(found, group, reach_y, reach_x, kernel, sums, touched, arriving):  # type: ignore[no-untyped-def]
+    """Add the taps of the neurons `found` to `arriving`; `sums` [y, x, channel] and `touched` [y] are scratch, all 0.
+
+    The loop over the output channels of a tap is the inner one, so they are summed side by side, and turned into the
+    order of neurons at the end, where there are any.
+    """
+    g_in, g_out, out_y, out_x = group.g_in, group.g_out, group.out_y, group.out_x
+    taps_y, taps_x, in_x = group.taps_y, group.taps_x, group.in_x
+    plane = group.in_y * in_x
+    c_out = group.size // (out_y * out_x)
+    for j in found:
+        channel, place = j // plane, j % plane
+        from_y, from_x = place // in_x, place % in_x
+        first = np.uint64(channel // g_in * g_out)
+        for a in range(taps_y):
+            y = reach_y[from_y * taps_y + a]
+            if y < 0:
+                continue
+            touched[y] = 1
+            for b in range(taps_x):
+                x = reach_x[from_x * taps_x + b]
+                if x < 0:
+                    continue
+                at = np.uint64((y * out_x + x) * c_out) + first
+                tap = np.uint64(((channel * taps_y + a) * taps_x + b) * g_out)
+                for o in range(np.uint64(g_out)):
+                    sums[at + o] += kernel[tap + o]
+    n_x, n_c, factor = np.uint64(out_x), np.uint64(c_out), np.int32(group.factor)
+    for y in range(np.uint64(out_y)):
+        if touched[y] == 0:
+            continue
+        touched[y] = 0
+        for c in range(n_c):
+            to, row = (c * np.uint64(out_y) + y) * n_x, y * n_x * n_c + c
+            for x in range(n_x):
+                arriving[to + x] += sums[row + x * n_c] * factor
+        sums[y * n_x * n_c : (y + np.uint64(1)) * n_x * n_c] = 0
+
+
+@njit(cache=True, nogil=True)
+def _run_sequence(  # type: ignore[no-untyped-def]
+    spikes,  # uint8 [ticks, width]: the inputs are given, the neurons written
+    words,  # the same memory as uint64
+    current,
+    membrane,
+    overflows,
+    u,
+    v,
+    pending,  # int32 [depth, neurons]: what arrives in this tick, and in the next ones
+    tick,
+    neurons,
+    synapses,
+):
+    depth, n = pending.shape
+    first = spikes.shape[1] - n
+    found = np.empty(spikes.shape[1], np.int64)
+    row_sums = np.zeros(n, np.int16)
+    tap_sums, touched = np.zeros(synapses.scratch[0], np.int32), np.zeros(synapses.scratch[1], np.uint8)
+    starts, targets, reach, weights = synapses.starts, synapses.targets, synapses.reach, synapses.weights
+    for t in range(len(spikes)):
+        slot = (tick + t) % depth
+        a_in = pending[slot]
+        for begin, end, interval, offset in neurons.resets:
+            if (tick + t) % interval == offset:
+                u[begin:end] = 0
+                v[begin:end] = 0
+        peak = _update(
+            a_in, u, v, neurons.keep_u, neurons.keep_v, neurons.bias, neurons.threshold, spikes[t, first:]
+        )  # fmt: skip
+        if peak >= _ACCUMULATOR_MAX:
+            for j in range(n):
+                overflows[j] += a_in[j] >= _ACCUMULATOR_MAX or a_in[j] < -_ACCUMULATOR_MAX
+        a_in[:] = 0
+        current[t] = u[n - current.shape[1] :]
+        membrane[t] = v[n - membrane.shape[1] :]
+        for source in synapses.sources:
+            count = _find(words[t, source.word : source.words_end], found)
+            if count == 0:
+                continue
+            spiked = found[:count]
+            for g in range(source.dense, source.dense_end):
+                group = synapses.dense[g]
+                arriving = pending[(slot + group.delay) % depth, group.target : group.target + group.size]
+                _deliver_rows(spiked, weights[group.weights :], np.int32(group.factor), row_sums, arriving)
+            for g in range(source.sparse, source.sparse_end):
+                group = synapses.sparse[g]
+                arriving = pending[(slot + group.delay) % depth, group.target : group.target + group.size]
+                _deliver_lists(
+                    spiked, starts[group.starts :], targets[group.targets :], weights[group.weights :],
+                    np.int32(group.factor), arriving,
+                )  # fmt: skip
+            for g in range(source.conv, source.conv_end):
+                group = synapses.conv[g]
+                arriving = pending[(slot + group.delay) % depth, group.target : group.target + group.size]
+                _deliver_taps(
+                    spiked, group, reach[group.reach_y :], reach[group.reach_x :], weights[group.weights :],
+                    tap_sums, touched, arriving,
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def run_sequences(begin, end, out, state, tick, neurons, synapses):  # type: ignore[no-untyped-def]
+    """Run the sequences `begin` to `end`, as many ticks as the spikes of `out` have, the first of them `tick`.
+
+    `out`: spikes, the same as words, u and v recorded, overflows; `state`: u, v, pending; each by sequence.
+    """
+    spikes, words, current, membrane, overflows = out
+    u, v, pending = state
+    for b in range(begin, end):
+        _run_sequence(
+            spikes[b], words[b], current[b], membrane[b], overflows[b],
+            u[b], v[b], pending[b], tick, neurons, synapses,
+        )  # fmt: skip
