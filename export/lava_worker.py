@@ -62,8 +62,6 @@ from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
 from lava.magma.core.process.ports.ports import ReshapePort  # noqa: E402
 from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi1SimCfg  # noqa: E402
-from lava.proc.conv.models import PyConvModelFixed  # noqa: E402
-from lava.proc.conv.process import Conv  # noqa: E402
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc  # noqa: E402
 from lava.proc.dense.process import DelayDense, Dense  # noqa: E402
 from lava.proc.io.source import RingBuffer  # noqa: E402
@@ -169,16 +167,6 @@ class RestartedDelaySparse(DelaysOnce, PyDelaySparseModelBitAcc):  # type: ignor
     """Lava's DelaySparse."""
 
 
-class RestartedConv(EachSequenceAnew, PyConvModelFixed):  # type: ignore[misc]
-    """Lava's Conv.
-
-    It keeps its geometry in int8. NumPy 1 widened that in sums with larger numbers; NumPy 2 refuses an input, or a
-    number of channels, above 127.
-    """
-
-    kernel_size = stride = padding = dilation = groups = LavaPyType(np.ndarray, np.int32, precision=32)
-
-
 MODELS = {
     LIF: RecordedLif,
     LIFReset: RecordedLifReset,
@@ -186,8 +174,22 @@ MODELS = {
     DelayDense: RestartedDelayDense,
     Sparse: RestartedSparse,
     DelaySparse: RestartedDelaySparse,
-    Conv: RestartedConv,
 }
+
+
+@functools.cache
+def lavas_conv() -> Any:
+    """Lava's Conv, whose model joins `MODELS`. It brings scipy.signal, half a second, which few programs need."""
+    from lava.proc.conv.models import PyConvModelFixed
+    from lava.proc.conv.process import Conv
+
+    class RestartedConv(EachSequenceAnew, PyConvModelFixed):  # type: ignore[misc]
+        # Lava keeps these in int8. NumPy 1 widened that in sums with larger numbers; NumPy 2 refuses an input, or a
+        # number of channels, above 127.
+        kernel_size = stride = padding = dilation = groups = LavaPyType(np.ndarray, np.int32, precision=32)
+
+    MODELS[Conv] = RestartedConv
+    return Conv
 
 
 def read_program(path: str) -> dict[str, Any]:
@@ -288,7 +290,7 @@ def lava_convolves(synapses: Mapping[str, Any]) -> bool:
 def make_convolution(synapses: Mapping[str, Any]) -> Any:
     """Lava's order is x, y, channel, and its kernels are flipped: it convolves where others correlate."""
     geometry = synapses["geometry"]
-    return Conv(
+    return lavas_conv()(
         weight=synapses["weight"][:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int32),
         input_shape=tuple(geometry["input_shape"][::-1]),
         **{name: tuple(geometry[name][::-1]) for name in ("stride", "padding", "dilation")},
@@ -297,7 +299,7 @@ def make_convolution(synapses: Mapping[str, Any]) -> Any:
 
 
 def connect(source: Any, synapses: Any, target: Any) -> None:
-    if isinstance(synapses, Conv):
+    if len(synapses.s_in.shape) == 3:  # a convolution
         source.s_out.reshape(synapses.s_in.shape[::-1]).transpose((2, 1, 0)).connect(synapses.s_in)
         synapses.a_out.transpose((2, 1, 0)).reshape(target.a_in.shape).connect(target.a_in)
     else:
