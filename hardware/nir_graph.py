@@ -15,6 +15,7 @@ a delay or a synaptic filter stands behind becomes synapses from a neuron that f
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections import Counter, defaultdict, deque
@@ -198,16 +199,20 @@ class _Reader:
             )
 
     def _read_neurons(self) -> dict[str, Neuron]:
-        """Every neuron; one whose parameters are single numbers has the shape of what reaches it."""
+        """Every neuron; one whose parameters are single numbers has the shape of what reaches it.
+
+        Of several that reach it, that of the most dimensions: the others have come through a Linear.
+        """
         shapes = {name: own_shape(name, node) for name, node in self.nodes.items() if type(node) in NEURONS}
         shapes |= {name: self._input_shape(name, shapes) for name in shapes if isinstance(self.nodes[name], nir.Input)}
-        known = deque(name for name, shape in shapes.items() if shape is not None)
-        while known and None in shapes.values():
+        single = [name for name, shape in shapes.items() if shape is None]
+        known = deque(name for name, shape in shapes.items() if shape is not None) if single else deque()
+        while known:
             name = known.popleft()
             shape = shapes[name]
             assert shape is not None
             for target, arriving in self._paths(name, _Signal(None, shape), self._reshaped):
-                if target in shapes and shapes[target] is None:
+                if target in single and len(arriving.shape) > len(shapes[target] or ()):
                     shapes[target] = arriving.shape
                     known.append(target)
         self.paths_walked = 0
@@ -223,9 +228,10 @@ class _Reader:
         return neurons
 
     def _reshaped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
-        """As `_stepped`, of shapes alone."""
-        step = self._step(name, signal)
-        yield replace(signal, shape=step.shape, via=(*signal.via, name))
+        """As `_stepped`, of shapes alone; nothing where they do not fit, which is said when the graph is read."""
+        with contextlib.suppress(BadInput):
+            step = self._step(name, signal)
+            yield replace(signal, shape=step.shape, via=(*signal.via, name))
 
     def _stepped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
         """What comes out of a connection; of one with several delays, a signal for each."""
@@ -387,7 +393,7 @@ def _check_edges(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> 
             raise BadInput(f"node {name!r}: nothing leads to it")
         if isinstance(node, nir.Output) and name in feeding:
             raise BadInput(f"node {name!r}: an Output with an edge out of it")
-        if type(node) in CONNECTIONS and name not in feeding:
+        if type(node) in CONNECTIONS and name not in feeding and not isinstance(node, Port):
             raise BadInput(f"node {name!r}: {type(node).__name__} leads nowhere")
 
 
