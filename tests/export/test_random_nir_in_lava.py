@@ -1,0 +1,91 @@
+"""Random NIR graphs over every primitive, compiled, in the simulator and in Lava: every spike, every u, every v.
+
+As a script, the nightly run with a summary: `python tests/export/test_random_nir_in_lava.py [GRAPHS [TICKS]]`.
+"""
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1] / "strategies"))
+from joined_programs import joined
+from random_nir import primitives, random_graph
+
+from muspike.errors import Failed
+from muspike.export import lava
+from muspike.hardware.compile import compile_graph
+from muspike.hardware.program import Program
+
+AT_ONCE = 8  # graphs per start of Lava
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    try:
+        return lava.find_lava_python()
+    except Failed as error:
+        pytest.skip(str(error))
+
+
+def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> list[lava.Agreement]:
+    program = joined(programs)
+    size = sum(p.size for p in program.inputs)
+    spikes = (np.random.default_rng(seed).random((ticks, 1, size)) < 0.2).astype(np.uint8)
+    return lava.verify(program, spikes, python)[0]
+
+
+def compiled(seeds: range) -> list[Program]:
+    # Loihi 2 has more room, and each channel a threshold of its own: more of the graphs are kept as they are.
+    return [compile_graph(random_graph(seed), "loihi2" if seed % 2 else "loihi1").program for seed in seeds]
+
+
+def test_random_graphs_are_lavas(python: Path) -> None:
+    rows = in_lava(compiled(range(AT_ONCE)), 0, 60, python)
+    assert [row.population for row in rows if not row.exact] == []
+    assert sum(row.spikes for row in rows) > 1000
+
+
+@pytest.mark.nightly
+def test_many_random_graphs_are_lavas(python: Path) -> None:
+    assert run(240, 200, python) == 0
+
+
+def run(graphs: int, ticks: int, python: Path) -> int:
+    """Compare so many graphs on so many ticks; prints what was compared, and gives the differences."""
+    started, totals = time.monotonic(), Counter[str]()
+    nodes = Counter(name for seed in range(graphs) for name in primitives(random_graph(seed)))
+    for first in range(0, graphs, AT_ONCE):
+        programs = compiled(range(first, min(first + AT_ONCE, graphs)))
+        totals["programs"] += len(programs)
+        for s in (s for p in programs for s in p.synapses):
+            totals[f"{s.layout} matrices"] += 1
+        for row in in_lava(programs, first, ticks, python):
+            totals["populations"] += 1
+            totals["neuron-ticks"] += row.neuron_ticks
+            totals["spikes"] += row.spikes
+            totals["different spikes"] += row.different_spikes
+            totals["different u or v"] += row.different_states
+        print(f"{time.monotonic() - started:.0f} s: {dict(totals)}", file=sys.stderr, flush=True)
+    print("graphs with each primitive:", ", ".join(f"{name} {n}" for name, n in sorted(nodes.items())))
+    print("\n".join(f"{name:<18}{n:>14,}" for name, n in totals.items()))
+    assert set(nodes) >= {
+        "Conv1d",
+        "Conv2d",
+        "SumPool2d",
+        "AvgPool2d",
+        "CubaLIF",
+        "IF",
+        "Threshold",
+        "Delay",
+        "NIRGraph",
+    }
+    return totals["different spikes"] + totals["different u or v"]
+
+
+if __name__ == "__main__":
+    sys.exit(run(*(int(x) for x in (sys.argv[1:] + ["240", "200"][len(sys.argv) - 1 :])), lava.find_lava_python()) > 0)
