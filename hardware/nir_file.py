@@ -21,6 +21,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -39,8 +40,8 @@ LIMITS: Mapping[str, int | float] = {
     "depth": 100,  # of groups: a nested graph is two
     "expansion": 8192,  # bytes in an array per byte in the file; gzip reaches 1032, szip less than this
     "memory_bytes": 2**29,  # of the child, besides what the file holds
-    "patience_s": 10,
-    "bytes_per_s": 4e6,
+    "patience_s": 10,  # without a sign of life from the child,
+    "bytes_per_s": 4e6,  # and a second for each 4 MB in the file and in its arrays
 }
 START_S = 60.0
 """What the child may take to start (NumPy from a slow disk) before it is said not to."""
@@ -330,7 +331,7 @@ def _read_hdf5(
     """What an HDF5 file holds, through a child process: all, or only some `members` of its root group."""
     request = {"members": members, "attributes": attributes, "folders": _folders(), "limits": dict(LIMITS)}
     with _opened(path) as file, _worker(file, request) as process:
-        clock = _Clock(process)
+        clock = _Clock(process, START_S)
         content = _Content(process, clock, os.fstat(file.fileno()).st_size)
         try:
             return content.read(with_attributes=bool(attributes))
@@ -338,7 +339,7 @@ def _read_hdf5(
             process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
             raise _why(process.wait(), clock, content.started) from error
         finally:
-            clock.stop()
+            clock.stopped.set()
 
 
 def _folders() -> list[str]:
@@ -379,31 +380,30 @@ def _worker(file: IO[bytes], request: Mapping[str, Any]) -> Iterator[subprocess.
             process.kill()
 
 
-class _Clock:
-    """Kills a process when its time is over."""
+class _Clock(threading.Thread):
+    """Kills a process that gives no sign of life for `limit_s`."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], limit_s: float) -> None:
+        super().__init__(daemon=True)
         self.process = process
-        self.limit_s = 0.0
-        self.over = False
-        self.timer: threading.Timer | None = None
-
-    def allow(self, limit_s: float) -> None:
-        """From now on, `limit_s`."""
-        self.stop()
         self.limit_s = limit_s
-        self.timer = threading.Timer(limit_s, self._kill)
-        self.timer.daemon = True
-        self.timer.start()
+        self.over = False
+        self.heard_s = time.monotonic()
+        self.stopped = threading.Event()
+        self.start()
 
-    def stop(self) -> None:
-        """It may take as long as it takes."""
-        if self.timer is not None:
-            self.timer.cancel()
-
-    def _kill(self) -> None:
+    def run(self) -> None:
+        """Until the process is killed, or nobody waits for it any more."""
+        while (left_s := self.heard_s + self.limit_s - time.monotonic()) > 0:
+            if self.stopped.wait(min(left_s, 0.5)):  # the limit can become shorter
+                return
         self.over = True
         self.process.kill()
+
+    def alive(self, limit_s: float | None = None) -> None:
+        """It gave a sign of life."""
+        self.heard_s = time.monotonic()
+        self.limit_s = self.limit_s if limit_s is None else limit_s
 
 
 def _why(status: int, clock: _Clock, started: bool) -> MuspikeError:
@@ -433,17 +433,17 @@ class _Content:
 
     def read(self, with_attributes: bool) -> Tree:
         """The root group; nearly any exception means that the child broke off, or does not say what it should."""
-        self.clock.allow(START_S)
         self.line()
         self.started = True
         self.allow(self.file_bytes)
-        tree = self.line()
+        while (tree := self.line()) == "walking":
+            pass
         self.allow(self.file_bytes + self.declared(tree))
         return self.group(tree, with_attributes)
 
     def allow(self, n_bytes: int) -> None:
         """The time that reading takes, generously."""
-        self.clock.allow(LIMITS["patience_s"] + n_bytes / LIMITS["bytes_per_s"])
+        self.clock.alive(LIMITS["patience_s"] + n_bytes / LIMITS["bytes_per_s"])
 
     def declared(self, tree: Mapping[str, Any]) -> int:
         """Bytes in the arrays of a tree."""
@@ -458,6 +458,7 @@ class _Content:
         text = self.stream.readline(limit)
         if not text.endswith(b"\n"):
             raise EOFError
+        self.clock.alive()
         line = json.loads(text)
         if isinstance(line, dict) and "error" in line:
             raise BadInput(str(line["error"]))

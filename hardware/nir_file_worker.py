@@ -8,10 +8,10 @@ process with bounds. It has no file but FILE and, where the platform has `resour
 REQUEST is JSON: `members` of the root group to read (null: all), names of `attributes` to read of each group,
 `folders` to import h5py and NumPy from, `limits` (`nir_file.LIMITS`).
 
-CONTENT is lines of JSON: `"ready"`; the tree; and for each dataset of the tree, in its order, `"numbers"` and the
-array's bytes, or a list of its strings. Instead of any of them after the first, an `{"error": what}` can come, the
-last. In the tree a group is `{"members": {name: node}, "attributes": {name: value}}`, a dataset `{"dtype", "shape"}`,
-one of strings of any length `{"shape"}`.
+CONTENT is lines of JSON: `"ready"`; `"walking"`, every thousand objects; the tree; and for each dataset of the tree,
+in its order, `"numbers"` and the array's bytes, or a list of its strings. Instead of any of them after the first, an
+`{"error": what}` can come, the last. In the tree a group is `{"members": {name: node}, "attributes": {name: value}}`,
+a dataset `{"dtype", "shape"}`, one of strings of any length `{"shape"}`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 if __name__ == "__main__":
@@ -64,7 +64,8 @@ def bound(limits: dict[str, Any], n_bytes: int, time_bytes: int) -> None:
         return
     for what, value in (
         (resource.RLIMIT_AS, limits["memory_bytes"] + 2 * n_bytes),
-        (resource.RLIMIT_CPU, math.ceil(limits["patience_s"] + time_bytes / limits["bytes_per_s"])),
+        # The parent's clock starts again with each sign of life, this one does not.
+        (resource.RLIMIT_CPU, math.ceil(10 * (limits["patience_s"] + time_bytes / limits["bytes_per_s"]))),
         (resource.RLIMIT_NOFILE, 0),  # what is open stays open
         (resource.RLIMIT_FSIZE, 0),  # a pipe is no file
         (resource.RLIMIT_CORE, 0),
@@ -78,9 +79,10 @@ def bound(limits: dict[str, Any], n_bytes: int, time_bytes: int) -> None:
 class Reader:
     """One walk over the file: what it holds is counted against `limits` on the way."""
 
-    def __init__(self, limits: dict[str, Any], attributes: list[str]) -> None:
+    def __init__(self, limits: dict[str, Any], attributes: list[str], alive: Callable[[], None]) -> None:
         self.limits = limits
         self.attributes = attributes
+        self.alive = alive
         self.datasets: list[tuple[str, dict[str, Any]]] = []
         self.objects = 0
         self.bytes = 0
@@ -129,6 +131,8 @@ class Reader:
         self.objects += 1
         if self.objects > self.limits["objects"]:
             raise Refused(f"it holds more than {self.limits['objects']} groups and datasets")
+        if self.objects % 1000 == 0:
+            self.alive()
         with reading(path):
             item = h5o.open(group, raw)
             if isinstance(item, h5g.GroupID):
@@ -239,7 +243,7 @@ def reading(path: str) -> Iterator[None]:
         raise Refused(f"{path!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def read(file: IO[bytes], request: dict[str, Any]) -> Iterator[Any]:
+def read(file: IO[bytes], request: dict[str, Any], alive: Callable[[], None]) -> Iterator[Any]:
     """The tree, then the content of each of its datasets: strings as a list, all else as an array."""
     limits, members = request["limits"], request["members"]
     file_bytes = file.seek(0, os.SEEK_END)
@@ -247,7 +251,7 @@ def read(file: IO[bytes], request: dict[str, Any]) -> Iterator[Any]:
     with reading("/"):
         h5 = File(file, "r")
         root = h5o.open(h5.id, b"/")
-    reader = Reader(limits, request["attributes"])
+    reader = Reader(limits, request["attributes"], alive)
     with reading("/"):
         tree = reader.group(root, "", (), members)
     bound(limits, file_bytes + reader.largest, file_bytes + reader.bytes)
@@ -263,6 +267,8 @@ def read(file: IO[bytes], request: dict[str, Any]) -> Iterator[Any]:
                 content: Any = np.zeros(declared["shape"], declared["dtype"])
                 if content.size:
                     dataset.read(h5s.ALL, h5s.ALL, content)
+                if content.dtype.kind == "S" and not content.shape:
+                    reader.text(content.item(), path)
             else:
                 content = reader.read_strings(dataset, path)
         yield content
@@ -271,29 +277,26 @@ def read(file: IO[bytes], request: dict[str, Any]) -> Iterator[Any]:
 def serve(file: IO[bytes], out: IO[bytes], request: dict[str, Any]) -> None:
     """Write CONTENT to `out`."""
 
-    def say(line: object) -> None:
+    def say(line: object, *numbers: bytes | memoryview) -> None:
         out.write(json.dumps(line).encode() + b"\n")
+        out.writelines(numbers)
+        out.flush()
 
     say("ready")
-    out.flush()
     try:
-        for item in read(file, request):
+        for item in read(file, request, lambda: say("walking")):
             if isinstance(item, np.ndarray):
-                say("numbers")
-                out.write(item.reshape(-1).view(np.uint8).data if item.size else b"")
+                say("numbers", item.reshape(-1).view(np.uint8).data if item.size else b"")
             else:
                 say(item)
-            out.flush()
     except Refused as error:
         say({"error": str(error)})
     except MemoryError:
         say({"error": "it needs more memory than what it declares to hold"})
     except RecursionError:
         say({"error": "groups are nested too deep"})
-    out.flush()
 
 
 if __name__ == "__main__":
     serve(WholeReads(io.FileIO(sys.stdin.fileno())), sys.stdout.buffer, json.loads(sys.argv[1]))
-    sys.stdout.buffer.flush()
     os._exit(0)  # closing a damaged file can hang or crash, too

@@ -302,6 +302,7 @@ WRONG: list[tuple[Callable[[h5py.File], object], str]] = [
     (put("version", 1.0), "its version is 1.0"),
     (put("version", "99.1"), "is of NIR version 99.1; the nir installed here reads up to"),
     (put("version", b"\xff\xfe"), "'version' holds b'\\xff\\xfe'; strings are UTF-8"),
+    (put("version", np.array(b"\xff", "S2")), "'version' holds b'\\xff'; strings are UTF-8"),
     (drop("node"), "it has no group 'node'"),
     (put("node", 1), "it has no group 'node'"),
     (put("node/type", "LIF"), "'node' has the type 'LIF', not 'NIRGraph'"),
@@ -519,6 +520,17 @@ def test_a_child_that_crashes_stops_or_lies(
         read_nir(tmp_path / "graph.nir")
 
 
+@posix
+@pytest.mark.nightly
+def test_a_slow_child_that_gives_signs_of_life_is_waited_for(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    walking = "import time; [(time.sleep(2), print('\"walking\"', flush=True)) for _ in range(4)];"
+    worker = file.with_name("worker.py")
+    worker.write_text(f'{READY} {walking} print(\'{{"error": "as far as this"}}\')')
+    monkeypatch.setattr(nir_file, "_WORKER", worker)
+    monkeypatch.setattr(nir_file, "LIMITS", {**nir_file.LIMITS, "patience_s": 5})
+    assert refused(file, b"") == "damaged, or not a NIR file: as far as this"
+
+
 # --- fuzzing -----------------------------------------------------------------------------------------------------
 
 
@@ -701,7 +713,7 @@ def rebuilt(case: Edits) -> bytes:
     return edited(BASES[case[0]], edit)
 
 
-short = settings(max_examples=60, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+short = settings(max_examples=50, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 long = settings(max_examples=2000, suppress_health_check=list(HealthCheck))
 
 
