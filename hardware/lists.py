@@ -37,7 +37,7 @@ Neurons = npt.NDArray[np.int32]
 
 
 class Lists(Protocol):
-    """The lists of one `IntegerSynapses`, for any run of its target neurons."""
+    """The lists of one `IntegerSynapses`, for any run of its target neurons in the order of packing."""
 
     source: str
     delay: int
@@ -47,11 +47,24 @@ class Lists(Protocol):
         ...
 
 
-def lists(synapses: IntegerSynapses, sparse: bool, chip: Chip) -> Lists:
-    """Lists of the synapses in the layout that `sparse` asks for; a convolution's are shared all the same."""
+def lists(synapses: IntegerSynapses, sparse: bool, chip: Chip, order: Ints) -> Lists:
+    """Lists of the synapses in the layout that `sparse` asks for; a convolution's are shared all the same.
+
+    `order`: the targets as they are packed, `[target]`; of a convolution an `image_order`.
+    """
     if isinstance(synapses.weight, Conv):
-        return _SharedLists(synapses, synapses.weight, chip.synapse_format)
-    return (_SparseLists if sparse else _DenseLists)(synapses, synapses.weight, chip.synapse_format)
+        return _SharedLists(synapses, synapses.weight, chip.synapse_format, order)
+    return (_SparseLists if sparse else _DenseLists)(synapses, synapses.weight, chip.synapse_format, order)
+
+
+def image_order(shape: tuple[int, int, int], together: int) -> Ints:
+    """The neurons of an image (channels, y, x), so many channels of a pixel together, and then the next pixel's.
+
+    `together` divides the channels: then targets that the same taps reach from two pixels lie alike, as lists that are
+    shared need it.
+    """
+    blocks = np.arange(np.prod(shape)).reshape(-1, together, shape[1] * shape[2])
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).ravel()
 
 
 def list_bits(n: npt.NDArray[Any], entry_bits: int, form: SynapseFormat) -> Ints:
@@ -101,7 +114,7 @@ def _bits(lengths: npt.NDArray[Any], entry: int, form: SynapseFormat) -> int:
 class _DenseLists:
     """Every source's list holds every target on the core."""
 
-    def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat) -> None:
+    def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
         self.all = np.arange(weight.shape[1], dtype=np.int32)
 
@@ -113,12 +126,12 @@ class _DenseLists:
 class _SparseLists:
     """A list holds the targets on the core with a weight other than 0; a source without any has none."""
 
-    def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat) -> None:
+    def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
         stored = w.with_values(weight, weight.values) if isinstance(weight, Sparse) else Sparse.of(weight)
         assert isinstance(stored, Sparse)
         present = np.ones(len(stored.targets), np.int8)
-        by_target = csc_array((present, stored.targets, stored.starts), shape=stored.shape).tocsr()
+        by_target = csc_array((present, stored.targets, stored.starts), shape=stored.shape).tocsr()[order]
         self.starts, self.sources = by_target.indptr, by_target.indices
         self.lengths = np.zeros(stored.shape[1], np.int32)
         self.found = np.empty(stored.shape[1], np.int32)
@@ -157,8 +170,9 @@ class _SharedLists:
     a *cell*, a pixel of a group.
     """
 
-    def __init__(self, synapses: IntegerSynapses, conv: Conv, form: SynapseFormat) -> None:
+    def __init__(self, synapses: IntegerSynapses, conv: Conv, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form, self.conv = synapses.source, synapses.delay, form, conv
+        self.order = order
         c_out, _, *taps = conv.kernel.shape
         self.pixels = conv.input_shape[1] * conv.input_shape[2]
         self.marks = np.random.default_rng(_SEED).integers(0, 2**64, (c_out, *taps), np.uint64)
@@ -171,7 +185,7 @@ class _SharedLists:
         conv, per_group = self.conv, self.conv.kernel.shape[1]
         geometry = (conv.input_shape, conv.output_shape, conv.stride, conv.padding, conv.dilation, conv.groups)
         scratch = (self.lengths, self.sets, self.first, self.found)
-        cells = self.found[: _land(start, stop, self.marks, *geometry, *scratch)]
+        cells = self.found[: _land(start, stop, self.order, self.marks, *geometry, *scratch)]
         offsets = (first_index - start + self.first[cells]) // self.form.axon_offsets
         marks = self.sets[cells] + offsets.astype(np.uint64) * _OFFSET_MARK
         distinct = np.unique(marks, return_index=True)[1]
@@ -185,7 +199,7 @@ class _SharedLists:
 
 @njit(cache=True, nogil=True)
 def _land(  # type: ignore[no-untyped-def]
-    start, stop, marks, input_shape, output_shape, stride, padding, dilation, groups, lengths, sets, first, found
+    start, stop, order, marks, input_shape, output_shape, stride, padding, dilation, groups, lengths, sets, first, found
 ):
     """Of the cells that reach targets `start..stop - 1`: taps that land, the sum of their marks, the first target.
 
@@ -194,7 +208,8 @@ def _land(  # type: ignore[no-untyped-def]
     n = 0
     channels, rows, columns = output_shape
     _, height, width = input_shape
-    for target in range(start, stop):
+    for position in range(start, stop):
+        target = order[position]
         o, pixel = target // (rows * columns), target % (rows * columns)
         y, x = pixel // columns, pixel % columns
         for a in range(marks.shape[1]):
@@ -209,7 +224,7 @@ def _land(  # type: ignore[no-untyped-def]
                 if lengths[cell] == 0:
                     found[n] = cell
                     sets[cell] = 0
-                    first[cell] = target
+                    first[cell] = position
                     n += 1
                 lengths[cell] += 1
                 sets[cell] += marks[o, a, b]

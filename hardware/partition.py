@@ -22,7 +22,10 @@ neuron exceeds alone does not fit.
 
 Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to.
 
-A population is cut in the order of its neurons, an image so in C order [channel, y, x].
+A population is cut in the order of its neurons, an image so in C order [channel, y, x]. Where another limit than that
+of neurons closes cores, packings that keep 4, 16, 64 or all channels of a pixel together are tried too, for all images
+alike, and the one with the fewest cores is taken: fewer pixels of the source then have an axon on a core, but its lists
+and thresholds are more.
 """
 
 from __future__ import annotations
@@ -39,13 +42,16 @@ from scipy.sparse import csr_array
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, Limit
-from muspike.hardware.lists import Ints, Lists, Neurons, is_smaller_sparse, lists
-from muspike.hardware.quantise import IntegerPopulation, IntegerSynapses
+from muspike.hardware.lists import Ints, Lists, Neurons, image_order, is_smaller_sparse, lists
+from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import Retimed
+from muspike.hardware.weights import Conv
 
 Axons = Mapping[tuple[str, int], Neurons]
 """By source population and delay: the neurons that have an axon."""
 
+# Channels of a pixel that are packed together; 0: all. Only what divides them can be.
+_TOGETHER = (4, 16, 64, 0)
 # Repacking raises the estimate of output axons each time; what has not settled by then will not.
 _REPACKINGS = 20
 
@@ -225,23 +231,67 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     sparse = {s.name: is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
-    fans = {p.name: [lists(s, sparse[s.name], chip) for s in graph.synapses if s.target == p.name] for p in placed}
+    images = {s.target: s.weight.output_shape for s in graph.synapses if isinstance(s.weight, Conv)}
+    core, loads = _packing(placed, {}, graph, sparse, chip, fill)
+    for together in _TOGETHER:
+        orders = {
+            name: image_order(shape, together or shape[0])
+            for name, shape in images.items()
+            if shape[0] > 1 and not (together and shape[0] % together)
+        }
+        if orders and not _is_fullest(loads):
+            other = _packing(placed, orders, graph, sparse, chip, fill)
+            core, loads = min((core, loads), other, key=lambda packing: _cost(packing[1], chip))
+    where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
+    core_xy = _place(loads, where, chip)
+    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
+
+
+def _is_fullest(loads: Sequence[Load]) -> bool:
+    """Whether every core but the last has as many neurons as it may: no order needs fewer of them."""
+    return all(load.closed_by == "neurons_per_core" for load in loads[:-1])
+
+
+def _cost(loads: Sequence[Load], chip: Chip) -> tuple[int, int]:
+    """Cores above a limit, and cores."""
+    return sum(not all(rule.holds(load, chip) for rule in RULES) for load in loads), len(loads)
+
+
+# --- packing ---------------------------------------------------------------------------------------------------
+
+
+def _packing(
+    placed: Sequence[IntegerPopulation],
+    orders: Mapping[str, Ints],
+    graph: IntegerGraph,
+    sparse: Mapping[str, bool],
+    chip: Chip,
+    fill: float,
+) -> tuple[dict[str, npt.NDArray[np.int32]], list[Load]]:
+    """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted)."""
+    order = {p.name: orders.get(p.name, np.arange(p.size)) for p in placed}
+    fans = {
+        p.name: [lists(s, sparse[s.name], chip, order[p.name]) for s in graph.synapses if s.target == p.name]
+        for p in placed
+    }
+    ordered = [
+        dataclasses.replace(p, **{name: getattr(p, name)[order[p.name]] for name in ("du", "dv", "v_threshold")})
+        for p in placed
+    ]
     sizes = {p.name: p.size for p in graph.populations}
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}  # output axons per neuron
     for _ in range(_REPACKINGS):
-        core, loads = _pack(placed, fans, out, chip, fill)
+        packed, loads = _pack(ordered, fans, {name: out[name][order[name]] for name in order}, chip, fill)
+        core = {name: np.empty_like(cores) for name, cores in packed.items()}
+        for name, cores in packed.items():
+            core[name][order[name]] = cores
         found = _output_axons(loads, sizes)
         loads = _with_output_axons(loads, core, found)
         more = {name: np.maximum(out[name], found[name]) for name in out}
         if all(_OUTPUT_AXONS.holds(load, chip) for load in loads) or _equal(more, out):
             break
         out = more
-    where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
-    core_xy = _place(loads, where, chip)
-    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
-
-
-# --- packing ---------------------------------------------------------------------------------------------------
+    return core, loads
 
 
 def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:

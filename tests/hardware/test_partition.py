@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Limit, load_chip
-from muspike.hardware.lists import entry_bits, list_bits, lists
+from muspike.hardware.lists import entry_bits, image_order, list_bits, lists
 from muspike.hardware.partition import RULES, delay_problems, partition
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import retime
@@ -284,12 +284,12 @@ def test_axons_that_lie_beyond_the_largest_offset_have_copies():
     assert both.synaptic_memory_bytes == 600 * (3 * 576 + 128) / 8 + 4 * 64 / 8  # from 200 on: 0, 256, 512, 768
 
 
-def of_core(conv, start, stop, first_index):
+def of_core(conv, order, start, stop, first_index):
     """By source neuron: the taps (o, a, b) that land on the core, where on it, and the weights; one tap at a time."""
     g_out, g_in = conv.output_shape[0] // conv.groups, conv.kernel.shape[1]
     found = {}
-    for target in range(start, stop):
-        o, y, x = np.unravel_index(target, conv.output_shape)
+    for position in range(start, stop):
+        o, y, x = np.unravel_index(order[position], conv.output_shape)
         for i, a, b in np.ndindex(conv.kernel.shape[1:]):
             channel = o // g_out * g_in + i
             from_y = y * conv.stride[0] - conv.padding[0] + a * conv.dilation[0]
@@ -298,7 +298,7 @@ def of_core(conv, start, stop, first_index):
                 source = np.ravel_multi_index((channel, from_y, from_x), conv.input_shape)
                 taps, places, weights = found.setdefault(int(source), ([], [], []))
                 taps.append((o, a, b))
-                places.append(first_index + target - start)
+                places.append(first_index + position - start)
                 weights.append(conv.kernel[o, i, a, b])
     return found
 
@@ -320,10 +320,10 @@ def test_axons_share_lists_that_are_the_same_but_for_an_offset(seed):
     start, stop = sorted(rng.choice(conv.shape[0] + 1, 2, replace=False).tolist())
     first_index, delay = int(rng.integers(0, 100)), int(rng.integers(1, 9))
     synapses = IntegerSynapses("s", "i", "n", conv, delay)
-    bits, axons = lists(synapses, False, dataclasses.replace(CHIP, synapse_format=form)).on_core(
-        start, stop, first_index
-    )
-    expected = of_core(conv, start, stop, first_index)
+    order = image_order(conv.output_shape, int(rng.choice([1, g_out, groups, groups * g_out])))
+    on_chip = dataclasses.replace(CHIP, synapse_format=form)
+    bits, axons = lists(synapses, False, on_chip, order).on_core(start, stop, first_index)
+    expected = of_core(conv, order, start, stop, first_index)
     assert sorted(axons.tolist()) == sorted(expected)
     shared = {}
     for source, (taps, places, weights) in expected.items():
@@ -414,6 +414,40 @@ def test_a_neuron_that_reaches_too_many_cores_does_not_fit_and_ends():
     use = partition(graph, chip(neurons_per_core=1, output_axons_per_core=20)).use
     assert use.problems == ("core 0 ('a'): 30 output axons, loihi1 holds 20 on a core",)
     assert use.remedies == ("output_axons_per_core: a neuron whose targets lie on fewer cores",)
+
+
+def test_orders_of_an_image_by_hand():
+    assert image_order((4, 1, 2), 1).tolist() == list(range(8))
+    assert image_order((4, 1, 2), 2).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+    assert image_order((4, 1, 2), 4).tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+
+
+def test_an_image_of_many_channels_is_cut_by_pixels_where_that_takes_fewer_cores():
+    # 8 channels to 8 on 16 x 16 pixels, with 512 input axons: as many as 64 pixels have.
+    conv = Conv(kernel(8, 8, 1, 1), (8, 16, 16), (8, 16, 16))
+    p = image(conv, input_axons_per_core=512)
+    assert p.use.fits and len(p.use.cores) == 4  # channel by channel, 64 neurons on each of 32 cores
+    core = p.core["n"].reshape(8, 256)
+    assert (core == core[0]).all() and np.bincount(core[0]).tolist() == [64] * 4
+    assert {c.input_axons for c in p.use.cores} == {512}
+    # All neurons are on some core once, and the loads are those of the cores that they are on.
+    assert [c.neurons for c in p.use.cores] == np.bincount(p.core["n"]).tolist()
+
+
+def test_an_image_is_cut_by_channels_where_each_has_a_threshold():
+    conv = Conv(kernel(8, 8, 1, 1), (8, 16, 16), (8, 16, 16))
+    thresholds = np.repeat(np.arange(8) + 1, 256)
+    graph = feed(2048, 2048, conv, v_threshold=thresholds)
+    limits = {"input_axons_per_core": 2048, "threshold_configurations_per_core": 4}
+    p = partition(graph, chip(**limits))
+    assert p.use.fits and len(p.use.cores) == 2
+    for core in p.use.cores:
+        assert core.threshold_configurations == len(np.unique(thresholds[p.core["n"] == core.core])) == 4
+    # Whatever the order, neurons keep their registers.
+    few = partition(graph, chip(input_axons_per_core=512, threshold_configurations_per_core=4))
+    assert few.use.fits
+    for core in few.use.cores:
+        assert core.threshold_configurations == len(np.unique(thresholds[few.core["n"] == core.core]))
 
 
 def test_thousands_of_cores_find_a_place():
