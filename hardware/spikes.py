@@ -45,6 +45,7 @@ LARGEST_BYTES = 2**31
 # A time this near to a tick's beginning, in ticks, lies in it: times and dt in files are often float32.
 _NEAR = 0.01
 _MICROSECONDS = 1e6
+_AT_ONCE = 1 << 20  # random numbers held at a time
 _ZIP, _NPY, _HDF5 = b"PK", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n"
 _EVENT_FIELDS = ("tick", "time", "neuron", "sequence")
 _NUMBERS = ("ticks", "sequences", "dt_s")
@@ -126,8 +127,10 @@ def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks:
     rng = np.random.default_rng(seed)
     spikes = {name: np.empty((ticks, 1, size), np.uint8) for name, size in sizes.items()}
     for fired in spikes.values():
-        for tick in fired:  # numbers of one tick at a time are held
-            tick[:] = rng.random(tick.shape, np.float32) < rate
+        flat = fired.reshape(-1)
+        for start in range(0, flat.size, _AT_ONCE):
+            part = flat[start : start + _AT_ONCE]
+            part[:] = rng.random(part.size, np.float32) < rate
     return InputSpikes(spikes)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from muspike import adversarial, training
     from muspike.checkpoint import Model
     from muspike.corpora import Corpus
+    from muspike.hardware.graph import SpikingGraph
+    from muspike.hardware.spikes import InputSpikes
     from muspike.processes import Team
 
 CHIPS = ("loihi1", "loihi2")
@@ -31,6 +33,13 @@ CHIPS = ("loihi1", "loihi2")
 LARGEST_SEED = 2**32 - 1
 # The ticks of a MIDI file are 32 bits: so many words of the longest bars still fit.
 LONGEST_PIECE = 100_000
+LONGEST_RUN = 2**31 - 1
+RANDOM_TICKS = 100
+_WORKER_HELP = """{}
+needs nothing of muspike, only a Python that has lava-nc 0.10.0:
+  python lava_worker.py PROGRAM.npz INPUTS.npy OUTPUT.npz [--membranes]
+INPUTS.npy is uint8 [ticks, batch, size], the inputs side by side in the program's order. OUTPUT.npz holds, for the
+program's population i, spikes_<i>, and v_<i> and u_<i>."""
 _NO_CHANGES: Mapping[str, Any] = {}
 # Arguments of `train` that an ablation leaves to the preset.
 _AS_PRESET = {
@@ -192,8 +201,44 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
     )
+    _add_input(mapping, "also run the integers and the float network on it, and say how they agree")
     mapping.add_argument("-o", "--output", type=Path, help="write the chip's program to this .npz file")
     mapping.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    simulate = command(
+        "simulate",
+        _simulate,
+        "Run a network as the integers of a chip on given spikes: every spike, what each core does, what it costs, and "
+        "how it follows the float network.",
+        "muspike simulate network.nir --chip loihi1 --input spikes.npz -o out.npz",
+    )
+    simulate.add_argument(
+        "file", metavar="FILE.nir|PROGRAM.npz", type=Path, help="a network, or a program written by map or export"
+    )
+    _add_input(simulate, "the spikes to run on")
+    simulate.add_argument("--chip", help="loihi1, loihi2 or a chip's .toml file (default: loihi1, or the program's)")
+    simulate.add_argument("--dt", type=_seconds, help="seconds per tick, where a .nir file's metadata do not say")
+    simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
+    _add_output(simulate)
+    simulate.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    run_lava = command(
+        "run-lava",
+        _run_lava,
+        "Run a chip's program in Lava's fixed-point models and hold every spike, u and v against the simulator's. "
+        "Status 1: they differ.",
+        "muspike run-lava program.npz --input spikes.npz --python ~/lava/bin/python",
+    )
+    run_lava.add_argument(
+        "program", metavar="PROGRAM.npz", type=Path, nargs="?", help="a program written by map or export"
+    )
+    _add_input(run_lava, "the spikes to run on")
+    run_lava.add_argument("--python", help="an interpreter that has Lava (see muspike lava --help)")
+    run_lava.add_argument(
+        "--worker", action="store_true", help="only say where the script is that runs a program without muspike"
+    )
+    _add_output(run_lava)
+    run_lava.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
     metrics = command(
         "metrics",
@@ -251,6 +296,24 @@ def _add_model(sub: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="the folder of a model or of a training run, or a shipped model (see muspike models)",
     )
+
+
+def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
+    given = sub.add_mutually_exclusive_group()
+    given.add_argument("--input", metavar="SPIKES", type=Path, help=f"{what}: .npz, .npy or NIR data")
+    given.add_argument("--random", metavar="RATE", type=_share, help="instead: so many spikes per neuron and tick")
+    sub.add_argument(
+        "--ticks",
+        type=_whole(1, LONGEST_RUN),
+        help=f"ticks of input: cut, or followed by silence (default: all of the file; {RANDOM_TICKS} at random)",
+    )
+    sub.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0, help="of --random (default: 0)")
+
+
+def _add_output(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-o", "--output", type=Path, help="write spikes and readouts to this .npz file")
+    sub.add_argument("--events", action="store_true", help="write spikes as events instead of dense arrays")
+    sub.add_argument("--membranes", action="store_true", help="write current and membrane of every population too")
 
 
 def _whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
@@ -552,26 +615,171 @@ def _bench(args: argparse.Namespace) -> int:
 def _map(args: argparse.Namespace) -> int:
     from muspike.hardware.chip import load_chip
     from muspike.hardware.compile import compile_graph
-    from muspike.hardware.graph import read_nir
     from muspike.hardware.report import mapping, mapping_text
+    from muspike.hardware.simulate import agreement_lines, input_shapes, simulate
 
-    if args.output and args.output.suffix != ".npz":
-        raise BadInput(f"{args.output}: a chip program ends in .npz")
+    _check_npz(args.output, "a chip program")
     chip = load_chip(args.chip)
-    graph = read_nir(args.file)
-    try:
-        compiled = compile_graph(graph, chip, args.dt, must_fit=False, fill=args.fill)
-    except BadInput as error:
-        raise BadInput(f"{args.file}: {error}") from error
+    graph = _network(args.file, args.dt)
+    given = None
+    if args.input or args.random:
+        given = _spikes(args, input_shapes(graph), graph.dt_s)
+    elif args.ticks:
+        raise BadInput("map: --ticks is about spikes, and there is neither --input nor --random")
+    with _about(args.file):
+        compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill)
+        run = simulate(compiled.program, given.spikes, graph=graph) if given else None
+    agreements = run.agreements if run else None
     if args.json:
-        _say_json({"file": str(args.file), **mapping(compiled)})
+        more = {} if agreements is None else {"agreement": [row.to_dict() for row in agreements]}
+        _say_json({"file": str(args.file), **mapping(compiled), **more})
     else:
-        _say(f"{args.file} on {mapping_text(compiled)}")
+        lines = [] if agreements is None else ["", *agreement_lines(agreements)]
+        _say("\n".join([f"{args.file} on {mapping_text(compiled)}", *lines]))
     if not compiled.use.fits:
         raise Failed(f"{args.file}: does not fit {chip.name}: {compiled.use.problems[0]}")
     if args.output:
         compiled.program.save(args.output)
     return 0
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from muspike.hardware.chip import load_chip
+    from muspike.hardware.compile import compile_graph
+    from muspike.hardware.program import Program
+    from muspike.hardware.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
+    from muspike.hardware.spikes import write_spikes
+
+    _check_outputs(args)
+    graph, misfit = None, None
+    if _is_program(args.file):
+        if args.dt is not None:
+            raise BadInput(f"{args.file}: is a program, which knows its dt; leave out --dt")
+        program = Program.load(args.file)
+        with _about(args.file):
+            chip = load_chip(args.chip or program.chip)
+        if chip.name != program.chip:
+            raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
+    else:
+        chip = load_chip(args.chip or "loihi1")
+        graph = _network(args.file, args.dt)
+        with _about(args.file):
+            compiled = compile_graph(graph, chip, must_fit=False)
+        program = compiled.program
+        misfit = next((f"does not fit {chip.name}: {problem}" for problem in compiled.use.problems), None)
+    given = _spikes(args, input_shapes(graph or program), program.dt_s)
+    ticks = given.ticks + max(p.level for p in program.populations)
+    with _about(args.file), tqdm(unit="tick", total=ticks, disable=None, leave=False) as bar:
+        found = simulate(
+            program,
+            given.spikes,
+            chip,
+            graph=None if args.no_float else graph,
+            misfit=misfit,
+            record_membranes=args.membranes,
+            progress=bar.update,
+        )
+    if args.output:
+        more = arrays(program, found.membranes, found.currents, args.membranes)
+        write_spikes(args.output, found.spikes, args.events, program.dt_s, more)
+    if args.json:
+        _say_json({"file": str(args.file), "notes": list(given.notes), **simulation_dict(found)})
+    else:
+        _say(f"{args.file} on {simulation_text(found)}")
+    return 0
+
+
+def _run_lava(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    import numpy as np
+
+    from muspike.export import lava
+    from muspike.hardware.program import Program
+    from muspike.hardware.report import table
+    from muspike.hardware.simulate import arrays, delayed, input_shapes
+    from muspike.hardware.spikes import write_spikes
+
+    if args.worker:
+        _say(_WORKER_HELP.format(Path(lava.__file__).with_name("lava_worker.py")))
+        return 0
+    if args.program is None:
+        raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
+    _check_outputs(args)
+    program = Program.load(args.program)
+    given = delayed(program, _spikes(args, input_shapes(program), program.dt_s).spikes)
+    rows, run = lava.verify(program, np.concatenate([given[p.name] for p in program.inputs], axis=2), args.python)
+    if args.output:
+        lif = [p.name for p in program.populations if p.kind == "lif"]
+        spikes = given | {name: run.spikes[name] for name in lif}
+        more = arrays(program, run.membrane, run.current, args.membranes)
+        write_spikes(args.output, spikes, args.events, program.dt_s, more)
+    equal = all(row.exact for row in rows)
+    if args.json:
+        told = {"equal": equal, "seconds_per_tick": run.seconds_per_tick, "versions": dict(run.versions)}
+        _say_json({"file": str(args.program), **told, "populations": [dataclasses.asdict(row) for row in rows]})
+    else:
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        titles = ("population", "neuron-ticks", "spikes", "different spikes", "different u or v", "first at tick")
+        cells = [dataclasses.astuple(row) for row in rows]
+        lines = table(titles, [[name, *("–" if n is None else f"{n:,}" for n in numbers)] for name, *numbers in cells])
+        _say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
+        _say("equal in every spike, u and v" if equal else "NOT EQUAL")
+    return 0 if equal else 1
+
+
+def _check_npz(output: Path | None, what: str) -> None:
+    if output and output.suffix != ".npz":
+        raise BadInput(f"{output}: {what} ends in .npz")
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    _check_npz(args.output, "a file of spikes")
+    if not args.output and (args.events or args.membranes):
+        raise BadInput(f"{'--events' if args.events else '--membranes'} is about what -o writes; there is no -o")
+
+
+@contextlib.contextmanager
+def _about(file: Path) -> Iterator[None]:
+    """Names the file in what is wrong with its content."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+
+
+def _network(file: Path, dt_s: float | None) -> SpikingGraph:
+    from muspike.hardware.nir_file import read_nir
+    from muspike.hardware.nir_graph import from_nir
+
+    graph = read_nir(file)
+    with _about(file):
+        return from_nir(graph, dt_s)
+
+
+def _is_program(file: Path) -> bool:
+    """By its first bytes; what cannot be opened, by its name, for its reader to complain about."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(2) == b"PK"
+    except OSError:
+        return file.suffix == ".npz"
+
+
+def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
+    """What --input or --random gives the inputs of these shapes; notes go to stderr."""
+    from muspike.hardware.spikes import random_spikes, read_spikes
+
+    if args.random:
+        return random_spikes(shapes, args.random, args.ticks or RANDOM_TICKS, args.seed)
+    if args.input is None:
+        raise BadInput("no spikes: give --input SPIKES, or --random RATE")
+    given = read_spikes(args.input, shapes, dt_s, args.ticks)
+    for note in given.notes:
+        print(f"muspike: {args.input}: {note}", file=sys.stderr)
+    return given
 
 
 def _metrics(args: argparse.Namespace) -> int:

@@ -1,0 +1,120 @@
+"""How the integer network on the chip follows the float network that it was made of, population by population."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+from muspike.hardware.program import Program
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SpikeAgreement:
+    """Of one population that spikes.
+
+    Attributes:
+        neuron_ticks: neurons x ticks x sequences compared.
+        float_spikes, chip_spikes: of each network.
+        both: spikes that both have, of the same neuron in the same ideal tick.
+    """
+
+    population: str
+    neuron_ticks: int
+    float_spikes: int
+    chip_spikes: int
+    both: int
+
+    @property
+    def agreement(self) -> float | None:
+        """Jaccard's index, the share of all spikes that both have; None where neither spikes."""
+        either = self.float_spikes + self.chip_spikes - self.both
+        return self.both / either if either else None
+
+    @property
+    def rate_change(self) -> float | None:
+        """By how much the chip spikes more, in parts of the float network's spikes; None where that has none."""
+        return self.chip_spikes / self.float_spikes - 1 if self.float_spikes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON-able dict."""
+        return asdict(self) | {"agreement": self.agreement, "rate_change": self.rate_change}
+
+
+@dataclass(frozen=True)
+class ReadoutAgreement:
+    """Of one readout: differences of its membranes, those of the chip divided by its scale, in float units.
+
+    `rms_float` is the root of the mean square of the float membranes, to hold `rms_difference` against.
+    """
+
+    population: str
+    values: int
+    largest_difference: float
+    rms_difference: float
+    rms_float: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON-able dict."""
+        return asdict(self)
+
+
+def agreement(
+    program: Program,
+    float_spikes: Mapping[str, Array],
+    float_membranes: Mapping[str, Array],
+    chip_spikes: Mapping[str, Array],
+    chip_membranes: Mapping[str, Array],
+) -> tuple[SpikeAgreement | ReadoutAgreement, ...]:
+    """Compare the ticks that both have, the chip's taken back by the level of each population.
+
+    Args:
+        program: made of the float network; what it has beside (inputs, relays) is left out.
+        float_spikes, float_membranes: `[ticks, batch, size]` in ideal time, as `interpreter.run` gives them.
+        chip_spikes, chip_membranes: `[ticks, batch, size]` in chip time, as `Simulator.run` gives them.
+
+    Raises:
+        BadInput: a population has another shape in one than in the other.
+    """
+    rows: list[SpikeAgreement | ReadoutAgreement] = []
+    for p in program.populations:
+        ours, theirs = (chip_spikes, float_spikes) if p.kind == "lif" else (chip_membranes, float_membranes)
+        if p.kind == "input" or p.name not in theirs or p.name not in ours:
+            continue
+        chip, ideal = ours[p.name][p.level :], theirs[p.name]
+        ticks = min(len(chip), len(ideal))
+        chip, ideal = chip[:ticks], ideal[:ticks]
+        if chip.shape != ideal.shape:
+            raise BadInput(f"population {p.name!r}: {list(chip.shape)} on the chip, {list(ideal.shape)} in floats")
+        if p.kind == "lif":
+            rows.append(
+                SpikeAgreement(
+                    population=p.name,
+                    neuron_ticks=chip.size,
+                    float_spikes=int(np.count_nonzero(ideal)),
+                    chip_spikes=int(np.count_nonzero(chip)),
+                    both=int(np.count_nonzero(np.logical_and(chip, ideal))),
+                )
+            )
+        else:
+            difference = chip / p.scale - ideal
+            rows.append(
+                ReadoutAgreement(
+                    population=p.name,
+                    values=chip.size,
+                    largest_difference=float(np.abs(difference).max(initial=0)),
+                    rms_difference=_rms(difference),
+                    rms_float=_rms(ideal),
+                )
+            )
+    return tuple(rows)
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0

@@ -1,0 +1,478 @@
+"""`muspike simulate`, `run-lava` and `map --input`: what they tell is what the modules compute, and bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+
+from muspike.cli import main
+from muspike.errors import Failed
+from muspike.export import lava
+from muspike.hardware import activity, energy, interpreter
+from muspike.hardware import simulate as module
+from muspike.hardware.chip import load_chip
+from muspike.hardware.compile import compile_graph
+from muspike.hardware.nir_file import read_nir
+from muspike.hardware.nir_graph import from_nir
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.simulator import Simulator
+from muspike.hardware.spikes import read_spikes
+
+TICKS, BATCH = 30, 2
+
+
+def lif(n: int, v_threshold: float = 0.1) -> nir.LIF:
+    one = np.ones(n)
+    return nir.LIF(tau=4e-3 * one, r=one, v_leak=0 * one, v_threshold=v_threshold * one, v_reset=0 * one)
+
+
+def chain(nodes: dict[str, Any], **more: Any) -> nir.NIRGraph:
+    return nir.NIRGraph(nodes, list(zip(nodes, list(nodes)[1:], strict=False)), metadata={"dt": 1e-3}, **more)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 inputs, two layers of 12, a readout of 3."""
+    rng = np.random.default_rng(0)
+    nodes = {
+        "input": nir.Input(np.array([8])),
+        "w_a": nir.Linear(rng.normal(0, 0.4, (12, 8))),
+        "a": lif(12),
+        "w_b": nir.Linear(rng.normal(0, 0.4, (12, 12))),
+        "b": lif(12),
+        "w_out": nir.Linear(rng.normal(0, 0.4, (3, 12))),
+        "out": nir.LI(tau=np.full(3, 0.01), r=np.ones(3), v_leak=np.zeros(3)),
+        "output": nir.Output(np.array([3])),
+    }
+    file = tmp_path_factory.mktemp("networks") / "net.nir"
+    nir.write(file, chain(nodes))
+    return file
+
+
+@pytest.fixture(scope="module")
+def spikes(network: Path) -> Path:
+    fired = np.random.default_rng(1).random((TICKS, BATCH, 8)) < 0.2
+    np.savez_compressed(network.with_name("spikes.npz"), input=fired)
+    return network.with_name("spikes.npz")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def told(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """What a command that ends well prints: with --json as data, else as text."""
+
+    def run(*arguments: object, status: int = 0) -> Any:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == status
+        out = capsys.readouterr().out
+        return json.loads(out) if "--json" in arguments else out
+
+    return run
+
+
+@pytest.fixture
+def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A command that must end with a status and one line, and leave the folder as it was."""
+
+    def run(arguments: Sequence[object], status: int = 2) -> str:
+        before = {p: p.read_bytes() for p in here.rglob("*") if p.is_file()}
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == status
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("muspike: ") and err.count("\n") == 1, err
+        assert {p: p.read_bytes() for p in here.rglob("*") if p.is_file()} == before
+        return str(err)
+
+    return run
+
+
+def by_name(rows: list[dict[str, Any]], key: str = "name") -> dict[str, dict[str, Any]]:
+    return {row[key]: row for row in rows}
+
+
+# --- simulate -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+def test_it_tells_what_the_modules_compute(network: Path, spikes: Path, told: Callable[..., Any], chip: str) -> None:
+    result = told("simulate", network, "--input", spikes, "--chip", chip, "--json", "-o", "out.npz", "--membranes")
+    graph = from_nir(read_nir(network))
+    program = compile_graph(graph, chip).program
+    given = read_spikes(spikes, {"input": 8}, 1e-3).spikes["input"]
+    deepest = max(p.level for p in program.populations)
+    assert deepest >= 2 and (result["input_ticks"], result["ticks"], result["sequences"]) == (30, 30 + deepest, 2)
+    padded = np.concatenate([given, np.zeros((deepest, BATCH, 8), np.uint8)])
+    run = Simulator(program, BATCH).run(padded, record_membranes=True)
+    assert result["program"] == program.digest
+
+    rows = by_name(result["populations"])
+    assert list(rows) == [p.name for p in program.populations]
+    for name, fired in run.spikes.items():
+        assert fired.any() and rows[name]["spikes"] == fired.sum() and rows[name]["rate"] == pytest.approx(fired.mean())
+    assert rows["out"]["spikes"] is None and rows["a"]["overflows"] == 0 and rows["out"]["readout_resets"] == 0
+
+    counts = activity.count(program, run.spikes, currents=run.current, membranes=run.membrane)
+    assert result["cores"]["syn_ops"] == counts.synops.sum((0, 1)).tolist()
+    assert result["cores"]["dendrite_updates"] == counts.neuron_updates.sum((0, 1)).tolist()
+    assert result["cores"]["spikes_in"] == counts.spikes_in.sum((0, 1)).tolist()
+    assert result["cores"]["axon_out"] == counts.messages_out.sum((0, 1)).tolist()
+    priced = energy.price_all(counts, load_chip(chip))
+    assert [e["costs"] for e in result["energy"]] == [p.costs for p in priced] and result["no_energy"] is None
+    for ours, theirs in zip(result["energy"], priced, strict=True):
+        for part in ("total", "dynamic", "static"):
+            quantity = getattr(theirs, part).to("uJ")
+            assert ours[part] == dict(vars(quantity)) and ours[part]["low"] <= ours[part]["value"] <= ours[part]["high"]
+        assert ours["latency"]["value"] == pytest.approx(theirs.latency.value / 1e3)
+
+    ideal, membranes = interpreter.run(graph, given)
+    agreed = by_name(result["agreement"], "population")
+    for name in ("a", "b"):
+        level = program.population(name).level
+        ours, theirs = run.spikes[name][level : level + TICKS], ideal[name]
+        assert agreed[name]["agreement"] == pytest.approx((ours & theirs).sum() / (ours | theirs).sum())
+        assert agreed[name]["agreement"] > 0.8
+        assert agreed[name]["rate_change"] == pytest.approx(ours.sum() / theirs.sum() - 1)
+    p = program.population("out")
+    error = run.membrane["out"][p.level : p.level + TICKS] / p.scale - membranes["out"]
+    assert agreed["out"]["largest_difference"] == pytest.approx(np.abs(error).max())
+
+    with np.load("out.npz", allow_pickle=False) as out:
+        wanted = {"dt_s": 1e-3, **run.spikes} | {f"{n}.membrane": v for n, v in run.membrane.items()}
+        wanted |= {f"{n}.current": u for n, u in run.current.items()}
+        wanted |= {f"{n}.scale": program.population(n).scale for n in run.membrane}
+        assert set(out.files) == set(wanted)
+        assert all(np.array_equal(out[name], array) for name, array in wanted.items())
+
+
+def test_it_prints_the_same_for_people(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    result = told("simulate", network, "--input", spikes, "--json")
+    text = told("simulate", network, "--input", spikes)
+    assert text.startswith(f"{network} on loihi1: 30 ticks of 0.001 s and ")
+    lines = [line.split() for line in text.splitlines()]
+    for row in result["populations"][:-1]:
+        assert any(line[:1] == [row["name"]] and f"{row['rate']:.4f}" in line for line in lines)
+    assert ["all", *(f"{sum(column):,}" for column in result["cores"].values())] in lines
+    total = result["energy"][0]["total"]
+    (row,) = [line for line in lines if line[:1] == ["total"]]
+    assert row[1] == f"{total['value'] / BATCH:.4g}" and row[-1] == total["tag"]
+    assert f"{100 * by_name(result['agreement'], 'population')['b']['agreement']:.1f} %" in text
+    assert "WARNING" not in text
+
+
+def test_a_program_runs_as_its_network_does(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    told("map", network, "-o", "program.npz")
+    ours = told("simulate", "program.npz", "--input", spikes, "--json", "-o", "a.npz")
+    theirs = told("simulate", network, "--input", spikes, "--json", "--no-float", "-o", "b.npz")
+    different = ("file", "seconds", "ticks_per_second")
+    assert {k: v for k, v in ours.items() if k not in different} == {
+        k: v for k, v in theirs.items() if k not in different
+    }
+    assert ours["agreement"] is None
+    assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
+
+
+def test_spikes_are_written_as_events_and_read_again(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    told("simulate", network, "--input", spikes, "-o", "dense.npz")
+    told("simulate", network, "--input", spikes, "-o", "events.npz", "--events")
+    shapes = {"input": 8, "a": 12, "b": 12}
+    dense, events = (read_spikes(f"{name}.npz", shapes, 1e-3).spikes for name in ("dense", "events"))
+    assert all(dense[name].any() and np.array_equal(dense[name], events[name]) for name in shapes)
+    with np.load("events.npz") as file:
+        assert "a.neuron" in file.files and "a" not in file.files and "out.membrane" in file.files
+        assert "a.membrane" not in file.files  # only what is read without --membranes
+
+
+def test_random_spikes_have_a_seed_a_rate_and_a_length(network: Path, told: Callable[..., Any]) -> None:
+    def run(*more: object) -> dict[str, Any]:
+        result = told("simulate", network, "--random", "0.25", "--no-float", "--json", *more)
+        return {row["name"]: row["spikes"] for row in result["populations"]} | {"ticks": result["input_ticks"]}
+
+    assert run() == run("--seed", "0") != run("--seed", "1")
+    assert run()["ticks"] == 100 and abs(run()["input"] / 800 - 0.25) < 0.05
+    assert run("--ticks", "7")["ticks"] == 7
+
+
+def test_ticks_cut_the_input_and_stderr_says_so(
+    network: Path, spikes: Path, told: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", str(network), "--input", str(spikes), "--ticks", "10", "--no-float", "--json"]) == 0
+    out, err = capsys.readouterr()
+    given = read_spikes(spikes, {"input": 8}, 1e-3).spikes["input"]
+    assert by_name(json.loads(out)["populations"])["input"]["spikes"] == given[:10].sum()
+    assert err.splitlines()[0].endswith(f"spikes.npz: input: {given[10:].sum()} spikes from tick 10 on are left out")
+    assert json.loads(out)["notes"] == [f"input: {given[10:].sum()} spikes from tick 10 on are left out"]
+
+
+def test_a_run_in_parts_is_the_run(
+    network: Path, spikes: Path, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = told("simulate", network, "--input", spikes, "--json", "-o", "whole.npz", "--membranes")
+    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 7 * BATCH * 35)
+    parts = told("simulate", network, "--input", spikes, "--json", "-o", "parts.npz", "--membranes")
+    assert Path("whole.npz").read_bytes() == Path("parts.npz").read_bytes()
+    assert all(parts[key] == whole[key] for key in ("populations", "cores", "energy", "agreement"))
+    monkeypatch.setattr(module, "_STATES_BYTES", 0)  # membranes are not kept: active updates are a bound, and say so
+    bound = told("simulate", network, "--input", spikes, "--json")
+    assert all(bound[key] == whole[key] for key in ("populations", "cores", "agreement"))
+    assert bound["energy"][0]["total"]["value"] > whole["energy"][0]["total"]["value"]
+    assert "upper bound" in json.dumps(bound["energy"]) and "upper bound" not in json.dumps(whole["energy"])
+
+
+def overflowing(path: str) -> None:
+    """200 inputs of the largest weight into a neuron and a readout of a low threshold."""
+
+    def population(name: str, size: int, kind: str, v_threshold: int = 0) -> ChipPopulation:
+        zeros = np.zeros(size, np.int32)
+        core = np.full(size, -1 if kind == "input" else 0)
+        threshold = np.full(size, v_threshold)
+        return ChipPopulation(
+            name, size, kind, 0 if kind == "input" else 1, zeros + 4095, zeros, threshold, zeros, zeros,
+            np.ones(size), core,
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    populations = [population("in", 200, "input"), population("n", 1, "lif", 2**17 - 1), population("out", 1, "li", 5)]
+    synapses = [ChipSynapses(t, "in", t, np.full((1, 200), 254), 0, 1) for t in ("n", "out")]
+    Program("loihi1", 1e-3, populations, synapses, np.zeros((1, 2), int)).save(path)
+
+
+def test_what_is_not_the_chips_is_warned_of(told: Callable[..., Any]) -> None:
+    overflowing("program.npz")
+    np.save("spikes.npy", np.ones((5, 200), bool))
+    result = told("simulate", "program.npz", "--input", "spikes.npy", "--json")
+    assert by_name(result["populations"])["n"]["overflows"] == 5
+    assert by_name(result["populations"])["out"]["readout_resets"] > 0
+    text = told("simulate", "program.npz", "--input", "spikes.npy")
+    assert "WARNING: n: 5 sums left the chip's 16-bit accumulator" in text
+    assert "WARNING: out: a readout whose membrane reached" in text
+    assert [f"WARNING: {w}" for w in result["warnings"]] == [line for line in text.splitlines() if "WARNING" in line]
+
+
+def test_what_does_not_fit_has_spikes_but_no_energy(told: Callable[..., Any]) -> None:
+    nodes = {
+        "input": nir.Input(np.array([5000])),
+        "weights": nir.Linear(np.ones((2, 5000), np.float32)),
+        "neurons": lif(2),
+        "output": nir.Output(np.array([2])),
+    }
+    nir.write("wide.nir", chain(nodes))
+    result = told("simulate", "wide.nir", "--random", "0.01", "--ticks", "5", "--no-float", "--json")
+    assert result["energy"] == [] and "5000 input axons, loihi1 holds 4096" in result["no_energy"]
+    assert by_name(result["populations"])["neurons"]["spikes"] > 0
+    assert "no energy: does not fit loihi1: " in told(
+        "simulate", "wide.nir", "--random", "0.01", "--ticks", "5", "--no-float"
+    )
+
+
+def test_several_inputs_nested_names_and_nir_data(told: Callable[..., Any]) -> None:
+    nodes = {
+        "left": nir.Input(np.array([2])),
+        "right": nir.Input(np.array([3])),
+        "w_left": nir.Linear(np.eye(4, 2)),
+        "w_right": nir.Linear(np.eye(4, 3)),
+        "n": lif(4, 0.2),
+        "output": nir.Output(np.array([4])),
+    }
+    edges = [("left", "w_left"), ("right", "w_right"), ("w_left", "n"), ("w_right", "n"), ("n", "output")]
+    nir.write("two.nir", nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3}))
+    left, right = np.ones((6, 1, 2), np.uint8), np.zeros((6, 1, 3), np.uint8)
+    right[2:, 0, 2] = 1
+    np.savez("dense.npz", left=left, right=right)
+    data = {
+        name: nir.NIRNodeData({"spikes": nir.TimeGriddedData(fired.swapaxes(0, 1).astype(bool), 1e-3)})
+        for name, fired in (("left", left), ("right", right))
+    }
+    nir.write_data("data.nir", nir.NIRGraphData(data))
+    results = [told("simulate", "two.nir", "--input", file, "--json") for file in ("dense.npz", "data.nir")]
+    assert results[0]["populations"] == results[1]["populations"]
+    rows = by_name(results[0]["populations"])
+    assert (rows["left"]["spikes"], rows["right"]["spikes"]) == (12, 4) and rows["n"]["spikes"] > 0
+    assert by_name(results[0]["agreement"], "population")["n"]["agreement"] == 1
+
+
+def test_a_sensors_events_drive_an_input_of_its_shape(told: Callable[..., Any]) -> None:
+    nodes = {
+        "input": nir.Input(np.array([2, 3, 3])),
+        "conv": nir.Conv2d((3, 3), np.ones((1, 2, 2, 2)), 1, 0, 1, 1, np.zeros(1)),
+        "n": nir.LIF(*(np.full((1, 2, 2), v) for v in (4e-3, 1.0, 0.0, 0.2)), v_reset=np.zeros((1, 2, 2))),
+        "output": nir.Output(np.array([1, 2, 2])),
+    }
+    nir.write("conv.nir", chain(nodes))
+    events = np.zeros(3, [("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "<i8")])
+    events["x"], events["y"], events["t"], events["p"] = [0, 2, 1], [0, 1, 1], [10, 1010, 2010], [1, 0, 1]
+    np.save("events.npy", events)
+    result = told("simulate", "conv.nir", "--input", "events.npy", "--json")
+    # (0, 0) is heard by one target, (2, 1) by two, the middle by all four.
+    assert by_name(result["populations"])["n"]["spikes"] == 1 + 2 + 4
+    assert by_name(result["agreement"], "population")["n"]["agreement"] == 1
+    told("map", "conv.nir", "-o", "program.npz")
+    assert told("simulate", "program.npz", "--input", "events.npy", "--json")["populations"] == result["populations"]
+
+
+# --- map --input ----------------------------------------------------------------------------------------------------
+
+
+def test_map_says_how_the_integers_agree(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    agreed = told("simulate", network, "--input", spikes, "--json")["agreement"]
+    result = told("map", network, "--input", spikes, "--json")
+    assert result["agreement"] == agreed and result["fits"] is True
+    assert "agreement" not in told("map", network, "--json")
+    text = told("map", network, "--input", spikes)
+    assert text.startswith(told("map", network).rstrip("\n"))
+    lines = [line for line in text.splitlines() if line]
+    for row in agreed[:-1]:
+        shown = f"{100 * row['agreement']:.1f} %"
+        assert any(line.split()[0] == row["population"] and shown in line for line in lines)
+
+
+# --- run-lava --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(network: Path, told: Callable[..., Any]) -> Path:
+    told("map", network, "-o", "program.npz")
+    return Path("program.npz")
+
+
+def test_lava_agrees_and_its_spikes_are_written(program: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    try:
+        lava.find_lava_python()
+    except Failed as error:
+        if "cannot be installed" not in str(error):
+            raise
+        pytest.skip(str(error))
+    arguments = ("run-lava", program, "--input", spikes, "--ticks", "8", "-o", "lava.npz")
+    result = told(*arguments, "--json")
+    rows = by_name(result["populations"], "population")
+    assert result["equal"] is True and set(rows) == {"a", "b", "out"} and rows["a"]["spikes"] > 0
+    told("simulate", program, "--input", spikes, "--ticks", "8", "-o", "simulated.npz")
+    assert Path("lava.npz").read_bytes() == Path("simulated.npz").read_bytes()
+
+
+@pytest.mark.parametrize("what", ["nothing", "spikes", "current", "membrane"])
+def test_one_difference_to_lava_is_status_1(
+    program: Path, spikes: Path, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava.LavaRun:
+        run = Simulator(loaded, inputs.shape[1]).run(inputs, record_membranes=True)
+        fired = {name: run.spikes[name] for name in ("a", "b")} | {"out": np.zeros_like(run.membrane["out"])}
+        kinds: dict[str, Any] = {"current": run.current, "membrane": run.membrane, "spikes": fired}
+        copies = {kind: {name: array.copy() for name, array in arrays.items()} for kind, arrays in kinds.items()}
+        if what in copies:
+            copies[what]["b"][7, 1, 3] ^= 1
+        return lava.LavaRun(**copies, versions={"lava-nc": "0"}, seconds_per_tick=1.0)
+
+    monkeypatch.setattr(lava, "run_lava", run_lava)
+    status = 0 if what == "nothing" else 1
+    result = told("run-lava", program, "--input", spikes, "--json", status=status)
+    row = by_name(result["populations"], "population")["b"]
+    assert result["equal"] is (what == "nothing")
+    assert row["different_spikes"] == (what == "spikes") and row["different_states"] == (
+        what in ("current", "membrane")
+    )
+    assert row["first_tick"] == (None if what == "nothing" else 7)
+    text = told("run-lava", program, "--input", spikes, status=status)
+    assert ("NOT EQUAL" in text) is (what != "nothing") and ("equal in every spike" in text) is (what == "nothing")
+
+
+def test_the_worker_is_named(told: Callable[..., Any]) -> None:
+    first, *more = told("run-lava", "--worker").splitlines()
+    assert (
+        Path(first).is_file() and "INPUTS.npy" in Path(first).read_text(encoding="utf-8") and "PROGRAM.npz" in more[1]
+    )
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["simulate", "run-lava", "map"])
+def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    out = capsys.readouterr().out
+    assert end.value.code == 0 and f"example: muspike {name} " in out and "--random RATE" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("simulate NET", "no spikes: give --input SPIKES, or --random RATE"),
+        ("simulate NET --input SPIKES --random 0.1", "not allowed with argument --input"),
+        ("simulate NET --random 1.1", "'1.1' must be a number above 0 and at most 1"),
+        ("simulate NET --random 0.1 --ticks 0", "'0' must be a whole number from 1"),
+        ("simulate NET --random 0.1 --ticks 2000000000", "2,000,000,000 ticks x 1 sequences x 8 neurons; at most"),
+        ("simulate NET --random 0.1 --dt 0.5", "dt was given as 0.5 s, but the graph's metadata says 0.001 s"),
+        ("simulate NET --random 0.1 --chip loihi9", "chip 'loihi9' is not known"),
+        ("simulate NET --random 0.1 --events", "--events is about what -o writes; there is no -o"),
+        ("simulate NET --random 0.1 --membranes", "--membranes is about what -o writes; there is no -o"),
+        ("simulate NET --random 0.1 -o out.nir", "out.nir: a file of spikes ends in .npz"),
+        ("simulate NET --input nosuch.npz", "nosuch.npz: cannot be read: No such file"),
+        ("simulate NET --input NET", "net.nir: damaged, or not a NIR data file"),
+        ("simulate NET --input PROGRAM", "program.npz: no spikes for the input 'input'; there are"),
+        ("simulate NET --input graded.npz", "graded.npz: array 'input'[1, 2] is 3; spikes are 0 or 1"),
+        ("simulate NET --input narrow.npz", "narrow.npz: array 'input' has shape [4, 7]; expected [ticks, batch, 8]"),
+        ("simulate NET --input sensor.npy", "sensor.npy: events with the fields t, x, y, p for an input of shape [8]"),
+        ("simulate nosuch.nir --random 0.1", "nosuch.nir: cannot be read: No such file"),
+        ("simulate nosuch.npz --random 0.1", "nosuch.npz: cannot be read: No such file"),
+        ("simulate SPIKES --random 0.1", "spikes.npz: "),
+        ("simulate graded.npz --random 0.1", "graded.npz: "),
+        ("simulate text --random 0.1", "text: "),
+        ("simulate PROGRAM --random 0.1 --dt 0.001", "program.npz: is a program, which knows its dt; leave out --dt"),
+        ("simulate PROGRAM --random 0.1 --chip loihi2", "program.npz: is a program for loihi1, not for loihi2"),
+        ("simulate own.npz --random 0.1", "own.npz: chip 'own' is not known"),
+        ("simulate silent.npz --random 0.1", "the network has no input to give spikes to"),
+        ("map NET --ticks 5", "map: --ticks is about spikes, and there is neither --input nor --random"),
+        ("map NET --input graded.npz -o new.npz", "graded.npz: array 'input'[1, 2] is 3; spikes are 0 or 1"),
+        ("run-lava", "run-lava: a PROGRAM.npz is needed"),
+        ("run-lava PROGRAM", "no spikes: give --input SPIKES, or --random RATE"),
+        ("run-lava NET --random 0.1", "net.nir: damaged, or not a muspike program"),
+        ("run-lava PROGRAM --random 0.1 --events", "--events is about what -o writes"),
+        ("run-lava PROGRAM --random 0.1 -o out", "out: a file of spikes ends in .npz"),
+        ("run-lava PROGRAM --input graded.npz", "graded.npz: array 'input'[1, 2] is 3"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_leaves_nothing(
+    network: Path, spikes: Path, program: Path, refused: Callable[..., str], command: str, message: str
+) -> None:
+    graded = np.ones((4, 8), int)
+    graded[1, 2] = 3
+    np.savez("graded.npz", input=graded)
+    np.savez("narrow.npz", input=np.ones((4, 7), int))
+    np.save("sensor.npy", np.zeros(1, [("t", int), ("x", int), ("y", int), ("p", int)]))
+    Path("text").write_text("no network\n", encoding="utf-8")
+    loaded = Program.load(program)
+    Program("own", 1e-3, loaded.populations, loaded.synapses, loaded.core_xy).save("own.npz")
+    Program("loihi1", 1e-3, loaded.populations[1:2], [], loaded.core_xy).save("silent.npz")
+    names = {"NET": network, "SPIKES": spikes, "PROGRAM": program}
+    assert message in refused([names.get(word, word) for word in command.split()])
+
+
+def test_a_run_too_long_to_be_held_is_refused(
+    network: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_BYTES", 1000)
+    line = refused(["simulate", network, "--random", "0.1"])
+    assert "net.nir: 103 ticks x 1 sequences x 35 neurons: at most 2,000 spikes can be held; run fewer ticks" in line
+
+
+def test_no_lava_is_status_1_and_leaves_nothing(
+    program: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = refused(["run-lava", program, "--random", "0.1", "--python", "nosuch-python", "-o", "out.npz"], 1)
+    assert "--python nosuch-python: does not run lava-nc==0.10.0" in line
+
+
+def test_a_full_disk_leaves_nothing(network: Path, refused: Callable[..., str]) -> None:
+    Path("file").write_bytes(b"")
+    line = refused(["simulate", network, "--random", "0.1", "--ticks", "5", "--no-float", "-o", "file/out.npz"], 1)
+    assert "file/out.npz: cannot be written" in line
