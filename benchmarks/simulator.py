@@ -1,11 +1,20 @@
-"""How fast the integer simulator is next to Lava, on the same program and the same input, checked to be equal.
+"""How fast the integer simulator is: next to other simulators on the same programs and input, and over activity.
 
-    python benchmarks/simulator.py [PROGRAM.npz ...] [--json]
+    python benchmarks/simulator.py [PROGRAM.npz ...] [--curve PICTURE] [--json]
 
-Prints, for three fully connected layers of 256 LIF and for every Program given: Lava `fixed_pt` in ms per tick (one
-sequence, building and starting left out), the simulator with one sequence in µs per tick, the simulator with 64
-sequences in µs per tick and sequence, and how many times faster each is. The simulator's figure is the best of several
-repeats, since other work on the machine can only slow it down; Lava's is the mean over its ticks.
+First the large network: 100,000 neurons with 100 synapses each, delays of 1 to 4 ticks, 2 % of the neurons spiking per
+tick. Then three fully connected layers of 256 LIF, and every Program given, beside Lava `fixed_pt`. Both networks also
+in Brian2 and in nengo-loihi's emulator, each run in an environment of its own:
+
+    python -m venv ENV && ENV/bin/pip install brian2 'numpy<2'             --brian2 ENV/bin/python
+    python -m venv ENV && ENV/bin/pip install nengo-loihi 'nengo<4' 'numpy<2'    --nengo-loihi ENV/bin/python
+
+Without these options they are looked for in muspike's cache folder, `brian2` and `nengo-loihi`. Every simulator must
+find the spikes that ours finds, else the exit status is 1. With `--curve`, also the time per tick over activity, and
+over the number of synapses at constant spikes.
+
+Times are per tick of one sequence, building and starting left out. Ours is the best of several repeats, since other
+work on the machine can only slow it down; the others' is the mean over their ticks.
 """
 
 from __future__ import annotations
@@ -13,45 +22,90 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
+import resource
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import platformdirs
+from matplotlib.figure import Figure
 
 from muspike.errors import MuspikeError
 from muspike.export import lava
+from muspike.files import write_whole
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator import Simulator
+from muspike.hardware.weights import Sparse
 
 BATCH = 64
 SEED = 0
+PEERS = {"brian2": "run_brian2.py", "nengo-loihi": "run_nengo_loihi.py"}
+
+NEURONS, FAN_OUT, DELAYS = 100_000, 100, (1, 2, 3, 4)
+ACTIVITY = 0.02
+ACTIVITIES = (0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2)
+SILENT_FAN_OUTS = (0, 20, 60, 100, 200)
+CHUNK = 50  # ticks of a repeat
+DRIFT = 100  # what the bias adds to a membrane per tick, in units of the threshold
+
+
+def population(name: str, kind: Any, size: int, **constants: Any) -> ChipPopulation:
+    values = {"du": 4095, "dv": 2048, "v_threshold": 200, "bias_mant": 0, "bias_exp": 0} | constants
+    core = np.full(size, -1 if kind == "input" else 0)
+    arrays = {key: np.broadcast_to(value, size) for key, value in values.items()}
+    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **arrays)
 
 
 def fully_connected(layers: int = 3, size: int = 256) -> Program:
     """Layers that each spike in about a fifth of the neuron-ticks when a tenth of the inputs do."""
     rng = np.random.default_rng(SEED)
-
-    def population(name: str, kind: Any) -> ChipPopulation:
-        constants = {"du": 4095, "dv": 2048, "v_threshold": 200, "bias_mant": 0, "bias_exp": 0}
-        return ChipPopulation(
-            name=name,
-            size=size,
-            kind=kind,
-            level=0,
-            scale=np.ones(size),
-            core=np.full(size, -1 if kind == "input" else 0),
-            **{key: np.full(size, value) for key, value in constants.items()},
-        )
-
-    populations = [population("input", "input")] + [population(f"layer {i + 1}", "lif") for i in range(layers)]
+    names = [f"layer {i + 1}" for i in range(layers)]
+    populations = [population("input", "input", size), *(population(name, "lif", size) for name in names)]
     synapses = [
         ChipSynapses(f"into {b.name}", a.name, b.name, 2 * rng.integers(-40, 41, (size, size)), 0, 1)
         for a, b in itertools.pairwise(populations)
     ]
     return Program("loihi1", 1e-3, populations, synapses, np.zeros((1, 2), int))
+
+
+def random_network(
+    activity: float, spiking: int = NEURONS, silent: int = 0, silent_fan_out: int = 0, fan_out: int = FAN_OUT
+) -> Program:
+    """A population that its bias drives to fire, `activity` of it per tick, and one that never fires.
+
+    Neurons of both have synapses onto neurons of the first, drawn at random, evenly over the delays, of weights that
+    cancel each other on average. Thresholds differ by a factor of up to 3, so that the neurons do not fire together.
+    """
+    rng = np.random.default_rng(SEED)
+    threshold = np.round(DRIFT / activity * rng.uniform(0.5, 1.5, spiking)).astype(int)
+    populations = [
+        population("spiking", "lif", spiking, dv=0, v_threshold=threshold, bias_mant=DRIFT, bias_exp=6),
+        *([population("silent", "lif", silent)] if silent else []),
+    ]
+    fans = {"spiking": fan_out, "silent": silent_fan_out}
+    synapses = [
+        ChipSynapses(f"{p.name} {d}", p.name, "spiking", random_lists(rng, spiking, p.size, n // len(DELAYS)), 0, d)
+        for p in populations
+        for d in DELAYS
+        if (n := fans[p.name])
+    ]
+    return Program("loihi2", 1e-3, populations, synapses, np.zeros((1, 2), int))
+
+
+def random_lists(rng: np.random.Generator, targets: int, sources: int, fan_out: int) -> Sparse:
+    """`fan_out` targets of each source, one drawn out of each of as many equal ranges of them."""
+    each = targets // fan_out
+    places = rng.integers(0, each, (sources, fan_out), np.int32) + each * np.arange(fan_out, dtype=np.int32)
+    values = rng.choice(np.array([-8, -6, -4, -2, 2, 4, 6, 8], np.int16), sources * fan_out)
+    return Sparse(np.arange(sources + 1) * fan_out, places.ravel(), values, (targets, sources))
 
 
 def random_spikes(program: Program, ticks: int, batch: int, rate: float) -> npt.NDArray[np.uint8]:
@@ -63,15 +117,16 @@ def seconds_per_tick(program: Program, inputs: npt.NDArray[np.uint8], repeats: i
     """Wall time per tick and sequence, the best of `repeats` calls of `run` after one that compiles and warms."""
     simulator = Simulator(program, inputs.shape[1])
     simulator.run(inputs)
-    best = np.inf
-    for _ in range(repeats):
-        start = time.perf_counter()
-        simulator.run(inputs)
-        best = min(best, time.perf_counter() - start)
-    return best / (inputs.shape[0] * inputs.shape[1])
+    return min(_timed(simulator, inputs) for _ in range(repeats)) / (inputs.shape[0] * inputs.shape[1])
 
 
-def measure(program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
+def _timed(simulator: Simulator, inputs: npt.NDArray[np.uint8]) -> float:
+    start = time.perf_counter()
+    simulator.run(inputs)
+    return time.perf_counter() - start
+
+
+def against_lava(program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
     single = random_spikes(program, arguments.ticks, 1, arguments.rate)
     rows, judged = lava.verify(program, single[: arguments.lava_ticks], arguments.python)
     batch = random_spikes(program, max(1, arguments.ticks // 8), BATCH, arguments.rate)
@@ -81,7 +136,7 @@ def measure(program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
         "neurons": program.n_neurons,
         "synapses": program.n_synapses,
         "spike_rate": sum(row.spikes for row in rows) / sum(row.neuron_ticks for row in rows),
-        "equal_to_lava": all(row.exact for row in rows),
+        "lava_equal": all(row.exact for row in rows),
         "lava_ms_per_tick": 1e3 * judged.seconds_per_tick,
         "simulator_us_per_tick": 1e6 * alone,
         "times_faster": judged.seconds_per_tick / alone,
@@ -91,31 +146,178 @@ def measure(program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("programs", nargs="*", type=Path, help="chip programs (.npz) to time as well")
-    parser.add_argument(
-        "--rate", type=float, default=0.1, help="how often an input spikes per tick (default %(default)s)"
+def against_peer(name: str, program: Program, inputs: npt.NDArray[np.uint8], python: Path) -> dict[str, Any]:
+    """What a peer needs per tick, and whether it finds as many spikes in each population; `inputs` [ticks, 1, size]."""
+    if not os.access(python, os.X_OK):
+        return {name: f"not installed ({python} is not there)"}
+    ours = {p: int(s.sum()) for p, s in Simulator(program).run(inputs).spikes.items()}
+    with tempfile.TemporaryDirectory(prefix="muspike-benchmark-") as folder:
+        paths = Path(folder, "program.npz"), Path(folder, "inputs.npy")
+        program.save(paths[0])
+        np.save(paths[1], inputs[:, 0])
+        command = [python, Path(__file__).parent / "peers" / PEERS[name], *paths]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return {name: f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"}
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {
+        f"{name}_equal": all(ours[p] == n for p, n in found["spikes"].items()),
+        f"{name}_ms_per_tick": 1e3 * found["seconds_per_tick"],
+        f"{name}_versions": found["versions"],
+    }
+
+
+def settled(program: Program, activity: float, repeats: int) -> dict[str, Any]:
+    """Time and spikes per tick of a network that drives itself, after its neurons have left their common start."""
+    built = time.perf_counter()
+    simulator = Simulator(program)
+    built = time.perf_counter() - built
+    for _ in range(round(4 / activity / CHUNK) + 1):
+        simulator.run(np.zeros((CHUNK, 1, 0), np.uint8))
+    chunk = np.zeros((CHUNK, 1, 0), np.uint8)
+    best, spikes = np.inf, 0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run = simulator.run(chunk)
+        best = min(best, time.perf_counter() - start)
+        spikes += int(run.spikes["spiking"].sum())
+    per_tick = spikes / repeats / CHUNK
+    return {
+        "neurons": program.n_neurons,
+        "synapses": program.n_synapses,
+        "spikes_per_tick": per_tick,
+        "activity": per_tick / program.population("spiking").size,
+        "synaptic_events_per_tick": per_tick * FAN_OUT,
+        "simulator_ms_per_tick": 1e3 * best / CHUNK,
+        "ns_per_synaptic_event": 1e9 * best / CHUNK / (per_tick * FAN_OUT),
+        "seconds_to_pack": built,
+    }
+
+
+def large(arguments: argparse.Namespace) -> dict[str, Any]:
+    start = time.perf_counter()
+    program = random_network(ACTIVITY)
+    row: dict[str, Any] = {"seconds_to_build": time.perf_counter() - start} | settled(
+        program, ACTIVITY, arguments.repeats * 4
     )
+    row["ticks_per_second"] = 1e3 / row["simulator_ms_per_tick"]
+    row["threads"] = 1  # of one sequence
+    row["peak_GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    ticks = np.zeros((arguments.peer_ticks, 1, 0), np.uint8)
+    row |= against_peer("brian2", program, ticks, arguments.brian2)
+    at_once = replace(program, synapses=[replace(s, delay=1) for s in program.synapses])
+    row |= against_peer("nengo-loihi", at_once, ticks, arguments.nengo_loihi)
+    row["nengo-loihi_delays"] = "all 1: the emulator knows no others"
+    return row | _ratios(row, row["simulator_ms_per_tick"])
+
+
+def layered(program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
+    row = against_lava(program, arguments)
+    inputs = random_spikes(program, arguments.lava_ticks, 1, arguments.rate)
+    for name in PEERS:
+        row |= against_peer(name, program, inputs, getattr(arguments, name.replace("-", "_")))
+    return row | _ratios(row, row["simulator_us_per_tick"] / 1e3)
+
+
+def _ratios(row: Mapping[str, Any], ours_ms: float) -> dict[str, float]:
+    return {f"times_faster_than_{n}": row[key] / ours_ms for n in PEERS if (key := f"{n}_ms_per_tick") in row}
+
+
+def curves(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Time per tick over the share of neurons that spike; and, at constant spikes, over the number of synapses."""
+    over_activity = [settled(random_network(a), a, arguments.repeats) for a in ACTIVITIES]
+    tenth = NEURONS // 10
+    over_synapses = [
+        settled(random_network(0.2, tenth, NEURONS - tenth, fan_out), 0.2, arguments.repeats)
+        for fan_out in SILENT_FAN_OUTS
+    ]
+    return {"time over activity": over_activity, "time over synapses, at constant spikes": over_synapses}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = {
+        "synapses": "synapses",
+        "activity": "activity %",
+        "spikes_per_tick": "spikes/tick",
+        "synaptic_events_per_tick": "events/tick",
+        "simulator_ms_per_tick": "ms/tick",
+        "ns_per_synaptic_event": "ns/event",
+    }
+    scale = {"activity": 100}
+    lines = ["".join(f"{title:>14}" for title in columns.values())]
+    for row in rows:
+        lines.append("".join(f"{row[key] * scale.get(key, 1):>14,.4g}" for key in columns))
+    return "\n".join(lines)
+
+
+def draw(found: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Two panels: milliseconds per tick over spikes, and over synapses."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, rows, x, label, title in (
+        (
+            left,
+            found["time over activity"],
+            "spikes_per_tick",
+            "spikes per tick",
+            f"{NEURONS:,} neurons, {NEURONS * FAN_OUT / 1e6:.0f} M synapses",
+        ),
+        (
+            right,
+            found["time over synapses, at constant spikes"],
+            "synapses",
+            "synapses (those added are of neurons that do not spike)",
+            f"{NEURONS:,} neurons, {found['time over synapses, at constant spikes'][0]['spikes_per_tick']:,.0f} "
+            "spikes per tick",
+        ),
+    ):
+        axes.plot([row[x] for row in rows], [row["simulator_ms_per_tick"] for row in rows], "o-", color="#1f6f8b")
+        axes.set(xlabel=label, ylabel="ms per tick", title=title)
+        axes.grid(alpha=0.3)
+    left.set(xscale="log", yscale="log")
+    right.set_ylim(bottom=0)
+    right.set_xlim(left=0)
+    right.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
+    with write_whole(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+def main() -> int:
+    cache = platformdirs.user_cache_path("muspike")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("programs", nargs="*", type=Path, help="chip programs (.npz) to time as well, beside Lava")
+    parser.add_argument("--rate", type=float, default=0.1, help="how often an input spikes per tick (%(default)s)")
     parser.add_argument("--ticks", type=int, default=4000, help="for the simulator (default %(default)s)")
-    parser.add_argument("--lava-ticks", type=int, default=500, help="for Lava (default %(default)s)")
+    parser.add_argument("--lava-ticks", type=int, default=500, help="for Lava and its peers (default %(default)s)")
+    parser.add_argument("--peer-ticks", type=int, default=200, help="of the large network (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="of the simulator's runs (default %(default)s)")
     parser.add_argument("--python", help="a Python that has lava-nc")
+    for name in PEERS:
+        default = cache / name / "bin" / "python"
+        parser.add_argument(f"--{name}", type=Path, default=default, help=f"a Python that has {name} (%(default)s)")
+    parser.add_argument("--curve", type=Path, help="measure the curves too, and draw them there (.svg, .png)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     try:
-        programs = {"3 x 256 fully connected": fully_connected()}
-        programs |= {str(path): Program.load(path) for path in arguments.programs}
-        results = {name: measure(program, arguments) for name, program in programs.items()}
+        # The large one first: its peak of memory is the process's.
+        results = {f"{NEURONS:,} neurons, {FAN_OUT} synapses each, delays 1 to 4": large(arguments)}
+        results["3 x 256 fully connected"] = layered(fully_connected(), arguments)
+        results |= {str(path): against_lava(Program.load(path), arguments) for path in arguments.programs}
+        found = curves(arguments) if arguments.curve else {}
+        if arguments.curve:
+            draw(found, arguments.curve)
     except MuspikeError as error:
         print(f"benchmarks/simulator.py: {error}", file=sys.stderr)
         return error.exit_status
     if arguments.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results | found, indent=2))
     else:
         for name, row in results.items():
             print(f"{name}\n" + "\n".join(f"  {key:<48} {_shown(value)}" for key, value in row.items()))
-    return 0 if all(row["equal_to_lava"] for row in results.values()) else 1
+        for name, rows in found.items():
+            print(f"{name}\n{table(rows)}")
+    equal = (value for row in results.values() for key, value in row.items() if key.endswith("_equal"))
+    return 0 if all(equal) else 1
 
 
 def _shown(value: object) -> str:

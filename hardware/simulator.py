@@ -224,25 +224,25 @@ class _Packing:
         by_sources: dict[tuple[int, int], list[tuple[Weights, tuple[int, ...]]]] = {}
         for s, first in outgoing:
             for sources, targets, weight in _as_walked(s.weight):
-                group = first + targets.start, targets.stop - targets.start, s.delay, WEIGHT_STEP << s.weight_exp
-                by_sources.setdefault((sources.start, sources.stop), []).append((weight, group))
+                common = first + targets.start, targets.stop - targets.start, s.delay, WEIGHT_STEP << s.weight_exp
+                by_sources.setdefault((sources.start, sources.stop), []).append((weight, common))
         for (start, stop), groups in by_sources.items():
             begin = [len(table) for table in self._groups.values()]
-            for weight, group in groups:
-                self._add(weight, group)
+            for group in groups:
+                self._add(*group)
             ranges = zip(begin, map(len, self._groups.values()), strict=True)
             words = (column.start + start) // WORD, -(-(column.start + stop) // LINE) * LINE // WORD
             self._sources.append((*words, *itertools.chain(*ranges)))
 
-    def _add(self, weight: Weights, group: tuple[int, ...]) -> None:
+    def _add(self, weight: Weights, common: tuple[int, ...]) -> None:
         halves = self._pools["weights"].add(_halves(weight))
         if isinstance(weight, Conv):
-            self._groups["conv"].append((*group, halves, *self._geometry(weight)))
+            self._groups["conv"].append((*common, halves, *self._geometry(weight)))
         elif isinstance(weight, Sparse):
             lists = self._pools["starts"].add(weight.starts), self._pools["targets"].add(weight.targets)
-            self._groups["sparse"].append((*group, halves, *lists))
+            self._groups["sparse"].append((*common, halves, *lists))
         else:
-            self._groups["dense"].append((*group, halves))
+            self._groups["dense"].append((*common, halves))
 
     def _geometry(self, conv: Conv) -> tuple[int, ...]:
         reach = (self._pools["reach"].add(_reach(conv, axis)) for axis in (0, 1))

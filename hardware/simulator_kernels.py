@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from numba.cpython.unsafe.numbers import trailing_zeros
+from numba.cpython.unsafe import numbers
 
 from muspike.hardware.program import SHIFT, STATE
 
@@ -26,6 +26,7 @@ _BLOCK = 252  # rows of int8 weights that an int16 sum holds, in fours
 _WORDS = LINE // WORD
 # The highest byte of a word's product with it has the word's eight bytes, each 0 or 1, as its bits.
 _GATHER = np.uint64(0x0102040810204080)
+_trailing_zeros: Any = numbers.trailing_zeros  # typed as Python calls it, which nobody can
 _ONE, _EIGHT = np.uint64(1), np.uint64(8)
 
 _GROUP = [(name, np.int64) for name in ("target", "size", "delay", "factor", "weights")]
@@ -43,7 +44,7 @@ CONV = np.dtype(
         *((name, np.int64) for name in ("taps_y", "taps_x", "g_in", "g_out")),
     ]
 )
-"""A kernel `[c_in, taps_y, taps_x, g_out]`, and per axis the output that a tap takes an input to `[in, taps]`, or -1."""
+"""A kernel `[c_in, taps_y, taps_x, g_out]`; per axis, the output that a tap takes an input to, or -1, `[in, taps]`."""
 
 
 class Synapses(NamedTuple):
@@ -120,7 +121,7 @@ def _find(words, found):  # type: ignore[no-untyped-def]
         for i in range(np.uint64(_WORDS)):
             spiked |= (words[line + i] * _GATHER >> np.uint64(56)) << _EIGHT * i
         while spiked:
-            found[count] = np.int64(line * _EIGHT) + trailing_zeros(spiked)
+            found[count] = np.int64(line * _EIGHT) + _trailing_zeros(spiked)
             count += _ONE
             spiked &= spiked - _ONE
     return np.int64(count)

@@ -1,0 +1,68 @@
+"""A Program in Brian2's generated C++ (`cpp_standalone`), the fastest way that Brian2 runs on a CPU.
+
+Its floats hold the chip's integers exactly. u wraps nowhere and v is not clipped, so programs that do either differ.
+In Brian2 a spike changes what its targets have received (`a`) at the end of a step, before which they were updated: a
+delay of d ticks is one of d - 1 steps. Compiling is left out of the time, what Brian2's C++ does before its first step
+is in it.
+"""
+
+import sys
+import tempfile
+from importlib import metadata
+
+import brian2 as b
+import numpy as np
+from chip_program import inputs, read, report
+
+_UPDATE = """
+u = sign(u) * floor(abs(u) * keep_u / 4096) + 64 * a
+v = sign(v) * floor(abs(v) * keep_v / 4096) + u + bias
+a = 0
+"""
+
+
+def main() -> None:
+    populations, synapses = read(sys.argv[1])
+    given = inputs(populations)
+    ticks = len(np.load(sys.argv[2], mmap_mode="r"))
+    dt = 1 * b.ms
+    with tempfile.TemporaryDirectory(prefix="muspike-brian2-") as folder:
+        b.set_device("cpp_standalone", directory=folder, build_on_run=True)
+        b.defaultclock.dt = dt
+        b.prefs.devices.cpp_standalone.openmp_threads = 0
+        groups = {}
+        network = b.Network()
+        for p in populations:
+            if p.kind == "input":
+                at, neuron = np.nonzero(given[p.name])
+                group = b.SpikeGeneratorGroup(p.size, neuron, at * dt)
+            else:
+                group = b.NeuronGroup(
+                    p.size,
+                    "u : 1\nv : 1\na : 1\nkeep_u : 1\nkeep_v : 1\nbias : 1\nv_threshold : 1",
+                    threshold="v > v_threshold",
+                    reset="v = 0",
+                )
+                group.keep_u = 4096 - np.minimum(p.du + 1, 4096)
+                group.keep_v = 4096 - p.dv
+                group.bias, group.v_threshold = p.bias, 64 * p.v_threshold
+                network.add(group.run_regularly(_UPDATE, dt=dt, when="groups"))
+            groups[p.name] = group
+            network.add(group)
+        for s in synapses:
+            connection = b.Synapses(
+                groups[s.source], groups[s.target], "w : 1", on_pre="a_post += w", delay=(s.delay - 1) * dt
+            )
+            connection.connect(i=s.sources, j=s.targets)
+            connection.w = s.values
+            network.add(connection)
+        monitors = {p.name: b.SpikeMonitor(groups[p.name], record=False) for p in populations if p.kind != "input"}
+        network.add(*monitors.values())
+        network.run(ticks * dt)
+        spikes = {name: m.num_spikes for name, m in monitors.items()}
+        seconds = float(b.device._last_run_time)
+    report({"brian2": metadata.version("brian2"), "numpy": np.__version__}, seconds / ticks, spikes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""A Program in nengo-loihi's emulator of the chip, as blocks of integers, past Nengo's own way from floats to them.
+
+The emulator knows no delays: a program that has one above 1 is refused. Blocks may be larger than a core.
+"""
+
+import sys
+import time
+from importlib import metadata
+from types import SimpleNamespace
+
+import numpy as np
+from chip_program import inputs, read, report
+from nengo_loihi.block import Axon, LoihiBlock, Synapse
+from nengo_loihi.emulator.interface import EmulatorInterface
+from nengo_loihi.inputs import SpikeInput
+
+V_MAX = 2**23 - 1
+
+
+def main() -> None:
+    populations, synapses = read(sys.argv[1])
+    given = inputs(populations)
+    ticks = len(np.load(sys.argv[2], mmap_mode="r"))
+    blocks, hosts = {}, {}
+    for p in populations:
+        if p.kind == "input":
+            hosts[p.name] = SpikeInput(p.size)
+            for t, spikes in enumerate(given[p.name]):
+                hosts[p.name].add_spikes(t + 1, np.flatnonzero(spikes))
+            continue
+        block = blocks[p.name] = LoihiBlock(p.size)
+        c = block.compartment
+        c.decay_u, c.decay_v = p.du.astype(np.int32), p.dv.astype(np.int32)
+        c.vth, c.bias = (64 * p.v_threshold).astype(np.int32), p.bias.astype(np.int32)
+        c.vmin, c.vmax, c.scale_u, c.scale_v = -V_MAX, V_MAX, False, False
+    for s in synapses:
+        if s.delay != 1:
+            raise SystemExit(f"a delay of {s.delay} ticks; the emulator knows 1 only")
+        size = next(p.size for p in populations if p.name == s.source)
+        bounds = np.searchsorted(s.sources, np.arange(1, size))
+        synapse, axon = Synapse(size), Axon(size)
+        synapse._set_weights_indices(
+            np.split((64 * s.values).astype(np.int32), bounds), np.split(s.targets, bounds), weight_dtype=np.int32
+        )
+        axon.target = synapse
+        blocks[s.target].add_synapse(synapse)
+        (hosts[s.source] if s.source in hosts else blocks[s.source]).add_axon(axon)
+    model = SimpleNamespace(blocks=list(blocks.values()), inputs=list(hosts.values()), probes=[], dt=1e-3)
+    emulator = EmulatorInterface(model, seed=0)
+    emulator.compartment.ref[:] = 0
+    warm = min(20, ticks // 2)
+    emulator.run_steps(warm)
+    start = time.perf_counter()
+    emulator.run_steps(ticks - warm)
+    seconds = (time.perf_counter() - start) / (ticks - warm)
+    counts = {name: emulator.compartment.spike_count[emulator.block_info.slices[b]].sum() for name, b in blocks.items()}
+    versions = {name: metadata.version(name) for name in ("nengo-loihi", "nengo", "numpy")}
+    report(versions, seconds, counts)
+
+
+if __name__ == "__main__":
+    main()
