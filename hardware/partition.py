@@ -231,7 +231,11 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     sparse = {s.name: is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
-    images = {s.target: s.weight.output_shape for s in graph.synapses if isinstance(s.weight, Conv)}
+    shapes: dict[str, set[tuple[int, int, int]]] = {}
+    for s in graph.synapses:
+        if isinstance(s.weight, Conv):
+            shapes.setdefault(s.target, set()).add(s.weight.output_shape)
+    images = {name: found.pop() for name, found in shapes.items() if len(found) == 1}
     core, loads = _packing(placed, {}, graph, sparse, chip, fill)
     for together in _TOGETHER:
         orders = {

@@ -434,6 +434,14 @@ def test_an_image_of_many_channels_is_cut_by_pixels_where_that_takes_fewer_cores
     assert [c.neurons for c in p.use.cores] == np.bincount(p.core["n"]).tolist()
 
 
+def test_what_two_convolutions_see_as_different_images_is_cut_in_its_own_order():
+    first, second = (Conv(kernel(c, 8, 1, 1), (8, 16, 16), (c, 16, x)) for c, x in ((8, 16), (16, 8)))
+    populations = [population(n, kind, 2048) for n, kind in (("i", "input"), ("j", "input"), ("n", "lif"))]
+    graph = net(populations, ("i", "n", first, 0), ("j", "n", second, 0))
+    p = partition(graph, chip(input_axons_per_core=1024))
+    assert (np.diff(p.core["n"]) >= 0).all() and len(p.use.cores) > 4
+
+
 def test_an_image_is_cut_by_channels_where_each_has_a_threshold():
     conv = Conv(kernel(8, 8, 1, 1), (8, 16, 16), (8, 16, 16))
     thresholds = np.repeat(np.arange(8) + 1, 256)
