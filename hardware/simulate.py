@@ -122,8 +122,8 @@ def simulate(
         )
     keep = record_membranes or 8 * cells <= _STATES_BYTES
     run = _run(program, given, keep, progress or (lambda _: None))
-    states = {"currents": run.current, "membranes": run.membrane} if keep else {}
-    counts = activity.count(program, run.spikes, **states)
+    states = (run.current, run.membrane) if keep else (None, None)
+    counts = activity.count(program, run.spikes, currents=states[0], membranes=states[1])
     energies, no_energy = _priced(counts, chip, misfit)
     agreements = None
     if graph is not None:

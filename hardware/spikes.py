@@ -238,7 +238,8 @@ def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], tick
         raise BadInput(f"{lasts} ticks of {batch} sequences; at least one of each is needed")
     length = ticks or lasts
     _check_bytes(length, batch, sum(math.prod(shape) for shape in shapes.values()))
-    spikes, notes = {}, []
+    spikes: dict[str, Spikes] = {}
+    notes: list[str] = []
     for name, shape in shapes.items():
         spikes[name] = np.zeros((length, batch, math.prod(shape)), np.uint8)
         notes += found[name].put(name, spikes[name])
@@ -374,10 +375,10 @@ def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str,
 
 
 def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
-    """Of a structured array as tonic has it: channels (p, y, x) as its ToFrame makes them, counted from its first event.
+    """Of a structured array as tonic has it: channels (p, y, x), in ticks from the first event, as in its ToFrame.
 
     As there, the polarity does not matter to an input of one channel, and a sensor without rows has no y.
-    """  # noqa: E501
+    """
     fields = tuple(array.dtype.names or ())
     axes = ("p", "y", "x") if "y" in fields else ("p", "x")
     if not {"t", *axes} - {"p"} <= set(fields) or array.ndim != 1:

@@ -338,9 +338,14 @@ def test_map_says_how_the_integers_agree(network: Path, spikes: Path, told: Call
 # --- run-lava --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def compiled(network: Path) -> Program:
+    return compile_graph(from_nir(read_nir(network)), "loihi1").program
+
+
 @pytest.fixture
-def program(network: Path, told: Callable[..., Any]) -> Path:
-    told("map", network, "-o", "program.npz")
+def program(compiled: Program, here: Path) -> Path:
+    compiled.save("program.npz")
     return Path("program.npz")
 
 
@@ -442,7 +447,13 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_nothing(
-    network: Path, spikes: Path, program: Path, refused: Callable[..., str], command: str, message: str
+    network: Path,
+    spikes: Path,
+    compiled: Program,
+    program: Path,
+    refused: Callable[..., str],
+    command: str,
+    message: str,
 ) -> None:
     graded = np.ones((4, 8), int)
     graded[1, 2] = 3
@@ -450,9 +461,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     np.savez("narrow.npz", input=np.ones((4, 7), int))
     np.save("sensor.npy", np.zeros(1, [("t", int), ("x", int), ("y", int), ("p", int)]))
     Path("text").write_text("no network\n", encoding="utf-8")
-    loaded = Program.load(program)
-    Program("own", 1e-3, loaded.populations, loaded.synapses, loaded.core_xy).save("own.npz")
-    Program("loihi1", 1e-3, loaded.populations[1:2], [], loaded.core_xy).save("silent.npz")
+    at = compiled.core_xy
+    Program("own", 1e-3, compiled.populations, compiled.synapses, at).save("own.npz")
+    Program("loihi1", 1e-3, compiled.populations[1:2], [], at).save("silent.npz")
     names = {"NET": network, "SPIKES": spikes, "PROGRAM": program}
     assert message in refused([names.get(word, word) for word in command.split()])
 
