@@ -367,5 +367,5 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _cause(text: str) -> str:
     """The line of an installer's or a traceback's output that says what went wrong first, else its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"ERROR: |[\w.]+(Error|Exception)(: |$)", line)]
+    errors = [line for line in lines if re.match(r"ERROR: |[\w.]*(Error|Exception)(: |$)", line)]
     return (errors[:1] or lines[-1:] or ["it says nothing"])[0]

@@ -138,13 +138,15 @@ def reference(p: Program, inputs: npt.NDArray[np.uint8]) -> dict[str, dict[str, 
 
 
 def assert_lava_agrees(p: Program, inputs: npt.NDArray[np.uint8], python: Path) -> dict[str, Any]:
-    """Every spike, u and v of Lava with the reference; gives the reference's."""
+    """Every spike, u and v, with the reference and with the simulator; gives the reference's."""
     judged, made = lava.run_lava(p, inputs, python, record_membranes=True), reference(p, inputs)
     assert set(judged.spikes) == set(made)
     for name, values in made.items():
         for x, theirs in (("spikes", judged.spikes), ("u", judged.current), ("v", judged.membrane)):
             different = np.argwhere(theirs[name] != values[x])
             assert not len(different), f"{x} of {name!r} at [tick, sequence, neuron] {different[0]}"
+    rows = lava.compare(Simulator(p, inputs.shape[1]).run(inputs, record_membranes=True), judged)
+    assert all(row.exact for row in rows), rows
     return made
 
 
@@ -225,8 +227,8 @@ CONVOLUTIONS: dict[str, dict[str, Any]] = {
     "taps outside": {"taps": (5, 4), "padding": (4, 3), "stride": (3, 1)},
     "wide": {"input_shape": (1, 1, 40), "taps": (1, 3), "padding": (0, 100)},
     # What Lava's Conv does not do.
-    "larger output": {"output": (4, 4)},
-    "smaller output": {"output": (2, 3)},
+    "larger output": {"output": (4, 4), "dilation": (2, 3)},
+    "smaller output": {"output": (2, 2), "groups": 2, "stride": (2, 1), "padding": (1, 0)},
 }
 
 
@@ -247,7 +249,7 @@ def test_convolutions_are_lavas(python: Path, tmp_path: Path) -> None:
 def test_resets_are_lavas(python: Path) -> None:
     """They count within a sequence, whose 10 ticks no interval here but 1 divides."""
     rng = np.random.default_rng(2)
-    for_each = [(1, 0), (3, 0), (3, 2), (4, 1), (7, 6), (64, 63)]
+    for_each = [(1, 0), (3, 2), (4, 0), (64, 9)]
     matrix = rng.integers(-40, 128, (4, math.prod(INPUT)))
     parts = [fan(rng, [(f"{n} {o}", matrix * 2, 0, 1)], reset_interval=n, reset_offset=o) for n, o in for_each]
     p = joined(parts)
@@ -350,8 +352,8 @@ def check_random_programs(programs: list[Program], seed: int, python: Path) -> N
     assert_lava_agrees(p, spikes(seed, p, ticks=40, batch=2), python)
 
 
-@settings(max_examples=3, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(programs=st.lists(random_programs(), min_size=6, max_size=6), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=4, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(programs=st.lists(random_programs(), min_size=4, max_size=4), seed=st.integers(0, 2**32 - 1))
 def test_random_programs_are_lavas(python: Path, programs: list[Program], seed: int) -> None:
     check_random_programs(programs, seed, python)
 
@@ -450,11 +452,11 @@ def test_an_error_inside_lava_is_named(python: Path, tmp_path: Path, monkeypatch
     worker = tmp_path / "worker.py"
     source = lava._WORKER.read_text()
     worker.write_text(
-        source.replace("sequence, tick = divmod", "raise OSError('no space left'); sequence, tick = divmod")
+        source.replace("sequence, tick = divmod", "raise Exception('no space left'); sequence, tick = divmod")
     )
     monkeypatch.setattr(lava, "_WORKER", worker)
     p = random_program(0, extreme=False)
-    with pytest.raises(Failed, match="Lava stopped with status 1: OSError: no space left"):
+    with pytest.raises(Failed, match="Lava stopped with status 1: Exception: no space left"):
         lava.run_lava(p, spikes(0, p, ticks=3, batch=1), python)
 
 
@@ -484,7 +486,7 @@ def test_a_lava_that_hangs_or_is_killed_is_ended(
         r"no progress for 3 s and was ended; give it more time \(patience_s\)" if event == "hang" else "status -9"
     )
     with pytest.raises(Failed, match=expected):
-        lava.run_lava(p, spikes(0, p, ticks=3, batch=1), python, patience_s=3)
+        lava.run_lava(p, spikes(0, p, ticks=3, batch=1), python, patience_s=3 if event == "hang" else 300)
     deadline = time.monotonic() + 30  # the kernel takes a moment
     while left := processes_with(tmp_path):
         assert time.monotonic() < deadline, left
