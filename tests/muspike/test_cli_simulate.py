@@ -97,6 +97,17 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str
     return run
 
 
+@pytest.fixture(scope="module")
+def compiled(network: Path) -> Program:
+    return compile_graph(from_nir(read_nir(network)), "loihi1").program
+
+
+@pytest.fixture
+def program(compiled: Program, here: Path) -> Path:
+    compiled.save("program.npz")
+    return Path("program.npz")
+
+
 def by_name(rows: list[dict[str, Any]], key: str = "name") -> dict[str, dict[str, Any]]:
     return {row[key]: row for row in rows}
 
@@ -182,9 +193,9 @@ def test_a_program_runs_as_its_network_does(network: Path, spikes: Path, told: C
     assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
 
 
-def test_spikes_are_written_as_events_and_read_again(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
-    told("simulate", network, "--input", spikes, "-o", "dense.npz")
-    told("simulate", network, "--input", spikes, "-o", "events.npz", "--events")
+def test_spikes_are_written_as_events_and_read_again(program: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    told("simulate", program, "--input", spikes, "-o", "dense.npz")
+    told("simulate", program, "--input", spikes, "-o", "events.npz", "--events")
     shapes = {"input": 8, "a": 12, "b": 12}
     dense, events = (read_spikes(f"{name}.npz", shapes, 1e-3).spikes for name in ("dense", "events"))
     assert all(dense[name].any() and np.array_equal(dense[name], events[name]) for name in shapes)
@@ -193,9 +204,9 @@ def test_spikes_are_written_as_events_and_read_again(network: Path, spikes: Path
         assert "a.membrane" not in file.files  # only what is read without --membranes
 
 
-def test_random_spikes_have_a_seed_a_rate_and_a_length(network: Path, told: Callable[..., Any]) -> None:
+def test_random_spikes_have_a_seed_a_rate_and_a_length(program: Path, told: Callable[..., Any]) -> None:
     def run(*more: object) -> dict[str, Any]:
-        result = told("simulate", network, "--random", "0.25", "--no-float", "--json", *more)
+        result = told("simulate", program, "--random", "0.25", "--json", *more)
         return {row["name"]: row["spikes"] for row in result["populations"]} | {"ticks": result["input_ticks"]}
 
     assert run() == run("--seed", "0") != run("--seed", "1")
@@ -336,17 +347,6 @@ def test_map_says_how_the_integers_agree(network: Path, spikes: Path, told: Call
 
 
 # --- run-lava --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def compiled(network: Path) -> Program:
-    return compile_graph(from_nir(read_nir(network)), "loihi1").program
-
-
-@pytest.fixture
-def program(compiled: Program, here: Path) -> Path:
-    compiled.save("program.npz")
-    return Path("program.npz")
 
 
 def test_lava_agrees_and_its_spikes_are_written(program: Path, spikes: Path, told: Callable[..., Any]) -> None:
