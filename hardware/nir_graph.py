@@ -33,7 +33,7 @@ from muspike.hardware import weights as w
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.nir_connections import CONNECTIONS, Given, Port, Step
 from muspike.hardware.nir_neurons import NEURONS, Neuron, own_shape, read_neuron
-from muspike.hardware.nir_node import MOST_VALUES, TICK_TOLERANCE, Shape, shape_of
+from muspike.hardware.nir_node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape
 from muspike.hardware.weights import Weights
 
 # What a file of few bytes can ask for in memory and time is bounded: weights of one path between two neurons once they
@@ -252,8 +252,8 @@ class _Reader:
 
     def _output(self, name: str, arriving: Sequence[tuple[str, _Signal]], synapses: list[Synapses]) -> str:
         """The population that an Output reads; where that is a sum, it is made, with its synapses."""
-        declared = (self.nodes[name].output_type or {}).get("output")
-        size = None if declared is None else math.prod(shape_of(name, declared, "shape"))
+        declared = declared_shape(name, self.nodes[name].output_type, "output")
+        size = None if declared is None else math.prod(declared)
         for source, signal in arriving:
             if signal.size != (size or arriving[0][1].size):
                 by = signal.via[-1] if signal.via else source

@@ -149,10 +149,10 @@ NEURONS: dict[type, Callable[[_Node], Neuron]] = {
 def own_shape(name: str, node: Any) -> Shape | None:
     """The shape that the node itself says; None where its parameters are single numbers, which hold for any shape."""
     if isinstance(node, nir.Input):
-        declared = (node.input_type or {}).get("input")
+        declared = nir_node.declared_shape(name, node.input_type, "input")
         if declared is None:
             raise BadInput(f"node {name!r}: Input without a shape")
-        return nir_node.shape_of(name, declared, "shape")
+        return declared
     parameters = [f.name for f in fields(node) if f.name not in ("input_type", "output_type", "metadata")]
     shapes = {field: nir_node.array(name, node, field).shape for field in parameters}
     try:

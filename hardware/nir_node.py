@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,21 @@ def whole_numbers(name: str, node: Any, field: str, length: int, least: int) -> 
     return tuple(int(n) for n in found)
 
 
+def declared_shape(name: str, types: Any, port: str) -> Shape | None:
+    """The shape that a node's `input_type` or `output_type` has for a port: dimensions of at least 1; None: none."""
+    if types is None or (isinstance(types, Mapping) and types.get(port) is None):
+        return None
+    if not isinstance(types, Mapping):
+        raise BadInput(f"node {name!r}: its type is {types!r:.60}, expected a shape for {port!r}")
+    return shape_of(name, types[port], "shape")
+
+
 def shape_of(name: str, value: Any, what: str) -> Shape:
     """A shape that a node declares: dimensions of at least 1, of `MOST_VALUES` values at most."""
-    found = np.asarray(value).ravel()
+    try:
+        found = np.asarray(value).ravel()
+    except ValueError:
+        found = np.array(["of unequal rows"])
     if found.dtype.kind not in "iuf" or (found != np.floor(found)).any() or (found < 1).any() or not len(found):
         raise BadInput(
             f"node {name!r}: {what} is {np.asarray(value).tolist()!r:.60}, expected whole numbers of at least 1"

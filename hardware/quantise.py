@@ -61,6 +61,8 @@ _SPARSE_FROM_SIZE, _SPARSE_FROM_ZEROS = 2**12, 7 / 8
 _ROWS_AT_ONCE = 256
 # A relative error of the weights or the threshold above this is a risk: it is another network. Our choice.
 _LARGE_ERROR = 0.1
+# Between these, squares neither vanish nor overflow.
+_SQUARED = (1e-140, 1e140)
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -273,7 +275,12 @@ def _by_group(
     for x in weights:
         x = w.shared(w.shared(x, factor), group)
         scaled = w.values(x) * w.per_value(x, factor)
-        stored = scaled != 0  # wires are nearly all zeros, which are met exactly at any scale
+        if (largest := np.abs(scaled).max(initial=0)) > _SQUARED[1]:
+            raise BadInput(
+                f"population {population.name!r}: a weight of it adds {largest:.3g} to its membrane, expected at most "
+                f"{_SQUARED[1]:g}"
+            )
+        stored = np.abs(scaled) > _SQUARED[0]  # wires are nearly all zeros, which are met exactly at any scale
         numbers.append(scaled[stored])
         places.append(np.broadcast_to(w.per_value(x, position), scaled.shape)[stored])
     at = np.concatenate(places)
@@ -319,7 +326,8 @@ def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     best, best_error = 0.0, np.inf
     norm = x @ x
     for k in sorted(candidates, reverse=True):  # the largest of those that are exact
-        off = (np.rint(threshold * k) / (threshold * k) - 1) ** 2 if threshold > 0 else 0.0
+        units = threshold * k
+        off = (np.rint(units) / units - 1) ** 2 if units > 0 else float(threshold > 0)
         error = _squared_error(x, k, grid, (best_error - off) * norm) / norm + off
         error = error if error > _EXACT else 0.0
         if error < best_error:
