@@ -67,10 +67,8 @@ class Simulator:
     """
 
     def __init__(self, program: Program, batch: int = 1) -> None:
-        if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-            raise BadInput(f"simulator: batch is {batch!r}; it is an integer of at least 1")
         self.program = program
-        self.batch = int(batch)
+        self.batch = check_batch(batch)
         neurons = [*(p for p in program.populations if p.kind == "lif"), *program.readouts]
         # Columns of the spikes: inputs, lif, li. A neuron's u and v stand in its column less that of the first neuron.
         self._columns, self._width = _columns([*program.inputs, *neurons])
@@ -106,8 +104,7 @@ class Simulator:
         Raises:
             BadInput: a shape does not fit, a value is not 0 or 1, a population is missing or unknown.
         """
-        given = self._given(inputs)
-        ticks = len(next(iter(given.values())))
+        ticks, given = as_inputs(self.program, self.batch, inputs)
         # The loops' arrays are [batch, ticks, ...], a sequence in one piece; what is given and handed out is turned.
         spikes = np.zeros((self.batch, ticks, self._width), np.uint8)
         turned = spikes.swapaxes(0, 1)
@@ -142,21 +139,30 @@ class Simulator:
             readout_resets={p.name: int(spikes[:, :, at[p.name]].sum()) for p in self.program.readouts},
         )
 
-    def _given(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[np.uint8]]:
-        sizes = {p.name: p.size for p in self.program.inputs}
-        if not isinstance(inputs, Mapping):
-            joined = _binary("inputs", np.asarray(inputs), self.batch, sum(sizes.values()))
-            if not sizes:
-                return {"": joined}
-            parts = np.split(joined, np.cumsum(list(sizes.values()))[:-1], axis=2)
-            return dict(zip(sizes, parts, strict=True))
-        if set(inputs) != set(sizes) or not inputs:
-            raise BadInput(f"inputs: given for {sorted(inputs)}; the input populations are {sorted(sizes)}")
-        given = {n: _binary(f"inputs of {n!r}", np.asarray(inputs[n]), self.batch, size) for n, size in sizes.items()}
-        if len({len(array) for array in given.values()}) > 1:
-            lengths = ", ".join(f"{name!r} {len(array)}" for name, array in given.items())
-            raise BadInput(f"inputs: they must last equally many ticks, and last {lengths}")
-        return given
+
+def as_inputs(
+    program: Program, batch: int, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]
+) -> tuple[int, dict[str, npt.NDArray[np.uint8]]]:
+    """Ticks, and the spikes of each input population `[ticks, batch, size]`; `inputs` and errors as `Simulator.run`."""
+    sizes = {p.name: p.size for p in program.inputs}
+    if not isinstance(inputs, Mapping):
+        joined = _binary("inputs", np.asarray(inputs), batch, sum(sizes.values()))
+        parts = np.split(joined, np.cumsum(list(sizes.values()))[:-1], axis=2) if sizes else []
+        return len(joined), dict(zip(sizes, parts, strict=True))
+    if set(inputs) != set(sizes) or not inputs:
+        raise BadInput(f"inputs: given for {sorted(inputs)}; the input populations are {sorted(sizes)}")
+    given = {n: _binary(f"inputs of {n!r}", np.asarray(inputs[n]), batch, size) for n, size in sizes.items()}
+    if len({len(array) for array in given.values()}) > 1:
+        lengths = ", ".join(f"{name!r} {len(array)}" for name, array in given.items())
+        raise BadInput(f"inputs: they must last equally many ticks, and last {lengths}")
+    return len(next(iter(given.values()))), given
+
+
+def check_batch(batch: object) -> int:
+    """The number of sequences; BadInput where it is not a positive integer."""
+    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
+        raise BadInput(f"simulator: batch is {batch!r}; it is an integer of at least 1")
+    return int(batch)
 
 
 def _columns(populations: Sequence[ChipPopulation]) -> tuple[dict[str, slice], int]:
@@ -173,7 +179,7 @@ def _binary(where: str, array: npt.NDArray[Any], batch: int, size: int) -> npt.N
         raise BadInput(f"{where}: shape {list(array.shape)}, not [ticks, batch, size] = [ticks, {batch}, {size}]")
     if array.dtype.kind not in "biu":
         raise BadInput(f"{where}: dtype {array.dtype}; spikes are the integers 0 and 1")
-    if array.size and (array.max() > 1 or array.min() < 0):
+    if array.size and (array.max() > 1 or (array.dtype.kind == "i" and array.min() < 0)):
         bad = array[(array != 0) & (array != 1)][0]
         raise BadInput(f"{where}: holds {bad}; spikes are 0 or 1")
     return array.astype(np.uint8, copy=False)
