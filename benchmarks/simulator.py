@@ -54,7 +54,7 @@ ACTIVITY = 0.02
 ACTIVITIES = (0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2)
 SILENT_FAN_OUTS = (0, 20, 60, 100, 200)
 CHUNK = 50  # ticks of a repeat
-DRIFT = 100  # what the bias adds to a membrane per tick, in units of the threshold
+DRIFT = 80  # what the bias adds to a membrane per tick, in units of the threshold
 
 
 def population(name: str, kind: Any, size: int, **constants: Any) -> ChipPopulation:
@@ -298,26 +298,38 @@ def main() -> int:
     parser.add_argument("--curve", type=Path, help="measure the curves too, and draw them there (.svg, .png)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
+    results: dict[str, Any] = {}
+
+    def tell(name: str, found: Any, shown: str) -> None:
+        results[name] = found
+        if not arguments.json:
+            print(f"{name}\n{shown}", flush=True)
+
     try:
         # The large one first: its peak of memory is the process's.
-        results = {f"{NEURONS:,} neurons, {FAN_OUT} synapses each, delays 1 to 4": large(arguments)}
-        results["3 x 256 fully connected"] = layered(fully_connected(), arguments)
-        results |= {str(path): against_lava(Program.load(path), arguments) for path in arguments.programs}
-        found = curves(arguments) if arguments.curve else {}
+        row = large(arguments)
+        tell(f"{NEURONS:,} neurons, {FAN_OUT} synapses each, delays 1 to 4", row, _listed(row))
+        row = layered(fully_connected(), arguments)
+        tell("3 x 256 fully connected", row, _listed(row))
+        for path in arguments.programs:
+            row = against_lava(Program.load(path), arguments)
+            tell(str(path), row, _listed(row))
         if arguments.curve:
+            found = curves(arguments)
             draw(found, arguments.curve)
+            for name, rows in found.items():
+                tell(name, rows, table(rows))
     except MuspikeError as error:
         print(f"benchmarks/simulator.py: {error}", file=sys.stderr)
         return error.exit_status
     if arguments.json:
-        print(json.dumps(results | found, indent=2))
-    else:
-        for name, row in results.items():
-            print(f"{name}\n" + "\n".join(f"  {key:<48} {_shown(value)}" for key, value in row.items()))
-        for name, rows in found.items():
-            print(f"{name}\n{table(rows)}")
-    equal = (value for row in results.values() for key, value in row.items() if key.endswith("_equal"))
-    return 0 if all(equal) else 1
+        print(json.dumps(results, indent=2))
+    rows = (row for row in results.values() if isinstance(row, dict))
+    return 0 if all(value for row in rows for key, value in row.items() if key.endswith("_equal")) else 1
+
+
+def _listed(row: Mapping[str, Any]) -> str:
+    return "\n".join(f"  {key:<48} {_shown(value)}" for key, value in row.items())
 
 
 def _shown(value: object) -> str:
