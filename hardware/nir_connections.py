@@ -9,7 +9,7 @@ a window; an average counts the zeros of the padding, as PyTorch's does by defau
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,12 +157,12 @@ def _convolution(name: str, node: Any, given: Given, dims: int) -> Step:
     return Step((c_out, *out), conv, bias=np.repeat(bias, math.prod(out)))
 
 
-def _maps_of(channels: int, lift: tuple[int, ...], spatial: Any) -> tuple[int, int, int]:
+def _maps_of(channels: int, lift: Shape, spatial: Sequence[int]) -> tuple[int, int, int]:
     y, x = (*lift, *spatial)
     return channels, y, x
 
 
-def _pair(lift: tuple[int, ...], numbers: Any) -> Pair:
+def _pair(lift: Shape, numbers: Shape) -> Pair:
     y, x = (*lift, *numbers)
     return y, x
 

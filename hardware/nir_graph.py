@@ -245,10 +245,10 @@ class _Reader:
         else:
             lengths = np.unique(step.delays)
             for n in lengths.tolist():
-                weights = signal.weights
+                late = replace(signal, shape=step.shape, delay=signal.delay + n, via=via)
                 if len(lengths) > 1:
-                    weights = w.rows_scaled(signal.matrix(), (step.delays == n).astype(np.float32))
-                yield replace(signal, weights=weights, shape=step.shape, delay=signal.delay + n, via=via)
+                    late = replace(late, weights=w.rows_scaled(late.matrix(), (step.delays == n).astype(np.float32)))
+                yield late
 
     def _output(self, name: str, arriving: Sequence[tuple[str, _Signal]], synapses: list[Synapses]) -> str:
         """The population that an Output reads; where that is a sum, it is made, with its synapses."""

@@ -64,7 +64,7 @@ def declared_shape(name: str, types: Any, port: str) -> Shape | None:
     if types is None or (isinstance(types, Mapping) and types.get(port) is None):
         return None
     if not isinstance(types, Mapping):
-        raise BadInput(f"node {name!r}: its type is {types!r:.60}, expected a shape for {port!r}")
+        raise BadInput(f"node {name!r}: its {port} type is a {type(types).__name__}, expected a shape for {port!r}")
     return shape_of(name, types[port], "shape")
 
 

@@ -167,7 +167,7 @@ class ChipSynapses:
             raise BadInput(f"{where}: sparse is {self.sparse!r}, not true or false")
         what = "mixed-sign weights are even"
         structured = isinstance(self.weight, Conv | Sparse)
-        given = w.values(self.weight) if structured else self.weight
+        given = w.values(self.weight)
         numbers = _integers(where, "weight", given, None, WEIGHT_MIN, WEIGHT_MAX, what, np.int16)
         if not structured and numbers.ndim != 2:
             raise BadInput(f"{where}: weight has shape {list(numbers.shape)}, not [target, source]")
@@ -409,7 +409,9 @@ def _formed(header: dict[str, Any], i: int, arrays: Mapping[str, npt.NDArray[Any
     """The weight of synapses i; takes what describes it out of their header."""
     form, numbers = header.pop("form"), arrays[f"weight_{i}"]
     if form == "conv":
-        geometry = {name: tuple(v) if isinstance(v, list) else v for name, v in header.pop("geometry").items()}
+        geometry: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in header.pop("geometry").items()
+        }
         return Conv(numbers, **geometry)
     if form == "sparse":
         return Sparse(arrays[f"starts_{i}"], arrays[f"targets_{i}"], numbers, tuple(header.pop("shape")))

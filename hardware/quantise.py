@@ -41,7 +41,7 @@ from numba import njit
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, Range
-from muspike.hardware.graph import Floats, Kind, Population, SpikingGraph, Synapses
+from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
 from muspike.hardware.program import FULL_DECAY, SHIFT
 from muspike.hardware.weights import Conv, Sparse, Weights
 
@@ -207,14 +207,14 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
 # --- the scale -------------------------------------------------------------------------------------------------
 
 
-def on_grid(population: Population, weights: Sequence[Floats], chip: Chip) -> list[Doubles]:
-    """The matrices of all synapses into a population, in the order of the graph, as `quantise` rounds them.
+def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> list[Doubles]:
+    """The numbers (`weights.values`) of all synapses into a population, in its order, as `quantise` rounds them.
 
     They stay in units of the float weights: the chip's integers, divided by what they were multiplied with. The
     population's bias must be in range (a network's has none).
     """
     factor = population.gain / population.tau_syn * _scales(population, weights, chip)[0]
-    return [_rounded(x, factor, chip.ranges.weight)[0] / factor[:, None] for x in weights]
+    return [_rounded(x, factor, chip.ranges.weight)[0] / w.per_value(x, factor) for x in weights]
 
 
 def _scales(population: Population, weights: Sequence[Weights], chip: Chip) -> tuple[Doubles, int]:
@@ -224,6 +224,9 @@ def _scales(population: Population, weights: Sequence[Weights], chip: Chip) -> t
     threshold = np.zeros(len(first)) if population.kind == "li" else population.v_threshold[first]
     bias = np.zeros(len(first))
     np.maximum.at(bias, group, np.abs(population.bias * population.gain))
+    for what, found in (("threshold", threshold.max()), ("bias", bias.max())):
+        if found > _SQUARED[1]:
+            raise BadInput(f"population {population.name!r}: a {what} of {found:.3g}, expected at most {_SQUARED[1]:g}")
     with np.errstate(divide="ignore", over="ignore"):
         k_max = np.minimum(
             np.where(threshold > 0, chip.ranges.v_threshold.high / threshold, np.inf),
@@ -327,7 +330,7 @@ def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     norm = x @ x
     for k in sorted(candidates, reverse=True):  # the largest of those that are exact
         units = threshold * k
-        off = (np.rint(units) / units - 1) ** 2 if units > 0 else float(threshold > 0)
+        off = (np.rint(units) / units - 1) ** 2 if units > 0 else (1.0 if threshold > 0 else 0.0)
         error = _squared_error(x, k, grid, (best_error - off) * norm) / norm + off
         error = error if error > _EXACT else 0.0
         if error < best_error:

@@ -175,6 +175,7 @@ def dense(weights: Weights) -> Array:
 def count(weights: Weights) -> int:
     """Synapses: of a dense matrix all, of a sparse one the stored ones, of a convolution every tap inside the input."""
     if isinstance(weights, Conv):
+        c_out, g_in = weights.kernel.shape[:2]
         taps = [
             sum(
                 y.stop - y.start
@@ -182,7 +183,7 @@ def count(weights: Weights) -> int:
             )
             for axis in (0, 1)
         ]
-        return weights.kernel.shape[0] * weights.kernel.shape[1] * taps[0] * taps[1]
+        return int(c_out * g_in * taps[0] * taps[1])
     return values(weights).size
 
 
@@ -262,13 +263,13 @@ def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
 
 
 def _most_in_product(outer: Weights, inner: Weights) -> int:
-    size = outer.shape[0] * inner.shape[1]
+    size = int(outer.shape[0] * inner.shape[1])
     if isinstance(outer, np.ndarray) or isinstance(inner, np.ndarray):
         return size
     if isinstance(inner, Conv):
         return min(size, count(outer) * math.prod(inner.kernel.shape[1:]))
     if isinstance(outer, Conv):
-        return min(size, count(inner) * len(outer.kernel) // outer.groups * math.prod(outer.kernel.shape[2:]))
+        return min(size, count(inner) * (len(outer.kernel) // outer.groups) * math.prod(outer.kernel.shape[2:]))
     return min(size, int(np.diff(outer.starts) @ np.bincount(inner.targets, minlength=inner.shape[0])))
 
 
@@ -304,7 +305,8 @@ def _one_convolution(outer: Conv, inner: Conv) -> Conv | None:
 def _heard(conv: Conv) -> npt.NDArray[np.int64]:
     """The input channels that each output channel hears, `[c_out, c_in / groups]`."""
     c_out, g_in = conv.kernel.shape[:2]
-    return np.arange(c_out)[:, None] // (c_out // conv.groups) * g_in + np.arange(g_in)
+    heard: npt.NDArray[np.int64] = np.arange(c_out)[:, None] // (c_out // conv.groups) * g_in + np.arange(g_in)
+    return heard
 
 
 def _joined(outer: Conv, inner: Conv, axis: int) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""Random graphs over every primitive: what is read, and what the chip's integers are where nothing had to be rounded."""
+"""Random graphs over every primitive: what is read, and what the chip spikes where nothing had to be rounded."""
 
 import numpy as np
 import pytest
