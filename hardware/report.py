@@ -105,12 +105,24 @@ def _lines(compiled: Compiled) -> Iterator[str]:
             for p in compiled.quantisation.populations
         ],
     )
+    yield ""
+    yield from table(
+        ["population", "scales", "chip membrane units per unit of yours", "chosen because"],
+        [
+            [p.name, f"{p.groups:,}", _between(p.scale_low, p.scale_high), p.scale_reason]
+            for p in compiled.quantisation.populations
+        ],
+    )
     for title, entries in (("problems", use.problems), ("risks", compiled.risks)):
         yield ""
         yield f"{title}: {'none' if not entries else ''}".rstrip()
         yield from (f"- {entry}" for entry in entries[:_MOST_ROWS])
         if len(entries) > _MOST_ROWS:
             yield f"- and {len(entries) - _MOST_ROWS:,} more"
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:,.4g}" if low == high else f"{low:,.4g} – {high:,.4g}"
 
 
 def _verdict(use: Use) -> str:

@@ -21,6 +21,7 @@ import platformdirs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from joined_programs import joined
 
 from muspike.errors import BadInput, Failed
 from muspike.export import lava
@@ -256,18 +257,6 @@ def test_resets_are_lavas(python: Path) -> None:
     assert len(p.inputs) == 2 * len(for_each)
     made = assert_lava_agrees(p, spikes(2, p, ticks=10, batch=4), python)
     assert all(0 < values["spikes"].mean() < 1 for values in made.values())
-
-
-def joined(programs: Sequence[Program]) -> Program:
-    """One program of several that do not touch: Lava takes seconds to start and stop."""
-    return program(
-        [replace(q, name=f"{i}/{q.name}") for i, p in enumerate(programs) for q in p.populations],
-        [
-            replace(s, name=f"{i}/{s.name}", source=f"{i}/{s.source}", target=f"{i}/{s.target}")
-            for i, p in enumerate(programs)
-            for s in p.synapses
-        ],
-    )
 
 
 @st.composite
