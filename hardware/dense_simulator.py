@@ -32,9 +32,9 @@ class DenseSimulator:
     float32 where the sum of a target's absolute weights, which are even, is below 2^25, so that no order of adding
     rounds, else float64. A convolution is a product with its unfolded input. Everything else is int32.
 
-    The tests hold it equal to `Simulator` in every s, u and v on a CPU. There `Simulator` was the faster one in all that
-    was measured (three layers of 256 and of 1,024, fully connected, a third of the neurons spiking, batches to 512: 3
-    to 100 times): this one is for GPUs. On one it has not run yet; none was there when it was written.
+    The tests hold it equal to `Simulator` in every s, u and v on a CPU. There `Simulator` was the faster one in all
+    that was measured (three layers of 256 and of 1,024, fully connected, 5 to 44 % of the neurons spiking, batches to
+    512: 3 to 100 times): this one is for GPUs. On one it has not run yet; none was there when it was written.
 
     Args:
         device: "cpu", "cuda" or "cuda:<n>".
