@@ -30,7 +30,7 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
-from muspike.errors import BadInput, Failed, MuspikeError
+from muspike.errors import BadInput, Failed, MuspikeError, one_line
 
 LIMITS: Mapping[str, int | float] = {
     "bytes": 2**31,  # in all arrays
@@ -114,20 +114,13 @@ def _naming(path: str | os.PathLike[str], what: str = "NIR") -> Iterator[None]:
     try:
         yield
     except _Unfit as error:
-        raise BadInput(f"{os.fspath(path)}: {_one_line(error)}") from error
+        raise BadInput(f"{os.fspath(path)}: {one_line(error)}") from error
     except BadInput as error:
-        raise BadInput(f"{os.fspath(path)}: damaged, or not a {what} file: {_one_line(error)}") from error
+        raise BadInput(f"{os.fspath(path)}: damaged, or not a {what} file: {one_line(error)}") from error
     except Failed as error:
         raise Failed(f"{os.fspath(path)}: {error}") from error
     except MemoryError as error:
         raise BadInput(f"{os.fspath(path)}: what it holds does not fit the memory") from error
-
-
-def _one_line(error: Exception) -> str:
-    """What it says, without the line breaks, control characters and endless names that a file can bring in."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 1000 else f"{text[:600]} ... {text[-400:]}"
 
 
 # --- a graph of the arrays ---------------------------------------------------------------------------------------

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import math
 import os
-import struct
-import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +16,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from muspike.errors import BadInput
+from muspike.errors import BadInput, one_line
 from muspike.files import write_whole
 from muspike.hardware import weights as w
+from muspike.hardware.npz import UNREADABLE, read_array
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 Kind = Literal["input", "lif", "li"]
@@ -54,21 +52,6 @@ STATE: Mapping[str, tuple[int, int]] = {
     "current": (-(2**23) + 1, 2**23),
     "membrane": (-(2**23) + 1, 2**23 - 1),
 }
-# What zipfile, the .npy header reader and a header of the wrong form raise on damaged bytes.
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    tokenize.TokenError,
-    struct.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 _NEURON_ARRAYS = (*REGISTERS, "scale", "core")
 _GEOMETRY = ("input_shape", "output_shape", "stride", "padding", "dilation", "groups")
 
@@ -358,8 +341,8 @@ class Program:
             program = _build(header, arrays)
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
-        except _UNREADABLE as error:
-            raise BadInput(f"{path}: damaged, or not a {FORMAT} (.npz): {_one_line(error)}") from error
+        except UNREADABLE as error:
+            raise BadInput(f"{path}: damaged, or not a {FORMAT} (.npz): {one_line(error)}") from error
         if program.digest != digest:
             raise BadInput(f"{path}: damaged: the digest of the content is {program.digest[:12]}, not {digest!r:.14}")
         return program
@@ -495,14 +478,10 @@ def _json_copy(metadata: Mapping[str, Any]) -> dict[str, Any]:
     try:
         copy = json.loads(json.dumps(metadata, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"program: metadata is not JSON-able: {_one_line(error)}") from error
+        raise BadInput(f"program: metadata is not JSON-able: {one_line(error)}") from error
     if not isinstance(copy, dict):
         raise BadInput(f"program: metadata is a {type(metadata).__name__}, not a dict")
     return copy
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _digest(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -529,28 +508,17 @@ def _read_members(path: Path) -> dict[str, npt.NDArray[Any]]:
             name = info.filename.removesuffix(".npy")
             if info.compress_type != zipfile.ZIP_STORED or name in arrays:
                 raise BadInput(f"not written by muspike: member {info.filename!r} is compressed or doubled")
-            arrays[name] = _read_array(archive.read(info))
+            arrays[name] = read_array(archive.read(info))
     if "header" not in arrays:
         raise BadInput(f"not a {FORMAT}: it has no header")
     return arrays
-
-
-def _read_array(data: bytes) -> npt.NDArray[Any]:
-    stream = io.BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise BadInput("an array is not in version 1.0 of the .npy format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell() or min(shape, default=0) < 0:
-        raise BadInput(f"damaged: an array claims shape {list(shape)} of {dtype}, its data say otherwise")
-    array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
-    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def _parse_header(raw: npt.NDArray[Any]) -> dict[str, Any]:
     try:
         header = json.loads(raw.tobytes())
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"not a {FORMAT}: the header is not JSON: {_one_line(error)}") from error
+        raise BadInput(f"not a {FORMAT}: the header is not JSON: {one_line(error)}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BadInput(f"not a {FORMAT}: the header does not say so")
     if header.get("version") != VERSION:

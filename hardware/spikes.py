@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +27,11 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
-from muspike.errors import BadInput
+from muspike.errors import BadInput, one_line
 from muspike.files import write_whole
 from muspike.hardware.nir_file import read_nir_data
 from muspike.hardware.nir_node import TICK_TOLERANCE
-from muspike.hardware.program import _UNREADABLE, _read_array
+from muspike.hardware.npz import UNREADABLE, read_array
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
@@ -109,9 +108,8 @@ def read_spikes(
         return _together(found, wanted, ticks)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
-    except (*_UNREADABLE, zlib.error) as error:
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{path}: damaged: {cause}") from error
+    except UNREADABLE as error:
+        raise BadInput(f"{path}: damaged: {one_line(error)}") from error
 
 
 def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks: int, seed: int) -> InputSpikes:
@@ -288,7 +286,7 @@ class _Archive:
             raise BadInput(f"array {name!r}: {info.file_size:,} bytes; at most {LARGEST_BYTES:,} are read")
         try:
             with self._archive.open(info) as member:
-                return _read_array(member.read(info.file_size))
+                return read_array(member.read(info.file_size))
         except BadInput as error:
             raise BadInput(f"array {name!r}: {error}") from error
         except NotImplementedError as error:
@@ -365,7 +363,7 @@ def _count(archive: _Archive, name: str) -> int | None:
 def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
     if path.stat().st_size > LARGEST_BYTES:
         raise BadInput(f"{path.stat().st_size:,} bytes; at most {LARGEST_BYTES:,} are read")
-    array = _read_array(path.read_bytes())
+    array = read_array(path.read_bytes())
     if len(shapes) > 1:
         raise BadInput(f"holds one array; the network has the inputs {', '.join(map(repr, shapes))}: give an .npz")
     ((name, shape),) = shapes.items()

@@ -17,3 +17,10 @@ class Failed(MuspikeError):
     """A right request that could not be carried out (disk full, a peer that does not run). Exit status 1."""
 
     exit_status = 1
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, or its type; without line breaks, control characters and endless names of a damaged file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 1000 else f"{text[:600]} ... {text[-400:]}"
