@@ -20,6 +20,7 @@ def run(
     graph: SpikingGraph,
     spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     dtype: npt.DTypeLike = np.float64,
+    reset_every: int | None = None,
 ) -> tuple[dict[str, Spikes], dict[str, Floats]]:
     """Run the graph from silence, as many ticks as `spikes` has.
 
@@ -29,6 +30,7 @@ def run(
     Args:
         spikes: 0 or 1, `[ticks, batch, size]`, of the input population; of several, a dict by name.
         dtype: float64 or float32, in which everything is computed.
+        reset_every: bring every current and membrane to 0 before each tick that is a multiple of it; None: never.
 
     Returns:
         spikes: uint8 `[ticks, batch, size]` of every population but the integrators.
@@ -48,6 +50,8 @@ def run(
     fired = given | {p.name: np.zeros((ticks, batch, p.size), np.uint8) for p in order if p.kind == "lif"}
     membranes = {p.name: np.zeros((ticks, batch, p.size), dtype) for p in order if p.kind == "li"}
     for t in range(ticks):
+        if reset_every and t % reset_every == 0:
+            states = {p.name: _State(p, batch, dtype) for p in order}
         for p in order:
             total = np.zeros((batch, p.size), dtype)
             for source, delay, weight in incoming[p.name]:

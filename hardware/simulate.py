@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from muspike.hardware.report import table
 from muspike.hardware.simulator import Simulator
 from muspike.hardware.spikes import LARGEST_BYTES
 from muspike.hardware.weights import Conv
+
+if TYPE_CHECKING:
+    from muspike.hardware.dense_simulator import DenseSimulator
 
 Array = npt.NDArray[Any]
 Agreements = tuple[SpikeAgreement | ReadoutAgreement, ...]
@@ -47,7 +50,8 @@ class Simulation:
             or cheap, else membranes of readouts alone.
         overflows, readout_resets: as in `simulator.Run`.
         energies: of the run, one for each cost set of the chip; empty where `no_energy` says why there is none.
-        agreements: with the float network, None where it was not run.
+        ideal: spikes and membranes of the float network, as `interpreter.run` gives them, None where it was not run.
+        agreements: with the float network.
         seconds: that the simulator took.
     """
 
@@ -61,8 +65,14 @@ class Simulation:
     counts: activity.Counts
     energies: tuple[Energy, ...]
     no_energy: str | None
+    ideal: tuple[Mapping[str, Array], Mapping[str, Array]] | None
     agreements: Agreements | None
     seconds: float
+
+    @property
+    def relays(self) -> frozenset[str]:
+        """The populations that only make a delay longer."""
+        return frozenset(self.program.metadata.get("relays", ()))
 
     @property
     def ticks(self) -> int:
@@ -95,6 +105,8 @@ def simulate(
     graph: SpikingGraph | None = None,
     misfit: str | None = None,
     record_membranes: bool = False,
+    reset_every: int | None = None,
+    device: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Run a program from silence on spikes, count, price and compare.
@@ -105,6 +117,8 @@ def simulate(
         graph: the float network that the program was made of, to run beside it; None: it is not.
         misfit: the limit that the program exceeds; what does not fit has no energy.
         record_membranes: keep current and membrane of every population.
+        reset_every: what the program was compiled with, for the float network.
+        device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
         progress: called with the ticks done since it was called last.
 
     Raises:
@@ -121,13 +135,15 @@ def simulate(
             f"at most {2 * LARGEST_BYTES:,} spikes can be held; run fewer ticks at a time"
         )
     keep = record_membranes or 8 * cells <= _STATES_BYTES
-    run = _run(program, given, keep, progress or (lambda _: None))
+    simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
+    run = _run(simulator, given, keep, progress or (lambda _: None))
     states = (run.current, run.membrane) if keep else (None, None)
     counts = activity.count(program, run.spikes, currents=states[0], membranes=states[1])
     energies, no_energy = _priced(counts, chip, misfit)
-    agreements = None
+    ideal, agreements = None, None
     if graph is not None:
-        agreements = agreement(program, *interpreter.run(graph, inputs), run.spikes, run.membrane)
+        ideal = interpreter.run(graph, inputs, reset_every=reset_every)
+        agreements = agreement(program, *ideal, run.spikes, run.membrane)
     return Simulation(
         program=program,
         input_ticks=ticks - max(p.level for p in program.populations),
@@ -139,9 +155,16 @@ def simulate(
         counts=counts,
         energies=energies,
         no_energy=no_energy,
+        ideal=ideal,
         agreements=agreements,
         seconds=run.seconds,
     )
+
+
+def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
+    from muspike.hardware.dense_simulator import DenseSimulator  # torch takes seconds to import
+
+    return DenseSimulator(program, batch, device)
 
 
 def _priced(counts: activity.Counts, chip: Chip | None, misfit: str | None) -> tuple[tuple[Energy, ...], str | None]:
@@ -163,11 +186,12 @@ class _Recorded:
     seconds: float
 
 
-def _run(program: Program, given: Mapping[str, Array], keep: bool, progress: Callable[[int], None]) -> _Recorded:
+def _run(
+    simulator: Simulator | DenseSimulator, given: Mapping[str, Array], keep: bool, progress: Callable[[int], None]
+) -> _Recorded:
     """All ticks, some at a time."""
     ticks, batch = next(iter(given.values())).shape[:2]
-    at_once = max(1, _CELLS_AT_ONCE // (batch * sum(p.size for p in program.populations)))
-    simulator = Simulator(program, batch)
+    at_once = max(1, _CELLS_AT_ONCE // (batch * sum(p.size for p in simulator.program.populations)))
     simulator.run({name: spikes[:1] for name, spikes in given.items()}, keep)  # compiles what the timing leaves out
     simulator.reset()
     recorded: dict[str, dict[str, Array]] = {"spikes": {}, "membrane": {}, "current": {}}

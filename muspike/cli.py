@@ -195,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
     mapping.add_argument("--chip", default="loihi1", help="loihi1, loihi2 or a chip's .toml file (default: loihi1)")
     mapping.add_argument("--dt", type=_seconds, help="seconds per tick, where the file's metadata do not say")
+    _add_reset(mapping)
     mapping.add_argument(
         "--fill",
         type=_share,
@@ -218,7 +219,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_input(simulate, "the spikes to run on")
     simulate.add_argument("--chip", help="loihi1, loihi2 or a chip's .toml file (default: loihi1, or the program's)")
     simulate.add_argument("--dt", type=_seconds, help="seconds per tick, where a .nir file's metadata do not say")
+    _add_reset(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
+    simulate.add_argument(
+        "--device",
+        help="cuda: multiply matrices there, for large batches; cpu: the same on the CPU, where the default, which "
+        "works only where there are spikes, is faster",
+    )
+    simulate.add_argument(
+        "--picture",
+        type=Path,
+        help="draw the spikes of the first sequence, the float network's beside: .png, .svg, .pdf",
+    )
     _add_output(simulate)
     simulate.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -288,6 +300,15 @@ def _parser() -> argparse.ArgumentParser:
     models = command("models", _models, "List the models that come with muspike.", "muspike models")
     models.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser
+
+
+def _add_reset(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--reset-every",
+        type=_whole(1, 2**31 - 1),
+        metavar="TICKS",
+        help="bring every neuron to rest after so many ticks, for samples that follow one another (default: never)",
+    )
 
 
 def _add_model(sub: argparse.ArgumentParser) -> None:
@@ -627,8 +648,8 @@ def _map(args: argparse.Namespace) -> int:
     elif args.ticks:
         raise BadInput("map: --ticks is about spikes, and there is neither --input nor --random")
     with _about(args.file):
-        compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill)
-        run = simulate(compiled.program, given.spikes, graph=graph) if given else None
+        compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every)
+        run = simulate(compiled.program, given.spikes, graph=graph, reset_every=args.reset_every) if given else None
     agreements = run.agreements if run else None
     if args.json:
         more = {} if agreements is None else {"agreement": [row.to_dict() for row in agreements]}
@@ -649,14 +670,18 @@ def _simulate(args: argparse.Namespace) -> int:
     from muspike.hardware.chip import load_chip
     from muspike.hardware.compile import compile_graph
     from muspike.hardware.program import Program
+    from muspike.hardware.raster import check_picture, write_raster
     from muspike.hardware.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
     from muspike.hardware.spikes import write_spikes
 
     _check_outputs(args)
+    if args.picture:
+        check_picture(args.picture)
     graph, misfit = None, None
     if _is_program(args.file):
-        if args.dt is not None:
-            raise BadInput(f"{args.file}: is a program, which knows its dt; leave out --dt")
+        for name, given in (("--dt", args.dt), ("--reset-every", args.reset_every)):
+            if given is not None:
+                raise BadInput(f"{args.file}: is a program, which has its {name[2:]} in it; leave out {name}")
         program = Program.load(args.file)
         with _about(args.file):
             chip = load_chip(args.chip or program.chip)
@@ -666,7 +691,7 @@ def _simulate(args: argparse.Namespace) -> int:
         chip = load_chip(args.chip or "loihi1")
         graph = _network(args.file, args.dt)
         with _about(args.file):
-            compiled = compile_graph(graph, chip, must_fit=False)
+            compiled = compile_graph(graph, chip, must_fit=False, reset_every=args.reset_every)
         program = compiled.program
         misfit = next((f"does not fit {chip.name}: {problem}" for problem in compiled.use.problems), None)
     given = _spikes(args, input_shapes(graph or program), program.dt_s)
@@ -679,11 +704,15 @@ def _simulate(args: argparse.Namespace) -> int:
             graph=None if args.no_float else graph,
             misfit=misfit,
             record_membranes=args.membranes,
+            reset_every=args.reset_every,
+            device=args.device,
             progress=bar.update,
         )
     if args.output:
         more = arrays(program, found.membranes, found.currents, args.membranes)
         write_spikes(args.output, found.spikes, args.events, program.dt_s, more)
+    if args.picture:
+        write_raster(found, args.picture)
     if args.json:
         _say_json({"file": str(args.file), "notes": list(given.notes), **simulation_dict(found)})
     else:

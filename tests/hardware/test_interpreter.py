@@ -126,3 +126,14 @@ def test_inputs_that_do_not_fit(spikes, message):
     with pytest.raises(BadInput) as caught:
         run(g, spikes)
     assert message.replace("\\", "") in str(caught.value)
+
+
+def test_reset_brings_the_network_to_rest_and_leaves_what_is_under_way():
+    """A spike that is still on its way when everything is reset arrives all the same, as on a chip."""
+    n = population("n", "lif", 1, tau=np.inf, v_threshold=1.5)
+    graph = SpikingGraph([population("in", "input", 1), n], [Synapses("w", "in", "n", np.ones((1, 1)), 1)], 1e-3)
+    spikes = np.zeros((8, 1, 1), np.uint8)
+    spikes[[0, 3, 4]] = 1
+    fired, _ = run(graph, spikes, reset_every=4)
+    assert np.flatnonzero(run(graph, spikes)[0]["n"]).tolist() == [4]
+    assert np.flatnonzero(fired["n"]).tolist() == [5]

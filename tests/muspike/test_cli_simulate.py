@@ -225,6 +225,32 @@ def test_ticks_cut_the_input_and_stderr_says_so(
     assert json.loads(out)["notes"] == [f"input: {given[10:].sum()} spikes from tick 10 on are left out"]
 
 
+def test_reset_every_keeps_samples_apart(network: Path, told: Callable[..., Any], here: Path) -> None:
+    fired = np.random.default_rng(2).random((20, 1, 8)) < 0.3
+    np.savez(here / "one.npz", input=fired)
+    np.savez(here / "twice.npz", input=np.concatenate([fired, fired]))
+    told("simulate", network, "--input", "one.npz", "-o", "one_out.npz")
+    row = told("simulate", network, "--input", "twice.npz", "--reset-every", 20, "-o", "out.npz", "--json")
+    for layer, level in (("a", 1), ("b", 2)):
+        first = np.load("one_out.npz")[layer][level : level + 20]
+        twice = np.load("out.npz")[layer]
+        np.testing.assert_array_equal(twice[level + 20 : level + 40], first)
+    told("map", network, "--reset-every", 20, "-o", "program.npz")
+    again = told("simulate", "program.npz", "--input", "twice.npz", "--json")
+    assert again["program"] == row["program"] and again["populations"] == row["populations"]
+    assert told("map", network, "--reset-every", 20, "--input", "twice.npz", "--json")["agreement"] == row["agreement"]
+
+
+def test_matrix_products_are_the_same_run(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    rows = [told("simulate", network, "--input", spikes, "--json", *more) for more in ((), ("--device", "cpu"))]
+    assert rows[0]["populations"] == rows[1]["populations"] and rows[0]["energy"] == rows[1]["energy"]
+
+
+def test_a_picture_is_drawn(network: Path, spikes: Path, told: Callable[..., Any], here: Path) -> None:
+    told("simulate", network, "--input", spikes, "--picture", "raster.png")
+    assert (here / "raster.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_run_in_parts_is_the_run(
     network: Path, spikes: Path, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,7 +458,7 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
         ("simulate SPIKES --random 0.1", "spikes.npz: "),
         ("simulate graded.npz --random 0.1", "graded.npz: "),
         ("simulate text --random 0.1", "text: "),
-        ("simulate PROGRAM --random 0.1 --dt 0.001", "program.npz: is a program, which knows its dt; leave out --dt"),
+        ("simulate PROGRAM --random 0.1 --dt 0.001", "program.npz: is a program, which has its dt in it; leave out --dt"),
         ("simulate PROGRAM --random 0.1 --chip loihi2", "program.npz: is a program for loihi1, not for loihi2"),
         ("simulate own.npz --random 0.1", "own.npz: chip 'own' is not known"),
         ("simulate silent.npz --random 0.1", "the network has no input to give spikes to"),
