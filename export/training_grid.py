@@ -50,8 +50,7 @@ class Rounding:
         self._chip = chip
         # Populations that trained synapses reach, and all synapses into them in the graph's order.
         self._into = []
-        for population in graph.populations:
-            incoming = [s for s in graph.synapses if s.target == population.name]
+        for population, incoming in graph.with_incoming():
             if any(s.name in network.weights for s in incoming):
                 self._into.append((population, incoming))
         self._of: list[tuple[torch.Tensor, int, torch.device]] = []

@@ -17,6 +17,7 @@ from scipy.sparse import csc_array, csr_array, hstack
 
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
+from muspike.hardware.graph import by_end
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Layout, Program
 from muspike.hardware.weights import Conv, Sparse, Weights
 
@@ -164,13 +165,13 @@ def count(
     arrived = np.zeros((len(_LAYOUTS) + 1, run_ticks + longest, batch, cores), np.int64)
     host_messages = np.zeros((run_ticks, batch), np.int64)
     messages_between = np.zeros((cores, cores), np.int64)
+    leaving = by_end(program.synapses, "source")
     for source in program.populations:
         if source.kind == "li":
             continue
         fired = (recorded[source.name] != 0) & inside[:run_ticks, :, None]
         reached = csr_array((source.size, cores), dtype=np.int64)
-        outgoing = [synapses for synapses in program.synapses if synapses.source == source.name]
-        for synapses in sorted(outgoing, key=lambda synapses: synapses.delay):
+        for synapses in sorted(leaving[source.name], key=lambda synapses: synapses.delay):
             fan_out = _fan_out(synapses, program.population(synapses.target), cores)
             present = fan_out.sign()
             first = present - present.multiply(reached)

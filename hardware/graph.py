@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,24 @@ class Synapses:
     delay: int
 
 
+class _Joins(Protocol):
+    @property
+    def source(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+
+
+Joining = TypeVar("Joining", bound=_Joins)
+
+
+def by_end(synapses: Iterable[Joining], end: Literal["source", "target"]) -> Mapping[str, list[Joining]]:
+    """Synapses of any kind by the population at one end, in their order; an empty list where there are none."""
+    groups: defaultdict[str, list[Joining]] = defaultdict(list)
+    for s in synapses:
+        groups[getattr(s, end)].append(s)
+    return groups
+
+
 @dataclass(frozen=True, eq=False)
 class SpikingGraph:
     """A spiking network in ideal time.
@@ -131,16 +150,14 @@ class SpikingGraph:
         Raises:
             BadInput: synapses without delay form a cycle.
         """
-        waiting = {
-            p.name: {s.source for s in self.synapses if s.target == p.name and s.delay == 0} for p in self.populations
-        }
-        order: list[Population] = []
-        while waiting:
-            ready = next((name for name, sources in waiting.items() if not sources & waiting.keys()), None)
-            if ready is None:
-                raise BadInput(
-                    f"a cycle without delay runs through {', '.join(waiting)}; one synapse of it needs a tick"
-                )
-            del waiting[ready]
-            order.append(self.population(ready))
-        return order
+        sources = {p.name: {s.source for s in into if s.delay == 0} for p, into in self.with_incoming()}
+        try:
+            return [self.population(name) for name in TopologicalSorter(sources).static_order()]
+        except CycleError as error:
+            way = " -> ".join(error.args[1])
+            raise BadInput(f"a cycle without delay runs through {way}; one synapse of it needs a tick") from None
+
+    def with_incoming(self) -> list[tuple[Population, list[Synapses]]]:
+        """Every population, and the synapses that lead to it."""
+        into = by_end(self.synapses, "target")
+        return [(p, into[p.name]) for p in self.populations]

@@ -44,8 +44,8 @@ def run(
     order = [p for p in graph.update_order() if p.kind != "input"]
     states = {p.name: _State(p, batch, dtype) for p in order}
     incoming = {
-        p.name: [(s.source, s.delay, weights.astype(s.weight, dtype)) for s in graph.synapses if s.target == p.name]
-        for p in order
+        p.name: [(s.source, s.delay, weights.astype(s.weight, dtype)) for s in into]
+        for p, into in graph.with_incoming()
     }
     fired = given | {p.name: np.zeros((ticks, batch, p.size), np.uint8) for p in order if p.kind == "lif"}
     membranes = {p.name: np.zeros((ticks, batch, p.size), dtype) for p in order if p.kind == "li"}

@@ -42,6 +42,7 @@ from scipy.sparse import csr_array
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, Limit
+from muspike.hardware.graph import by_end
 from muspike.hardware.lists import Ints, Lists, Neurons, image_order, is_smaller_sparse, lists
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.retime import Retimed
@@ -274,10 +275,8 @@ def _packing(
 ) -> tuple[dict[str, npt.NDArray[np.int32]], list[Load]]:
     """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted)."""
     order = {p.name: orders.get(p.name, np.arange(p.size)) for p in placed}
-    fans = {
-        p.name: [lists(s, sparse[s.name], chip, order[p.name]) for s in graph.synapses if s.target == p.name]
-        for p in placed
-    }
+    into = by_end(graph.synapses, "target")
+    fans = {p.name: [lists(s, sparse[s.name], chip, order[p.name]) for s in into[p.name]] for p in placed}
     ordered = [
         dataclasses.replace(p, **{name: getattr(p, name)[order[p.name]] for name in ("du", "dv", "v_threshold")})
         for p in placed

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -354,7 +355,7 @@ def _check_name(name: object, what: str) -> None:
 
 
 def _check_unique(what: str, names: list[str]) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubled:
         raise BadInput(f"{what} {doubled[0]!r}: the name is taken {names.count(doubled[0])} times; names are unique")
 

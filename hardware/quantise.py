@@ -179,8 +179,7 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
     weights: dict[str, Weights] = {}
     synapse_reports: dict[str, SynapsesReport] = {}
     risks: list[str] = []
-    for population in graph.populations:
-        incoming = [s for s in graph.synapses if s.target == population.name]
+    for population, incoming in graph.with_incoming():
         if population.kind == "input":
             populations.append(_input(population))
             continue

@@ -26,12 +26,16 @@ import numpy as np
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip
+from muspike.hardware.graph import by_end
 from muspike.hardware.program import FULL_DECAY, SHIFT
 from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.weights import identity, with_values
 
 ONCE = 2**31 - 1
 """A reset interval that does not end before the run does."""
+
+MOST_STAGES = 1000
+"""Relays in a row: 64 s of ticks of 1 ms. Longer delays are a mistake, such as a dt that is not that of the file."""
 
 # The smallest weight above the smallest threshold above 0: 2 > 1.
 _RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1
@@ -83,11 +87,12 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
     if longest is None:
         return Retimed(replace(graph, synapses=late), levels)
     _check_relays(late, graph, longest + 1, chip)
+    leaving = by_end(late, "source")
     populations = list(graph.populations)
     synapses: list[IntegerSynapses] = []
     relays: list[str] = []
     for population in graph.populations:
-        outgoing = [s for s in late if s.source == population.name]
+        outgoing = leaving[population.name]
         reach = longest + 1  # the tick that every synapse takes, and what the chip adds
         chain = [population.name]
         for n in range(1, max((_stages(s.delay, reach) for s in outgoing), default=0) + 1):
@@ -109,6 +114,11 @@ def _check_relays(late: Sequence[IntegerSynapses], graph: IntegerGraph, reach: i
     limits = chip.limits
     most = (limits.cores_per_chip.value or 1) * (limits.neurons_per_core.value or 1)
     for s in late:
+        if (stages := _stages(s.delay, reach)) > MOST_STAGES:
+            raise BadInput(
+                f"synapses {s.name!r}: a delay of {s.delay} ticks takes {stages} relays in a row, expected at most "
+                f"{MOST_STAGES} ({(MOST_STAGES + 1) * reach} ticks)"
+            )
         if (needed := _stages(s.delay, reach) * sizes[s.source]) > most:
             raise BadInput(
                 f"synapses {s.name!r}: a delay of {s.delay} ticks takes {needed} relay neurons, more than a whole "

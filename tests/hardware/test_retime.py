@@ -151,7 +151,12 @@ def test_a_relay_name_that_is_taken():
     assert retime(taken, CHIP).relays == ("i.relay1_",)
 
 
-def test_a_delay_that_would_take_more_relays_than_the_chip_has_neurons():
-    message = r"'ia9000000': a delay of 9000000 ticks takes 142857 relay .* loihi1 has \(131072\); .* 8257599 ticks"
+def test_delays_that_would_take_too_many_relays():
+    message = r"'ia9000000': a delay of 9000000 ticks takes 142857 relays in a row, .* 1000 \(63063 ticks\)"
     with pytest.raises(BadInput, match=message):
         retime(net("ia", ("i", "a", 9_000_000)), CHIP)
+    assert len(retime(net("ia", ("i", "a", 63_062)), CHIP).relays) == 1000
+    many, one = population("i", "input", 1000), population("a")
+    synapses = IntegerSynapses("w", "i", "a", np.full((1, 1000), 2, np.int16), 10_000)
+    with pytest.raises(BadInput, match=r"10000 ticks takes 158000 relay .* loihi1 has \(131072\); .* 8316 ticks"):
+        retime(IntegerGraph([many, one], [synapses], 1e-3), CHIP)

@@ -458,7 +458,7 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
         ("simulate SPIKES --random 0.1", "spikes.npz: "),
         ("simulate graded.npz --random 0.1", "graded.npz: "),
         ("simulate text --random 0.1", "text: "),
-        ("simulate PROGRAM --random 0.1 --dt 0.001", "program.npz: is a program, which has its dt in it; leave out --dt"),
+        ("simulate PROGRAM --random 0.1 --dt 0.001", "program.npz: is a program, which has its dt in it"),
         ("simulate PROGRAM --random 0.1 --chip loihi2", "program.npz: is a program for loihi1, not for loihi2"),
         ("simulate own.npz --random 0.1", "own.npz: chip 'own' is not known"),
         ("simulate silent.npz --random 0.1", "the network has no input to give spikes to"),
