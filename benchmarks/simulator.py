@@ -37,6 +37,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 
 from muspike.errors import MuspikeError
 from muspike.export import lava
@@ -252,31 +253,23 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def draw(found: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     """Two panels: milliseconds per tick over spikes, and over synapses."""
+    over_spikes, over_synapses = found.values()
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, rows, x, label, title in (
-        (
-            left,
-            found["time over activity"],
-            "spikes_per_tick",
-            "spikes per tick",
-            f"{NEURONS:,} neurons, {NEURONS * FAN_OUT / 1e6:.0f} M synapses",
-        ),
-        (
-            right,
-            found["time over synapses, at constant spikes"],
-            "synapses",
-            "synapses (those added are of neurons that do not spike)",
-            f"{NEURONS:,} neurons, {found['time over synapses, at constant spikes'][0]['spikes_per_tick']:,.0f} "
-            "spikes per tick",
-        ),
-    ):
+    for axes, rows, x in ((left, over_spikes, "spikes_per_tick"), (right, over_synapses, "synapses")):
         axes.plot([row[x] for row in rows], [row["simulator_ms_per_tick"] for row in rows], "o-", color="#1f6f8b")
-        axes.set(xlabel=label, ylabel="ms per tick", title=title)
+        axes.set_ylabel("ms per tick")
         axes.grid(alpha=0.3)
-    left.set(xscale="log", yscale="log")
-    right.set_ylim(bottom=0)
-    right.set_xlim(left=0)
+    left.set(xscale="log", yscale="log", xlabel="spikes per tick")
+    left.set_title(f"{NEURONS:,} neurons, {over_spikes[0]['synapses'] / 1e6:.0f} M synapses")
+    for axis, subs in ((left.xaxis, (1,)), (left.yaxis, (1, 2, 5))):
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axis.set_minor_formatter(NullFormatter())
+    right.set(xlim=(0, None), ylim=(0, 1.4 * max(row["simulator_ms_per_tick"] for row in over_synapses)))
+    right.set_xlabel("synapses; what is added belongs to silent neurons")
+    right.set_title(f"{NEURONS:,} neurons, {over_synapses[0]['spikes_per_tick']:,.0f} spikes per tick")
+    right.xaxis.set_major_locator(MultipleLocator(5e6))
     right.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
     with write_whole(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip("."))

@@ -88,9 +88,9 @@ class Simulator:
     def reset(self) -> None:
         """Back to silence, before tick 0: every u, v and pending input is 0."""
         n = self._width - self._first_neuron
-        self._u = np.zeros((self.batch, n), np.int32)
-        self._v = np.zeros((self.batch, n), np.int32)
-        self._pending = np.zeros((self.batch, self.program.max_delay + 1, n), np.int32)
+        self._u = _zeros((self.batch, n), np.int32)
+        self._v = _zeros((self.batch, n), np.int32)
+        self._pending = _zeros((self.batch, self.program.max_delay + 1, n), np.int32)
         self._tick = 0
 
     def run(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike], record_membranes: bool = False) -> Run:
@@ -106,7 +106,7 @@ class Simulator:
         """
         ticks, given = as_inputs(self.program, self.batch, inputs)
         # The loops' arrays are [batch, ticks, ...], a sequence in one piece; what is given and handed out is turned.
-        spikes = np.zeros((self.batch, ticks, self._width), np.uint8)
+        spikes = _zeros((self.batch, ticks, self._width), np.uint8)
         turned = spikes.swapaxes(0, 1)
         first = {"v": self._first_readout, "u": self._width}
         if record_membranes:
@@ -185,8 +185,16 @@ def _binary(where: str, array: npt.NDArray[Any], batch: int, size: int) -> npt.N
     return array.astype(np.uint8, copy=False)
 
 
+def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Zeros that start at a cache line: vectors that straddle lines make the loops a fifth slower."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 def _neurons(neurons: Sequence[ChipPopulation], columns: Mapping[str, slice], first: int, width: int) -> Neurons:
-    keep_u, keep_v, bias, threshold = np.zeros((4, width - first), np.int32)
+    keep_u, keep_v, bias, threshold = _zeros((4, width - first), np.int32)
     resets = []
     for p in neurons:
         at = slice(columns[p.name].start - first, columns[p.name].stop - first)
@@ -212,7 +220,7 @@ class _Pool:
         return self._size - array.size
 
     def joined(self) -> npt.NDArray[Any]:
-        return np.concatenate(self._parts)
+        return np.concatenate(self._parts, out=_zeros((self._size,), self._parts[0].dtype))
 
 
 class _Packing:
