@@ -16,7 +16,7 @@ from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.partition import Use, partition
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
-from muspike.hardware.quantise import QuantisationReport, quantise
+from muspike.hardware.quantise import IntegerGraph, QuantisationReport, quantise
 from muspike.hardware.retime import Retimed, retime
 from muspike.hardware.simulator import Simulator
 
@@ -29,8 +29,8 @@ class Compiled:
     """A program, what quantisation did to the network, how much of the chip it takes, and what may still go wrong.
 
     `risks` holds every way in which the program's spikes may differ from the float network's beyond the reported
-    rounding; an empty tuple means there is none that is known. `fill` is the share of each core that the packing used,
-    `retimed` what it packed.
+    rounding; an empty tuple means there is none that is known. `integers` is the network in ideal time, `retimed` in
+    chip time, `fill` the share of each core that the packing used.
     """
 
     program: Program
@@ -38,6 +38,7 @@ class Compiled:
     use: Use
     risks: tuple[str, ...]
     retimed: Retimed
+    integers: IntegerGraph
     fill: float
     reset_every: int | None = None
 
@@ -60,7 +61,8 @@ def compile_graph(
         metadata: added to that of the graph in `program.metadata`, and stronger.
         must_fit: raise where a limit of the chip is exceeded; else say so in `use`.
         fill: the share of each core's neurons and synaptic memory to use; 1 takes the fewest cores.
-        reset_every: bring every neuron to rest after so many ticks, for samples that follow one another.
+        reset_every: bring every neuron to rest after so many ticks, for samples that follow one another; spikes on
+            their way are not stopped (see the risks).
 
     Raises:
         BadInput: the graph makes no sense (`from_nir`), or the chip cannot run it: a register's range, a loop that is
@@ -75,32 +77,64 @@ def compile_graph(
         graph = from_nir(graph, dt_s)
     if reset_every is not None and reset_every < 1:
         raise BadInput(f"reset_every is {reset_every}; expected at least 1 tick")
+    compiled = _compiled(graph, chip, metadata, fill, reset_every)
+    if early := _early(compiled):
+        compiled = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every)
+    risks = [*compiled.quantisation.risks, *_early_risks(compiled), *_reset_risks(compiled)]
+    if must_fit and compiled.use.problems:
+        more = f" (and {len(compiled.use.problems) - 1} more)" if len(compiled.use.problems) > 1 else ""
+        raise BadInput(f"does not fit {chip.name}: {compiled.use.problems[0]}{more}")
+    return replace(compiled, risks=tuple(risks))
+
+
+def _compiled(
+    graph: SpikingGraph, chip: Chip, metadata: Mapping[str, Any] | None, fill: float, reset_every: int | None
+) -> Compiled:
     integers, report = quantise(graph, chip)
     retimed = retime(integers, chip)
     about = {**graph.metadata, "outputs": list(graph.outputs), "relays": list(retimed.relays), **(metadata or {})}
     program, use = _placed(retimed, chip, fill, graph.dt_s, about, reset_every)
-    if must_fit and use.problems:
-        more = f" (and {len(use.problems) - 1} more)" if len(use.problems) > 1 else ""
-        raise BadInput(f"does not fit {chip.name}: {use.problems[0]}{more}")
-    return Compiled(program, report, use, (*report.risks, *_early_spikes(program)), retimed, fill, reset_every)
+    return Compiled(program, report, use, (), retimed, integers, fill, reset_every)
 
 
-def _early_spikes(program: Program) -> Iterator[str]:
-    """Where a bias makes a population spike before its ideal time begins, and the spikes arrive after that of another.
+def _early(compiled: Compiled) -> dict[str, int]:
+    """Populations whose bias makes them spike before their ideal time begins, and the last such tick of ideal time.
 
-    What the bias does to the population itself is undone by a reset; this is all that is not.
+    None where no spike of theirs arrives when another's ideal time has begun: then the resets undo all of it.
     """
-    levels = {p.name: p.level for p in program.populations}
-    if not any(p.bias.any() for p in program.populations) or not (ticks := max(levels.values())):
+    levels = compiled.retimed.levels
+    biased = {p.name for p in compiled.integers.populations if p.bias_mant.any() and levels[p.name]}
+    if not biased:
+        return {}
+    # Not through relays, which may be deep: what they carry is seen in the ideal delays.
+    ticks = max(levels[p.name] for p in compiled.integers.populations)
+    silence = {p.name: np.zeros((ticks, 1, p.size), np.uint8) for p in compiled.program.inputs}
+    run = Simulator(compiled.program).run(silence or np.zeros((ticks, 1, 0), np.uint8))
+    last = {}
+    for p in compiled.integers.populations:
+        if p.kind == "lif" and len(early := np.flatnonzero(run.spikes[p.name][: levels[p.name]].any(axis=(1, 2)))):
+            last[p.name] = int(early[-1]) - levels[p.name]
+    if not any(last.get(s.source, -s.delay - 1) + s.delay >= 0 for s in compiled.integers.synapses):
+        return {}
+    return {name: tick for name, tick in last.items() if name in biased}
+
+
+def _early_risks(compiled: Compiled) -> Iterator[str]:
+    for name in _early(compiled):
+        yield (
+            f"population {name!r}: its bias makes it spike before its ideal time begins, delays bring that in, and "
+            "behind a synaptic filter the bias cannot come as spikes instead"
+        )
+
+
+def _reset_risks(compiled: Compiled) -> Iterator[str]:
+    if compiled.reset_every is None:
         return
-    silence = {p.name: np.zeros((ticks, 1, p.size), np.uint8) for p in program.inputs}
-    run = Simulator(program).run(silence or np.zeros((ticks, 1, 0), np.uint8))
-    for s in program.synapses:
-        early = np.flatnonzero(run.spikes[s.source][: levels[s.source]].any(axis=(1, 2)))
-        if len(early) and early[-1] + s.delay >= levels[s.target]:
+    for s in compiled.integers.synapses:
+        if s.delay:
             yield (
-                f"population {s.source!r}: its bias makes it spike {levels[s.source] - int(early[0])} ticks before its "
-                f"ideal time begins, and {s.name!r} brings that into the time of {s.target!r}"
+                f"synapses {s.name!r}: a spike that is on its way at a reset arrives behind it, up to {s.delay} ticks "
+                "into the next sample"
             )
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -25,10 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput
-from muspike.hardware.weights import Weights
+from muspike.hardware.weights import Weights, values
 
 Floats = npt.NDArray[np.floating[Any]]
 Kind = Literal["input", "lif", "li"]
+
+
+# Neurons that one population's bias is divided among, when it comes as spikes.
+_MOST_BIAS_NEURONS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,12 @@ class Synapses:
     target: str
     weight: Weights
     delay: int
+
+
+def always_firing(name: str, size: int = 1) -> Population:
+    """Neurons that fire in every tick, from the first on."""
+    one = np.ones(size)
+    return Population(name, "lif", size, tau=one * np.inf, tau_syn=one, v_threshold=one / 2, bias=one)
 
 
 class _Joins(Protocol):
@@ -156,6 +166,32 @@ class SpikingGraph:
         except CycleError as error:
             way = " -> ".join(error.args[1])
             raise BadInput(f"a cycle without delay runs through {way}; one synapse of it needs a tick") from None
+
+    def with_biases_as_synapses(self, names: Collection[str]) -> SpikingGraph:
+        """The same network; the biases of these populations come as spikes of neurons that fire in every tick.
+
+        No such synapse has a weight beyond the largest that leads to its target already: there are as many neurons as
+        that takes. A population with a synaptic filter, which a bias does not pass, keeps its bias.
+        """
+        populations, synapses = [], list(self.synapses)
+        for p, into in self.with_incoming():
+            if p.name not in names or not p.bias.any() or (p.tau_syn != 1).any():
+                populations.append(p)
+                continue
+            largest = max((float(np.abs(values(s.weight)).max(initial=0)) for s in into), default=0.0)
+            parts = math.ceil(np.abs(p.bias).max() / largest) if largest else 1
+            parts = min(parts, _MOST_BIAS_NEURONS)
+            rest, weight = p.bias.copy(), np.zeros((p.size, parts))
+            for i in range(parts):
+                weight[:, i] = rest if i == parts - 1 else np.clip(rest, -largest, largest)
+                rest -= weight[:, i]
+            name = f"{p.name}.bias"
+            while name in self._by_name:
+                name += "_"
+            populations.append(always_firing(name, parts))
+            populations.append(replace(p, bias=np.zeros(p.size)))
+            synapses.append(Synapses(f"{name}->{p.name}", name, p.name, weight, 0))
+        return replace(self, populations=populations, synapses=synapses)
 
     def with_incoming(self) -> list[tuple[Population, list[Synapses]]]:
         """Every population, and the synapses that lead to it."""

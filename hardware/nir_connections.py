@@ -58,9 +58,12 @@ def _linear(name: str, node: Any, given: Given, dt_s: float) -> Step:
     if weight.ndim != 2:
         raise BadInput(f"node {name!r}: weight has shape {list(weight.shape)}, expected [output, input]")
     given.fits(name, weight.shape[1])
-    if weight.dtype.kind != "f" or weight.dtype.itemsize < 4:
-        weight = weight.astype(np.float64)
-    return Step((len(weight),), weight)
+    return Step((len(weight),), _as_float(weight))
+
+
+def _as_float(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """float32 as it is, all else as float64."""
+    return weight if weight.dtype == np.float32 else weight.astype(np.float64)
 
 
 def _affine(name: str, node: Any, given: Given, dt_s: float) -> Step:
@@ -130,8 +133,7 @@ def _convolution(name: str, node: Any, given: Given, dims: int) -> Step:
             f"node {name!r}: weight has shape {list(kernel.shape)}, expected [c_out, c_in / groups, "
             f"{'k_y, k_x' if dims == 2 else 'k'}]"
         )
-    if kernel.dtype.kind != "f" or kernel.dtype.itemsize < 4:
-        kernel = kernel.astype(np.float64)
+    kernel = _as_float(kernel)
     (groups,) = nir_node.whole_numbers(name, node, "groups", 1, 1)
     c_out, c_in = kernel.shape[0], kernel.shape[1] * groups
     if c_out % groups:
@@ -142,7 +144,7 @@ def _convolution(name: str, node: Any, given: Given, dims: int) -> Step:
     reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape[2:], strict=True)]
     before, whole = _padding(name, node, reach, stride)
     out = [(n + pad - r - 1) // s + 1 for n, pad, r, s in zip(shape[1:], whole, reach, stride, strict=True)]
-    _has_output(name, shape, out)
+    _check_output(name, shape, c_out, out)
     lift = (1,) * (2 - dims)  # one dimension is two, of which the first is 1 long
     conv = Conv(
         kernel.reshape(*kernel.shape[:2], *lift, *kernel.shape[2:]),
@@ -203,9 +205,13 @@ def _padding(name: str, node: Any, reach: list[int], stride: Shape) -> tuple[Sha
     return tuple(n // 2 for n in reach), tuple(reach)
 
 
-def _has_output(name: str, shape: Shape, out: list[int]) -> None:
+def _check_output(name: str, shape: Shape, channels: int, out: list[int]) -> None:
     if min(out) < 1:
         raise BadInput(f"node {name!r}: its kernel does not fit {list(shape)}, not even with its padding")
+    if (size := channels * math.prod(out)) > nir_node.MOST_VALUES:
+        raise BadInput(
+            f"node {name!r}: gives {[channels, *out]}, {size} values, expected at most {nir_node.MOST_VALUES}"
+        )
 
 
 def _sum_pool(name: str, node: Any, given: Given, dt_s: float) -> Step:
@@ -226,7 +232,7 @@ def _pool(name: str, node: Any, given: Given, weight: Callable[[int, Shape], Dou
     channels = shape[0]
     sizes = zip(shape[1:], kernel, stride, padding, strict=True)
     out = [(n + 2 * p - k) // s + 1 for n, k, s, p in sizes]
-    _has_output(name, shape, out)
+    _check_output(name, shape, channels, out)
     conv = Conv(
         weight(channels, kernel),
         _maps_of(channels, (), shape[1:]),

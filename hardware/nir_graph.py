@@ -1,7 +1,7 @@
 """A NIR graph to populations and synapses: `from_nir`.
 
-Everything between two neurons (`nir_connections`, nested graphs) is folded into one matrix and one delay. What the
-nodes of neurons mean stands in `nir_neurons`.
+Everything between two neurons (`nir_connections`, nested graphs) is folded into one matrix and one delay; where numbers
+are multiplied for it, in float64. What the nodes of neurons mean stands in `nir_neurons`.
 
 A cycle that holds a Delay is taken literally. A cycle without one breaks at one tick: of the synapses inside such a
 cycle (more exactly: inside a strongly connected component of the synapses without delay), those that do not lead
@@ -15,11 +15,10 @@ a delay or a synaptic filter stands behind becomes synapses from a neuron that f
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
-from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
 from muspike.hardware.nir_connections import CONNECTIONS, Given, Port, Step
 from muspike.hardware.nir_neurons import NEURONS, Neuron, own_shape, read_neuron
 from muspike.hardware.nir_node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape
@@ -116,15 +115,14 @@ class _Reader:
         into_output: dict[str, list[tuple[str, _Signal]]] = defaultdict(list)
         for source, neuron in self.neurons.items():
             start = _Signal(None, neuron.population.shape)
-            for target, signal in self._paths(source, start, self._stepped):
+            for target, signal in self._paths(source, start):
                 if target in self.neurons:
                     _check_source(source, neuron, target)
                     synapses.append(_synapses(source, self.neurons[target], signal))
                 else:
                     into_output[target].append((source, signal))
-        if stray := [
-            n for n in self.nodes if type(self.nodes[n]) in CONNECTIONS and n not in {s for s, _ in self.steps}
-        ]:
+        walked = {name for name, _ in self.steps}
+        if stray := [name for name in self.nodes if type(self.nodes[name]) in CONNECTIONS and name not in walked]:
             raise BadInput(f"node {stray[0]!r}: no Input or neuron leads to it")
 
         outputs = {self._output(name, arriving, synapses) for name, arriving in into_output.items()}
@@ -140,48 +138,52 @@ class _Reader:
             metadata=metadata,
         )
 
-    def _step(self, name: str, signal: _Signal) -> Step:
-        key = name, signal.shape
+    def _step(self, name: str, given: Given) -> Step:
+        key = name, given.shape
         if key not in self.steps:
             node = self.nodes[name]
-            self.steps[key] = CONNECTIONS[type(node)](name, node, signal.given, self.dt_s)
+            self.steps[key] = CONNECTIONS[type(node)](name, node, given, self.dt_s)
         return self.steps[key]
 
-    def _input_shape(self, name: str, shapes: Mapping[str, Shape | None]) -> Shape:
+    def _input_shape(self, name: str, own: Mapping[str, Shape | None]) -> Shape:
         """An Input's shape without the dimensions of batch and time that some tools put before it."""
-        declared = shapes[name]
+        declared = own[name]
         assert declared is not None
         for shape in (declared[k:] for k in range(len(declared))):
-            if all(self._takes(target, shape, shapes) for target in self.after[name]):
+            reached, misfit = self._shapes_from(name, shape)
+            sizes = ((own[target], math.prod(arriving)) for target, arriving in reached if own.get(target) is not None)
+            if misfit is None and all(math.prod(shape_ or ()) == size for shape_, size in sizes):
                 return shape
         return declared  # what does not fit is said where it does not
 
-    def _takes(self, name: str, shape: Shape, shapes: Mapping[str, Shape | None]) -> bool:
-        if name in shapes:
-            own = shapes[name]
-            return own is None or math.prod(own) == math.prod(shape)
-        if type(self.nodes[name]) not in CONNECTIONS:
-            return True
-        node = self.nodes[name]
-        try:
-            CONNECTIONS[type(node)](name, node, Given(shape), self.dt_s)
-        except BadInput:
-            return False
-        return True
+    def _shapes_from(self, start: str, shape: Shape) -> tuple[list[tuple[str, Shape]], BadInput | None]:
+        """Every neuron that connections alone lead to, with the shapes that reach it, and what first does not fit."""
+        reached: list[tuple[str, Shape]] = []
+        waiting, seen = [(start, shape)], {(start, shape)}
+        misfit: BadInput | None = None
+        while waiting:
+            at, shape = waiting.pop()
+            for name in self.after[at]:
+                after = shape
+                if type(self.nodes[name]) in CONNECTIONS:
+                    try:
+                        after = self._step(name, Given(shape)).shape
+                    except BadInput as error:  # said where the graph is read for good
+                        misfit = misfit or error
+                        continue
+                if (name, after) not in seen:
+                    seen.add((name, after))
+                    (reached if type(self.nodes[name]) in NEURONS else waiting).append((name, after))
+        return reached, misfit
 
-    def _paths(
-        self, start: str, signal: _Signal, stepped: Callable[[str, _Signal], Iterable[_Signal]]
-    ) -> Iterator[tuple[str, _Signal]]:
-        """Every neuron or Output that connections alone lead to, and what of `signal` reaches it.
-
-        `stepped`: what comes out of a connection, of its name and what goes in.
-        """
+    def _paths(self, start: str, signal: _Signal) -> Iterator[tuple[str, _Signal]]:
+        """Every neuron or Output that connections alone lead to, and what of `signal` reaches it."""
         waiting = [(start, signal)]
         while waiting:
             at, signal = waiting.pop()
             for name in reversed(self.after[at]):
+                self._count_path(start)
                 if type(self.nodes[name]) not in CONNECTIONS:
-                    self._count_path(start)
                     yield name, signal
                     continue
                 if name in signal.via:
@@ -189,13 +191,13 @@ class _Reader:
                     raise BadInput(f"node {name!r}: a cycle through {way} holds no neuron")
                 if len(signal.via) == LONGEST_PATH:
                     raise BadInput(f"node {name!r}: more than {LONGEST_PATH} connections in a row, without a neuron")
-                waiting += [(name, after) for after in stepped(name, signal)]
+                waiting += [(name, after) for after in self._stepped(name, signal)]
 
     def _count_path(self, start: str) -> None:
         self.paths_walked += 1
-        if self.paths_walked > MOST_PATHS:
+        if self.paths_walked > (most := MOST_PATHS + 2 * sum(map(len, self.after.values()))):
             raise BadInput(
-                f"node {start!r}: the graph has more than {MOST_PATHS} ways from one neuron to the next; expected fewer"
+                f"node {start!r}: the graph has more than {most} ways from one neuron to the next; expected fewer"
             )
 
     def _read_neurons(self) -> dict[str, Neuron]:
@@ -207,19 +209,22 @@ class _Reader:
         shapes |= {name: self._input_shape(name, shapes) for name in shapes if isinstance(self.nodes[name], nir.Input)}
         single = [name for name, shape in shapes.items() if shape is None]
         known = deque(name for name, shape in shapes.items() if shape is not None) if single else deque()
+        misfit: BadInput | None = None
         while known:
             name = known.popleft()
             shape = shapes[name]
             assert shape is not None
-            for target, arriving in self._paths(name, _Signal(None, shape), self._reshaped):
-                if target in single and len(arriving.shape) > len(shapes[target] or ()):
-                    shapes[target] = arriving.shape
+            reached, found = self._shapes_from(name, shape)
+            misfit = misfit or found
+            for target, arriving in reached:
+                if target in single and len(arriving) > len(shapes[target] or ()):
+                    shapes[target] = arriving
                     known.append(target)
-        self.paths_walked = 0
+        self.steps.clear()  # of shapes that were only tried
         neurons = {}
         for name, shape in shapes.items():
             if shape is None:
-                raise BadInput(
+                raise misfit or BadInput(
                     f"node {name!r}: its parameters are single numbers, and nothing that has a shape leads to it"
                 )
             neurons[name] = read_neuron(name, self.nodes[name], shape, self.dt_s)
@@ -227,15 +232,9 @@ class _Reader:
             raise BadInput(f"the NIR graph has {total} neurons, expected at most {MOST_VALUES}")
         return neurons
 
-    def _reshaped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
-        """As `_stepped`, of shapes alone; nothing where they do not fit, which is said when the graph is read."""
-        with contextlib.suppress(BadInput):
-            step = self._step(name, signal)
-            yield replace(signal, shape=step.shape, via=(*signal.via, name))
-
     def _stepped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
         """What comes out of a connection; of one with several delays, a signal for each."""
-        step = self._step(name, signal)
+        step = self._step(name, signal.given)
         via = (*signal.via, name)
         if step.weights is not None:
             weights = step.weights if signal.weights is None else _composed(name, step.weights, signal.weights)
@@ -244,6 +243,11 @@ class _Reader:
             yield replace(signal, shape=step.shape, via=via)
         else:
             lengths = np.unique(step.delays)
+            if len(lengths) * signal.size > MOST_VALUES:
+                raise BadInput(
+                    f"node {name!r}: {len(lengths)} different delays of {signal.size} values, expected at most "
+                    f"{MOST_VALUES // signal.size}"
+                )
             for n in lengths.tolist():
                 late = replace(signal, shape=step.shape, delay=signal.delay + n, via=via)
                 if len(lengths) > 1:
@@ -284,14 +288,14 @@ class _Reader:
         for name, step in biased.items():
             assert step.bias is not None
             started = _Signal(step.bias[:, None], step.shape, via=(name,), named=(f"{name}.bias",))
-            for target, signal in self._paths(name, started, self._stepped):
+            for target, signal in self._paths(name, started):
                 neuron = self.neurons[target]
                 p = neuron.population
                 if signal.delay or (p.tau_syn != 1).any():
                     always = always or self._always_firing()
                     synapses.append(_synapses(always, neuron, signal))
                     continue
-                _fits(target, p.size, signal)
+                signal.given.fits(target, p.size)
                 assert signal.weights is not None
                 bias = p.bias + neuron.input_factor * w.dense(signal.weights)[:, 0].astype(np.float64)
                 self.neurons[target] = replace(neuron, population=replace(p, bias=bias))
@@ -301,14 +305,13 @@ class _Reader:
         name = "bias"
         while name in self.neurons:
             name += "_"
-        one = np.ones(1)
-        self.neurons[name] = Neuron(Population(name, "lif", 1, one, one, one / 2, one), one)
+        self.neurons[name] = Neuron(always_firing(name), np.ones(1))
         return name
 
 
 def _composed(name: str, outer: Weights, inner: Weights) -> Weights:
     try:
-        return w.composed(outer, inner, MOST_WEIGHTS)
+        return w.composed(*(w.astype(x, np.float64) for x in (outer, inner)), most=MOST_WEIGHTS)
     except BadInput as error:
         raise BadInput(f"node {name!r}: {error}; put a neuron between them") from None
 
@@ -351,37 +354,46 @@ def _flatten(graph: nir.NIRGraph, prefix: str = "", depth: int = 0) -> tuple[dic
         raise BadInput(f"node {prefix[:60]!r}: more than {DEEPEST_NESTING} graphs within graphs")
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
-    entry: dict[str, str] = {}
-    leave: dict[str, str] = {}
+    # What an edge of this graph may begin or end at, by the name that it gives it.
+    begin: dict[str, str] = {}
+    end: dict[str, str] = {}
+
+    def add(name: str, node: Any) -> None:
+        if name in nodes:
+            raise BadInput(f"node {name!r}: the name is taken more than once")
+        nodes[name] = node
+
     for key, node in graph.nodes.items():
         name = f"{prefix}{key}"
         if not isinstance(node, nir.NIRGraph):
-            nodes[name] = node
+            add(name, node)
+            begin[name] = end[name] = name
             continue
         inner, inner_edges = _flatten(node, f"{name}.", depth + 1)
-        for kind, of_graph in ((nir.Input, entry), (nir.Output, leave)):
+        for kind, ends in ((nir.Input, end), (nir.Output, begin)):
             ports = [f"{name}.{k}" for k, n in node.nodes.items() if isinstance(n, kind)]
             inner |= {port: Port() for port in ports}
+            ends |= {port: port for port in ports}
             if len(ports) == 1:
-                of_graph[name] = ports[0]
-        if doubled := nodes.keys() & inner.keys():
-            raise BadInput(f"node {min(doubled)!r}: the name is taken more than once")
-        nodes |= inner
+                ends[name] = ports[0]
+        for inner_name, inner_node in inner.items():
+            add(inner_name, inner_node)
         edges += inner_edges
-    edges += [
-        (leave.get(f"{prefix}{a}", f"{prefix}{a}"), entry.get(f"{prefix}{b}", f"{prefix}{b}")) for a, b in graph.edges
-    ]
+    nested = {f"{prefix}{key}" for key, node in graph.nodes.items() if isinstance(node, nir.NIRGraph)}
+    for a, b in graph.edges:
+        source, target = f"{prefix}{a}", f"{prefix}{b}"
+        for name, ends in ((source, begin), (target, end)):
+            if name not in ends:
+                if name in nested:
+                    what = "is a nested graph without one port that this could be; name one as graph.port"
+                else:
+                    what = "is inside a nested graph" if name in nodes else "is not there"
+                raise BadInput(f"edge {source!r} -> {target!r}: {name!r} {what}")
+        edges.append((begin[source], end[target]))
     return nodes, edges
 
 
 def _check_edges(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> None:
-    for edge in dict.fromkeys(edges):
-        for end in edge:
-            if end not in nodes:
-                raise BadInput(
-                    f"edge {edge[0]!r} -> {edge[1]!r}: there is no node {end!r}"
-                    + (", and as a nested graph it has not one port here" if _is_nested(end, nodes) else "")
-                )
     fed, feeding = {b for _, b in edges}, {a for a, _ in edges}
     if not any(isinstance(node, nir.Input) for node in nodes.values()):
         raise BadInput("the NIR graph has no Input node")
@@ -397,12 +409,8 @@ def _check_edges(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> 
             raise BadInput(f"node {name!r}: {type(node).__name__} leads nowhere")
 
 
-def _is_nested(name: str, nodes: Mapping[str, Any]) -> bool:
-    return any(node.startswith(f"{name}.") for node in nodes)
-
-
-def _fits(name: str, size: int, signal: _Signal) -> None:
-    signal.given.fits(name, size)
+def _given(signal: _Signal, source: str) -> Given:
+    return signal.given if signal.via else Given(signal.shape, source)
 
 
 def _check_source(source: str, neuron: Neuron, target: str) -> None:
@@ -415,10 +423,10 @@ def _check_source(source: str, neuron: Neuron, target: str) -> None:
 
 def _synapses(source: str, target: Neuron, signal: _Signal) -> Synapses:
     name = target.population.name
-    _fits(name, target.population.size, signal if signal.via else replace(signal, via=(source,)))
+    _given(signal, source).fits(name, target.population.size)
     weight = signal.matrix()
     if (target.input_factor != 1).any():
-        weight = w.astype(w.rows_scaled(weight, target.input_factor), weight.dtype)
+        weight = w.rows_scaled(weight, target.input_factor)
     if not np.isfinite(w.values(weight)).all():
         raise BadInput(f"node {name!r}: the weights through {' -> '.join(signal.via)} overflow {weight.dtype}")
     return Synapses("+".join(signal.named) or f"{source}->{name}", source, name, weight, signal.delay)

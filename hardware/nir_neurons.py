@@ -24,6 +24,9 @@ from muspike.hardware import nir_node
 from muspike.hardware.graph import Kind, Population
 from muspike.hardware.nir_node import Doubles, Shape
 
+# An r of IF from here on is no resistance but 1 / dt.
+_INVERSE_DT = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
@@ -116,6 +119,11 @@ def _i(p: _Node) -> Neuron:
     r = p.vector("r")
     if (np.abs(r * p.dt_s - 1) <= nir_node.TICK_TOLERANCE).all():
         r = np.ones(len(r))
+    elif (r >= _INVERSE_DT).all() and (r == r[0]).all():
+        raise BadInput(
+            f"node {p.name!r}: r holds {r[0]:g}, as tools write it for a charge of 1 at dt = {1 / r[0]:g} s, "
+            f"but dt is {p.dt_s:g} s"
+        )
     return p.neuron("li", tau=np.full(len(r), np.inf), input_factor=r)
 
 

@@ -190,7 +190,7 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
         integer = _population(population, k, chip)
         populations.append(integer)
         about = [synapse_reports[s.name] for s in incoming]
-        fan = _Fan([weights[s.name] for s in incoming], population.size)
+        fan = _Fan([(s, weights[s.name]) for s in incoming], population.size)
         report = _report(population, integer, groups, fan, _scale_reason(population, k, about, chip), chip)
         reports.append(report)
         risks += _risks(population, integer, report, fan, about, chip)
@@ -248,19 +248,29 @@ def _groups(population: Population, weights: Sequence[Weights], chip: Chip) -> n
 
 
 def _channels(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp] | None:
-    """The channel of each neuron, if a convolution leads to them and each channel can have a threshold of its own."""
-    counts = {x.output_shape[0] for x in weights if isinstance(x, Conv)}
+    """The class of each neuron's channel, where convolutions lead to them; neurons of a class may share a scale.
+
+    Every channel is a class of its own, if the channels on a core have threshold registers enough; else channels of
+    about the same largest weight are, in as many classes as there are registers.
+    """
+    kernels = [x for x in weights if isinstance(x, Conv)]
+    counts = {x.output_shape[0] for x in kernels}
     if len(counts) != 1:
         return None
     (count,) = counts
     per_channel = population.size // count
     limit, neurons = chip.limits.threshold_configurations_per_core.value, chip.limits.neurons_per_core.value
+    classes = np.arange(count)
     if population.kind == "lif" and limit is not None:
         on_a_core = min(count, -(-(neurons or population.size) // per_channel) + 1)
         different = max(len(np.unique(t)) for t in population.v_threshold.reshape(count, -1))
         if on_a_core * different > limit:
-            return None
-    return np.repeat(np.arange(count), per_channel)
+            gain = (population.gain / population.tau_syn).reshape(count, -1).max(axis=1)
+            peaks = gain * np.max([np.abs(x.kernel).reshape(count, -1).max(axis=1) for x in kernels], axis=0)
+            scale = np.log(np.maximum(peaks, _SQUARED[0]))
+            edges = np.linspace(scale.min(), scale.max(), max(limit // different, 1) + 1)[1:-1]
+            classes = np.searchsorted(edges, scale)
+    return np.repeat(classes, per_channel)
 
 
 def _by_group(
@@ -476,21 +486,23 @@ class _Fan:
             all of negative ones to.
     """
 
-    def __init__(self, weights: Sequence[Weights], size: int) -> None:
-        self.weights = weights
+    def __init__(self, synapses: Sequence[tuple[Synapses, Weights]], size: int) -> None:
+        self.synapses = synapses
         self.sums = np.zeros((2, size), np.int64)
-        for weight in weights:
+        for _, weight in synapses:
             numbers = w.values(weight).astype(np.int64)
             everyone = np.ones((1, weight.shape[1]), np.int64)
             for row, part in enumerate((np.maximum(numbers, 0), -np.minimum(numbers, 0))):
                 self.sums[row] += w.applied(w.with_values(weight, part), everyone)[0]
 
     def rows(self, targets: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
-        """The weights onto these neurons, `[targets, sources of all synapses]`."""
-        parts = [
-            x[targets] if isinstance(x, np.ndarray) else w.unrolled(x).columns[targets].toarray() for x in self.weights
-        ]
-        return np.concatenate(parts, axis=1).astype(np.int64)
+        """What a spike of each source adds to these neurons after each delay, `[targets, sources and delays]`."""
+        together: dict[tuple[str, int], npt.NDArray[np.int64]] = {}
+        for s, weight in self.synapses:
+            part = weight[targets] if isinstance(weight, np.ndarray) else w.unrolled(weight).columns[targets].toarray()
+            key = s.source, s.delay
+            together[key] = together.get(key, 0) + part.astype(np.int64)
+        return np.concatenate(list(together.values()), axis=1)
 
 
 def _scale_reason(population: Population, k: Doubles, synapses: Sequence[SynapsesReport], chip: Chip) -> str:
@@ -589,6 +601,15 @@ def _risks(
         yield (
             f"{where}: rounding changes the threshold by {100 * report.threshold_error:.3g} %: "
             f"the lowest is {integer.v_threshold.min()} of the chip's units"
+        )
+    for what, error in (("leak", report.leak_error), ("synaptic filter", report.filter_error)):
+        if _LARGE_ERROR < error < 1:  # 1: none at all, see below
+            yield f"{where}: rounding changes the {what} by {100 * error:.3g} %: it is a few 4096ths per tick"
+    wanted = population.bias * population.gain * integer.scale
+    if (off := np.abs((integer.bias_mant << integer.bias_exp) - wanted) > _LARGE_ERROR * np.abs(wanted)).any():
+        yield (
+            f"{where}: rounding changes {int(off.sum())} biases by over {100 * _LARGE_ERROR:g} %: the smallest was "
+            f"{np.abs(wanted[off]).min():.3g} of the chip's units"
         )
     if report.spikes_to_overflow is not None:
         yield (

@@ -250,7 +250,7 @@ def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
         BadInput: it could have more than `most` weights.
     """
     if isinstance(outer, Conv) and isinstance(inner, Conv):
-        together = _one_convolution(outer, inner)
+        together = _one_convolution(outer, inner, most)
         if together is not None:
             return together
     if max(count(outer), count(inner), bound := _most_in_product(outer, inner)) > most:
@@ -273,8 +273,9 @@ def _most_in_product(outer: Weights, inner: Weights) -> int:
     return min(size, int(np.diff(outer.starts) @ np.bincount(inner.targets, minlength=inner.shape[0])))
 
 
-def _one_convolution(outer: Conv, inner: Conv) -> Conv | None:
-    """None where the middle's border matters, or its channels mix in two ways that no one set of groups describes."""
+def _one_convolution(outer: Conv, inner: Conv, most: float) -> Conv | None:
+    """None where the middle's border matters, its channels mix in two ways that no one set of groups describes, or the
+    kernel would have more than `most` weights."""
     depthwise = [w.groups == w.input_shape[0] == w.output_shape[0] for w in (outer, inner)]
     if not any(depthwise) and (outer.groups, inner.groups) != (1, 1):
         return None
@@ -289,6 +290,8 @@ def _one_convolution(outer: Conv, inner: Conv) -> Conv | None:
         groups, of_middle = inner.groups, np.arange(c_out)[:, None]
     else:
         groups, of_middle = 1, None
+    if c_out * (c_in // groups) * math.prod(size) > most:
+        return None
     kernel = np.zeros((c_out, c_in // groups, *size), np.result_type(outer.kernel, inner.kernel))
     for a, b in np.ndindex(outer.kernel.shape[2:]):
         for c, e in np.ndindex(inner.kernel.shape[2:]):

@@ -24,6 +24,7 @@ from muspike.hardware.chip import load_chip
 from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.program import SHIFT, Program
 from muspike.hardware.quantise import quantise
+from muspike.hardware.weights import dense
 from muspike.network import Network
 from muspike.network import Noise as NoiseAxons
 from muspike.training import CPU, Run, Settings, fine_tuning, likelihood, lined_up
@@ -109,7 +110,7 @@ def test_a_trained_model_is_compiled_to_the_weights_that_it_was_trained_with(
     assert isinstance(run.network, Network) and run.network.rounding is not None
     trained_with = run.network.rounding(dict(run.network.weights))
     for synapse in network.synapses:
-        found = in_float(program, network, compiled[synapse.name].weight, synapse.target)
+        found = in_float(program, network, dense(compiled[synapse.name].weight), synapse.target)
         if synapse.wires is None:
             weight = network.weights[synapse.name].detach().numpy()
             # float32, and so is what was trained with.

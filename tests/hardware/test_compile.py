@@ -314,14 +314,27 @@ def test_a_bias_behind_a_level_begins_with_ideal_time():
     assert (chip["b"] != ideal["b"]).any()
 
 
-def test_spikes_of_a_bias_that_outlive_the_reset_are_a_risk():
-    def risks(graph):
-        return [risk for risk in compile_graph(graph, "loihi1").risks if "bias" in risk]
+def test_a_bias_whose_early_spikes_would_outlive_the_reset_comes_as_spikes():
+    """b fires two ticks before its time, and hears itself three ticks later. A bias of 150 takes two of the largest
+    weight, so that no weight leaves the grid."""
+    graph = exact([150.0, 0, 0], recurrence=50.0)
+    compiled = compile_graph(graph, "loihi1")
+    bias = compiled.program.population("b.bias")
+    assert (bias.kind, bias.level, bias.size) == ("lif", 0, 2) and not compiled.program.population("b").bias.any()
+    assert not any("bias" in risk for risk in compiled.risks)
+    chip, ideal = chip_and_ideal(compiled, graph)
+    np.testing.assert_array_equal(chip["b"], ideal["b"])
+    assert 0 < ideal["b"].mean() < 1
+    without_loop = dataclasses.replace(graph, synapses=graph.synapses[:2])
+    assert compile_graph(without_loop, "loihi1").program.population("b").bias.any()
 
-    (risk,) = risks(exact([150.0, 0, 0], recurrence=50.0))
-    assert "population 'b': its bias makes it spike 2 ticks before its ideal time begins, and 'back' brings" in risk
-    graph = exact([150.0, 0, 0])
-    assert not risks(dataclasses.replace(graph, synapses=graph.synapses[:2]))
+
+def test_a_bias_behind_a_filter_that_fires_early_is_a_risk():
+    graph = exact([150.0, 0, 0], recurrence=50.0)
+    filtered = [dataclasses.replace(p, tau_syn=np.full(3, 2.0)) if p.name == "b" else p for p in graph.populations]
+    compiled = compile_graph(dataclasses.replace(graph, populations=filtered), "loihi1")
+    (risk,) = (risk for risk in compiled.risks if "bias" in risk)
+    assert "population 'b': its bias makes it spike before its ideal time begins" in risk
 
 
 def test_reset_at_intervals_keeps_samples_apart():
@@ -331,6 +344,8 @@ def test_reset_at_intervals_keeps_samples_apart():
     first = run(graph, (np.random.default_rng(3).random((60, 4, 3)) < 0.3).astype(np.uint8)[20:40])[0]["b"]
     np.testing.assert_array_equal(chip["b"][20:40], first)
     assert (first != ideal["b"][20:40]).any()
+    (risk,) = (risk for risk in compiled.risks if "reset" in risk)
+    assert "synapses 'back': a spike that is on its way at a reset arrives behind it, up to 3 ticks into the" in risk
 
 
 def test_dt_and_metadata():

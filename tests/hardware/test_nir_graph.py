@@ -295,7 +295,7 @@ def test_what_makes_no_sense_names_the_node(changes, message):
 @pytest.mark.parametrize(
     ("edges", "message"),
     [
-        ([("a", "ghost")], "'a' -> 'ghost': there is no node 'ghost'"),
+        ([("a", "ghost")], "'a' -> 'ghost': 'ghost' is not there"),
         ([("a", "input")], "node 'input': an Input with an edge into it"),
         ([("output", "a")], "node 'output': an Output with an edge out"),
         ([("w", "w")], "node 'w': a cycle through w holds no neuron"),
@@ -422,6 +422,9 @@ def test_integrate_and_fire_whose_resistance_is_one_over_dt():
     for r in (1.0, 1 / DT):
         nodes = {"w": nir.Linear(np.full((2, 3), 0.25)), "a": maps((2,), r=np.full(2, r))}
         np.testing.assert_array_equal(from_nir(image((3,), nodes, 2)).synapses[0].weight, np.full((2, 3), 0.25))
+    nodes["a"] = maps((2,), r=np.full(2, 1e4))
+    with pytest.raises(BadInput, match=r"node 'a': r holds 10000, .* at dt = 0\.0001 s, but dt is 0\.001 s"):
+        from_nir(image((3,), nodes, 2))
 
 
 def test_what_an_output_reads_through_weights_is_a_population_that_forgets_at_once():
@@ -477,6 +480,23 @@ def test_a_bias_behind_a_filter_or_a_delay_comes_from_a_neuron_that_always_fires
         np.testing.assert_array_equal(fired["b"][t], x[t - 3] > 0.9 if t >= 3 else np.zeros((2, 2)))
 
 
+def test_nothing_gets_past_the_ports_of_a_nested_graph():
+    """Not a node that is called like one inside, in whatever order a file has them, nor an edge to one inside."""
+    inner = {"in": nir.Input(np.array([2])), "n": lif(2), "out": nir.Output(np.array([2]))}
+    cell = nir.NIRGraph(inner, chain("in", "n", "out"), type_check=False)
+    edges = chain("input", "cell", "cell.n", "output")
+    for names in (["cell", "cell.n"], ["cell.n", "cell"]):
+        nodes = {
+            "input": 2,
+            **{name: cell if name == "cell" else nir.Threshold(np.ones(2)) for name in names},
+            "output": 2,
+        }
+        with pytest.raises(BadInput, match=r"node 'cell\.n': the name is taken more than once"):
+            from_nir(graph(nodes, edges))
+    with pytest.raises(BadInput, match=r"'input' -> 'cell\.n': 'cell\.n' is inside a nested graph"):
+        from_nir(graph({"input": 2, "cell": cell, "output": 2}, [("input", "cell.n"), ("cell", "output")]))
+
+
 def test_ways_that_hold_the_same_weights_are_told_apart():
     nodes = {
         "input": 2,
@@ -511,7 +531,7 @@ def test_a_nested_graph_with_several_ports_is_named_by_port():
     edges = [("input", "cell.left"), ("other", "cell.right"), ("cell", "output")]
     g = from_nir(graph(nodes, edges))
     assert [(s.name, s.source) for s in g.synapses] == [("input->cell.n", "input"), ("cell.w", "other")]
-    with pytest.raises(BadInput, match="there is no node 'cell', and as a nested graph it has not one port here"):
+    with pytest.raises(BadInput, match="'cell' is a nested graph without one port"):
         from_nir(graph(nodes, [("input", "cell"), *edges[1:]]))
 
 
@@ -555,8 +575,22 @@ def test_what_a_few_bytes_could_ask_for_is_bounded():
     g = image((2,), ladder, 2)
     rungs = [("in", "l0"), ("in", "r0"), ("l19", "n"), ("r19", "n"), ("n", "out")]
     g.edges = rungs + [(f"{a}{i}", f"{b}{i + 1}") for i in range(19) for a in "lr" for b in "lr"]
-    with pytest.raises(BadInput, match="more than 10000 ways from one neuron to the next"):
+    with pytest.raises(BadInput, match="more than 10162 ways from one neuron to the next"):
         from_nir(g)
+    for i in range(20):  # nor does finding out how many neurons there are walk every way
+        g.nodes[f"l{i}"] = g.nodes[f"r{i}"] = nir.Flatten({"input": np.array([2])})
+    g.nodes |= {"w": nir.Linear(np.ones((2, 3))), "n": nir.LIF(*(np.array(x) for x in (2 * DT, 1.0, 0.0, 0.5, 0.0)))}
+    g.edges = [(a, "w" if b == "n" else b) for a, b in g.edges] + [("w", "n")]
+    with pytest.raises(BadInput, match="node 'w': takes 3 values"):
+        from_nir(g)
+    late = {"n": lif(2**13), "d": nir.Delay(np.arange(2.0**13) * DT), "m": lif(2**13)}
+    with pytest.raises(BadInput, match="node 'd': 8192 different delays of 8192 values, expected at most 2048"):
+        from_nir(image((2**13,), late, 2**13))
+    with pytest.raises(BadInput, match=r"node 'c': gives \[2, 40003, 40003\], .* expected at most 16777216"):
+        from_nir(image((2, 4, 4), {"c": conv2d(np.ones((2, 2, 2, 2)), padding=20000), "n": lif(2)}, 2))
+    far = {"p": pooled(nir.SumPool2d, 2), "c": conv2d(np.ones((2, 2, 3, 3)), 1, 10**5, 10**5), "n": lif(8)}
+    (synapses,) = from_nir(image((2, 4, 4), far, 8)).synapses  # as one convolution, a kernel of 200002 x 200002
+    assert isinstance(synapses.weight, Sparse) and synapses.weight.shape == (8, 32)
     row = {f"s{i:04}": nir.Scale(np.ones(2)) for i in range(1500)} | {"n": lif(2)}
     with pytest.raises(BadInput, match="more than 1000 connections in a row"):
         from_nir(image((2,), row, 2))
