@@ -64,7 +64,8 @@ class ChipPopulation:
     Every per-neuron array has shape `[size]` and becomes a read-only int32 (`scale` float64).
 
     Args:
-        level: chip ticks by which its spikes are later than in ideal time; 0 for an input.
+        level: chip ticks by which its spikes are later than in ideal time; 0 for an input. A synapse's delay, with the
+            level of its source and less that of its target, is its delay in ideal time.
         du, dv: decays of current and membrane per tick, in 1/4096; the chip adds 1 to `du`.
         v_threshold: in units of 64 membrane units; crossed when the membrane is strictly above.
         bias_mant, bias_exp: `bias_mant << bias_exp` is added to the membrane each tick.
@@ -216,6 +217,12 @@ class Program:
         _check_unique("synapses", [s.name for s in self.synapses])
         for s in self.synapses:
             _check_ends(s, by_name)
+        deepest = max(self.populations, key=lambda p: p.level)
+        if deepest.level > (most := DELAY_MAX * len(by_name)):
+            raise BadInput(
+                f"population {deepest.name!r}: level is {deepest.level}; no path through {len(by_name)} populations is "
+                f"longer than {most} ticks"
+            )
         xy = _integers("program", "core_xy", self.core_xy, None, 0, 2**15 - 1, "mesh coordinates count from 0")
         if xy.ndim != 2 or xy.shape[1] != 2:
             raise BadInput(f"program: core_xy has shape {list(xy.shape)}, not [cores, 2]")
@@ -377,6 +384,12 @@ def _check_ends(s: ChipSynapses, populations: Mapping[str, ChipPopulation]) -> N
     shape = (populations[s.target].size, populations[s.source].size)
     if s.weight.shape != shape:
         raise BadInput(f"{where}: weight has shape {list(s.weight.shape)}, not [target, source] = {list(shape)}")
+    source, target = populations[s.source].level, populations[s.target].level
+    if s.delay + source - target < 0:
+        raise BadInput(
+            f"{where}: a delay of {s.delay} from level {source} to level {target} is {s.delay + source - target} ticks "
+            "of ideal time; expected at least 0"
+        )
 
 
 def _form(weight: Weights) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -263,3 +264,18 @@ def test_load_refuses_a_cut_or_changed_byte(tmp_path: Path) -> None:
                 assert "\n" not in str(error)
                 refused += 1
     assert refused > len(data) // 11
+
+
+def test_levels_are_those_of_paths():
+    """A level decides how long a run is: one that no path reaches would make it endless."""
+    p = program()
+    late = [dataclasses.replace(q, level=5) if q.name == "hidden" else q for q in p.populations]
+    with pytest.raises(BadInput, match=r"a delay of \d from level 0 to level 5 is -\d ticks of ideal time"):
+        dataclasses.replace(p, populations=late)
+    looped = ChipSynapses("loop", "a", "a", np.array([[2]]), 0, 1)
+    alone = ChipPopulation(
+        name="a", size=1, kind="lif", level=64, scale=np.ones(1), core=np.zeros(1, int),
+        **{name: np.zeros(1, int) for name in ("du", "dv", "v_threshold", "bias_mant", "bias_exp")},
+    )  # fmt: skip
+    with pytest.raises(BadInput, match="population 'a': level is 64; no path through 1 populations is longer than 63"):
+        Program("loihi1", 1e-3, [alone], [looped], np.zeros((1, 2), int))

@@ -9,6 +9,7 @@ from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.quantise import quantise
+from muspike.hardware.weights import Conv
 
 CHIP = load_chip("loihi1")
 
@@ -219,3 +220,54 @@ def test_registers_are_in_range_and_the_membrane_unit_is_one(seed, magnitude, ta
     assert np.abs(p.v_threshold - target.v_threshold * k).max() <= 0.5 + 1e-6
     assert np.abs(p.bias_mant * 2.0**p.bias_exp - bias / tau * p.scale).max() <= 2.0 ** (p.bias_exp.max() - 1) + 1e-6
     assert np.isfinite(list(vars(about_synapses).values())[1:]).all()
+
+
+def test_ways_of_one_source_and_delay_overflow_together():
+    """Two synapses from the same neuron bring the sum of both with every spike: half as many overflow it."""
+    weight = np.full((1, 400), 1.0)
+    target = population("n", "lif", 1, v_threshold=50.0)
+
+    def fewest(*delays):
+        synapses = [Synapses(f"w{i}", "i", "n", weight, d) for i, d in enumerate(delays)]
+        graph = SpikingGraph([population("i", "input", 400), target], synapses, dt_s=1e-3)
+        integers, report = quantise(graph, CHIP)
+        assert integers.synapses[0].weight.max() == 254
+        return report.populations[0].spikes_to_overflow
+
+    assert fewest(0) == fewest(0, 1) == 130 and fewest(0, 0) == 65
+
+
+def test_large_errors_of_leak_filter_and_bias_are_risks():
+    def risks(**settings):
+        return into(population("n", "lif", 1, **settings), [[0.5]])[4]
+
+    assert not any("rounding changes" in risk for risk in risks())
+    assert any("rounding changes the leak by 33" in risk for risk in risks(tau=2735.0))
+    assert any("rounding changes the synaptic filter by" in risk for risk in risks(tau_syn=2735.0))
+    assert any("rounding changes 1 biases by over 10 %: the smallest was 0." in risk for risk in risks(bias=2e-5))
+
+
+def convolved(channels, size=8, spread=1.5):
+    """A population of `channels` x `size` x `size` behind a convolution whose channels differ in magnitude."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(0, 1, (channels, 4, 3, 3)) * np.logspace(-spread, 0, channels)[:, None, None, None]
+    conv = Conv(kernel, (4, size, size), (channels, size, size), padding=(1, 1))
+    n = channels * size * size
+    graph = SpikingGraph(
+        [population("i", "input", 4 * size * size), population("n", "lif", n)], [Synapses("w", "i", "n", conv, 0)], 1e-3
+    )
+    integers, report = quantise(graph, CHIP)
+    found = integers.synapses[0].weight
+    scale = integers.populations[1].scale.reshape(channels, -1)[:, 0] / 64 / 2
+    error = np.abs(found.kernel / scale[:, None, None, None] - kernel)
+    return found, integers.populations[1], (error.max((1, 2, 3)) / np.abs(kernel).max((1, 2, 3))).max(), report
+
+
+def test_channels_have_scales_of_their_own_as_far_as_a_core_has_thresholds():
+    """16 threshold registers on a core: maps of 8 x 8 put 17 channels onto one."""
+    for channels, groups in ((12, 12), (17, 16), (64, 16)):
+        found, p, worst, report = convolved(channels)
+        assert isinstance(found, Conv) and report.populations[0].groups <= groups
+        assert len(np.unique(p.v_threshold)) <= groups
+        assert worst < 0.02, channels
+    assert len(np.unique(convolved(64, size=32)[1].v_threshold)) == 64  # a core holds two of these channels
