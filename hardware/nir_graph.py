@@ -311,7 +311,7 @@ class _Reader:
 
 def _composed(name: str, outer: Weights, inner: Weights) -> Weights:
     try:
-        return w.composed(*(w.astype(x, np.float64) for x in (outer, inner)), most=MOST_WEIGHTS)
+        return w.composed(w.astype(outer, np.float64), w.astype(inner, np.float64), MOST_WEIGHTS)
     except BadInput as error:
         raise BadInput(f"node {name!r}: {error}; put a neuron between them") from None
 
