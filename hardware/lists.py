@@ -12,9 +12,10 @@ in nengo-loihi. So there is one list per input channel, set of taps and multiple
 core cuts through an image it makes new sets. nengo-loihi packs the lists of all channels of a pixel one behind the
 other, and rounds them up together; ours are rounded one by one, which is the same or more.
 
-There is one axon per source neuron that has a list on the core. nengo-loihi counts one per *pixel*, because its axons
-carry the channel of the spike beside it (population spikes); Loihi has those, but what else they cost is not published,
-and so ours is the safe count, larger by up to the number of input channels.
+There is one axon per source neuron that has a list on the core. The offset is the axon's, so that two convolutions, or
+a convolution and a matrix, never share one. nengo-loihi counts one axon per *pixel*, because its axons carry the
+channel of the spike beside it (population spikes); Loihi has those, but what else they cost is not published, and so
+ours is the safe count, larger by up to the number of input channels.
 """
 
 from __future__ import annotations
@@ -37,10 +38,17 @@ Neurons = npt.NDArray[np.int32]
 
 
 class Lists(Protocol):
-    """The lists of one `IntegerSynapses`, for any run of its target neurons in the order of packing."""
+    """The lists of one `IntegerSynapses`, for any run of its target neurons in the order of packing.
+
+    Lists of one source and delay are found through the same axons where `own` is equal too: the name of the synapses
+    where axons have offsets, else None.
+
+    What `on_core` finds does not add up over runs of the same targets: a core takes one of them.
+    """
 
     source: str
     delay: int
+    own: str | None
 
     def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Neurons]:
         """Memory in bits and the axons of targets `start..stop - 1`, lying on the core from `first_index` on."""
@@ -87,7 +95,10 @@ def entry_bits(delay: int, highest_index: int | None, form: SynapseFormat) -> in
 
 
 def is_smaller_sparse(weight: Weights, delay: int, chip: Chip, fill: float) -> bool:
-    """Whether the matrix takes less memory as lists without its zeros, on cores filled with its targets.
+    """Whether the matrix takes less memory as lists without its zeros.
+
+    Estimated before packing, as if each core held as many neurons as it may, and all of them targets of the matrix;
+    those that packing makes may begin at another target, hold fewer of them, or other populations too.
 
     One that is given as `Sparse` always has such lists, and a `Conv` never.
     """
@@ -116,6 +127,7 @@ class _DenseLists:
 
     def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
+        self.own: str | None = None
         self.all = np.arange(weight.shape[1], dtype=np.int32)
 
     def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Neurons]:
@@ -128,6 +140,7 @@ class _SparseLists:
 
     def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
+        self.own: str | None = None
         stored = w.with_values(weight, weight.values) if isinstance(weight, Sparse) else Sparse.of(weight)
         assert isinstance(stored, Sparse)
         present = np.ones(len(stored.targets), np.int8)
@@ -172,6 +185,7 @@ class _SharedLists:
 
     def __init__(self, synapses: IntegerSynapses, conv: Conv, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form, self.conv = synapses.source, synapses.delay, form, conv
+        self.own: str | None = synapses.name
         self.order = order
         c_out, _, *taps = conv.kernel.shape
         self.pixels = conv.input_shape[1] * conv.input_shape[2]

@@ -1,17 +1,18 @@
 """Populations onto cores within every limit of the chip, and cores onto the mesh.
 
 Cores are filled greedily in the order of levels: each takes as many neurons of the current population as every rule in
-`RULES` allows, the rest begins a new core. A rule is one limit of `chips/*.toml` and how much of it a core uses:
+`RULES` allows, in one run, the rest begins a new core. A rule is one limit of `chips/*.toml` and how much of it a core
+uses:
 
 - Synaptic memory: every axon of every `ChipSynapses` has a list of its synapses on the core, in the chip's own format
   (`muspike.hardware.lists`). A dense matrix is stored as dense or sparse lists, whichever is smaller; the axons of a
   convolution share theirs.
 - Input axons: one per source neuron and delay that has a list on the core. A list carries its delay in every synapse,
-  but what a spike meets after different delays, we keep on axons of its own. (nengo-loihi counts one axon per source
-  neuron and connection, which is the same or more; of a convolution one per pixel, which is less: see
-  `muspike.hardware.lists`.)
-- Output axons: one per neuron, target core and delay, the other end of those input axons. Inputs have none: their
-  spikes come from the host.
+  but what a spike meets after different delays, we keep on axons of its own; and so what it meets through each
+  convolution, whose axons have offsets. (nengo-loihi counts one axon per source neuron and connection, which is the
+  same or more; of a convolution one per pixel, which is less: see `muspike.hardware.lists`.)
+- Output axons: one for each of those input axons, on the core of the neuron. Inputs have none: their spikes come from
+  the host.
 - Threshold configurations are distinct thresholds, compartment configurations distinct (du, dv); a bias is free
   (nengo-loihi, `hardware/validate.py`).
 
@@ -20,12 +21,13 @@ do in a tick. `fill` below 1 leaves a part of each core's neurons and synaptic m
 axons and configurations keep their limits, because spreading multiplies them. A share that one
 neuron exceeds alone does not fit.
 
-Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to.
+Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to. It
+may not settle; the use then names that as a failure of the packing, which is no limit of the chip.
 
 A population is cut in the order of its neurons, an image so in C order [channel, y, x]. Where another limit than that
 of neurons closes cores, packings that keep 4, 16, 64 or all channels of a pixel together are tried too, for all images
 alike, and the one with the fewest cores is taken: fewer pixels of the source then have an axon on a core, but its lists
-and thresholds are more.
+and thresholds are more. A packing is given up as soon as it takes more cores than another did.
 """
 
 from __future__ import annotations
@@ -48,13 +50,19 @@ from muspike.hardware.quantise import IntegerGraph, IntegerPopulation, IntegerSy
 from muspike.hardware.retime import Retimed
 from muspike.hardware.weights import Conv
 
-Axons = Mapping[tuple[str, int], Neurons]
-"""By source population and delay: the neurons that have an axon."""
+Axons = Mapping[tuple[str, int, str | None], Neurons]
+"""By source population, delay and `Lists.own`: the neurons that have an axon."""
+Cores = dict[str, npt.NDArray[np.int32]]
+"""By population: the core of each neuron."""
 
-# Channels of a pixel that are packed together; 0: all. Only what divides them can be.
-_TOGETHER = (4, 16, 64, 0)
+# Channels of a pixel that are packed together; 0: all. Only what divides them can be. First what takes few cores most
+# often, so that the others are soon given up.
+_TOGETHER = (16, 64, 0, 4, 1)
 # Repacking raises the estimate of output axons each time; what has not settled by then will not.
 _REPACKINGS = 20
+_UNSETTLED = (
+    f"packing failed, and not for a limit of the chip: it has not settled in {_REPACKINGS} repackings, the last: "
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +179,7 @@ class Use:
         binding: the limit that some core is nearest to.
         unchecked: limits that the maker has not published.
         problems: one message per limit that is exceeded; empty when the program fits.
-        remedies: what it would take, for each limit that one neuron exceeds alone.
+        remedies: what it would take, for each limit that one neuron exceeds alone, or that the packing did not keep.
     """
 
     chip: str
@@ -237,19 +245,33 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
         if isinstance(s.weight, Conv):
             shapes.setdefault(s.target, set()).add(s.weight.output_shape)
     images = {name: found.pop() for name, found in shapes.items() if len(found) == 1}
-    core, loads = _packing(placed, {}, graph, sparse, chip, fill)
+    core, loads = _best_packing(placed, images, graph, sparse, chip, fill)
+    where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
+    core_xy = _place(loads, where, chip)
+    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
+
+
+def _best_packing(
+    placed: Sequence[IntegerPopulation],
+    images: Mapping[str, tuple[int, int, int]],
+    graph: IntegerGraph,
+    sparse: Mapping[str, bool],
+    chip: Chip,
+    fill: float,
+) -> tuple[Cores, list[Load]]:
+    """The packing of least cost, and of equal ones that in the order in which neurons are counted."""
+    best: tuple[Cores, list[Load]] | None = None
     for together in _TOGETHER:
         orders = {
             name: image_order(shape, together or shape[0])
             for name, shape in images.items()
-            if shape[0] > 1 and not (together and shape[0] % together)
+            if shape[0] > 1 and together != 1 and not (together and shape[0] % together)
         }
-        if orders and not _is_fullest(loads):
-            other = _packing(placed, orders, graph, sparse, chip, fill)
-            core, loads = min((core, loads), other, key=lambda packing: _cost(packing[1], chip))
-    where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
-    core_xy = _place(loads, where, chip)
-    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
+        if together == 1 or (orders and not (best and _is_fullest(best[1]))):
+            most = _cost(best[1], chip) if best else None
+            best = _packing(placed, orders, graph, sparse, chip, fill, most) or best
+    assert best is not None  # the first has nothing to exceed
+    return best
 
 
 def _is_fullest(loads: Sequence[Load]) -> bool:
@@ -272,8 +294,12 @@ def _packing(
     sparse: Mapping[str, bool],
     chip: Chip,
     fill: float,
-) -> tuple[dict[str, npt.NDArray[np.int32]], list[Load]]:
-    """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted)."""
+    most: tuple[int, int] | None,
+) -> tuple[Cores, list[Load]] | None:
+    """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted).
+
+    None where that costs more than `most`.
+    """
     order = {p.name: orders.get(p.name, np.arange(p.size)) for p in placed}
     into = by_end(graph.synapses, "target")
     fans = {p.name: [lists(s, sparse[s.name], chip, order[p.name]) for s in into[p.name]] for p in placed}
@@ -284,7 +310,10 @@ def _packing(
     sizes = {p.name: p.size for p in graph.populations}
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}  # output axons per neuron
     for _ in range(_REPACKINGS):
-        packed, loads = _pack(ordered, fans, {name: out[name][order[name]] for name in order}, chip, fill)
+        made = _pack(ordered, fans, {name: out[name][order[name]] for name in order}, chip, fill, most)
+        if made is None:
+            return None
+        packed, loads = made
         core = {name: np.empty_like(cores) for name, cores in packed.items()}
         for name, cores in packed.items():
             core[name][order[name]] = cores
@@ -294,7 +323,7 @@ def _packing(
         if all(_OUTPUT_AXONS.holds(load, chip) for load in loads) or _equal(more, out):
             break
         out = more
-    return core, loads
+    return None if most is not None and _cost(loads, chip) > most else (core, loads)
 
 
 def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
@@ -304,7 +333,7 @@ def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, st
     for entry in fan:
         bits, neurons = entry.on_core(start, stop, load.neurons)
         memory += bits
-        key = (entry.source, entry.delay)
+        key = (entry.source, entry.delay, entry.own)
         axons[key] = np.union1d(axons[key], neurons) if key in axons else neurons
     part = slice(start, stop)
     decays = p.du[part].astype(np.int64) << 32 | p.dv[part]
@@ -324,9 +353,12 @@ def _pack(
     out: Mapping[str, Ints],
     chip: Chip,
     fill: float,
-) -> tuple[dict[str, npt.NDArray[np.int32]], list[Load]]:
+    most: tuple[int, int] | None,
+) -> tuple[Cores, list[Load]] | None:
+    """One packing, with that many output axons of each neuron; None as soon as it costs more than `most`."""
     core = {p.name: np.empty(p.size, np.int32) for p in populations}
     loads = [Load()]
+    above = 0  # cores that one neuron alone exceeds
     for p in populations:
 
         def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
@@ -335,16 +367,23 @@ def _pack(
         start = 0
         while start < p.size:
             stop = _furthest(grown, start, p.size, chip, fill)
-            if stop == start and loads[-1].neurons:
-                too_much = grown(start, start + 1)
-                closed_by = next(rule.limit for rule in RULES if not rule.holds(too_much, chip, fill))
+            alone = stop == start and not loads[-1].neurons
+            if alone:  # and still too much: `_use` says so
+                stop = start + 1
+            closed_by = None
+            if stop < p.size:
+                too_much = grown(start, stop + 1)
+                closed_by = next((rule.limit for rule in RULES if not rule.holds(too_much, chip, fill)), None)
+            if stop > start:
+                loads[-1] = grown(start, stop)
+                core[p.name][start:stop] = len(loads) - 1
+                above += alone and not all(rule.holds(loads[-1], chip) for rule in RULES)
+                start = stop
+            if start < p.size:
                 loads[-1] = dataclasses.replace(loads[-1], closed_by=closed_by)
                 loads.append(Load())
-                continue
-            stop = max(stop, start + 1)  # alone on its core and still too much: `_use` says so
-            loads[-1] = grown(start, stop)
-            core[p.name][start:stop] = len(loads) - 1
-            start = stop
+            if most is not None and (above, len(loads)) > most:
+                return None
     return core, loads
 
 
@@ -372,7 +411,7 @@ def _furthest(grown: Callable[[int, int], Load], start: int, end: int, chip: Chi
 def _output_axons(loads: Sequence[Load], sizes: Mapping[str, int]) -> dict[str, Ints]:
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
     for load in loads:
-        for (source, _), neurons in load.axons.items():
+        for (source, *_), neurons in load.axons.items():
             out[source][neurons] += 1
     return out
 
@@ -421,7 +460,7 @@ def _axons_between(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int3
     n = len(loads)
     sources, numbers, starts = [], [], [0]
     for load in loads:
-        from_core = [core[source][neurons] for (source, _), neurons in load.axons.items()]
+        from_core = [core[source][neurons] for (source, *_), neurons in load.axons.items()]
         found = np.concatenate([np.zeros(0, np.int32), *from_core])
         per_core = np.bincount(found[found >= 0], minlength=1)
         sources.append(np.flatnonzero(per_core))
@@ -475,8 +514,11 @@ def _use(
         where = f"core {c} ({', '.join(map(repr, on_core[c]))})"
         for rule in RULES:
             if not rule.holds(load, chip):
-                problems.append(rule.message(where, load, chip))
-                remedies[rule.limit] = f"{rule.limit}: {rule.remedy}"
+                # Only one neuron alone may be too much, but for output axons that were not yet known.
+                settled = load.neurons == 1
+                problems.append(("" if settled else _UNSETTLED) + rule.message(where, load, chip))
+                remedy = rule.remedy if settled else "another fill, to pack it otherwise"
+                remedies[rule.limit, settled] = f"{rule.limit}: {remedy}"
         cores.append(
             CoreUse(
                 core=c,

@@ -71,7 +71,7 @@ def compiled(on: Chip, *layers: Weights) -> Compiled:
         tuple(SynapsesReport(**values_of(SynapsesReport, name=s.name)) for s in synapses),  # type: ignore[arg-type]
         (),
     )
-    return Compiled(program, report, places.use, (), retimed, 1.0)
+    return Compiled(program, report, places.use, (), retimed, retimed.graph, 1.0)
 
 
 def one_to_one(size: int) -> Sparse:
