@@ -25,11 +25,14 @@ VALUES = (
 
 def numbers(node, rng):
     """A field of the node with one number changed, or another type or shape."""
-    names = [name for name in FIELDS if isinstance(getattr(node, name, None), np.ndarray) and getattr(node, name).size]
+    arrays = ((name, getattr(node, name, None)) for name in FIELDS)
+    names = [
+        name for name, array in arrays if isinstance(array, np.ndarray) and array.size and array.dtype.kind in "fiuc"
+    ]
     if not names:
         return
     name = names[rng.integers(len(names))]
-    array = np.array(getattr(node, name), dtype=float)
+    array = np.array(getattr(node, name)).real.astype(float)
     kind = rng.integers(4)
     if kind == 0:
         array.flat[rng.integers(array.size)] = rng.choice([np.nan, np.inf, -np.inf, 0, -1, 1e200, -1e30, 1e-200])
