@@ -8,8 +8,8 @@ matrices are sparse `[source neuron, core]`; no matrix of weights is made dense,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -97,21 +97,40 @@ class Counts:
         return {name: array.sum((0, 1)) for name, array in events.items()}
 
     @classmethod
-    def joined(cls, parts: Sequence[Counts]) -> Counts:
-        """The counts of several runs of one program and as many ticks, their sequences side by side."""
-        first = parts[0]
-        per_sequence = {"pending_synops": 0, "pending_spikes_in": 0, "ticks": 0}
-        arrays = {
-            field.name: np.concatenate([getattr(p, field.name) for p in parts], axis=per_sequence.get(field.name, 1))
-            for field in fields(cls)
-            if field.name not in ("core_xy", "messages_between", "activity_known")
-        }
+    def joined(cls, parts: Sequence[Counts], along: Literal["batch", "ticks"] = "batch") -> Counts:
+        """The counts of several runs of one program and as many ticks, their sequences side by side.
+
+        Along ticks: of one run, from the parts that a `Counter` counted one after another.
+        """
+        if along == "ticks":
+            whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _PER_TICK}
+            last = {name: getattr(parts[-1], name) for name in _PENDING}
+            arrays = whole | last | {"ticks": np.sum([p.ticks for p in parts], axis=0)}
+        else:
+            arrays = {name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in _PER_TICK}
+            arrays |= {name: np.concatenate([getattr(p, name) for p in parts]) for name in (*_PENDING, "ticks")}
         return cls(
             **arrays,
-            core_xy=first.core_xy,
+            core_xy=parts[0].core_xy,
             messages_between=np.sum([p.messages_between for p in parts], axis=0),
             activity_known=all(p.activity_known for p in parts),
         )
+
+    def totals(self) -> Counts:
+        """The same events as if all were in one tick of one sequence, `ticks` still saying how many there were."""
+        summed = {name: getattr(self, name).sum((0, 1))[None, None] for name in _PER_TICK}
+        pending = {name: getattr(self, name).sum(0)[None] for name in _PENDING}
+        return replace(self, **summed, **pending, ticks=self.ticks.sum()[None])
+
+    @classmethod
+    def summed(cls, parts: Sequence[Counts]) -> Counts:
+        """The `totals` of all parts together."""
+        return cls.joined([p.totals() for p in parts], "ticks").totals()
+
+
+_PENDING = ("pending_synops", "pending_spikes_in")
+_OF_RUN = ("ticks", "core_xy", "messages_between", "activity_known")
+_PER_TICK = tuple(field.name for field in fields(Counts) if field.name not in (*_PENDING, *_OF_RUN))
 
 
 @dataclass(frozen=True)
@@ -148,81 +167,144 @@ def count(
     Raises:
         BadInput: a population's spikes are missing or have another shape, or a length exceeds the run.
     """
-    recorded = _checked(program, spikes)
-    run_ticks, batch = next(iter(recorded.values())).shape[:2]
+    run_ticks, batch = next(iter(_checked(program, spikes).values())).shape[:2]
     lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
     if lengths.shape != (batch,) or (batch and (lengths.min() < 0 or lengths.max() > run_ticks)):
         raise BadInput(f"ticks: {lengths.tolist()} for {batch} sequences; need a length of 0..{run_ticks} for each")
+    return Counter(program, batch, lengths).count(spikes, currents=currents, membranes=membranes)
 
-    core_xy = np.asarray(program.core_xy, np.int32)
-    cores = len(core_xy)
-    longest = max((synapses.delay for synapses in program.synapses), default=0)
-    inside = np.arange(run_ticks + longest)[:, None] < lengths  # [ticks + longest, batch]
 
-    # In the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
-    sent = np.zeros((4, run_ticks, batch, cores), np.int64)
-    # In the tick of arrival, by the target core: synops of each layout, and spikes in.
-    arrived = np.zeros((len(_LAYOUTS) + 1, run_ticks + longest, batch, cores), np.int64)
-    host_messages = np.zeros((run_ticks, batch), np.int64)
-    messages_between = np.zeros((cores, cores), np.int64)
-    leaving = by_end(program.synapses, "source")
-    for source in program.populations:
-        if source.kind == "li":
-            continue
-        fired = (recorded[source.name] != 0) & inside[:run_ticks, :, None]
-        reached = csr_array((source.size, cores), dtype=np.int64)
-        for synapses in sorted(leaving[source.name], key=lambda synapses: synapses.delay):
-            fan_out = _fan_out(synapses, program.population(synapses.target), cores)
-            present = fan_out.sign()
-            first = present - present.multiply(reached)
-            reached = reached + first
-            arrival = slice(synapses.delay, synapses.delay + run_ticks)
-            synops, spikes_in = _product(fired, [fan_out, first])
-            arrived[_LAYOUTS.index(synapses.layout), arrival] += synops
-            arrived[-1, arrival] += spikes_in
-        messages = reached.sum(1)  # of a spike of each neuron
-        if source.kind == "input":
-            host_messages += _product(fired, [csr_array(messages[:, None])])[0, :, :, 0]
-        else:
-            messages_between += (_on_core(source, cores, fired.sum((0, 1))).T @ reached).toarray()
-            per_spike = (np.ones_like(messages), messages, *_hops(source, reached, core_xy))
-            sent += _product(fired, [_on_core(source, cores, number) for number in per_spike])
+class Counter:
+    """Counts a run that comes part by part, from rest: what is in flight between two parts is carried over.
 
-    mapped = sum((_on_core(p, cores).sum(0) for p in program.populations), np.zeros(cores, np.int64))
-    neuron_updates = inside[:run_ticks, :, None] * mapped
-    known = currents is not None and membranes is not None
-    active = neuron_updates
-    if currents is not None and membranes is not None:
-        active = np.zeros_like(neuron_updates)
-        for population in program.populations:
-            if population.kind != "input":
-                name = population.name
-                moving = (_state(currents, name, population) != 0) | (_state(membranes, name, population) != 0)
-                moving[1:] |= moving[:-1].copy()  # what was not 0 before the tick
+    Args:
+        ticks: length of each sequence `[batch]`, in all parts together; None: as many as come.
+    """
+
+    def __init__(self, program: Program, batch: int = 1, ticks: Array | None = None) -> None:
+        self._program = program
+        self._lengths = np.full(batch, np.iinfo(np.int64).max) if ticks is None else ticks
+        self._core_xy = np.asarray(program.core_xy, np.int32)
+        cores = len(self._core_xy)
+        leaving = by_end(program.synapses, "source")
+        self._ways = [_ways(program, p, leaving[p.name], self._core_xy) for p in program.populations if p.kind != "li"]
+        self._mapped = {p.name: _on_core(p, cores) for p in program.populations if p.kind != "input"}
+        self._begun = 0
+        # What arrives after the parts so far, by tick; of it, what came after the end of its sequence.
+        self._in_flight = np.zeros((len(_LAYOUTS) + 1, program.max_delay, batch, cores), np.int64)
+        self._too_late = np.zeros((len(_LAYOUTS) + 1, batch, cores), np.int64)
+        self._moved = {name: np.zeros((batch, on_core.shape[0]), bool) for name, on_core in self._mapped.items()}
+
+    def count(
+        self,
+        spikes: Mapping[str, Array],
+        *,
+        currents: Mapping[str, Array] | None = None,
+        membranes: Mapping[str, Array] | None = None,
+    ) -> Counts:
+        """Count the next ticks; arguments and errors as for the function `count`.
+
+        What is pending in it is so after this part: `Counts.joined(parts, "ticks")` are the counts of the whole.
+        """
+        recorded = _checked(self._program, spikes)
+        run_ticks, batch = next(iter(recorded.values())).shape[:2]
+        cores = len(self._core_xy)
+        lengths = np.clip(self._lengths - self._begun, 0, run_ticks)
+        inside = np.arange(run_ticks)[:, None] < lengths  # [ticks, batch]
+
+        # In the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
+        sent = np.zeros((4, run_ticks, batch, cores), np.int64)
+        # In the tick of arrival, by the target core: synops of each layout, and spikes in.
+        arrived = np.zeros((len(_LAYOUTS) + 1, run_ticks + self._program.max_delay, batch, cores), np.int64)
+        arrived[:, : self._program.max_delay] = self._in_flight
+        host_messages = np.zeros((run_ticks, batch), np.int64)
+        messages_between = np.zeros((cores, cores), np.int64)
+        for ways in self._ways:
+            fired = (recorded[ways.source.name] != 0) & inside[:, :, None]
+            for delay, layout, fan_out, first in ways.arrivals:
+                synops, spikes_in = _product(fired, [fan_out, first])
+                arrived[layout, delay : delay + run_ticks] += synops
+                arrived[-1, delay : delay + run_ticks] += spikes_in
+            if ways.source.kind == "input":
+                host_messages += _product(fired, ways.per_spike)[0, :, :, 0]
+            else:
+                on_core = _on_core(ways.source, cores, fired.sum((0, 1)))
+                messages_between += (on_core.T @ ways.reached).toarray()
+                sent += _product(fired, ways.per_spike)
+
+        neuron_updates = inside[:, :, None] * sum((m.sum(0) for m in self._mapped.values()), np.zeros(cores, np.int64))
+        known = currents is not None and membranes is not None
+        active = neuron_updates
+        if currents is not None and membranes is not None:
+            active = np.zeros_like(neuron_updates)
+            for name, on_core in self._mapped.items():
+                population = self._program.population(name)
+                after = (_state(currents, name, population) != 0) | (_state(membranes, name, population) != 0)
+                state = np.concatenate([self._moved[name][None], after])
+                self._moved[name] = state[-1].copy()
+                moving = state[:-1] | state[1:]
                 if population.kind == "lif":
                     moving |= recorded[name] != 0
-                active += _product(moving & inside[:run_ticks, :, None], [_on_core(population, cores)])[0]
-    after = arrived * ~inside[None, :, :, None]
-    *synops_of, spikes_in = (arrived - after)[:, :run_ticks]
-    return Counts(
-        synops=np.sum(synops_of, axis=0),
-        synops_sparse=synops_of[_LAYOUTS.index("sparse")],
-        synops_conv=synops_of[_LAYOUTS.index("conv")],
-        neuron_updates=neuron_updates,
-        active_updates=active,
-        neuron_spikes=sent[0],
-        spikes_in=spikes_in,
-        messages_out=sent[1],
-        hops_x=sent[2],
-        hops_y=sent[3],
-        host_messages=host_messages,
-        pending_synops=after[:-1].sum((0, 1)),
-        pending_spikes_in=after[-1].sum(0),
-        ticks=lengths,
-        core_xy=core_xy,
-        messages_between=messages_between,
-        activity_known=known,
-    )
+                active += _product(moving & inside[:, :, None], [on_core])[0]
+
+        self._begun += run_ticks
+        self._in_flight = arrived[:, run_ticks:].copy()
+        acted = arrived[:, :run_ticks] * inside[None, :, :, None]
+        self._too_late += (arrived[:, :run_ticks] - acted).sum(1)
+        pending = self._in_flight.sum(1) + self._too_late
+        *synops_of, spikes_in = acted
+        return Counts(
+            synops=np.sum(synops_of, axis=0),
+            synops_sparse=synops_of[_LAYOUTS.index("sparse")],
+            synops_conv=synops_of[_LAYOUTS.index("conv")],
+            neuron_updates=neuron_updates,
+            active_updates=active,
+            neuron_spikes=sent[0],
+            spikes_in=spikes_in,
+            messages_out=sent[1],
+            hops_x=sent[2],
+            hops_y=sent[3],
+            host_messages=host_messages,
+            pending_synops=pending[:-1].sum(0),
+            pending_spikes_in=pending[-1],
+            ticks=lengths,
+            core_xy=self._core_xy,
+            messages_between=messages_between,
+            activity_known=known,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """What a spike of each neuron of `source` does, as matrices `[size, cores]`.
+
+    Attributes:
+        arrivals: delay, index of the layout, synapses touched, and axon events, of each group of synapses.
+        reached: 1 where there is a message to the core.
+        per_spike: messages of the host, `[size, 1]`; of a neuron, on its core, spikes, messages, hops x and hops y.
+    """
+
+    source: ChipPopulation
+    arrivals: tuple[tuple[int, int, Any, Any], ...]
+    reached: Any
+    per_spike: tuple[Any, ...]
+
+
+def _ways(program: Program, source: ChipPopulation, leaving: Sequence[ChipSynapses], core_xy: Array) -> _Ways:
+    cores = len(core_xy)
+    arrivals = []
+    reached = csr_array((source.size, cores), dtype=np.int64)
+    for synapses in sorted(leaving, key=lambda synapses: synapses.delay):
+        fan_out = _fan_out(synapses, program.population(synapses.target), cores)
+        present = fan_out.sign()
+        first = present - present.multiply(reached)
+        reached = reached + first
+        arrivals.append((synapses.delay, _LAYOUTS.index(synapses.layout), fan_out, first))
+    messages = reached.sum(1)
+    if source.kind == "input":
+        return _Ways(source, tuple(arrivals), reached, (csr_array(messages[:, None]),))
+    numbers = (np.ones_like(messages), messages, *_hops(source, reached, core_xy))
+    return _Ways(source, tuple(arrivals), reached, tuple(_on_core(source, cores, number) for number in numbers))
 
 
 def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:

@@ -227,7 +227,9 @@ _EVENTS: Mapping[str, _Event] = {
     "hop_x": _Event("hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles; the host's not included"),
     "hop_y": _Event("hops north-south", "mesh", lambda counts: counts.hops_y, "between tiles; the host's not included"),
 }
+_ALL = "all"
 _ACTIVE = "count: active updates"
+_Case = tuple[str, Bound]
 _ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded"
 
 
@@ -243,43 +245,76 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *,
         BadInput: the program does not fit the chip (what does not fit has no energy), the run is empty, an event that
             occurred is neither priced nor covered by the set although it does synaptic operations, or no such set.
     """
-    costs = constants if isinstance(constants, CostSet) else chip.cost_set(constants)
-    chips = _chips(counts, chip)
-    if not counts.ticks.sum():
-        raise BadInput("the run has no tick: there is nothing to price")
-    timing = _Timing(counts, costs, chips)
-    latency = timing.latency()
-    rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
-    power = Quantity.of(chip.static_power) * chips
-    static = power.times(latency, "pJ")
-    static_row = Row(
-        "static", None, None, static, chip.static_power, "priced", f"of whole chips: {chips}, for the time of the run"
-    )
-    dynamic = _sum(row.energy for row in rows if row.energy is not None)
-    return Energy(
-        chip=chip.name,
-        costs=costs.name,
-        description=costs.description,
-        rows=(*rows, _barrier_row(costs, timing), static_row, *_outside(counts, chip, chips, power, reads)),
-        total=dynamic + static,
-        dynamic=dynamic,
-        static=static,
-        latency=latency,
-        tick_latency=latency / int(counts.ticks.sum()),
-        slowest_tick=timing.slowest_tick(),
-        waiting=power,
-        bottleneck=timing.bottleneck(),
-        uncertainty=_uncertainty(rows, chip, chips, timing),
-        unbanded=_unbanded(rows, chip, timing),
-        time_sources=tuple(dict.fromkeys(constant.source for constant in timing.constants.values())),
-        chips=chips,
-    )
+    meter = Meter(counts.core_xy, chip, constants)
+    meter.add(counts)
+    return meter.energy(reads=reads)
+
+
+class Meter:
+    """Prices a run whose counts come part by part (`activity.Counter`); arguments and errors as for `price`.
+
+    What it keeps does not grow with the run.
+
+    Args:
+        core_xy: the place of each core, as in `Counts`.
+    """
+
+    def __init__(self, core_xy: Array, chip: Chip, constants: str | CostSet | None = None) -> None:
+        self._chip = chip
+        self._costs = constants if isinstance(constants, CostSet) else chip.cost_set(constants)
+        self._chips = _chips(core_xy, chip)
+        self._timing = _Timing(core_xy, self._costs, self._chips)
+        self._totals: Counts | None = None
+
+    def add(self, counts: Counts) -> None:
+        """The next ticks of the run, or further sequences."""
+        self._timing.add(counts)
+        self._totals = Counts.summed([self._totals, counts] if self._totals else [counts])
+
+    def energy(self, *, reads: int | None = None) -> Energy:
+        """Of all that was added."""
+        counts, chip, chips, timing, costs = self._totals, self._chip, self._chips, self._timing, self._costs
+        if counts is None or not counts.ticks.sum():
+            raise BadInput("the run has no tick: there is nothing to price")
+        latency = timing.latency()
+        rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
+        power = Quantity.of(chip.static_power) * chips
+        static = power.times(latency, "pJ")
+        note = f"of whole chips: {chips}, for the time of the run"
+        static_row = Row("static", None, None, static, chip.static_power, "priced", note)
+        dynamic = _sum(row.energy for row in rows if row.energy is not None)
+        return Energy(
+            chip=chip.name,
+            costs=costs.name,
+            description=costs.description,
+            rows=(*rows, _barrier_row(costs, timing), static_row, *_outside(counts, chip, chips, power, reads)),
+            total=dynamic + static,
+            dynamic=dynamic,
+            static=static,
+            latency=latency,
+            tick_latency=latency / int(counts.ticks.sum()),
+            slowest_tick=timing.slowest_tick(),
+            waiting=power,
+            bottleneck=timing.bottleneck(),
+            uncertainty=_uncertainty(rows, chip, chips, timing),
+            unbanded=_unbanded(rows, chip, timing),
+            time_sources=tuple(dict.fromkeys(constant.source for constant in timing.constants.values())),
+            chips=chips,
+        )
 
 
 def price_all(counts: Counts, chip: Chip, *, reads: int | None = None) -> tuple[Energy, ...]:
     """Price with each of the chip's cost sets, the default one first; arguments and errors as for `price`."""
+    found = meters(counts.core_xy, chip)
+    for meter in found:
+        meter.add(counts)
+    return tuple(meter.energy(reads=reads) for meter in found)
+
+
+def meters(core_xy: Array, chip: Chip) -> tuple[Meter, ...]:
+    """One for each of the chip's cost sets, the default one first."""
     names = sorted(chip.costs, key=lambda name: name != chip.default_costs)
-    return tuple(price(counts, chip, name, reads=reads) for name in names)
+    return tuple(Meter(core_xy, chip, name) for name in names)
 
 
 def _barrier_row(costs: CostSet, timing: _Timing) -> Row:
@@ -324,14 +359,14 @@ def _sum(quantities: Iterable[Quantity]) -> Quantity:
     return sum(rest, start=first)
 
 
-def _chips(counts: Counts, chip: Chip) -> int:
+def _chips(core_xy: Array, chip: Chip) -> int:
     """Whole chips that the cores lie on (meshes side by side).
 
     Raises:
         BadInput: a tile or a chip holds more cores than it has.
     """
     mesh, most = chip.mesh, chip.limits.cores_per_chip.value
-    tiles = Counter((int(x), int(y)) for x, y in counts.core_xy)
+    tiles = Counter((int(x), int(y)) for x, y in core_xy)
     of_chip: Counter[tuple[int, int]] = Counter()
     for (x, y), cores in tiles.items():
         of_chip[x // mesh.tiles_x, y // mesh.tiles_y] += cores
@@ -375,39 +410,60 @@ def _row(name: str, counts: Counts, costs: CostSet) -> Row:
 
 
 class _Timing:
-    """Time of each tick from the counts, with every latency at its value or at an end of its band."""
+    """Times of the ticks added so far, with every latency at its value or at an end of its band."""
 
-    def __init__(self, counts: Counts, costs: CostSet, chips: int) -> None:
+    def __init__(self, core_xy: Array, costs: CostSet, chips: int) -> None:
         self.costs = costs
-        self.inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
-        self.events = {
-            name: event.count(counts)[self.inside]  # [ticks inside, cores]
-            for name, event in _EVENTS.items()
-            if name in costs.latency and event.group != "mesh"
-        }
-        self.least_active = None if counts.activity_known else counts.neuron_spikes[self.inside]
-        self.sends = counts.messages_out[self.inside].any(1)
-        extent = np.ptp(counts.core_xy, axis=0) if len(counts.core_xy) else np.zeros(2, int)
+        self.events = [name for name, event in _EVENTS.items() if name in costs.latency and event.group != "mesh"]
+        extent = np.ptp(core_xy, axis=0) if len(core_xy) else np.zeros(2, int)
         self.route = {"hop_x": int(extent[0]), "hop_y": int(extent[1])}  # tiles; XY routing
         self.constants: dict[str, Constant] = {name: costs.latency[name] for name in self.events}
         self.constants |= {name: costs.latency[name] for name in self.route if name in costs.latency}
-        tiles = len(np.unique(counts.core_xy, axis=0))
+        tiles = len(np.unique(core_xy, axis=0))
         self.barrier_extrapolated = bool(costs.barrier) and tiles > costs.barrier[-1].tiles
         if costs.barrier:
             self.constants[BARRIER] = _barrier(costs, tiles)
         floor = "step_floor" if chips == 1 else "step_floor_several_chips"
         if floor in costs.latency:
             self.constants["step floor"] = costs.latency[floor]
+        self.activity_known = True
+        ends: tuple[Bound, Bound] = ("low", "high")
+        # What stands at which bound: all of the constants, or one of them and the others at their values.
+        named = [(name, end) for name in (_ALL, *self.constants, _ACTIVE) for end in ends]
+        self.cases: list[_Case] = [(_ALL, "value"), *named]
+        self.sums = dict.fromkeys(self.cases, 0.0)
+        self.longest = dict.fromkeys(self.cases, 0.0)
+        self.waited: dict[str, float] = {}  # for each resource, at the values
+        self.slowest = np.zeros(max(len(core_xy), 1))  # how long each core was the slowest, at the values
 
-    def ticks(self, at: Mapping[str, Bound], other: Bound = "value") -> tuple[dict[str, Array], Array, Array]:
+    def add(self, counts: Counts) -> None:
+        inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
+        if not inside.any():
+            return
+        self.activity_known &= counts.activity_known
+        events = {name: _EVENTS[name].count(counts)[inside] for name in self.events}  # [ticks inside, cores]
+        least = events if counts.activity_known else events | {"neuron_update": counts.neuron_spikes[inside]}
+        sends = np.asarray(counts.messages_out[inside].any(1))
+        for case in self.cases:
+            name, bound = case
+            fewest = bound == "low" and name in (_ALL, _ACTIVE)
+            path, time, slowest = self._ticks(case, least if fewest else events, sends)
+            self.sums[case] += float(time.sum())
+            self.longest[case] = max(self.longest[case], float(time.max()))
+            if bound == "value":
+                self._wait(path, time, slowest)
+
+    def _ticks(self, case: _Case, events: Mapping[str, Array], sends: Array) -> tuple[dict[str, Array], Array, Array]:
         """Time per resource on the critical path, of the tick, and the slowest core: `[ticks inside]` each, in ns."""
-        ns = {name: float(getattr(constant, at.get(name, other))) for name, constant in self.constants.items()}
-        shape = next(iter(self.events.values())).shape if self.events else (int(self.inside.sum()), 1)
+        of, bound = case
+        ns = {
+            name: float(getattr(constant, bound if of in (_ALL, name) else "value"))
+            for name, constant in self.constants.items()
+        }
+        shape = next(iter(events.values())).shape if events else (len(sends), 1)
         groups = {group: np.zeros(shape) for group in ("synapses", "neurons", "spikes")}
-        for name, count in self.events.items():
-            fewest = name == "neuron_update" and at.get(_ACTIVE, other) == "low"
-            used = self.least_active if fewest and self.least_active is not None else count
-            groups[_EVENTS[name].group] += ns[name] * used
+        for name in self.events:
+            groups[_EVENTS[name].group] += ns[name] * events[name]
         if self.costs.core_time == "max":
             # Synapses and neurons work side by side; what hands spikes over goes with the neurons.
             neurons = groups["neurons"] + groups["spikes"]
@@ -421,13 +477,23 @@ class _Timing:
             group: np.take_along_axis(time, slowest[:, None], 1)[:, 0] for group, time in groups.items()
         }
         transit = sum(ns.get(name, 0.0) * tiles for name, tiles in self.route.items())
-        path["mesh"] = np.where(self.sends, transit, 0.0)
+        path["mesh"] = np.where(sends, transit, 0.0)
         path[BARRIER] = np.full(len(slowest), ns.get(BARRIER, 0.0))
         path["step floor"] = np.maximum(ns.get("step floor", 0.0) - np.sum(list(path.values()), axis=0), 0)
         return path, np.sum(list(path.values()), axis=0), slowest
 
-    def _quantity(self, of: Callable[[Array], Any]) -> Quantity:
-        value, low, high = (float(of(self.ticks({}, bound)[1])) for bound in ("value", "low", "high"))
+    def _wait(self, path: dict[str, Array], time: Array, slowest: Array) -> None:
+        if "step floor" in self.constants:
+            # Below the floor the floor is what is waited for, whatever fills a part of it.
+            floored = path["step floor"] > 0
+            path = {name: np.where(floored, 0, spent) for name, spent in path.items()}
+            path["step floor"] = np.where(floored, time, 0)
+        for name, spent in path.items():
+            self.waited[name] = self.waited.get(name, 0.0) + float(spent.sum())
+        self.slowest += np.bincount(slowest, weights=time, minlength=len(self.slowest))
+
+    def _quantity(self, of: Mapping[_Case, float]) -> Quantity:
+        value, low, high = (of[_ALL, bound] for bound in ("value", "low", "high"))
         tag = weakest(constant.tag for constant in self.constants.values())
         known = all(constant.band_known for constant in self.constants.values())
         return Quantity(value, low, high, "ns", tag, known)
@@ -435,22 +501,15 @@ class _Timing:
     def latency(self) -> Quantity:
         if not self.constants:
             raise BadInput(f"cost set {self.costs.name!r}: no latency at all, so static energy cannot be priced")
-        return self._quantity(np.sum)
+        return self._quantity(self.sums)
 
     def slowest_tick(self) -> Quantity:
-        return self._quantity(np.max)
+        return self._quantity(self.longest)
 
     def bottleneck(self) -> Bottleneck:
-        path, time, slowest = self.ticks({})
-        if "step floor" in self.constants:
-            # Below the floor the floor is what is waited for, whatever fills a part of it.
-            floored = path["step floor"] > 0
-            path = {name: np.where(floored, 0, spent) for name, spent in path.items()}
-            path["step floor"] = np.where(floored, time, 0)
-        resource = max(path, key=lambda name: float(path[name].sum()))
-        weight = np.bincount(slowest, weights=time)
-        share, core_share = path[resource].sum() / time.sum(), weight.max() / weight.sum()
-        return Bottleneck(resource, float(share), int(weight.argmax()), float(core_share))
+        resource = max(self.waited, key=lambda name: self.waited[name])
+        share, core_share = self.waited[resource] / self.sums[_ALL, "value"], self.slowest.max() / self.slowest.sum()
+        return Bottleneck(resource, share, int(self.slowest.argmax()), float(core_share))
 
 
 def _barrier(costs: CostSet, tiles: int) -> Constant:
@@ -482,11 +541,9 @@ def _barrier(costs: CostSet, tiles: int) -> Constant:
 def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:
     """The total with each input at the ends of its band, the others at their values."""
     priced = [(row, row.constant, row.count, row.count_low) for row in rows if row.constant is not None]
-    time_at_values = timing.ticks({})[1].sum()
 
     def total(name: str, bound: Bound) -> float:
-        timed = name.removeprefix("time: ")
-        time = timing.ticks({timed: bound})[1].sum() if timed in (*timing.constants, _ACTIVE) else time_at_values
+        time = timing.sums.get((name.removeprefix("time: "), bound), timing.sums[_ALL, "value"])
         power = getattr(chip.static_power, bound if name == "static power" else "value")
         energy = power * chips * time
         for row, constant, count, count_low in priced:
@@ -496,7 +553,7 @@ def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -
 
     names = [f"energy: {row.name}" for row, *_ in priced]
     names += ["static power", *(f"time: {name}" for name in timing.constants)]
-    if timing.least_active is not None:
+    if not timing.activity_known:
         names.append(_ACTIVE)
     found = (Influence(_readable(name), total(name, "low"), total(name, "high")) for name in names)
     return tuple(sorted(found, key=lambda influence: -influence.width))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ def run(
     spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     dtype: npt.DTypeLike = np.float64,
     reset_every: int | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, Spikes], dict[str, Floats]]:
     """Run the graph from silence, as many ticks as `spikes` has.
 
@@ -28,9 +29,11 @@ def run(
     `muspike.hardware.graph`; a spike of tick t reaches the far end of a synapse of delay d in tick t + d.
 
     Args:
-        spikes: 0 or 1, `[ticks, batch, size]`, of the input population; of several, a dict by name.
+        spikes: 0 or 1, `[ticks, batch, size]`, of the input population; of several, a dict by name; of a graph without
+            one, an array of size 0.
         dtype: float64 or float32, in which everything is computed.
         reset_every: bring every current and membrane to 0 before each tick that is a multiple of it; None: never.
+        progress: called after each tick, with 1.
 
     Returns:
         spikes: uint8 `[ticks, batch, size]` of every population but the integrators.
@@ -39,8 +42,7 @@ def run(
     Raises:
         BadInput: an input is missing, unknown, of another shape or not 0 or 1; a cycle without delay.
     """
-    given = _inputs(graph, spikes)
-    ticks, batch = next(iter(given.values())).shape[:2]
+    ticks, batch, given = _inputs(graph, spikes)
     order = [p for p in graph.update_order() if p.kind != "input"]
     states = {p.name: _State(p, batch, dtype) for p in order}
     incoming = {
@@ -63,6 +65,8 @@ def run(
                 fired[p.name][t] = state.fire()
             else:
                 membranes[p.name][t] = state.v
+        if progress:
+            progress(1)
     return fired, membranes
 
 
@@ -91,20 +95,23 @@ class _State:
         return s
 
 
-def _inputs(graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, Spikes]:
-    inputs = {p.name: p for p in graph.populations if p.kind == "input"}
+def _inputs(
+    graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]
+) -> tuple[int, int, dict[str, Spikes]]:
+    """Ticks, sequences, and the spikes of each input."""
+    sizes = {p.name: p.size for p in graph.populations if p.kind == "input"} or {"": 0}
     if not isinstance(spikes, Mapping):
-        if len(inputs) != 1:
-            raise BadInput(f"spikes: the graph has the inputs {', '.join(inputs)}, expected a dict of spikes by name")
-        spikes = {next(iter(inputs)): spikes}
-    if spikes.keys() != inputs.keys():
-        raise BadInput(f"spikes: given for {sorted(spikes)}, expected for {sorted(inputs)}")
+        if len(sizes) != 1:
+            raise BadInput(f"spikes: the graph has the inputs {', '.join(sizes)}, expected a dict of spikes by name")
+        spikes = {next(iter(sizes)): spikes}
+    if spikes.keys() != sizes.keys():
+        raise BadInput(f"spikes: given for {sorted(spikes)}, expected for {sorted(sizes)}")
     arrays = {name: np.asarray(value) for name, value in spikes.items()}
-    length = next(iter(arrays.values())).shape[:2]
+    ticks, batch = (*next(iter(arrays.values())).shape, 0, 0)[:2]
     for name, array in arrays.items():
-        if array.ndim != 3 or array.shape != (*length, inputs[name].size):
-            expected = f"[ticks, batch, {inputs[name].size}], ticks and batch the same for all"
+        if array.ndim != 3 or array.shape != (ticks, batch, sizes[name]):
+            expected = f"[ticks, batch, {sizes[name]}], ticks and batch the same for all"
             raise BadInput(f"spikes of {name!r}: shape {list(array.shape)}, expected {expected}")
-        if not np.isin(array, (0, 1)).all():
+        if not ((array == 0) | (array == 1)).all():
             raise BadInput(f"spikes of {name!r}: holds {array[~np.isin(array, (0, 1))].flat[0]}, expected 0 or 1")
-    return {name: array.astype(np.uint8) for name, array in arrays.items()}
+    return ticks, batch, {name: array.astype(np.uint8) for name, array in arrays.items() if sizes[name]}

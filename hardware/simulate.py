@@ -7,7 +7,7 @@ As data, JSON and text. The chip is run until its deepest population has heard t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from muspike.errors import BadInput
 from muspike.hardware import activity, energy, interpreter
 from muspike.hardware.agreement import ReadoutAgreement, SpikeAgreement, agreement
 from muspike.hardware.chip import Chip
-from muspike.hardware.energy import Energy, Quantity
+from muspike.hardware.energy import Energy, Meter, Quantity, Row
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.program import Program
 from muspike.hardware.report import table
-from muspike.hardware.simulator import Simulator
+from muspike.hardware.simulator import Simulator, as_inputs
+from muspike.hardware.simulator_kernels import LINE
 from muspike.hardware.spikes import LARGEST_BYTES
 from muspike.hardware.weights import Conv
 
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Agreements = tuple[SpikeAgreement | ReadoutAgreement, ...]
 
-# Cells (neurons x sequences x ticks) between two reports of progress.
-_CELLS_AT_ONCE = 1 << 24
-# Currents and membranes tell which updates move a state. Beyond so many bytes they are not kept for that alone, and the
-# number of active updates is an upper bound.
-_STATES_BYTES = 1 << 28
+# What is simulated, counted and priced at a time: bounds what a run of any length takes beside its spikes.
+_CELLS_AT_ONCE = 1 << 24  # neurons x sequences x ticks
+_COUNTS_AT_ONCE = 1 << 18  # cores x sequences x ticks, of each kind of count
+_BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
+# Currents and membranes tell which updates move a state. That takes longer than the run itself, so of more cells (of
+# the whole run) the number of active updates is given as an upper bound.
+_EXACT_CELLS = 1 << 28
+_MOST_RISKS = 10  # that are printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +49,24 @@ class Simulation:
 
     Attributes:
         input_ticks: of the input; the run has `ticks`.
+        batch: sequences.
         spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.
-        membranes, currents: int32 `[ticks, batch, size]`; of every population on the chip where they were asked for
-            or cheap, else membranes of readouts alone.
+        membranes, currents: int32 `[ticks, batch, size]`; of every population on the chip where they were asked for,
+            else membranes of readouts alone.
         overflows, readout_resets: as in `simulator.Run`.
+        counts: totals of the run, for each core.
         energies: of the run, one for each cost set of the chip; empty where `no_energy` says why there is none.
         ideal: spikes and membranes of the float network, as `interpreter.run` gives them, None where it was not run.
         agreements: with the float network.
+        risks: what is known to make the chip's spikes differ from the float network's (`compile.Compiled`); None where
+            that is not known.
         seconds: that the simulator took.
     """
 
     program: Program
     input_ticks: int
+    ticks: int
+    batch: int
     spikes: Mapping[str, Array]
     membranes: Mapping[str, Array]
     currents: Mapping[str, Array]
@@ -67,6 +77,7 @@ class Simulation:
     no_energy: str | None
     ideal: tuple[Mapping[str, Array], Mapping[str, Array]] | None
     agreements: Agreements | None
+    risks: tuple[str, ...] | None
     seconds: float
 
     @property
@@ -74,13 +85,10 @@ class Simulation:
         """The populations that only make a delay longer."""
         return frozenset(self.program.metadata.get("relays", ()))
 
-    @property
-    def ticks(self) -> int:
-        return int(self.counts.synops.shape[0])
-
-    @property
-    def batch(self) -> int:
-        return int(self.counts.synops.shape[1])
+    def ideal_ticks(self, name: str) -> slice:
+        """The ticks of the run in which a population answers to those of the input."""
+        level = self.program.population(name).level
+        return slice(level, level + self.input_ticks)
 
 
 def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
@@ -91,10 +99,27 @@ def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
     return {p.name: heard.get(p.name, (p.size,)) for p in network.inputs}
 
 
-def delayed(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The inputs, and silence behind them until the deepest population has heard their last tick."""
-    deepest = max(p.level for p in program.populations)
-    return {name: np.pad(spikes, ((0, deepest), (0, 0), (0, 0))) for name, spikes in inputs.items()}
+def deepest(program: Program) -> int:
+    """By how many ticks the run is longer than its input: until its deepest population has heard the last of it."""
+    return max(p.level for p in program.populations)
+
+
+def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = None) -> Array:
+    """The inputs side by side, uint8 `[ticks, batch, size]`, and silence for as long as `deepest` says.
+
+    `ticks`: of a program without inputs, how many.
+
+    Raises:
+        BadInput: an input is missing or has another shape; the program has none, and no ticks are given.
+    """
+    if not program.inputs:
+        if not ticks:
+            raise BadInput("the program has no input: how many ticks it is to run must be given")
+        return np.zeros((ticks + deepest(program), 1, 0), np.uint8)
+    batch = next((a.shape[1] for a in inputs.values() if a.ndim == 3), 1)
+    _, given = as_inputs(program, batch, inputs)
+    joined = np.concatenate([given[p.name] for p in program.inputs], axis=2)
+    return np.pad(joined, ((0, deepest(program)), (0, 0), (0, 0)))
 
 
 def simulate(
@@ -103,11 +128,13 @@ def simulate(
     chip: Chip | None = None,
     *,
     graph: SpikingGraph | None = None,
+    ticks: int | None = None,
     misfit: str | None = None,
+    risks: tuple[str, ...] | None = None,
     record_membranes: bool = False,
     reset_every: int | None = None,
     device: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Simulation:
     """Run a program from silence on spikes, count, price and compare.
 
@@ -115,50 +142,72 @@ def simulate(
         inputs: uint8 `[ticks, batch, size]` of every input.
         chip: that prices the counts; None: nothing is priced.
         graph: the float network that the program was made of, to run beside it; None: it is not.
+        ticks: how many, of a program without inputs.
         misfit: the limit that the program exceeds; what does not fit has no energy.
+        risks: as in `Simulation`.
         record_membranes: keep current and membrane of every population.
         reset_every: what the program was compiled with, for the float network.
         device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
-        progress: called with the ticks done since it was called last.
+        progress: called with the ticks done since it was called last: all of the chip's, then those of the float
+            network, which has `deepest` fewer.
 
     Raises:
         BadInput: the inputs do not fit the program, or the run is too long to hold all of its spikes.
     """
-    given = delayed(program, inputs)
-    if not given:
-        raise BadInput("the program has no input to give spikes to")
-    ticks, batch = next(iter(given.values())).shape[:2]
-    cells = ticks * batch * sum(p.size for p in program.populations)
-    if cells > 2 * LARGEST_BYTES:
-        raise BadInput(
-            f"{ticks:,} ticks x {batch:,} sequences x {cells // ticks // batch:,} neurons: "
-            f"at most {2 * LARGEST_BYTES:,} spikes can be held; run fewer ticks at a time"
-        )
-    keep = record_membranes or 8 * cells <= _STATES_BYTES
+    given = delayed(program, inputs, ticks)
+    run_ticks, batch, _ = given.shape
+    input_ticks = run_ticks - deepest(program)
+    _check_memory(program, run_ticks, batch, record_membranes, graph is not None)
+    meters, no_energy = _meters(program, chip, misfit)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
-    run = _run(simulator, given, keep, progress or (lambda _: None))
-    states = (run.current, run.membrane) if keep else (None, None)
-    counts = activity.count(program, run.spikes, currents=states[0], membranes=states[1])
-    energies, no_energy = _priced(counts, chip, misfit)
+    run = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
+    energies: tuple[Energy, ...] = ()
+    try:
+        energies = tuple(meter.energy() for meter in meters)
+    except BadInput as error:  # an event without a price: the spikes stand
+        no_energy = str(error)
     ideal, agreements = None, None
     if graph is not None:
-        ideal = interpreter.run(graph, inputs, reset_every=reset_every)
+        shown: Array | Mapping[str, Array] = inputs if program.inputs else given[:input_ticks]
+        ideal = interpreter.run(graph, shown, reset_every=reset_every, progress=progress)
         agreements = agreement(program, *ideal, run.spikes, run.membrane)
     return Simulation(
         program=program,
-        input_ticks=ticks - max(p.level for p in program.populations),
+        input_ticks=input_ticks,
+        ticks=run_ticks,
+        batch=batch,
         spikes=run.spikes,
         membranes=run.membrane,
         currents=run.current,
         overflows=run.overflows,
         readout_resets=run.readout_resets,
-        counts=counts,
+        counts=run.counts,
         energies=energies,
         no_energy=no_energy,
         ideal=ideal,
         agreements=agreements,
+        risks=risks,
         seconds=run.seconds,
     )
+
+
+def _check_memory(program: Program, ticks: int, batch: int, record_membranes: bool, with_float: bool) -> None:
+    neurons, readouts = program.n_neurons, sum(p.size for p in program.readouts)
+    inputs = sum(p.size for p in program.inputs)
+    spiking = neurons - readouts
+    states = 8 * neurons if record_membranes else 4 * readouts  # int32 u and v, or v alone
+    kept = inputs + spiking + states + (inputs + spiking + 8 * readouts if with_float else 0)
+    working = 4 * neurons * (program.max_delay + 3) + _BYTES_PER_COUNT * program.n_cores
+    run = f"{ticks:,} ticks x {batch:,} sequences x {inputs + neurons:,} neurons on {program.n_cores:,} cores"
+    most = f"{2 * LARGEST_BYTES:,} bytes can be held"
+    if batch * working > 2 * LARGEST_BYTES:
+        raise BadInput(f"{run}: {batch * working:,} bytes for one tick, at most {most}; run fewer sequences at a time")
+    if ticks * batch * kept > 2 * LARGEST_BYTES:
+        without = [what for what, there in (("membranes", record_membranes), ("float network", with_float)) if there]
+        raise BadInput(
+            f"{run}: {ticks * batch * kept:,} bytes of spikes and membranes, at most {most}; run fewer ticks or "
+            "sequences at a time" + (f", or without {' and '.join(without)}" if without else "")
+        )
 
 
 def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
@@ -167,12 +216,13 @@ def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
     return DenseSimulator(program, batch, device)
 
 
-def _priced(counts: activity.Counts, chip: Chip | None, misfit: str | None) -> tuple[tuple[Energy, ...], str | None]:
+def _meters(program: Program, chip: Chip | None, misfit: str | None) -> tuple[tuple[Meter, ...], str | None]:
+    """What prices the run, or why nothing does."""
     if chip is None or misfit:
         return (), misfit or "no chip was named to price it"
     try:
-        return energy.price_all(counts, chip), None
-    except BadInput as error:  # more cores on a tile than it has, an event without a price: the spikes stand
+        return energy.meters(program.core_xy, chip), None
+    except BadInput as error:  # more cores on a tile than it has: the spikes stand
         return (), str(error)
 
 
@@ -183,34 +233,50 @@ class _Recorded:
     current: dict[str, Array]
     overflows: dict[str, int]
     readout_resets: dict[str, int]
+    counts: activity.Counts
     seconds: float
 
 
 def _run(
-    simulator: Simulator | DenseSimulator, given: Mapping[str, Array], keep: bool, progress: Callable[[int], None]
+    simulator: Simulator | DenseSimulator,
+    given: Array,
+    record_membranes: bool,
+    meters: Sequence[Meter],
+    progress: Callable[[int], object],
 ) -> _Recorded:
-    """All ticks, some at a time."""
-    ticks, batch = next(iter(given.values())).shape[:2]
-    at_once = max(1, _CELLS_AT_ONCE // (batch * sum(p.size for p in simulator.program.populations)))
-    simulator.run({name: spikes[:1] for name, spikes in given.items()}, keep)  # compiles what the timing leaves out
+    """All ticks, some at a time, each part counted and priced before the next."""
+    program, (ticks, batch, _) = simulator.program, given.shape
+    width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # as the simulator holds them
+    at_once = max(1, min(_CELLS_AT_ONCE // (batch * width), _COUNTS_AT_ONCE // (batch * max(program.n_cores, 1))))
+    exact = ticks * batch * program.n_neurons <= _EXACT_CELLS
+    readouts = {p.name for p in program.readouts}
+    simulator.run(given[:1], record_membranes or exact)  # compiles what the timing leaves out
     simulator.reset()
+    counter, counts = activity.Counter(program, batch), None
     recorded: dict[str, dict[str, Array]] = {"spikes": {}, "membrane": {}, "current": {}}
     totals: dict[str, dict[str, int]] = {"overflows": {}, "readout_resets": {}}
     seconds = 0.0
     for start in range(0, ticks, at_once):
         part = slice(start, min(start + at_once, ticks))
         started = time.perf_counter()
-        run = simulator.run({name: spikes[part] for name, spikes in given.items()}, keep)
+        run = simulator.run(given[part], record_membranes or exact)
         seconds += time.perf_counter() - started
+        states = {"currents": run.current, "membranes": run.membrane} if record_membranes or exact else {}
+        counted = counter.count(run.spikes, **states)
+        counts = activity.Counts.summed([counts, counted] if counts else [counted])
+        for meter in meters:
+            meter.add(counted)
         for kind, arrays in recorded.items():
             for name, array in getattr(run, kind).items():
-                whole = arrays.setdefault(name, np.empty((ticks, *array.shape[1:]), array.dtype))
-                whole[part] = array
+                if kind == "spikes" or record_membranes or (kind == "membrane" and name in readouts):
+                    whole = arrays.setdefault(name, np.empty((ticks, *array.shape[1:]), array.dtype))
+                    whole[part] = array
         for kind, numbers in totals.items():
             for name, number in getattr(run, kind).items():
                 numbers[name] = numbers.get(name, 0) + number
         progress(part.stop - part.start)
-    return _Recorded(**recorded, **totals, seconds=seconds)  # type: ignore[arg-type]
+    assert counts is not None  # at least one tick, or there would be nothing given
+    return _Recorded(**recorded, **totals, counts=counts, seconds=seconds)  # type: ignore[arg-type]
 
 
 # --- for programs and for people --------------------------------------------------------------------------------
@@ -241,7 +307,12 @@ def warnings(simulation: Simulation) -> Iterator[str]:
 
 
 def simulation_dict(simulation: Simulation) -> dict[str, Any]:
-    """JSON-able but for infinities; energy (uJ) and time (us) are of the whole run, all sequences one after another."""
+    """JSON-able but for infinities; energy (uJ) and time (us) are of the whole run, all sequences one after another.
+
+    `ticks_per_second` are those that the simulator did of all sequences at once, `sequence_ticks_per_second` their
+    product with the sequences. `spikes` are of the whole run; `rate` is spikes per neuron and tick over the ticks in
+    which the population answers to the input, those from its level on.
+    """
     program, ticks, batch = simulation.program, simulation.ticks, simulation.batch
     populations = [_population(simulation, p.name) for p in program.populations]
     found = simulation.agreements
@@ -255,11 +326,13 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "populations": populations,
         "cores": {name: column.tolist() for name, column in simulation.counts.profile().items()},
         "warnings": list(warnings(simulation)),
+        "risks": None if simulation.risks is None else list(simulation.risks),
         "energy": [_energy(e) for e in simulation.energies],
         "no_energy": simulation.no_energy,
         "agreement": None if found is None else [row.to_dict() for row in found],
         "seconds": simulation.seconds,
         "ticks_per_second": ticks / simulation.seconds,
+        "sequence_ticks_per_second": batch * ticks / simulation.seconds,
     }
 
 
@@ -267,8 +340,9 @@ def _population(simulation: Simulation, name: str) -> dict[str, Any]:
     p = simulation.program.population(name)
     row: dict[str, Any] = {"name": name, "kind": p.kind, "size": p.size, "level": p.level, "spikes": None, "rate": None}
     if name in simulation.spikes:
-        spikes = int(np.count_nonzero(simulation.spikes[name]))
-        row |= {"spikes": spikes, "rate": spikes / simulation.spikes[name].size}
+        fired = simulation.spikes[name]
+        answered = fired[simulation.ideal_ticks(name)]
+        row |= {"spikes": int(np.count_nonzero(fired)), "rate": np.count_nonzero(answered) / answered.size}
     counted = {"overflows": simulation.overflows, "readout_resets": simulation.readout_resets}
     return row | {kind: numbers.get(name) for kind, numbers in counted.items()}
 
@@ -298,11 +372,16 @@ def _energy(priced: Energy) -> dict[str, Any]:
                 "source": row.constant and row.constant.source,
                 "note": row.note,
             }
-            for row in priced.rows
+            for row in _shown(priced)
         ],
         "unbanded": list(priced.unbanded),
         "time_sources": list(priced.time_sources),
     }
+
+
+def _shown(priced: Energy) -> Iterator[Row]:
+    """All rows but those of what has no price and did not happen: what a host would do, were there one."""
+    return (row for row in priced.rows if row.status != "unpriced" or row.count)
 
 
 def simulation_text(simulation: Simulation) -> str:
@@ -325,6 +404,11 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     yield from table(titles, [[row["name"], *(_cell(row[name]) for name in names)] for row in rows])
     for line in warnings(simulation):
         yield f"WARNING: {line}"
+    risks = simulation.risks or ()
+    for line in risks[:_MOST_RISKS]:
+        yield f"risk: {line}"
+    if len(risks) > _MOST_RISKS:
+        yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json tells"
     yield ""
     yield from _cores(simulation.counts)
     yield ""
@@ -333,7 +417,9 @@ def _lines(simulation: Simulation) -> Iterator[str]:
         yield ""
         yield from agreement_lines(simulation.agreements)
     yield ""
-    yield f"simulated {ticks / simulation.seconds:,.0f} ticks of {_many(batch, 'sequence')} per second"
+    speed = ticks / simulation.seconds
+    several = f" of {batch:,} sequences at once, {batch * speed:,.0f} ticks of a sequence" if batch > 1 else ""
+    yield f"simulated {speed:,.0f} ticks per second{several}"
 
 
 def _cores(counts: activity.Counts) -> Iterator[str]:
@@ -357,7 +443,7 @@ def _costs(simulation: Simulation) -> Iterator[str]:
             "–" if row.count is None else f"{row.count / batch:,.0f}",
             *(_band(row.energy / batch, "uJ") if row.energy is not None else (row.status, "", "")),
         ]
-        for row in first.rows
+        for row in _shown(first)
     ]
     rows += [[name, "", *_band(getattr(first, name) / batch, "uJ")] for name in ("dynamic", "static", "total")]
     yield from table(("component", "events", "µJ", "band", "tag"), rows)

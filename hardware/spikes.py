@@ -55,16 +55,10 @@ _BINARY = "spikes are 0 or 1 (graded spikes are not declared)"
 class InputSpikes:
     """Spikes for every input, uint8 `[ticks, batch, size]`, and what reading them changed, in sentences for people."""
 
+    ticks: int
+    batch: int
     spikes: Mapping[str, Spikes]
     notes: tuple[str, ...] = ()
-
-    @property
-    def ticks(self) -> int:
-        return len(next(iter(self.spikes.values())))
-
-    @property
-    def batch(self) -> int:
-        return int(next(iter(self.spikes.values())).shape[1])
 
 
 def read_spikes(
@@ -129,7 +123,7 @@ def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks:
         for start in range(0, flat.size, _AT_ONCE):
             part = flat[start : start + _AT_ONCE]
             part[:] = rng.random(part.size, np.float32) < rate
-    return InputSpikes(spikes)
+    return InputSpikes(ticks, 1, spikes)
 
 
 def write_spikes(
@@ -243,7 +237,7 @@ def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], tick
         notes += found[name].put(name, spikes[name])
     if length > lasts:
         notes.append(f"{length - lasts:,} ticks of silence follow the {lasts:,} of the file")
-    return InputSpikes(spikes, tuple(notes))
+    return InputSpikes(length, batch, spikes, tuple(notes))
 
 
 def _check_bytes(ticks: int, batch: int, size: int) -> None:

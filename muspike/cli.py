@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from muspike.checkpoint import Model
     from muspike.corpora import Corpus
     from muspike.hardware.graph import SpikingGraph
+    from muspike.hardware.program import Program
     from muspike.hardware.spikes import InputSpikes
     from muspike.processes import Team
 
@@ -223,8 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
     simulate.add_argument(
         "--device",
-        help="cuda: multiply matrices there, for large batches; cpu: the same on the CPU, where the default, which "
-        "works only where there are spikes, is faster",
+        help="cuda: multiply matrices there, for large batches (it has not run on a GPU yet); cpu: the same on the "
+        "CPU, where the default, which works only where there are spikes, is faster",
     )
     simulate.add_argument(
         "--picture",
@@ -326,7 +327,8 @@ def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument(
         "--ticks",
         type=_whole(1, LONGEST_RUN),
-        help=f"ticks of input: cut, or followed by silence (default: all of the file; {RANDOM_TICKS} at random)",
+        help=f"ticks of input: cut, or followed by silence (default: all of the file; {RANDOM_TICKS} at random); of a "
+        "network without input, of the run",
     )
     sub.add_argument("--seed", type=_whole(0, LARGEST_SEED), default=0, help="of --random (default: 0)")
 
@@ -649,7 +651,12 @@ def _map(args: argparse.Namespace) -> int:
         raise BadInput("map: --ticks is about spikes, and there is neither --input nor --random")
     with _about(args.file):
         compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every)
-        run = simulate(compiled.program, given.spikes, graph=graph, reset_every=args.reset_every) if given else None
+        run = None
+        if given:
+            with _ticks_bar(compiled.program, given.ticks, graph) as progress:
+                run = simulate(
+                    compiled.program, given.spikes, graph=graph, reset_every=args.reset_every, progress=progress
+                )
     agreements = run.agreements if run else None
     if args.json:
         more = {} if agreements is None else {"agreement": [row.to_dict() for row in agreements]}
@@ -665,8 +672,6 @@ def _map(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from muspike.hardware.chip import load_chip
     from muspike.hardware.compile import compile_graph
     from muspike.hardware.program import Program
@@ -677,7 +682,7 @@ def _simulate(args: argparse.Namespace) -> int:
     _check_outputs(args)
     if args.picture:
         check_picture(args.picture)
-    graph, misfit = None, None
+    graph, misfit, risks = None, None, None
     if _is_program(args.file):
         for name, given in (("--dt", args.dt), ("--reset-every", args.reset_every)):
             if given is not None:
@@ -694,19 +699,23 @@ def _simulate(args: argparse.Namespace) -> int:
             compiled = compile_graph(graph, chip, must_fit=False, reset_every=args.reset_every)
         program = compiled.program
         misfit = next((f"does not fit {chip.name}: {problem}" for problem in compiled.use.problems), None)
+        # Those of the run first: the ones of quantisation are many, and `map` shows them beside what they come from.
+        risks = tuple(sorted(compiled.risks, key=set(compiled.quantisation.risks).__contains__))
     given = _spikes(args, input_shapes(graph or program), program.dt_s)
-    ticks = given.ticks + max(p.level for p in program.populations)
-    with _about(args.file), tqdm(unit="tick", total=ticks, disable=None, leave=False) as bar:
+    beside = None if args.no_float else graph
+    with _about(args.file), _ticks_bar(program, given.ticks, beside) as progress:
         found = simulate(
             program,
             given.spikes,
             chip,
-            graph=None if args.no_float else graph,
+            graph=beside,
+            ticks=given.ticks,
             misfit=misfit,
+            risks=risks,
             record_membranes=args.membranes,
             reset_every=args.reset_every,
             device=args.device,
-            progress=bar.update,
+            progress=progress,
         )
     if args.output:
         more = arrays(program, found.membranes, found.currents, args.membranes)
@@ -723,12 +732,11 @@ def _simulate(args: argparse.Namespace) -> int:
 def _run_lava(args: argparse.Namespace) -> int:
     import dataclasses
 
-    import numpy as np
-
     from muspike.export import lava
     from muspike.hardware.program import Program
     from muspike.hardware.report import table
     from muspike.hardware.simulate import arrays, delayed, input_shapes
+    from muspike.hardware.simulator import as_inputs
     from muspike.hardware.spikes import write_spikes
 
     if args.worker:
@@ -738,11 +746,12 @@ def _run_lava(args: argparse.Namespace) -> int:
         raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
     _check_outputs(args)
     program = Program.load(args.program)
-    given = delayed(program, _spikes(args, input_shapes(program), program.dt_s).spikes)
-    rows, run = lava.verify(program, np.concatenate([given[p.name] for p in program.inputs], axis=2), args.python)
+    read = _spikes(args, input_shapes(program), program.dt_s)
+    given = delayed(program, read.spikes, read.ticks)
+    rows, run = lava.verify(program, given, args.python)
     if args.output:
         lif = [p.name for p in program.populations if p.kind == "lif"]
-        spikes = given | {name: run.spikes[name] for name in lif}
+        spikes = as_inputs(program, read.batch, given)[1] | {name: run.spikes[name] for name in lif}
         more = arrays(program, run.membrane, run.current, args.membranes)
         write_spikes(args.output, spikes, args.events, program.dt_s, more)
     equal = all(row.exact for row in rows)
@@ -757,6 +766,18 @@ def _run_lava(args: argparse.Namespace) -> int:
         _say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
         _say("equal in every spike, u and v" if equal else "NOT EQUAL")
     return 0 if equal else 1
+
+
+@contextlib.contextmanager
+def _ticks_bar(program: Program, ticks: int, graph: SpikingGraph | None) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr over the ticks of a chip's run on `ticks` of input, and of the float network's beside it."""
+    from tqdm import tqdm
+
+    from muspike.hardware.simulate import deepest
+
+    total = ticks + deepest(program) + (ticks if graph else 0)
+    with tqdm(unit="tick", total=total, disable=None, leave=False) as bar:
+        yield bar.update
 
 
 def _check_npz(output: Path | None, what: str) -> None:
@@ -798,9 +819,13 @@ def _is_program(file: Path) -> bool:
 
 
 def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
-    """What --input or --random gives the inputs of these shapes; notes go to stderr."""
-    from muspike.hardware.spikes import random_spikes, read_spikes
+    """What --input or --random gives the inputs of these shapes, or --ticks where there are none; notes to stderr."""
+    from muspike.hardware.spikes import InputSpikes, random_spikes, read_spikes
 
+    if not shapes and args.input is None and not args.random:
+        if not args.ticks:
+            raise BadInput("the network has no input; --ticks says how long it is to run")
+        return InputSpikes(args.ticks, 1, {})
     if args.random:
         return random_spikes(shapes, args.random, args.ticks or RANDOM_TICKS, args.seed)
     if args.input is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -237,6 +239,37 @@ def test_an_event_is_counted_once_wherever_the_run_is_cut(program: Program) -> N
     sent = {name: array * (np.arange(20) < 12)[:, None, None] for name, array in spikes.items()}
     assert short.synops.sum() + short.pending_synops.sum() == activity.count(program, sent).synops.sum()
     assert whole.synops.sum() > short.synops.sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_counts_of_parts_are_those_of_the_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    program = program_of_all_forms(rng)
+    ticks, batch = 12, 2
+    cuts = [0, *sorted(rng.integers(0, ticks + 1, 3).tolist()), ticks]  # parts shorter than delays, empty ones too
+    lengths = rng.integers(0, ticks + 1, batch) if seed % 2 else None
+    spikes = random_spikes(program, ticks, batch, seed)
+    states = {
+        kind: {name: rng.integers(-1, 1, a.shape) * (rng.random(a.shape) < 0.2) for name, a in spikes.items()}
+        for kind in ("currents", "membranes")
+    }
+    whole = activity.count(program, spikes, lengths, **states)
+    counter = activity.Counter(program, batch, lengths)
+    parts = [
+        counter.count(
+            {name: a[begin:end] for name, a in spikes.items()},
+            **{kind: {name: a[begin:end] for name, a in arrays.items()} for kind, arrays in states.items()},
+        )
+        for begin, end in pairwise(cuts)
+    ]
+    joined = activity.Counts.joined(parts, "ticks")
+    for field in fields(activity.Counts):
+        assert np.array_equal(getattr(joined, field.name), getattr(whole, field.name)), field.name
+    summed = activity.Counts.summed(parts)
+    assert summed.synops.shape == (1, 1, 4) and summed.ticks.tolist() == [whole.ticks.sum()]
+    assert all(np.array_equal(a, whole.profile()[name]) for name, a in summed.profile().items())
+    assert np.array_equal(summed.pending_synops, whole.pending_synops.sum(0)[None])
 
 
 def test_counts_stay_exact_beyond_single_precision() -> None:

@@ -12,7 +12,7 @@ import pytest
 from muspike.errors import BadInput
 from muspike.hardware.activity import Counts
 from muspike.hardware.chip import Chip, CostSet, load_chip
-from muspike.hardware.energy import BOUNDARY, Energy, Quantity, Row, price, price_all, weakest
+from muspike.hardware.energy import BOUNDARY, Energy, Meter, Quantity, Row, price, price_all, weakest
 
 # Two cores on two tiles, three ticks of one sequence, [tick][core].
 SYNOPS = [[100, 10], [50, 0], [0, 2000]]
@@ -100,6 +100,48 @@ def test_shared_lists_have_a_price_of_their_own(loihi1: Chip, loihi2: Chip) -> N
     assert shared.constant is not None and "convolutional" in shared.constant.source
     with pytest.raises(StopIteration):
         row(price(made_counts(), loihi1), conv.name)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", ["loihi1", "loihi2"])
+def test_parts_of_a_run_cost_what_the_whole_does(name: str, known: bool) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        field: rng.integers(0, 3000, (40, 3, 2))
+        for field in ("neuron_updates", "active_updates", "neuron_spikes", "spikes_in", "messages_out", "hops_x")
+    }
+    arrays["synops"] = rng.integers(0, 50_000, (40, 3, 2))
+    none = np.zeros((40, 3, 2), np.int64)
+    rest = {"synops_sparse": arrays["synops"] // 3, "synops_conv": none, "hops_y": none, "activity_known": known}
+    host, between = rng.integers(0, 9, (40, 3)), rng.integers(0, 99, (2, 2))
+    whole = made_counts(**arrays, **rest, host_messages=host, messages_between=between, ticks=np.array([40, 7, 25]))
+    parts = []
+    for begin, end in ((0, 1), (1, 30), (30, 40)):  # in the last one, two of the sequences are over
+        cut = {name: getattr(whole, name)[begin:end] for name in (*arrays, "synops_sparse", "synops_conv", "hops_y")}
+        ticks = np.clip(whole.ticks - begin, 0, end - begin)
+        part = replace(
+            whole, **cut, host_messages=host[begin:end], ticks=ticks, messages_between=between * (begin == 0)
+        )
+        parts.append(part)
+    chip = load_chip(name)
+    meter = Meter(whole.core_xy, chip)
+    for part in parts:
+        meter.add(part)
+    ours, theirs = meter.energy(reads=3), price(whole, chip, reads=3)
+    assert [replace(row, energy=None) for row in ours.rows] == [replace(row, energy=None) for row in theirs.rows]
+    for quantity in ("total", "dynamic", "static", "latency", "tick_latency", "slowest_tick", "waiting"):
+        for end in ("value", "low", "high"):
+            wanted = getattr(getattr(theirs, quantity), end)
+            assert getattr(getattr(ours, quantity), end) == pytest.approx(wanted, rel=1e-12) and wanted > 0
+    assert ours.bottleneck == replace(
+        theirs.bottleneck,
+        share=pytest.approx(theirs.bottleneck.share),
+        core_share=pytest.approx(theirs.bottleneck.core_share),
+    )
+    assert [i.name for i in ours.uncertainty] == [i.name for i in theirs.uncertainty]
+    for i, j in zip(ours.uncertainty, theirs.uncertainty, strict=True):
+        assert (i.low, i.high) == pytest.approx((j.low, j.high), rel=1e-12)
+    assert ours.unbanded == theirs.unbanded
 
 
 def test_loihi1_by_hand(loihi1: Chip) -> None:

@@ -137,3 +137,13 @@ def test_reset_brings_the_network_to_rest_and_leaves_what_is_under_way():
     fired, _ = run(graph, spikes, reset_every=4)
     assert np.flatnonzero(run(graph, spikes)[0]["n"]).tolist() == [4]
     assert np.flatnonzero(fired["n"]).tolist() == [5]
+
+
+def test_a_graph_without_input_runs_on_its_biases_and_tells_every_tick():
+    graph = net(population("n", "lif", tau=1, bias=1, v_threshold=0.5))
+    done: list[int] = []
+    spikes, membranes = run(graph, np.zeros((5, 2, 0), np.uint8), progress=done.append)
+    assert set(spikes) == {"n"} and spikes["n"].shape == (5, 2, 1) and spikes["n"].all() and not membranes
+    assert done == [1] * 5
+    with pytest.raises(BadInput, match=r"shape \[5, 2, 1\], expected \[ticks, batch, 0\]"):
+        run(graph, np.zeros((5, 2, 1), np.uint8))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 import pytest
+import tqdm
 
 from muspike.cli import main
 from muspike.errors import Failed
@@ -130,7 +135,9 @@ def test_it_tells_what_the_modules_compute(network: Path, spikes: Path, told: Ca
     rows = by_name(result["populations"])
     assert list(rows) == [p.name for p in program.populations]
     for name, fired in run.spikes.items():
-        assert fired.any() and rows[name]["spikes"] == fired.sum() and rows[name]["rate"] == pytest.approx(fired.mean())
+        assert fired.any() and rows[name]["spikes"] == fired.sum()
+        level = program.population(name).level
+        assert rows[name]["rate"] == pytest.approx(fired[level : level + TICKS].mean()) != pytest.approx(fired.mean())
     assert rows["out"]["spikes"] is None and rows["a"]["overflows"] == 0 and rows["out"]["readout_resets"] == 0
 
     counts = activity.count(program, run.spikes, currents=run.current, membranes=run.membrane)
@@ -185,7 +192,8 @@ def test_a_program_runs_as_its_network_does(network: Path, spikes: Path, told: C
     told("map", network, "-o", "program.npz")
     ours = told("simulate", "program.npz", "--input", spikes, "--json", "-o", "a.npz")
     theirs = told("simulate", network, "--input", spikes, "--json", "--no-float", "-o", "b.npz")
-    different = ("file", "seconds", "ticks_per_second")
+    assert (ours["risks"], theirs["risks"]) == (None, [])  # which only its network tells
+    different = ("file", "seconds", "ticks_per_second", "sequence_ticks_per_second", "risks")
     assert {k: v for k, v in ours.items() if k not in different} == {
         k: v for k, v in theirs.items() if k not in different
     }
@@ -255,15 +263,146 @@ def test_a_run_in_parts_is_the_run(
     network: Path, spikes: Path, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = told("simulate", network, "--input", spikes, "--json", "-o", "whole.npz", "--membranes")
-    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 7 * BATCH * 35)
+    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 7 * BATCH * 4 * 64)  # 7 ticks of 4 populations, padded
     parts = told("simulate", network, "--input", spikes, "--json", "-o", "parts.npz", "--membranes")
     assert Path("whole.npz").read_bytes() == Path("parts.npz").read_bytes()
-    assert all(parts[key] == whole[key] for key in ("populations", "cores", "energy", "agreement"))
-    monkeypatch.setattr(module, "_STATES_BYTES", 0)  # membranes are not kept: active updates are a bound, and say so
+    assert all(parts[key] == whole[key] for key in ("populations", "cores", "agreement"))
+    for ours, theirs in zip(numbers(parts["energy"]), numbers(whole["energy"]), strict=True):
+        assert ours == (pytest.approx(theirs, rel=1e-12) if isinstance(theirs, float) else theirs)
+    monkeypatch.setattr(module, "_EXACT_CELLS", 0)  # membranes are not asked for: active updates are a bound
     bound = told("simulate", network, "--input", spikes, "--json")
     assert all(bound[key] == whole[key] for key in ("populations", "cores", "agreement"))
     assert bound["energy"][0]["total"]["value"] > whole["energy"][0]["total"]["value"]
     assert "upper bound" in json.dumps(bound["energy"]) and "upper bound" not in json.dumps(whole["energy"])
+
+
+def numbers(data: Any) -> list[Any]:
+    """All that is in a JSON value, in order."""
+    if isinstance(data, dict):
+        return numbers([*data.items()])
+    return [leaf for entry in data for leaf in numbers(entry)] if isinstance(data, list | tuple) else [data]
+
+
+def test_a_layer_that_fires_in_every_tick_has_rate_1(told: Callable[..., Any]) -> None:
+    nodes: dict[str, Any] = {"input": nir.Input(np.array([2]))}
+    for i in range(20):
+        nodes |= {f"w{i}": nir.Linear(np.eye(2)), f"n{i}": lif(2, 0.2)}
+    nir.write("deep.nir", chain(nodes | {"output": nir.Output(np.array([2]))}))
+    result = told("simulate", "deep.nir", "--random", "1", "--ticks", "10", "--json")
+    assert result["ticks"] == 30
+    assert {row["rate"] for row in result["populations"]} == {1.0}
+    assert {row["spikes"] for row in result["populations"]} == {20}
+
+
+def test_a_long_run_takes_no_more_memory_than_its_spikes(compiled: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 1 << 18)
+    monkeypatch.setattr(module, "_COUNTS_AT_ONCE", 1 << 10)
+
+    def peak(ticks: int) -> int:
+        tracemalloc.start()
+        module.simulate(compiled, {"input": np.ones((ticks, 1, 8), np.uint8)}, load_chip("loihi1"))
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)
+    per_tick = (peak(40_000) - peak(10_000)) / 30_000
+    # Three times the input (given, padded, recorded), the spikes of 24 neurons, 3 membranes.
+    assert 36 <= per_tick < 80
+
+
+def test_progress_is_of_chip_and_float_network(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    totals = []
+
+    class Bar(contextlib.AbstractContextManager["Bar"]):
+        def __init__(self, total: int, **_: Any) -> None:
+            totals.append(total)
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def update(self, n: int) -> None:
+            done.append(n)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    for command, float_ticks in ((("simulate",), 9), (("simulate", "--no-float"), 0), (("map",), 9)):
+        done.clear()
+        assert main([*command, str(network), "--random", "0.1", "--ticks", "9", "--json"]) == 0
+        assert sum(done) == totals.pop() == 9 + 3 + float_ticks and done[-float_ticks:].count(1) == float_ticks
+
+
+def driven_by_biases(path: str) -> None:
+    """Three neurons that count up to their threshold, and a fourth that hears them; no input."""
+    zeros, ones = np.zeros(3, np.int32), np.ones(3, np.int32)
+    scale, core = np.ones(3), np.zeros(3, int)
+    alone = ChipPopulation("alone", 3, "lif", 0, 4095 * ones, zeros, ones, np.array([65, 30, 0]), zeros, scale, core)
+    z, one = zeros[:1], ones[:1]
+    hears = ChipPopulation("hears", 1, "lif", 1, 4095 * one, z, one, z, z, scale[:1], core[:1])
+    synapses = [ChipSynapses("w", "alone", "hears", np.full((1, 3), 254), 0, 1)]
+    Program("loihi1", 1e-3, [alone, hears], synapses, np.zeros((1, 2), int)).save(path)
+
+
+def test_a_program_without_input_runs_for_as_long_as_ticks_say(
+    told: Callable[..., Any], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven_by_biases("own.npz")
+    result = told("simulate", "own.npz", "--ticks", "12", "--json", "-o", "out.npz")
+    assert (result["input_ticks"], result["ticks"], result["sequences"]) == (12, 13, 1)
+    fired = Simulator(Program.load("own.npz")).run(np.zeros((13, 1, 0), np.uint8)).spikes
+    assert {row["name"]: row["spikes"] for row in result["populations"]} == {n: a.sum() for n, a in fired.items()}
+    assert fired["alone"][:, 0].sum(0).tolist() == [13, 4, 0]  # above 64: each tick, each third
+    assert np.array_equal(np.load("out.npz")["hears"], fired["hears"]) and fired["hears"].any()
+    assert "no input; --ticks says how long it is to run" in refused(["simulate", "own.npz"])
+    assert "no input to give spikes to" in refused(["simulate", "own.npz", "--random", "0.1", "--ticks", "5"])
+
+    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava.LavaRun:
+        assert inputs.shape == (13, 1, 0)
+        run = Simulator(loaded).run(inputs, record_membranes=True)
+        return lava.LavaRun(run.spikes, run.membrane, run.current, versions={}, seconds_per_tick=1.0)
+
+    monkeypatch.setattr(lava, "run_lava", run_lava)
+    assert told("run-lava", "own.npz", "--ticks", "12", "--json", "-o", "lava.npz")["equal"] is True
+    assert Path("lava.npz").read_bytes() == Path("out.npz").read_bytes()
+
+
+def test_what_has_no_price_and_did_not_happen_has_no_row(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    for chip in ("loihi1", "loihi2"):
+        result = told("simulate", network, "--input", spikes, "--chip", chip, "--json")
+        text = told("simulate", network, "--input", spikes, "--chip", chip)
+        for priced in result["energy"]:
+            rows = by_name(priced["components"])
+            assert rows["host input"]["status"] == "unpriced" and rows["host input"]["count"] > 0
+            assert all(row["status"] != "unpriced" or row["count"] for row in rows.values())
+        assert "\nhost input" in text and "host output" not in text and "while the host samples" not in text
+
+
+def test_risks_are_told(network: Path, spikes: Path, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    rounding, run = tuple(f"rounding {i}" for i in range(11)), ("a spike crosses a reset", "a bias is early")
+
+    def risky(*arguments: Any, **options: Any) -> Any:
+        made = compile_graph(*arguments, **options)
+        return replace(made, quantisation=replace(made.quantisation, risks=rounding), risks=(*rounding, *run))
+
+    monkeypatch.setattr("muspike.hardware.compile.compile_graph", risky)
+    arguments = ("simulate", network, "--input", spikes, "--no-float")
+    assert told(*arguments, "--json")["risks"] == [*run, *rounding]
+    lines = [line for line in told(*arguments).splitlines() if line.startswith("risk: ")]
+    assert lines == [*(f"risk: {r}" for r in (*run, *rounding[:8])), "risk: 3 more, which --json tells"]
+
+
+def test_speed_is_of_all_sequences_and_of_each(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
+    result = told("simulate", network, "--input", spikes, "--json")
+    assert result["ticks_per_second"] == pytest.approx(result["ticks"] / result["seconds"])
+    assert result["sequence_ticks_per_second"] == pytest.approx(BATCH * result["ticks_per_second"])
+    last = told("simulate", network, "--input", spikes).splitlines()[-1]
+    shape = r"simulated ([\d,]+) ticks per second of 2 sequences at once, ([\d,]+) ticks of a sequence"
+    match = re.fullmatch(shape, last)
+    assert match
+    each, all_of_them = (int(number.replace(",", "")) for number in match.groups())
+    assert abs(all_of_them - 2 * each) <= 1
+    one = told("simulate", network, "--random", "0.1").splitlines()[-1]
+    assert re.fullmatch(r"simulated [\d,]+ ticks per second", one)
 
 
 def overflowing(path: str) -> None:
@@ -497,9 +636,18 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_a_run_too_long_to_be_held_is_refused(
     network: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(module, "LARGEST_BYTES", 2500)
     line = refused(["simulate", network, "--random", "0.1"])
-    assert "net.nir: 103 ticks x 1 sequences x 35 neurons: at most 2,000 spikes can be held; run fewer ticks" in line
+    # uint8 of 8 + 24 spikes and int32 of 3 membranes; of the float network as many spikes, and float64.
+    held = 103 * (32 + 12 + 32 + 24)
+    about = "net.nir: 103 ticks x 1 sequences x 35 neurons on 1 cores: "
+    assert f"{about}{held:,} bytes of spikes and membranes, at most 5,000 bytes can be held" in line
+    assert "run fewer ticks or sequences at a time, or without float network" in line
+    line = refused(["simulate", network, "--random", "0.1", "--no-float", "--membranes", "-o", "out.npz"])
+    assert f"{103 * (32 + 8 * 27):,} bytes of" in line and line.endswith("or without membranes\n")
+    monkeypatch.setattr(module, "LARGEST_BYTES", 400)
+    line = refused(["simulate", network, "--random", "0.1"])
+    assert "bytes for one tick, at most 800 bytes can be held; run fewer sequences at a time" in line
 
 
 def test_no_lava_is_status_1_and_leaves_nothing(
