@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ LAVA = "lava-nc==0.10.0"
 # 3.13 with these, and 190 of its own 191 tests of the processes used here pass.
 REQUIREMENTS = ("numpy==2.4.6", "scipy==1.17.1", "networkx==3.6.1", "asteval==1.0.10")
 PATIENCE_S = 600.0
+_CHECK_PATIENCE_S = 60.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = Path(__file__).with_name("lava_worker.py")
 _PYTHON_IN_ENVIRONMENT = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -121,6 +123,8 @@ def run_lava(
         np.save(paths[1], given.astype(np.uint8))
         flags = ["--membranes"] if record_membranes else []
         _worker(interpreter, [*map(str, paths), *flags], patience_s)
+        if not paths[2].is_file():
+            raise Failed(f"{interpreter}: ended without an error and wrote nothing; it is no Python that runs Lava")
         with np.load(paths[2]) as output:
             results = {name: output[name] for name in output.files}
 
@@ -193,7 +197,8 @@ def find_lava_python(python: str | os.PathLike[str] | None = None) -> Path:
             lava_versions(given)
         except Failed as error:
             raise Failed(f"{origin} {os.fspath(given)}: does not run {LAVA}: {error}") from error
-        return Path(given)
+        # As it was found: a name alone would be looked up again, and ./python become another.
+        return Path(os.path.abspath(shutil.which(os.fspath(given)) or given))  # noqa: PTH100  # links stay
     cached = environment_path() / _PYTHON_IN_ENVIRONMENT
     if os.access(cached, os.X_OK):  # follows the link: false when the Python it was made from has gone
         return cached
@@ -226,7 +231,13 @@ def lava_versions(python: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         Failed: it does not run, cannot import Lava, or has another version of it.
     """
-    versions: dict[str, str] = json.loads(_worker(python, ["--check"]))
+    answer = _worker(python, ["--check"], _CHECK_PATIENCE_S)
+    try:
+        versions = {str(name): str(version) for name, version in json.loads(answer).items()}
+    except (AttributeError, ValueError):
+        versions = {}
+    if "lava-nc" not in versions:
+        raise Failed(f"it is no Python: asked for its versions, it answered {answer.strip()[:40]!r}")
     wanted = LAVA.partition("==")[2]
     if versions["lava-nc"] != wanted:
         raise Failed(f"it has lava-nc {versions['lava-nc']}, not {wanted}")

@@ -43,6 +43,9 @@ LONGEST_PATH = 1_000
 DEEPEST_NESTING = 64
 
 
+DT_S = (1e-12, 1e6)
+"""What a tick can last; beyond, times in ticks leave what floats hold exactly."""
+
 ASSUMED_DT = {"norse": "1e-3", "snntorch": "1e-4", "spikingjelly": "1e-4", "sinabs": "1 (it counts tau in ticks)"}
 """What tools hold tau against when they write or read NIR without saying so.
 
@@ -339,6 +342,8 @@ def _dt(metadata: Mapping[str, Any], dt_s: float | None) -> float:
     for value in given:
         if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
             raise BadInput(f"dt is {value!r}, expected a finite number of seconds above 0")
+        if not DT_S[0] <= value <= DT_S[1]:
+            raise BadInput(f"dt is {value:g} s, expected {DT_S[0]:g} to {DT_S[1]:g} s")
     if not math.isclose(given[0], given[-1], rel_tol=TICK_TOLERANCE):
         raise BadInput(f"dt was given as {given[0]:g} s, but the graph's metadata says {given[1]:g} s")
     return float(given[-1])

@@ -46,6 +46,7 @@ REGISTERS: Mapping[str, tuple[int, int, str]] = {
 }
 WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2  # mixed-sign weights: 8 bits and a sign, the lowest bit cut
 WEIGHT_EXP_MAX = 7
+MOST_CORES = 2**14  # 128 chips; what is counted between cores takes memory by their square
 DELAY_MAX = 63  # the step that every synapse takes, and up to 62 more
 # In what the dynamics compute: the synaptic sum, the current (which wraps), the membrane (which saturates).
 STATE: Mapping[str, tuple[int, int]] = {
@@ -106,6 +107,8 @@ class ChipPopulation:
         low, high = (-1, -1) if self.kind == "input" else (0, 2**31 - 1)
         what = "-1 for an input" if self.kind == "input" else "the number of a core"
         _freeze(self, "core", _integers(where, "core", self.core, (self.size,), low, high, what))
+        if np.asarray(self.scale).dtype.kind not in "fiu":
+            raise BadInput(f"{where}: scale has dtype {np.asarray(self.scale).dtype}, not real numbers")
         scale = np.array(self.scale, dtype=np.float64)
         if scale.shape != (self.size,):
             raise BadInput(f"{where}: scale has shape {list(scale.shape)}, not [{self.size}]")
@@ -226,6 +229,8 @@ class Program:
         xy = _integers("program", "core_xy", self.core_xy, None, 0, 2**15 - 1, "mesh coordinates count from 0")
         if xy.ndim != 2 or xy.shape[1] != 2:
             raise BadInput(f"program: core_xy has shape {list(xy.shape)}, not [cores, 2]")
+        if len(xy) > MOST_CORES:
+            raise BadInput(f"program: core_xy lists {len(xy)} cores, expected at most {MOST_CORES}")
         for p in self.populations:
             if p.core.max() >= len(xy):
                 raise BadInput(

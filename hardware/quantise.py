@@ -194,6 +194,13 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
         report = _report(population, integer, groups, fan, _scale_reason(population, k, about, chip), chip)
         reports.append(report)
         risks += _risks(population, integer, report, fan, about, chip)
+    leakless = [r.name for r in reports if r.kind == "lif" and r.membrane_headroom == 0]
+    if leakless:
+        names = ", ".join(map(repr, leakless[:3])) + (f" and {len(leakless) - 3} more" if len(leakless) > 3 else "")
+        risks.append(
+            f"population{'s' * (len(leakless) > 1)} {names}: without a leak, inhibition adds up without bound; the "
+            f"chip's membrane stops at {chip.ranges.membrane.low}"
+        )
     synapses = [IntegerSynapses(s.name, s.source, s.target, weights[s.name], s.delay) for s in graph.synapses]
     return (
         IntegerGraph(populations, synapses, graph.dt_s, graph.outputs, graph.metadata),
@@ -618,7 +625,7 @@ def _risks(
         )
     if report.current_headroom < 1:
         yield f"{where}: the current's worst case is {1 / report.current_headroom:.3g} times its register, which wraps"
-    if report.membrane_headroom < 1:
+    if 0 < report.membrane_headroom < 1 or (report.membrane_headroom == 0 and population.kind == "li"):
         worst = f"{1 / report.membrane_headroom:.3g} times its range" if report.membrane_headroom else "without bound"
         effect = "be reset as if it spiked" if population.kind == "li" else "saturate"
         yield f"{where}: the membrane's worst case is {worst}; it would {effect}"

@@ -426,6 +426,25 @@ def test_a_python_that_cannot_run_lava(tmp_path: Path, monkeypatch: pytest.Monke
         lava.find_lava_python()
 
 
+@pytest.mark.parametrize("answer", ["", "{}", "[]", "hello", '"text"'])
+def test_what_is_no_python_is_refused(tmp_path: Path, answer: str) -> None:
+    other = tmp_path / "other"
+    other.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    other.chmod(0o755)
+    with pytest.raises(Failed, match=r"other: does not run lava-nc==0\.10\.0: it is no Python: .* it answered"):
+        lava.find_lava_python(other)
+
+
+def test_the_python_that_was_checked_is_the_one_that_runs(
+    python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`./python` is no other `python` of the search path."""
+    (tmp_path / "python").symlink_to(python)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lava, "lava_versions", lambda _: {})
+    assert lava.find_lava_python("./python") == tmp_path / "python"
+
+
 def test_the_python_given_comes_first(python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(lava.VARIABLE, "/nonexistent")
     assert lava.find_lava_python(python) == python

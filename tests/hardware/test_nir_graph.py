@@ -250,6 +250,8 @@ def test_dt_is_asked_for_and_never_guessed():
         from_nir(simple(), dt_s=2 * DT)
     with pytest.raises(BadInput, match="dt is -1"):
         from_nir(g, dt_s=-1)
+    with pytest.raises(BadInput, match="dt is 1e-300 s, expected 1e-12 to"):
+        from_nir(g, dt_s=1e-300)
 
 
 class Strange(nir.NIRNode):
@@ -568,6 +570,8 @@ def test_what_a_few_bytes_could_ask_for_is_bounded():
     """2^40 neurons; products of matrices beyond any memory; ways that double at every step; graphs within graphs."""
     with pytest.raises(BadInput, match=r"node 'in': shape \[1048576, 1048576\] has"):
         from_nir(image((2**20, 2**20), {"n": lif(2)}, 2))
+    with pytest.raises(BadInput, match=r"shape \[1e\+200, 1e\+200, 1e\+200, 1e\+200, \.\.\.\] has inf values"):
+        from_nir(image([1e200] * 38, {"n": lif(2)}, 2))
     wide = {"a": nir.Linear(np.ones((1, 2**16))), "b": nir.Linear(np.ones((2**16, 1))), "n": lif(2**16)}
     with pytest.raises(BadInput, match="node 'b': has up to 4294967296 weights"):
         from_nir(image((2**16,), wide, 2**16))
