@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from muspike.errors import printable
 from muspike.hardware.compile import Compiled
 from muspike.hardware.partition import CoreUse, Use
 from muspike.hardware.program import ChipSynapses
@@ -15,6 +16,7 @@ from muspike.hardware.weights import Conv
 # More cores than these are shown as runs, and of more runs the first, with the fullest cores after them. Of more
 # problems or risks, too, the first are shown.
 _MOST_ROWS = 40
+_LONGEST_NAME = 60
 _FULLEST = 5
 # The columns of the table of cores: title, what the core holds, in which unit, the limit that it counts against.
 _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
@@ -25,6 +27,13 @@ _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
     ("thresholds", lambda core: core.threshold_configurations, "", "threshold_configurations_per_core"),
     ("compartments", lambda core: core.compartment_configurations, "", "compartment_configurations_per_core"),
 )
+
+
+READING = (
+    "read as NIR defines it: a membrane is 0 after a spike, and one spike at most in a tick; a file cannot say reset "
+    "by subtraction"
+)
+"""What a network that was trained otherwise is taken for, and nobody can see from its file."""
 
 
 def mapping(compiled: Compiled) -> dict[str, Any]:
@@ -40,6 +49,7 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
         "use": compiled.use.to_dict(),
         "quantisation": compiled.quantisation.to_dict(),
         "risks": list(compiled.risks),
+        "reading": READING,
     }
 
 
@@ -52,6 +62,8 @@ def _lines(compiled: Compiled) -> Iterator[str]:
     use, program = compiled.use, compiled.program
     chips = f"on {use.chips} chip{'s' if use.chips > 1 else ''}"
     yield f"{use.chip}: {_verdict(use)}"
+    if any(p.kind == "lif" for p in program.populations):
+        yield READING
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
         f"{len(use.cores):,} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
@@ -65,7 +77,7 @@ def _lines(compiled: Compiled) -> Iterator[str]:
     yield from _cores(use)
     yield ""
     of = {synapses.name: synapses for synapses in program.synapses}
-    yield from table(
+    yield from _first_rows(
         [
             "weights",
             "stored as",
@@ -91,7 +103,7 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from table(
+    yield from _first_rows(
         ["population", "leak error", "filter error", "threshold error", "bias error", "spikes to overflow"],
         [
             [
@@ -106,7 +118,7 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from table(
+    yield from _first_rows(
         ["population", "scales", "chip membrane units per unit of yours", "chosen because"],
         [
             [p.name, f"{p.groups:,}", _between(p.scale_low, p.scale_high), p.scale_reason]
@@ -116,9 +128,9 @@ def _lines(compiled: Compiled) -> Iterator[str]:
     for title, entries in (("problems", use.problems), ("risks", compiled.risks)):
         yield ""
         yield f"{title}: {'none' if not entries else ''}".rstrip()
-        yield from (f"- {entry}" for entry in entries[:_MOST_ROWS])
+        yield from (f"- {printable(entry)}" for entry in entries[:_MOST_ROWS])
         if len(entries) > _MOST_ROWS:
-            yield f"- and {len(entries) - _MOST_ROWS:,} more"
+            yield f"- and {len(entries) - _MOST_ROWS:,} more (--json has all)"
 
 
 def _between(low: float, high: float) -> str:
@@ -137,7 +149,7 @@ def _limits(use: Use) -> Iterator[str]:
     """The one limit that binds, where, and what would give way."""
     fullest = use.fullest
     share = fullest.per_cent[use.binding]
-    where = f"core {fullest.core} ({', '.join(fullest.populations)})"
+    where = f"core {fullest.core} ({_some(fullest.populations)})"
     yield f"{'nearest to its limit' if share <= 100 else 'above its limit'}: {use.binding}, {share:.1f} % on {where}"
     closed = Counter(core.closed_by for core in use.cores if core.closed_by)
     if closed:
@@ -175,9 +187,19 @@ def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[lis
     for _, found in itertools.groupby(cores, alike):
         run = list(found)
         numbers = str(run[0].core) if len(run) == 1 else f"{run[0].core}-{run[-1].core}"
-        names = ", ".join(run[0].populations[:2]) + (", ..." if len(run[0].populations) > 2 else "")
-        rows.append([f"{numbers} ({names})", *_cells(run)])
+        rows.append([f"{numbers} ({_some(run[0].populations)})", *_cells(run)])
     return rows
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...") for name in names[:3])
+    return shown + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+def _first_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield from table(titles, rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        yield f"and {len(rows) - _MOST_ROWS:,} more (--json has all)"
 
 
 def _cells(cores: Sequence[CoreUse]) -> list[str]:
@@ -198,8 +220,8 @@ def _per_cent(core: CoreUse, limit: str) -> str:
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table, the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        first, *others = row
+    """Lines of a table, the first column to the left, the others to the right; a file's names are made printable."""
+    cells = [[printable(cell) for cell in row] for row in (titles, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, *others in cells:
         yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))])

@@ -19,6 +19,11 @@ class Failed(MuspikeError):
     exit_status = 1
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Text with everything that a terminal would act on escaped, but for the characters in `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def one_line(error: Exception) -> str:
     """What an error says, or its type; without line breaks, control characters and endless names of a damaged file."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -20,7 +20,7 @@ from muspike.hardware.quantise import (
     QuantisationReport,
     SynapsesReport,
 )
-from muspike.hardware.report import mapping, mapping_text
+from muspike.hardware.report import mapping, mapping_text, table
 from muspike.hardware.retime import Retimed
 from muspike.hardware.weights import Conv, Sparse, Weights, astype, identity
 
@@ -114,7 +114,7 @@ def test_many_equal_cores_share_a_row_and_json_keeps_all() -> None:
     found = compiled(chip(neurons_per_core=2), one_to_one(101), one_to_one(101))
     text = mapping_text(found)
     table = rows(text, "core")
-    assert [row[0] for row in table[1:]] == ["0-49 (p1)", "50 (p1, p2)", "51-100 (p2)"]
+    assert [row[0] for row in table[1:]] == ["0-49 ('p1')", "50 ('p1', 'p2')", "51-100 ('p2')"]
     assert table[1][1] == "2 100.0 %"
     assert len(mapping(found)["use"]["cores"]) == 101
     assert "cores were closed by: neurons_per_core 100 times" in text
@@ -127,20 +127,20 @@ def test_many_unequal_cores_are_summed_up_and_the_fullest_shown() -> None:
     text = mapping_text(found)
     assert "at most, of the cores in a row; then the 5 fullest cores" in text
     first, *fullest = rows(text, "core")[1:]
-    assert first[:2] == ["0-99 (p1)", "2 100.0 %"] and len(fullest) == 5
+    assert first[:2] == ["0-99 ('p1')", "2 100.0 %"] and len(fullest) == 5
     assert f"  {max(core.input_axons for core in found.use.cores)}  " in text
 
 
 def test_the_limit_that_binds_is_named_with_its_place() -> None:
     text = mapping_text(compiled(chip(input_axons_per_core=10), np.full((3, 8), 2, np.int16)))
     assert text.startswith("loihi1: fits on 1 chip\n")
-    assert "nearest to its limit: input_axons_per_core, 80.0 % on core 0 (p1)" in text
+    assert "nearest to its limit: input_axons_per_core, 80.0 % on core 0 ('p1')" in text
 
 
 def test_what_does_not_fit_says_what_it_would_take() -> None:
     text = mapping_text(compiled(chip(input_axons_per_core=10), np.full((3, 20), 2, np.int16)))
     assert text.startswith("loihi1: does not fit\n")
-    assert "above its limit: input_axons_per_core, 200.0 % on core 0 (p1)" in text
+    assert "above its limit: input_axons_per_core, 200.0 % on core 0 ('p1')" in text
     assert "what it would take: input_axons_per_core: fewer sources of a neuron" in text
     assert "- core 2 ('p1'): 20 input axons, loihi1 holds 10 on a core" in text
 
@@ -157,3 +157,8 @@ def test_a_network_for_several_chips_says_so(neurons: int) -> None:
 def test_of_very_many_problems_the_first_are_shown() -> None:
     text = mapping_text(compiled(chip(input_axons_per_core=3), np.full((50, 4), 2, np.int16)))
     assert text.count("4 input axons, loihi1 holds 3") == 40 and "- and 10 more" in text
+
+
+def test_names_that_a_terminal_would_act_on_are_escaped():
+    (line,) = list(table(["name", "n"], [["a\x1b[31m\nb", "1"]]))[1:]
+    assert line == "a\\x1b[31m\\nb  1"
