@@ -25,6 +25,7 @@ class SpikeAgreement:
         neuron_ticks: neurons x ticks x sequences compared.
         float_spikes, chip_spikes: of each network.
         both: spikes that both have, of the same neuron in the same ideal tick.
+        sequences: compared; in `same_winner` of them the same neuron spikes most often (of several the first).
     """
 
     population: str
@@ -32,6 +33,8 @@ class SpikeAgreement:
     float_spikes: int
     chip_spikes: int
     both: int
+    sequences: int
+    same_winner: int
 
     @property
     def agreement(self) -> float | None:
@@ -99,12 +102,15 @@ def agreement(
 
 
 def _spikes(p: ChipPopulation, chip: Array, ideal: Array) -> SpikeAgreement:
+    winners = [np.count_nonzero(spikes, axis=0).argmax(axis=1) for spikes in (chip, ideal)]  # [batch]
     return SpikeAgreement(
         population=p.name,
         neuron_ticks=chip.size,
         float_spikes=int(np.count_nonzero(ideal)),
         chip_spikes=int(np.count_nonzero(chip)),
         both=sum(int(np.count_nonzero(np.logical_and(*part))) for part in _parts(chip, ideal)),
+        sequences=chip.shape[1],
+        same_winner=int(np.count_nonzero(winners[0] == winners[1])),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from muspike.errors import BadInput
+from muspike.files import check_file
 from muspike.hardware.program import DELAY_MAX, REGISTERS, STATE, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
 
 Tag = Literal["measured", "fitted", "simulated", "inferred", "assumed"]
@@ -213,6 +214,7 @@ def load_chip(name_or_path: str | Path) -> Chip:
         raise BadInput(
             f"chip {name!r} is not known; known: {', '.join(known_chips())}, or give the path of a .toml file"
         )
+    check_file(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput, one_line
-from muspike.files import write_whole
+from muspike.files import check_file, write_whole
 from muspike.hardware import weights as w
 from muspike.hardware.npz import UNREADABLE, read_array
 from muspike.hardware.weights import Conv, Sparse, Weights
@@ -347,6 +347,7 @@ class Program:
         Raises:
             BadInput: no such file, not a program, another version, damaged, or it breaks a range.
         """
+        check_file(path)
         try:
             arrays = _read_members(Path(path))
             header = _parse_header(arrays.pop("header"))

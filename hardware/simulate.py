@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from muspike.errors import BadInput
+from muspike.errors import BadInput, printable
 from muspike.hardware import activity, energy, interpreter
 from muspike.hardware.agreement import ReadoutAgreement, SpikeAgreement, agreement
 from muspike.hardware.chip import Chip
 from muspike.hardware.energy import Energy, Meter, Quantity, Row
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.program import Program
-from muspike.hardware.report import table
+from muspike.hardware.report import READING, table
 from muspike.hardware.simulator import Simulator, as_inputs
 from muspike.hardware.simulator_kernels import LINE
 from muspike.hardware.spikes import LARGEST_BYTES
@@ -397,16 +397,20 @@ def _lines(simulation: Simulation) -> Iterator[str]:
         + (f" and {behind} more until the deepest population has heard them" if behind else "")
         + f", {_many(batch, 'sequence')}, {program.n_neurons:,} neurons on {_many(program.n_cores, 'core')}"
     )
+    if simulation.ideal is not None:
+        yield READING
+    if simulation.batch > simulation.input_ticks:
+        yield f"{_many(batch, 'sequence')} of {_many(simulation.input_ticks, 'tick')}: spikes are [ticks, batch, size]"
     yield ""
     rows = [_population(simulation, p.name) for p in program.populations]
     names = ("kind", "level", "size", "spikes", "rate", "overflows", "readout_resets")
     titles = ("population", "kind", "level", "neurons", "spikes", "spikes per neuron and tick", "overflows", "resets")
     yield from table(titles, [[row["name"], *(_cell(row[name]) for name in names)] for row in rows])
     for line in warnings(simulation):
-        yield f"WARNING: {line}"
+        yield f"WARNING: {printable(line)}"
     risks = simulation.risks or ()
     for line in risks[:_MOST_RISKS]:
-        yield f"risk: {line}"
+        yield f"risk: {printable(line)}"
     if len(risks) > _MOST_RISKS:
         yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json tells"
     yield ""
@@ -470,7 +474,7 @@ def agreement_lines(agreements: Agreements) -> Iterator[str]:
     readouts = [row for row in agreements if isinstance(row, ReadoutAgreement)]
     if spiking:
         yield from table(
-            ("float against integers", "float spikes", "chip's", "in both", "agreement", "rate change"),
+            ("float against integers", "float spikes", "chip's", "in both", "agreement", "rate change", "same winner"),
             [
                 [
                     row.population,
@@ -479,6 +483,7 @@ def agreement_lines(agreements: Agreements) -> Iterator[str]:
                     f"{row.both:,}",
                     "–" if row.agreement is None else f"{100 * row.agreement:.1f} %",
                     "–" if row.rate_change is None else f"{100 * row.rate_change:+.1f} %",
+                    f"{row.same_winner:,} of {row.sequences:,}",
                 ]
                 for row in spiking
             ],

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput, one_line
-from muspike.files import write_whole
+from muspike.files import check_file, write_whole
 from muspike.hardware.nir_file import read_nir_data
 from muspike.hardware.nir_node import TICK_TOLERANCE
 from muspike.hardware.npz import UNREADABLE, read_array
@@ -84,11 +85,9 @@ def read_spikes(
     wanted = {name: (shape,) if isinstance(shape, int) else tuple(shape) for name, shape in shapes.items()}
     if not wanted:
         raise BadInput(f"{path}: the network has no input to give spikes to")
-    try:
-        with file.open("rb") as opened:
-            magic = opened.read(8)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    check_file(file)
+    with file.open("rb") as opened:
+        magic = opened.read(8)
     recordings = read_nir_data(path) if magic == _HDF5 else None  # which names the file itself
     try:
         if recordings is not None:
@@ -138,20 +137,27 @@ def write_spikes(
     `more`: arrays beside them, which reading spikes leaves alone.
 
     Raises:
+        BadInput: two arrays would have one name.
         Failed: the disk refuses the write.
     """
-    arrays: dict[str, npt.ArrayLike] = {} if dt_s is None else {"dt_s": dt_s}
+    arrays: list[tuple[str, npt.ArrayLike]] = [] if dt_s is None else [("dt_s", dt_s)]
     if events:
         ticks, batch = next(iter(spikes.values())).shape[:2] if spikes else (0, 0)
-        arrays |= {"ticks": ticks, "sequences": batch}
+        arrays += [("ticks", ticks), ("sequences", batch)]
         for name, fired in spikes.items():
             places = zip(("tick", "sequence", "neuron"), np.nonzero(fired), strict=True)
-            arrays |= {f"{name}.{field}": where.astype(np.int64) for field, where in places}
+            arrays += [(f"{name}.{field}", where.astype(np.int64)) for field, where in places]
     else:
-        arrays |= {name: np.asarray(fired, np.uint8) for name, fired in spikes.items()}
+        arrays += [(name, np.asarray(fired, np.uint8)) for name, fired in spikes.items()]
+    arrays += (more or {}).items()
+    taken = Counter(name for name, _ in arrays)
+    if doubled := [name for name, count in taken.items() if count > 1]:
+        raise BadInput(
+            f"{path}: two arrays would be called {doubled[0]!r}; a population has the name of what is beside"
+        )
     # Not np.savez: a population may be called `file`, which is the name of its first argument.
     with write_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        for name, array in (arrays | dict(more or {})).items():
+        for name, array in arrays:
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from muspike import __version__
-from muspike.errors import BadInput, Failed, MuspikeError
-from muspike.files import make_folder
+from muspike.errors import BadInput, Failed, MuspikeError, printable
+from muspike.files import check_file, check_target, make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -398,7 +398,7 @@ def _say(text: str) -> None:
     encoding = sys.stdout.encoding
     try:
         # A file's name may hold what the terminal's encoding does not.
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        print(printable(text, "\n").encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
         # What is left in the buffer would fail once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -682,6 +682,7 @@ def _simulate(args: argparse.Namespace) -> int:
     _check_outputs(args)
     if args.picture:
         check_picture(args.picture)
+        check_target(args.picture)
     graph, misfit, risks = None, None, None
     if _is_program(args.file):
         for name, given in (("--dt", args.dt), ("--reset-every", args.reset_every)):
@@ -783,12 +784,14 @@ def _ticks_bar(program: Program, ticks: int, graph: SpikingGraph | None) -> Iter
 def _check_npz(output: Path | None, what: str) -> None:
     if output and output.suffix != ".npz":
         raise BadInput(f"{output}: {what} ends in .npz")
+    if output:
+        check_target(output)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    _check_npz(args.output, "a file of spikes")
     if not args.output and (args.events or args.membranes):
         raise BadInput(f"{'--events' if args.events else '--membranes'} is about what -o writes; there is no -o")
+    _check_npz(args.output, "a file of spikes")
 
 
 @contextlib.contextmanager
@@ -810,12 +813,11 @@ def _network(file: Path, dt_s: float | None) -> SpikingGraph:
 
 
 def _is_program(file: Path) -> bool:
-    """By its first bytes; what cannot be opened, by its name, for its reader to complain about."""
-    try:
-        with file.open("rb") as opened:
-            return opened.read(2) == b"PK"
-    except OSError:
-        return file.suffix == ".npz"
+    """By its first bytes, or where it has none its name."""
+    check_file(file)
+    with file.open("rb") as opened:
+        first = opened.read(2)
+    return first == b"PK" or (not first and file.suffix == ".npz")
 
 
 def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
@@ -939,7 +941,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _complain(what: object, status: int) -> int:
-    line = " ".join(str(what).split())
+    line = printable(" ".join(str(what).split()))
     with contextlib.suppress(OSError):  # when stderr takes nothing, the exit status still tells
         print(f"muspike: {line}", file=sys.stderr)
     return status
@@ -947,6 +949,8 @@ def _complain(what: object, status: int) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Without `argv`, the process's own arguments."""
+    if sys.stderr is None:  # closed by the caller (`2>&-`)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # as long as the process
     with _terminable():
         try:
             args = _parser().parse_args(argv)

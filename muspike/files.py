@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,35 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise Failed(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """See that `path` is a file that can be read, and no pipe or device that could be waited for without end.
+
+    Raises:
+        BadInput: it is not.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise BadInput(f"{os.fspath(path)}: is {what}, expected a file")
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise BadInput(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """See that a file could be written to `path`, before the work whose result it is to hold; makes its folder.
+
+    Raises:
+        BadInput: it is a folder, or its folder a file.
+        Failed: the folder cannot be made, or written to.
+    """
+    if Path(path).is_dir():
+        raise BadInput(f"{os.fspath(path)}: is a folder; a file is wanted")
+    make_folder(Path(path).parent)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

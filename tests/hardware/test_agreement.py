@@ -41,7 +41,7 @@ def test_spikes_are_held_together_without_the_level() -> None:
         agreement(PROGRAM, {"a": ideal}, {}, {"a": chip, "in": chip, "relay": chip}, {}),
         int(ideal.sum()),
     )
-    assert row == SpikeAgreement("a", 240, same, same, same)
+    assert row == SpikeAgreement("a", 240, same, same, same, 3, 3)
     assert isinstance(row, SpikeAgreement) and (row.agreement, row.rate_change) == (1.0, 0.0)
     lost, new = np.argwhere(ideal)[5], np.argwhere(ideal == 0)[7]
     chip[2:][tuple(lost)], chip[2:][tuple(new)] = 0, 1
@@ -52,8 +52,10 @@ def test_spikes_are_held_together_without_the_level() -> None:
     # A chip that ran for shorter is compared as far as it ran.
     (row,) = agreement(PROGRAM, {"a": ideal}, {}, {"a": chip[:12]}, {})
     assert row == SpikeAgreement(
-        "a", 120, int(ideal[:10].sum()), int(chip[2:12].sum()), int((ideal[:10] & chip[2:12]).sum())
+        "a", 120, int(ideal[:10].sum()), int(chip[2:12].sum()), int((ideal[:10] & chip[2:12]).sum()), 3, row.same_winner
     )
+    counts = [s.sum(axis=0).argmax(axis=1) for s in (ideal[:10], chip[2:12])]
+    assert row.same_winner == (counts[0] == counts[1]).sum()
 
 
 def test_where_nothing_spikes_there_is_no_share() -> None:

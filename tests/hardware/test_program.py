@@ -167,7 +167,7 @@ def test_numpy_alone_reads_it(tmp_path: Path) -> None:
 def test_load_refuses_what_is_not_there_or_not_a_program(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"none\.npz: cannot be read: No such file"):
         Program.load(tmp_path / "none.npz")
-    with pytest.raises(BadInput, match="cannot be read: Is a directory"):
+    with pytest.raises(BadInput, match="is a folder, expected a file"):
         Program.load(tmp_path)
     path = tmp_path / "p.npz"
     for content in (b"", b"MThd", b"PK\x03\x04"):

@@ -393,7 +393,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             read_spikes(tmp_path / name, shapes or SHAPES, DT)
 
     refused("nosuch.npz", None, "nosuch.npz: cannot be read: No such file")
-    refused(".", None, "cannot be read: Is a directory")
+    refused(".", None, "is a folder, expected a file")
     refused("empty", b"", "neither an .npz or .npy file nor NIR data")
     refused("text.npz", b"0 1 0 1\n", "neither an .npz or .npy file nor NIR data")
     refused("cut.npz", b"PK\x03\x04", "cut.npz: damaged: ")

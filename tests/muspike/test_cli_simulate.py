@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -657,7 +660,60 @@ def test_no_lava_is_status_1_and_leaves_nothing(
     assert "--python nosuch-python: does not run lava-nc==0.10.0" in line
 
 
-def test_a_full_disk_leaves_nothing(network: Path, refused: Callable[..., str]) -> None:
+def test_where_nothing_can_be_written_nothing_is_run(
+    network: Path, program: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in (module, lava):
+        monkeypatch.setattr(run, "simulate" if run is module else "verify", None)
     Path("file").write_bytes(b"")
-    line = refused(["simulate", network, "--random", "0.1", "--ticks", "5", "--no-float", "-o", "file/out.npz"], 1)
-    assert "file/out.npz: cannot be written" in line
+    Path("folder.npz").mkdir()
+    for command in (["simulate", network], ["run-lava", program]):
+        for output, message in (
+            ("file/out.npz", "file: is a file; a folder"),
+            ("folder.npz", "folder.npz: is a folder"),
+        ):
+            assert message in refused([*command, "--random", "0.1", "--ticks", "5", "-o", output])
+
+
+def test_a_disk_that_fills_leaves_nothing(
+    network: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    line = refused(["simulate", network, "--random", "0.1", "--ticks", "5", "--no-float", "-o", "out.npz"], 1)
+    assert "out.npz: cannot be written: No space left" in line
+
+
+@pytest.mark.parametrize("command", ["simulate PIPE", "map PIPE", "run-lava PIPE", "simulate NET --input PIPE"])
+def test_a_pipe_is_not_waited_for(network: Path, refused: Callable[..., str], here: Path, command: str) -> None:
+    os.mkfifo(here / "pipe.npz")
+    words = {"NET": network, "PIPE": "pipe.npz"}
+    more = [] if "--input" in command else ["--random", "0.1"]
+    line = refused([words.get(word, word) for word in command.split()] + more)
+    assert "pipe.npz" in line and ("a pipe or a device" in line or "not a regular file" in line)
+
+
+def test_names_that_would_meet_in_a_file_are_refused(told: Callable[..., Any], refused: Callable[..., str]) -> None:
+    one = np.ones(2)
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "a.membrane": lif(2),
+        "w": nir.Linear(np.eye(2)),
+        "a": nir.LI(tau=0.01 * one, r=one, v_leak=0 * one),
+        "output": nir.Output(np.array([2])),
+    }
+    nir.write("col.nir", chain(nodes))
+    assert "two arrays would be called 'a.membrane'" in refused(
+        ["simulate", "col.nir", "--random", "0.9", "-o", "o.npz"]
+    )
+
+
+def test_closed_stderr_and_names_for_a_terminal(network: Path, here: Path) -> None:
+    """`2>&-` is no reason to fail, and what a file calls its nodes is no command for a terminal."""
+    nodes = {"in": nir.Input(np.array([2])), "x\x1b[31mRED": lif(2), "output": nir.Output(np.array([2]))}
+    nir.write("red.nir", chain(nodes))
+    command = f"{sys.executable} -m muspike simulate red.nir --random 0.5 --ticks 5 --no-float 2>&-"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert "x\\x1b[31mRED" in run.stdout and "\x1b" not in run.stdout
