@@ -97,26 +97,26 @@ def _compiled(
     return Compiled(program, report, use, (), retimed, integers, fill, reset_every)
 
 
-def _early(compiled: Compiled) -> dict[str, int]:
-    """Populations whose bias makes them spike before their ideal time begins, and the last such tick of ideal time.
+def _early(compiled: Compiled) -> list[str]:
+    """Populations whose bias makes them spike before their ideal time begins.
 
     None where no spike of theirs arrives when another's ideal time has begun: then the resets undo all of it.
     """
     levels = compiled.retimed.levels
     biased = {p.name for p in compiled.integers.populations if p.bias_mant.any() and levels[p.name]}
     if not biased:
-        return {}
+        return []
     # Not through relays, which may be deep: what they carry is seen in the ideal delays.
     ticks = max(levels[p.name] for p in compiled.integers.populations)
     silence = {p.name: np.zeros((ticks, 1, p.size), np.uint8) for p in compiled.program.inputs}
     run = Simulator(compiled.program).run(silence or np.zeros((ticks, 1, 0), np.uint8))
-    last = {}
+    last: dict[str, int] = {}  # early tick of ideal time
     for p in compiled.integers.populations:
         if p.kind == "lif" and len(early := np.flatnonzero(run.spikes[p.name][: levels[p.name]].any(axis=(1, 2)))):
             last[p.name] = int(early[-1]) - levels[p.name]
-    if not any(last.get(s.source, -s.delay - 1) + s.delay >= 0 for s in compiled.integers.synapses):
-        return {}
-    return {name: tick for name, tick in last.items() if name in biased}
+    if not any(s.source in last and last[s.source] + s.delay >= 0 for s in compiled.integers.synapses):
+        return []
+    return [name for name in last if name in biased]
 
 
 def _early_risks(compiled: Compiled) -> Iterator[str]:

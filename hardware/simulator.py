@@ -16,7 +16,7 @@ import numpy.typing as npt
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_STEP, ChipPopulation, ChipSynapses, Program
-from muspike.hardware.simulator_kernels import CONV, DENSE, LINE, SOURCE, SPARSE, WORD, Neurons, Synapses, run_sequences
+from muspike.hardware.simulator_kernels import CONV, DENSE, LINE, SOURCE, SPARSE, Neurons, Synapses, run_sequences
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 Part = tuple[slice, slice]  # of a matrix: sources, targets
@@ -113,13 +113,14 @@ class Simulator:
             first = dict.fromkeys("uv", self._first_neuron)
         recorded = {x: np.empty((self.batch, ticks, self._width - first[x]), np.int32) for x in "uv"}
         overflows = np.zeros((self.batch, self._width - self._first_neuron), np.int64)
-        out = (spikes, spikes.view(np.uint64), recorded["u"], recorded["v"], overflows)
+        out = (spikes, recorded["u"], recorded["v"], overflows)
         state = (self._u, self._v, self._pending)
 
         def work(begin: int, end: int) -> None:
             for p in self.program.inputs:
                 turned[:, begin:end, self._columns[p.name]] = given[p.name][:, begin:end]
-            run_sequences(begin, end, out, state, self._tick, self._parameters, self._synapses)
+            found = np.empty(self._width, np.int64)
+            run_sequences(begin, end, out, state, self._tick, self._parameters, self._synapses, found)
 
         _in_threads(self.batch, ticks, work)
         self._tick += ticks
@@ -245,8 +246,8 @@ class _Packing:
             for group in groups:
                 self._add(*group)
             ranges = zip(begin, map(len, self._groups.values()), strict=True)
-            words = (column.start + start) // WORD, -(-(column.start + stop) // LINE) * LINE // WORD
-            self._sources.append((*words, *itertools.chain(*ranges)))
+            lines = column.start + start, -(-(column.start + stop) // LINE) * LINE
+            self._sources.append((*lines, *itertools.chain(*ranges)))
 
     def _add(self, weight: Weights, common: tuple[int, ...]) -> None:
         halves = self._pools["weights"].add(_halves(weight))
@@ -279,20 +280,21 @@ def _as_walked(weight: Weights) -> list[tuple[slice, slice, Weights]]:
         if weight.values.size * _WORTH_LISTS < weight.shape[0] * weight.shape[1]:
             return [(*whole, weight)]
         weight = np.asarray(weight.columns.toarray())
+    weight = np.pad(weight, ((0, -weight.shape[0] % LINE), (0, 0)))
     parts = _parts(weight)
     if np.count_nonzero(weight) * _WORTH_LISTS < sum(map(_area, parts)):
-        return [(*whole, Sparse.of(weight))]
+        return [(*whole, Sparse.of(weight[whole[1]]))]
     return [(s, t, weight[t, s]) for s, t in parts]
 
 
 def _parts(weight: npt.NDArray[Any]) -> list[Part]:
-    """Runs of sources, in whole lines of spikes, that reach about the same targets, and these targets."""
+    """Runs of sources that reach about the same targets, and these targets, both in whole lines."""
     parts: list[Part] = []
     for begin in range(0, weight.shape[1], LINE):
         used = np.flatnonzero((weight[:, begin : begin + LINE] != 0).any(axis=1))
         if not len(used):
             continue
-        part = slice(begin, min(begin + LINE, weight.shape[1])), slice(int(used[0]), int(used[-1]) + 1)
+        part = slice(begin, min(begin + LINE, weight.shape[1])), _in_lines(used[0], used[-1])
         if parts:
             last = parts[-1]
             low = min(last[1].start, part[1].start)
@@ -302,6 +304,10 @@ def _parts(weight: npt.NDArray[Any]) -> list[Part]:
                 parts.pop()
         parts.append(part)
     return parts
+
+
+def _in_lines(first: int, last: int) -> slice:
+    return slice(int(first) // LINE * LINE, (int(last) // LINE + 1) * LINE)
 
 
 def _area(part: Part) -> int:

@@ -20,25 +20,22 @@ from muspike.hardware.program import SHIFT, STATE
 
 Array = npt.NDArray[Any]
 
-WORD, LINE = 8, 64
-"""Spikes, a byte each, are looked for by cache lines of 64-bit words; populations start at whole lines."""
+LINE = 64
+"""Spikes, a byte each, are looked for by cache lines; populations start with one, rows of weights are whole ones."""
 
 _STATE_MAX = np.int32(STATE["current"][1])  # u and v are 24 bits wide
 _ACCUMULATOR_MAX = np.int32(2**15)  # the synaptic input of one tick is 16 bits wide
 _AHEAD = 4  # lists that are on their way from memory while one is added
-_BLOCK = 252  # rows of int8 weights that an int16 sum holds, in fours
-_WORDS = LINE // WORD
-# The highest byte of a word's product with it has the word's eight bytes, each 0 or 1, as its bits.
-_GATHER = np.uint64(0x0102040810204080)
+_BLOCK = 255  # rows of int8 weights that an int16 sum holds
 _trailing_zeros: Any = numbers.trailing_zeros  # typed as Python calls it, which nobody can
-_ONE, _EIGHT = np.uint64(1), np.uint64(8)
+_ONE = np.uint64(1)
 
 _GROUP = [(name, np.int64) for name in ("target", "size", "delay", "factor", "weights")]
-_RANGES = ("word", "words_end", "dense", "dense_end", "sparse", "sparse_end", "conv", "conv_end")
+_RANGES = ("first", "end", "dense", "dense_end", "sparse", "sparse_end", "conv", "conv_end")
 SOURCE = np.dtype([(name, np.int64) for name in _RANGES])
-"""Neurons that others hear: the words of their spikes, and their synapses in each of the three tables."""
+"""Neurons that others hear: the lines of their spikes, and their synapses in each of the three tables."""
 DENSE = np.dtype(_GROUP)
-"""A row of weights for each source."""
+"""A row of weights for each source, of whole lines."""
 SPARSE = np.dtype([*_GROUP, ("starts", np.int64), ("targets", np.int64)])
 """A list of synapses for each source, as in `weights.Sparse`."""
 CONV = np.dtype(
@@ -82,14 +79,112 @@ class Neurons(NamedTuple):
     resets: Array
 
 
+def _borrowing(_context, arrays):  # type: ignore[no-untyped-def]
+    """The same tuples of arrays, or array, without a share in their memory, which the caller keeps.
+
+    Counting the owners of every slice takes locked instructions, some of them on what all threads count: a tenth of
+    the time of a small network.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def bare(kind, value):  # type: ignore[no-untyped-def]
+            if isinstance(kind, types.BaseTuple):
+                for i, each in enumerate(kind.types):  # type: ignore[attr-defined]
+                    value = builder.insert_value(value, bare(each, builder.extract_value(value, i)), i)  # type: ignore[no-untyped-call]
+                return value
+            array = make_array(kind)(context, builder, value)  # type: ignore[no-untyped-call]
+            array.meminfo = ir.Constant(array.meminfo.type, None)
+            array.parent = ir.Constant(array.parent.type, None)
+            return array._getvalue()
+
+        return bare(signature.args[0], arguments[0])  # type: ignore[no-untyped-call]
+
+    return arrays(arrays), generate
+
+
+def _gathering(_context, spikes, first):  # type: ignore[no-untyped-def]
+    """A line of spikes, from `first` on, as the bits of a word, the first spike as the lowest."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        spikes = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
+        line = ir.VectorType(ir.IntType(8), LINE)
+        values = builder.load(_vector_at(builder, spikes, arguments[1], line), align=1)  # type: ignore[no-untyped-call]
+        return builder.bitcast(builder.icmp_unsigned("!=", values, ir.Constant(line, None)), ir.IntType(64))
+
+    return types.uint64(spikes, first), generate
+
+
+def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type: ignore[no-untyped-def]
+    """Add a line of each of `rows`, one or more, of int8 weights, from `at` on and times `factor`, to `arriving`.
+
+    The sums, of 16 bits, stay in registers, where a loop over arrays stores them after each row or few.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        arrays = [make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4)]  # type: ignore[no-untyped-call]
+        weights, rows, arriving = (a.data for a in arrays)
+        count = builder.extract_value(arrays[1].shape, 0)
+        stride, factor, at = (arguments[i] for i in (1, 3, 5))
+        as8, as16, as32 = (ir.VectorType(ir.IntType(bits), LINE) for bits in (8, 16, 32))
+        first = builder.gep(weights, [at])
+        before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        r, sums = builder.phi(count.type), builder.phi(as16)
+        row = builder.load(
+            _vector_at(builder, first, builder.mul(builder.load(builder.gep(rows, [r])), stride), as8),  # type: ignore[no-untyped-call]
+            align=1,  # type: ignore[no-untyped-call]
+        )
+        next_r, next_sums = builder.add(r, count.type(1)), builder.add(sums, builder.sext(row, as16))
+        for phi, start, following in ((r, count.type(0), next_r), (sums, ir.Constant(as16, None), next_sums)):
+            phi.add_incoming(start, before)
+            phi.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_unsigned("<", next_r, count), loop, after)
+
+        builder.position_at_end(after)
+        place = _vector_at(builder, arriving, at, as32)  # type: ignore[no-untyped-call]
+        nothing = ir.Constant(as32, ir.Undefined)
+        factors = builder.insert_element(nothing, factor, ir.IntType(32)(0))
+        factors = builder.shuffle_vector(factors, nothing, ir.Constant(as32, None))
+        added = builder.mul(builder.sext(next_sums, as32), factors)
+        builder.store(builder.add(builder.load(place, align=4), added), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(weights, stride, rows, factor, arriving, at), generate
+
+
+def _prefetching(_context, array, index):  # type: ignore[no-untyped-def]
+    """Have the cache line of `array[index]` brought near, without waiting for it."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        call = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], call)
+        builder.call(function, [place, number(0), number(3), number(1)])  # to read, into every level, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+def _vector_at(builder, data, index, kind):  # type: ignore[no-untyped-def]
+    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+
+
+_borrowed: Any = intrinsic(_borrowing)
+_gathered: Any = intrinsic(_gathering)
+_add_rows: Any = intrinsic(_adding_rows)
+_prefetch: Any = intrinsic(_prefetching)
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _decay(x, keep):  # type: ignore[no-untyped-def]
-    # sign(x) * ((|x| * keep) >> 12) within 32 bits: |x| = 4096 high + low, and only low * keep is rounded.
-    magnitude = np.int32(abs(x))
-    high = np.int32(magnitude >> np.int32(12))
-    low = np.int32(magnitude & np.int32(4095))
-    kept = np.int32(np.int32(high * keep) + np.int32(np.int32(low * keep) >> np.int32(12)))
-    return kept if x >= 0 else np.int32(-kept)
+    # sign(x) * ((|x| * keep) >> 12) within 32 bits: x = 4096 high + low, and only low * keep is rounded, towards 0.
+    high, low = np.int32(x >> np.int32(12)), np.int32(x & np.int32(4095))
+    up = np.int32(np.int32(x >> np.int32(31)) & np.int32(4095))
+    return np.int32(np.int32(high * keep) + np.int32(np.int32(np.int32(low * keep) + up) >> np.int32(12)))
 
 
 @njit(cache=True, nogil=True)
@@ -112,63 +207,25 @@ def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def _find(words, found):  # type: ignore[no-untyped-def]
-    """Write the indices of the spikes, a byte each in `words`, to `found`; gives how many."""
+def _find(spikes, found):  # type: ignore[no-untyped-def]
+    """Write the indices of the spikes to `found`; gives how many."""
     count = np.uint64(0)
-    for line in range(np.uint64(0), np.uint64(len(words)), np.uint64(_WORDS)):
-        spiked = np.uint64(0)  # a bit for each
-        for i in range(np.uint64(_WORDS)):
-            spiked |= words[line + i]
-        if spiked == 0:
-            continue
-        spiked = np.uint64(0)
-        for i in range(np.uint64(_WORDS)):
-            spiked |= (words[line + i] * _GATHER >> np.uint64(56)) << _EIGHT * i
+    for line in range(0, len(spikes), LINE):
+        spiked = _gathered(spikes, line)
         while spiked:
-            found[count] = np.int64(line * _EIGHT) + _trailing_zeros(spiked)
+            found[count] = line + np.int64(_trailing_zeros(spiked))
             count += _ONE
             spiked &= spiked - _ONE
     return np.int64(count)
 
 
 @njit(cache=True, nogil=True)
-def _deliver_rows(found, weights, factor, sums, arriving):  # type: ignore[no-untyped-def]
-    """Add the rows of weights of the neurons `found` to `arriving`; `sums` is int16 scratch, all 0."""
-    # Unsigned indices: numba then leaves out its test for negative ones, and the loops over x become vector code.
-    n = np.uint64(len(arriving))
+def _deliver_rows(found, weights, factor, arriving):  # type: ignore[no-untyped-def]
+    """Add the rows of weights of the neurons `found` to `arriving`, which is whole lines long."""
     for block in range(0, len(found), _BLOCK):
         rows = found[block : block + _BLOCK]
-        fours = len(rows) // 4 * 4
-        for r in range(0, fours, 4):
-            i, j, k, m = np.uint64(rows[r]), np.uint64(rows[r + 1]), np.uint64(rows[r + 2]), np.uint64(rows[r + 3])
-            i, j, k, m = i * n, j * n, k * n, m * n
-            for x in range(n):
-                sums[x] += weights[i + x] + weights[j + x] + weights[k + x] + weights[m + x]
-        for r in range(fours, len(rows)):
-            i = np.uint64(rows[r]) * n
-            for x in range(n):
-                sums[x] += weights[i + x]
-        for x in range(n):
-            arriving[x] += np.int32(sums[x]) * factor
-            sums[x] = 0
-
-
-def _prefetching(_context, array, index):  # type: ignore[no-untyped-def]
-    """Have the cache line of `array[index]` brought near, without waiting for it."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        data = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        call = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], call)
-        builder.call(function, [place, number(0), number(3), number(1)])  # to read, into every level, data
-        return context.get_dummy_value()
-
-    return types.void(array, index), generate
-
-
-_prefetch: Any = intrinsic(_prefetching)
+        for x in range(0, len(arriving), LINE):
+            _add_rows(weights, len(arriving), rows, factor, arriving, x)
 
 
 @njit(cache=True, nogil=True)
@@ -235,7 +292,6 @@ def _deliver_taps(found, group, reach_y, reach_x, kernel, sums, touched, arrivin
 @njit(cache=True, nogil=True)
 def _run_sequence(  # type: ignore[no-untyped-def]
     spikes,  # uint8 [ticks, width]: the inputs are given, the neurons written
-    words,  # the same memory as uint64
     current,
     membrane,
     overflows,
@@ -245,11 +301,10 @@ def _run_sequence(  # type: ignore[no-untyped-def]
     tick,
     neurons,
     synapses,
+    found,  # scratch
 ):
     depth, n = pending.shape
     first = spikes.shape[1] - n
-    found = np.empty(spikes.shape[1], np.int64)
-    row_sums = np.zeros(n, np.int16)
     tap_sums, touched = np.zeros(synapses.scratch[0], np.int32), np.zeros(synapses.scratch[1], np.uint8)
     starts, targets, reach, weights = synapses.starts, synapses.targets, synapses.reach, synapses.weights
     for t in range(len(spikes)):
@@ -269,14 +324,14 @@ def _run_sequence(  # type: ignore[no-untyped-def]
         current[t] = u[n - current.shape[1] :]
         membrane[t] = v[n - membrane.shape[1] :]
         for source in synapses.sources:
-            count = _find(words[t, source.word : source.words_end], found)
+            count = _find(spikes[t, source.first : source.end], found)
             if count == 0:
                 continue
             spiked = found[:count]
             for g in range(source.dense, source.dense_end):
                 group = synapses.dense[g]
                 arriving = pending[(slot + group.delay) % depth, group.target : group.target + group.size]
-                _deliver_rows(spiked, weights[group.weights :], np.int32(group.factor), row_sums, arriving)
+                _deliver_rows(spiked, weights[group.weights :], np.int32(group.factor), arriving)
             for g in range(source.sparse, source.sparse_end):
                 group = synapses.sparse[g]
                 arriving = pending[(slot + group.delay) % depth, group.target : group.target + group.size]
@@ -294,15 +349,17 @@ def _run_sequence(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def run_sequences(begin, end, out, state, tick, neurons, synapses):  # type: ignore[no-untyped-def]
+def run_sequences(begin, end, out, state, tick, neurons, synapses, found):  # type: ignore[no-untyped-def]
     """Run the sequences `begin` to `end`, as many ticks as the spikes of `out` have, the first of them `tick`.
 
-    `out`: spikes, the same as words, u and v recorded, overflows; `state`: u, v, pending; each by sequence.
+    `out`: spikes, u and v recorded, overflows; `state`: u, v, pending; each by sequence. `found`: scratch, int64, as
+    long as a tick's spikes.
     """
-    spikes, words, current, membrane, overflows = out
-    u, v, pending = state
+    spikes, current, membrane, overflows = _borrowed(out)
+    u, v, pending = _borrowed(state)
+    neurons, synapses, found = _borrowed(neurons), _borrowed(synapses), _borrowed(found)
     for b in range(begin, end):
         _run_sequence(
-            spikes[b], words[b], current[b], membrane[b], overflows[b],
-            u[b], v[b], pending[b], tick, neurons, synapses,
+            spikes[b], current[b], membrane[b], overflows[b],
+            u[b], v[b], pending[b], tick, neurons, synapses, found,
         )  # fmt: skip
