@@ -87,17 +87,17 @@ def _borrowing(_context, arrays):  # type: ignore[no-untyped-def]
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        def bare(kind, value):  # type: ignore[no-untyped-def]
+        def bare(kind: Any, value: Any) -> Any:
             if isinstance(kind, types.BaseTuple):
-                for i, each in enumerate(kind.types):  # type: ignore[attr-defined]
-                    value = builder.insert_value(value, bare(each, builder.extract_value(value, i)), i)  # type: ignore[no-untyped-call]
+                for i, each in enumerate(kind.types):
+                    value = builder.insert_value(value, bare(each, builder.extract_value(value, i)), i)
                 return value
             array = make_array(kind)(context, builder, value)  # type: ignore[no-untyped-call]
             array.meminfo = ir.Constant(array.meminfo.type, None)
             array.parent = ir.Constant(array.parent.type, None)
             return array._getvalue()
 
-        return bare(signature.args[0], arguments[0])  # type: ignore[no-untyped-call]
+        return bare(signature.args[0], arguments[0])
 
     return arrays(arrays), generate
 
@@ -108,7 +108,7 @@ def _gathering(_context, spikes, first):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         spikes = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
         line = ir.VectorType(ir.IntType(8), LINE)
-        values = builder.load(_vector_at(builder, spikes, arguments[1], line), align=1)  # type: ignore[no-untyped-call]
+        values = builder.load(_vector_at(builder, spikes, arguments[1], line), align=1)
         return builder.bitcast(builder.icmp_unsigned("!=", values, ir.Constant(line, None)), ir.IntType(64))
 
     return types.uint64(spikes, first), generate
@@ -132,10 +132,8 @@ def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type
 
         builder.position_at_end(loop)
         r, sums = builder.phi(count.type), builder.phi(as16)
-        row = builder.load(
-            _vector_at(builder, first, builder.mul(builder.load(builder.gep(rows, [r])), stride), as8),  # type: ignore[no-untyped-call]
-            align=1,  # type: ignore[no-untyped-call]
-        )
+        offset = builder.mul(builder.load(builder.gep(rows, [r])), stride)
+        row = builder.load(_vector_at(builder, first, offset, as8), align=1)
         next_r, next_sums = builder.add(r, count.type(1)), builder.add(sums, builder.sext(row, as16))
         for phi, start, following in ((r, count.type(0), next_r), (sums, ir.Constant(as16, None), next_sums)):
             phi.add_incoming(start, before)
@@ -143,7 +141,7 @@ def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type
         builder.cbranch(builder.icmp_unsigned("<", next_r, count), loop, after)
 
         builder.position_at_end(after)
-        place = _vector_at(builder, arriving, at, as32)  # type: ignore[no-untyped-call]
+        place = _vector_at(builder, arriving, at, as32)
         nothing = ir.Constant(as32, ir.Undefined)
         factors = builder.insert_element(nothing, factor, ir.IntType(32)(0))
         factors = builder.shuffle_vector(factors, nothing, ir.Constant(as32, None))
@@ -169,7 +167,7 @@ def _prefetching(_context, array, index):  # type: ignore[no-untyped-def]
     return types.void(array, index), generate
 
 
-def _vector_at(builder, data, index, kind):  # type: ignore[no-untyped-def]
+def _vector_at(builder: Any, data: Any, index: Any, kind: Any) -> Any:
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
 
 
