@@ -89,7 +89,7 @@ def _borrowing(_context, arrays):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         def bare(kind: Any, value: Any) -> Any:
             if isinstance(kind, types.BaseTuple):
-                for i, each in enumerate(kind.types):
+                for i, each in enumerate(kind.types):  # type: ignore[attr-defined]
                     value = builder.insert_value(value, bare(each, builder.extract_value(value, i)), i)
                 return value
             array = make_array(kind)(context, builder, value)  # type: ignore[no-untyped-call]

@@ -1,8 +1,9 @@
 """A Program file as plain arrays, read with NumPy alone, for the simulators that `benchmarks/simulator.py` times.
 
-Each of them is a script of its own, `run_*.py PROGRAM.npz INPUTS.npy`, for a Python that has that simulator and need
-not have muspike. It runs the program once on INPUTS, uint8 `[ticks, size]`, and prints a line of JSON: `versions`,
-`seconds_per_tick` (building left out), and `spikes`, the number of them in each `lif` population.
+Each of them is a script of its own, `run_*.py PROGRAM.npz INPUTS.npy WARM SPIKES.npz`, for a Python that has that
+simulator and need not have muspike. It runs the program from rest on INPUTS, uint8 `[ticks, size]`, writes to SPIKES,
+for each `lif` population, where its array `[ticks, size]` of spikes is not 0, as offsets into the array in C order,
+rising, and prints a line of JSON: `versions`, and `seconds_per_tick` of the ticks after the first WARM.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,6 @@ def inputs(populations: list[Population]) -> dict[str, npt.NDArray[np.uint8]]:
     return spikes
 
 
-def report(versions: dict[str, str], seconds_per_tick: float, spikes: dict[str, Any]) -> None:
-    counts = {name: int(n) for name, n in spikes.items()}
-    print(json.dumps({"versions": versions, "seconds_per_tick": seconds_per_tick, "spikes": counts}))
+def report(versions: dict[str, str], seconds_per_tick: float, spikes: dict[str, Ints]) -> None:
+    np.savez(sys.argv[4], **spikes)
+    print(json.dumps({"versions": versions, "seconds_per_tick": seconds_per_tick}))

@@ -20,7 +20,7 @@ V_MAX = 2**23 - 1
 def main() -> None:
     populations, synapses = read(sys.argv[1])
     given = inputs(populations)
-    ticks = len(np.load(sys.argv[2], mmap_mode="r"))
+    ticks, warm = len(np.load(sys.argv[2], mmap_mode="r")), int(sys.argv[3])
     blocks, hosts = {}, {}
     for p in populations:
         if p.kind == "input":
@@ -48,14 +48,18 @@ def main() -> None:
     model = SimpleNamespace(blocks=list(blocks.values()), inputs=list(hosts.values()), probes=[], dt=1e-3)
     emulator = EmulatorInterface(model, seed=0)
     emulator.compartment.ref[:] = 0
-    warm = min(20, ticks // 2)
-    emulator.run_steps(warm)
-    start = time.perf_counter()
-    emulator.run_steps(ticks - warm)
-    seconds = (time.perf_counter() - start) / (ticks - warm)
-    counts = {name: emulator.compartment.spike_count[emulator.block_info.slices[b]].sum() for name, b in blocks.items()}
+    seconds = 0.0
+    spiked: dict[str, list] = {name: [] for name in blocks}
+    for t in range(ticks):
+        start = time.perf_counter()
+        emulator.step()
+        if t >= warm:
+            seconds += time.perf_counter() - start
+        for name, block in blocks.items():
+            at = np.flatnonzero(emulator.compartment.spiked[emulator.block_info.slices[block]])
+            spiked[name].append(t * block.compartment.n_compartments + at)
     versions = {name: metadata.version(name) for name in ("nengo-loihi", "nengo", "numpy")}
-    report(versions, seconds, counts)
+    report(versions, seconds / (ticks - warm), {name: np.concatenate(at) for name, at in spiked.items()})
 
 
 if __name__ == "__main__":
