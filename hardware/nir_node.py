@@ -78,7 +78,7 @@ def shape_of(name: str, value: Any, what: str) -> Shape:
         raise BadInput(
             f"node {name!r}: {what} is {np.asarray(value).tolist()!r:.60}, expected whole numbers of at least 1"
         )
-    if (size := float(np.prod(found.astype(np.float64)))) > MOST_VALUES:
+    if (size := math.prod(float(n) for n in found)) > MOST_VALUES:
         shown = ", ".join(f"{n:.9g}" for n in found[:4]) + (", ..." if len(found) > 4 else "")
         raise BadInput(f"node {name!r}: {what} [{shown}] has {size:.9g} values, expected at most {MOST_VALUES}")
     shape = tuple(int(n) for n in found)
