@@ -38,7 +38,7 @@ def simulate(populations: list[Population], synapses: list[Synapses], given: dic
     dt = 1 * b.ms
     with tempfile.TemporaryDirectory(prefix="muspike-brian2-") as folder:
         b.device.reinit()
-        b.set_device("cpp_standalone", directory=folder, build_on_run=False)
+        b.set_device("cpp_standalone", build_on_run=False)
         b.defaultclock.dt = dt
         b.prefs.devices.cpp_standalone.openmp_threads = 0
         groups = {}
@@ -70,7 +70,7 @@ def simulate(populations: list[Population], synapses: list[Synapses], given: dic
         monitors = {p.name: b.SpikeMonitor(groups[p.name]) for p in populations if p.kind != "input"}
         network.add(*monitors.values())
         network.run(ticks * dt)
-        b.device.build(run=False)
+        b.device.build(directory=folder, run=False)
         seconds = []
         for _ in range(RUNS):
             b.device.run()
