@@ -137,7 +137,8 @@ _PER_TICK = tuple(field.name for field in fields(Counts) if field.name not in (*
 class Operations:
     """Synaptic operations by NeuroBench's definitions (Yik et al. 2025): totals over ticks and sequences.
 
-    `dense` counts every connection in every tick; `effective_acs` those with a non-zero weight and a spike;
+    `dense` counts every connection in every tick (of a `Sparse` matrix, such as wires, those that it holds; of a
+    convolution, every tap inside its input); `effective_acs` those with a non-zero weight and a spike;
     `effective_macs` is 0 because every activation is 0 or 1. Delays do not matter to them, nor does the layout.
     """
 
