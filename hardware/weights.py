@@ -219,10 +219,7 @@ def per_value(weights: Weights, of_target: Array) -> Array:
 
 def shared(weights: Weights, of_target: Array) -> Weights:
     """The same matrix; a convolution only if all targets of a channel have the same, else unrolled."""
-    if isinstance(weights, Conv):
-        channels = of_target.reshape(weights.output_shape[0], -1)
-        return weights if (channels == channels[:, :1]).all() else unrolled(weights)
-    return weights
+    return weights if _has_channels_alike(weights, of_target, 0) else unrolled(weights)
 
 
 def rows_scaled(weights: Weights, factor: Array) -> Weights:
@@ -233,10 +230,10 @@ def rows_scaled(weights: Weights, factor: Array) -> Weights:
 
 def columns_scaled(weights: Weights, factor: Array) -> Weights:
     """Each source's synapses times its factor `[source]`; a convolution stays one if its channels have one each."""
+    if isinstance(weights, Conv) and _has_channels_alike(weights, factor, 1):
+        of_channel = factor.reshape(weights.input_shape[0], -1)[:, 0]
+        return replace(weights, kernel=weights.kernel * of_channel[_heard(weights)][:, :, None, None])
     if isinstance(weights, Conv):
-        channels = factor.reshape(weights.input_shape[0], -1)
-        if (channels == channels[:, :1]).all():
-            return replace(weights, kernel=weights.kernel * channels[_heard(weights), 0][:, :, None, None])
         weights = unrolled(weights)
     if isinstance(weights, Sparse):
         return with_values(weights, weights.values * factor[weights.sources])
@@ -246,6 +243,8 @@ def columns_scaled(weights: Weights, factor: Array) -> Weights:
 def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
     """The matrix of `inner`, and then `outer`; of two convolutions one, where that is the same.
 
+    A convolution whose channels are scaled, before or behind, stays one.
+
     Raises:
         BadInput: it could have more than `most` weights.
     """
@@ -253,6 +252,10 @@ def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
         together = _one_convolution(outer, inner, most)
         if together is not None:
             return together
+    if (factor := _diagonal(outer)) is not None and _has_channels_alike(inner, factor, 0):
+        return rows_scaled(inner, factor)
+    if (factor := _diagonal(inner)) is not None and _has_channels_alike(outer, factor, 1):
+        return columns_scaled(outer, factor)
     if max(count(outer), count(inner), bound := _most_in_product(outer, inner)) > most:
         raise BadInput(
             f"has up to {bound} weights once it is multiplied with what is before it, expected at most {most}"
@@ -260,6 +263,23 @@ def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
     left, right = (x if isinstance(x, np.ndarray) else unrolled(x).columns for x in (outer, inner))
     product = left @ right
     return product if isinstance(product, np.ndarray) else Sparse.of(product)
+
+
+def _has_channels_alike(weights: Weights, factor: Array, end: int) -> bool:
+    """Whether scaling the targets (0) or sources (1) of a matrix needs no unrolling."""
+    if not isinstance(weights, Conv):
+        return True
+    channels = factor.reshape((weights.output_shape, weights.input_shape)[end][0], -1)
+    return bool((channels == channels[:, :1]).all())
+
+
+def _diagonal(weights: Weights) -> Array | None:
+    """The diagonal, of a matrix that is nothing else and holds all of it."""
+    if isinstance(weights, Sparse) and weights.shape[0] == weights.shape[1] == weights.values.size:
+        one_to_one = np.arange(weights.values.size)
+        if (weights.targets == one_to_one).all() and (weights.starts[:-1] == one_to_one).all():
+            return weights.values
+    return None
 
 
 def _most_in_product(outer: Weights, inner: Weights) -> int:

@@ -92,12 +92,19 @@ def test_composed_is_the_product(data):
         outer = data.draw(matrices((data.draw(st.integers(1, 5)), inner.shape[0])))
     product = w.composed(outer, inner)
     np.testing.assert_array_equal(w.dense(product), w.dense(outer) @ w.dense(inner))
-    if not isinstance(product, Conv):
-        assert (
-            w.dense(w.composed(outer, inner, max(map(w.count, (outer, inner, product))) * 9**4)).shape == product.shape
-        )
-        with pytest.raises(BadInput, match="weights once it is multiplied"):
-            w.composed(outer, inner, w.count(product) - 1)
+
+
+def test_products_beyond_a_bound_are_refused():
+    column, row = np.ones((5, 1)), Sparse.of(np.ones((1, 7)))
+    conv = Conv(np.ones((2, 1, 3, 3)), (1, 6, 6), (2, 4, 4))
+    assert w.composed(column, row, 35).shape == (5, 7)
+    for outer, inner, most in (
+        (column, row, 34),
+        (np.ones((1, 32)), conv, 35),
+        (conv, Sparse.of(np.ones((36, 2))), 63),
+    ):
+        with pytest.raises(BadInput, match=f"weights once it is multiplied with what is before it, .* {most}"):
+            w.composed(outer, inner, most)
 
 
 def channels(conv, factors):
@@ -106,6 +113,14 @@ def channels(conv, factors):
 
 def test_a_convolution_stays_one_where_its_channels_are_alike():
     conv = Conv(np.ones((2, 3, 2, 2)), (3, 4, 4), (2, 3, 3))
+    before, behind = (w.rows_scaled(w.identity(n), 2.0 * np.ones(n)) for n in (48, 18))
+    for product in (w.composed(conv, before), w.composed(behind, conv)):
+        assert isinstance(product, Conv)
+        np.testing.assert_array_equal(product.kernel, 2 * conv.kernel)
+    uneven = w.rows_scaled(w.identity(48), 1.0 + np.arange(48))
+    product = w.composed(conv, uneven)
+    assert isinstance(product, Sparse)
+    np.testing.assert_array_equal(w.dense(product), w.dense(conv) * (1.0 + np.arange(48)))
     assert isinstance(w.rows_scaled(conv, channels(conv, [2.0, 3.0])), Conv)
     assert isinstance(w.rows_scaled(conv, np.arange(18.0)), Sparse)
     assert isinstance(w.columns_scaled(conv, np.repeat([1.0, 2.0, 3.0], 16)), Conv)
