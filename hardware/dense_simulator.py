@@ -34,7 +34,7 @@ class DenseSimulator:
 
     The tests hold it equal to `Simulator` in every s, u and v on a CPU. There `Simulator` was the faster one in all
     that was measured (three layers of 256 and of 1,024, fully connected, 5 to 44 % of the neurons spiking, batches to
-    512: 3 to 100 times): this one is for GPUs. On one it has not run yet; none was there when it was written.
+    512), by 3 times and more: this one is for GPUs. On one it has not run yet; none was there when it was written.
 
     Args:
         device: "cpu", "cuda" or "cuda:<n>".
