@@ -73,16 +73,13 @@ def shape_of(name: str, value: Any, what: str) -> Shape:
     try:
         found = np.asarray(value).ravel()
     except ValueError:
-        found = np.array(["of unequal rows"])
+        raise BadInput(f"node {name!r}: {what} has unequal rows, expected whole numbers of at least 1") from None
     if found.dtype.kind not in "iuf" or (found != np.floor(found)).any() or (found < 1).any() or not len(found):
-        raise BadInput(
-            f"node {name!r}: {what} is {np.asarray(value).tolist()!r:.60}, expected whole numbers of at least 1"
-        )
+        raise BadInput(f"node {name!r}: {what} is {found.tolist()!r:.60}, expected whole numbers of at least 1")
     if (size := math.prod(float(n) for n in found)) > MOST_VALUES:
         shown = ", ".join(f"{n:.9g}" for n in found[:4]) + (", ..." if len(found) > 4 else "")
         raise BadInput(f"node {name!r}: {what} [{shown}] has {size:.9g} values, expected at most {MOST_VALUES}")
-    shape = tuple(int(n) for n in found)
-    return shape
+    return tuple(int(n) for n in found)
 
 
 def ticks(seconds: Doubles, dt_s: float) -> Doubles:

@@ -22,7 +22,7 @@ from muspike.hardware.energy import Energy, Meter, Quantity, Row
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.program import Program
 from muspike.hardware.report import READING, table
-from muspike.hardware.simulator import Simulator, as_inputs
+from muspike.hardware.simulator import Run, Simulator, as_inputs
 from muspike.hardware.simulator_kernels import LINE
 from muspike.hardware.spikes import LARGEST_BYTES
 from muspike.hardware.weights import Conv
@@ -160,7 +160,7 @@ def simulate(
     _check_memory(program, run_ticks, batch, record_membranes, graph is not None)
     meters, no_energy = _meters(program, chip, misfit)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
-    run = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
+    run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
     energies: tuple[Energy, ...] = ()
     try:
         energies = tuple(meter.energy() for meter in meters)
@@ -181,13 +181,13 @@ def simulate(
         currents=run.current,
         overflows=run.overflows,
         readout_resets=run.readout_resets,
-        counts=run.counts,
+        counts=counts,
         energies=energies,
         no_energy=no_energy,
         ideal=ideal,
         agreements=agreements,
         risks=risks,
-        seconds=run.seconds,
+        seconds=seconds,
     )
 
 
@@ -226,25 +226,14 @@ def _meters(program: Program, chip: Chip | None, misfit: str | None) -> tuple[tu
         return (), str(error)
 
 
-@dataclass(frozen=True, eq=False)
-class _Recorded:
-    spikes: dict[str, Array]
-    membrane: dict[str, Array]
-    current: dict[str, Array]
-    overflows: dict[str, int]
-    readout_resets: dict[str, int]
-    counts: activity.Counts
-    seconds: float
-
-
 def _run(
     simulator: Simulator | DenseSimulator,
     given: Array,
     record_membranes: bool,
     meters: Sequence[Meter],
     progress: Callable[[int], object],
-) -> _Recorded:
-    """All ticks, some at a time, each part counted and priced before the next."""
+) -> tuple[Run, activity.Counts, float]:
+    """All ticks, some at a time, each part counted and priced before the next; with the counts, and the seconds."""
     program, (ticks, batch, _) = simulator.program, given.shape
     width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # as the simulator holds them
     at_once = max(1, min(_CELLS_AT_ONCE // (batch * width), _COUNTS_AT_ONCE // (batch * max(program.n_cores, 1))))
@@ -276,7 +265,7 @@ def _run(
                 numbers[name] = numbers.get(name, 0) + number
         progress(part.stop - part.start)
     assert counts is not None  # at least one tick, or there would be nothing given
-    return _Recorded(**recorded, **totals, counts=counts, seconds=seconds)  # type: ignore[arg-type]
+    return Run(**recorded, **totals), counts, seconds  # type: ignore[arg-type]
 
 
 # --- for programs and for people --------------------------------------------------------------------------------

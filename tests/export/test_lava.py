@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joined_programs import joined
+from lava_python import lava_python
 
 from muspike.errors import BadInput, Failed
 from muspike.export import lava
@@ -32,12 +33,7 @@ from muspike.hardware.simulator import Simulator
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    try:
-        return lava.find_lava_python()
-    except Failed as error:
-        if "cannot be installed" not in str(error):
-            raise
-        pytest.skip(str(error))
+    return lava_python()
 
 
 def population(name: str, size: int, kind: str = "lif", **values: Any) -> ChipPopulation:

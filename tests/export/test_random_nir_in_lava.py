@@ -14,9 +14,9 @@ import pytest
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1] / "strategies"))
 from joined_programs import joined
+from lava_python import lava_python
 from random_nir import primitives, random_graph
 
-from muspike.errors import Failed
 from muspike.export import lava
 from muspike.hardware.compile import compile_graph
 from muspike.hardware.program import Program
@@ -26,10 +26,7 @@ AT_ONCE = 8  # graphs per start of Lava
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    try:
-        return lava.find_lava_python()
-    except Failed as error:
-        pytest.skip(str(error))
+    return lava_python()
 
 
 def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> list[lava.Agreement]:

@@ -572,6 +572,10 @@ def test_what_a_few_bytes_could_ask_for_is_bounded():
         from_nir(image((2**20, 2**20), {"n": lif(2)}, 2))
     with pytest.raises(BadInput, match=r"shape \[1e\+200, 1e\+200, 1e\+200, 1e\+200, \.\.\.\] has inf values"):
         from_nir(image([1e200] * 38, {"n": lif(2)}, 2))
+    ragged = image((2,), {"n": lif(2)}, 2)
+    ragged.nodes["in"].input_type = {"input": [[1], [2, 3]]}
+    with pytest.raises(BadInput, match="node 'in': shape has unequal rows"):
+        from_nir(ragged)
     wide = {"a": nir.Linear(np.ones((1, 2**16))), "b": nir.Linear(np.ones((2**16, 1))), "n": lif(2**16)}
     with pytest.raises(BadInput, match="node 'b': has up to 4294967296 weights"):
         from_nir(image((2**16,), wide, 2**16))
