@@ -35,7 +35,7 @@ check: $(CHECK) ## lint the tree; check the types of the built package
 
 clean: ## remove what make made: .venv, build, report, caches
 	@rm -rf .venv build report muspike.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@find muspike hardware export bench tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	@find muspike hardware export bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(DEMO): EXTRAS :=
 $(TEST): EXTRAS := [test]

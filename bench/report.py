@@ -18,7 +18,7 @@ inferred, assumed; where `band_known` is false, something in it has no published
       quality
         nll_bits_per_note   {"torch": number, "chip": {chip: number or None}}
         metrics?            {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
-      activity?       what `muspike.hardware.activity.summarise` returns; none where the network fits no chip
+      activity?       what `muspike.hardware.cost.activity.summarise` returns; none where the network fits no chip
       chip            {chip: CHIP}
       agreement?
         lava_fixed_spikes        spikes compared with Lava's `fixed_pt`; None: not compared in this run
@@ -64,7 +64,7 @@ from muspike.bench import pictures
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.hardware.chip import TAGS
-from muspike.hardware.energy import BOUNDARY, Energy, Quantity
+from muspike.hardware.cost.energy import BOUNDARY, Energy, Quantity
 from muspike.midi import Score
 
 

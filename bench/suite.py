@@ -28,14 +28,14 @@ from muspike import __version__, corpora, metrics, midi, tokens
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
 from muspike.checkpoint import Model, load_model, shipped_models
 from muspike.errors import BadInput
-from muspike.export import lava
+from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model, presented
 from muspike.export.verify import example_words
 from muspike.files import make_folder
 from muspike.generation import Sampling, generate
-from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
-from muspike.hardware.compile import Compiled, spread_over
+from muspike.hardware.cost import activity, energy
+from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
 from muspike.training import likelihood
 
@@ -366,7 +366,7 @@ def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:
 def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:
     """Spikes of Lava's run, and neuron-ticks in which a spike, u or v differs from the simulator's."""
     program = compiled.program
-    rows, _ = lava.verify(program, presented(words, program.metadata), python)
+    rows, _ = lava_runner.verify(program, presented(words, program.metadata), python)
     return sum(r.spikes for r in rows), sum(max(r.different_spikes, r.different_states) for r in rows)
 
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from muspike import tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
-from muspike.export.nir import to_nir
-from muspike.hardware.compile import Compiled, compile_graph
+from muspike.export.to_nir import to_nir
+from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
-from muspike.hardware.simulator import Run, Simulator
+from muspike.hardware.simulator.events import Run, Simulator
 from muspike.network import Noise, Words
 
 Logits = npt.NDArray[np.float32]

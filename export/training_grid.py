@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from muspike.export.nir import to_nir
+from muspike.export.to_nir import to_nir
 from muspike.hardware.chip import Chip, load_chip
-from muspike.hardware.nir_graph import from_nir
-from muspike.hardware.quantise import on_grid
+from muspike.hardware.mapping.quantise import on_grid
+from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import Network
 
 

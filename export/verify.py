@@ -15,14 +15,14 @@ import torch
 
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
-from muspike.export import lava
+from muspike.export import lava_runner
 from muspike.export.loihi import compile_model, presented
-from muspike.export.nir import write_nir
+from muspike.export.to_nir import write_nir
 from muspike.generation import SHORTEST, generate
 from muspike.hardware import interpreter
-from muspike.hardware.nir_file import read_nir
-from muspike.hardware.nir_graph import from_nir
 from muspike.hardware.program import Program
+from muspike.hardware.reader.file import read_nir
+from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import Network
 
 Spikes = npt.NDArray[np.uint8]
@@ -133,7 +133,7 @@ def export_lava(model: Model, path: Path, chip: str, count: int, python: str | o
     if path.suffix != ".npz":
         raise BadInput(f"{path}: a chip program ends in .npz")
     program = compile_model(model, chip).program
-    python = lava.find_lava_python(python)  # before anything is written
+    python = lava_runner.find_lava_python(python)  # before anything is written
     program.save(path)
     words = example_words(model, count, batch=1)
     return lava_proof(path, program, words, python)
@@ -143,7 +143,7 @@ def lava_proof(
     path: Path, program: Program, words: npt.NDArray[np.int16], python: str | os.PathLike[str] | None = None
 ) -> Proof:
     """The program in the file `path`, on `words`, in Lava's fixed-point models against the integer simulator."""
-    agreements, _ = lava.verify(path, presented(words, program.metadata), python)
+    agreements, _ = lava_runner.verify(path, presented(words, program.metadata), python)
     rows = [
         Row(a.population, a.neuron_ticks, a.spikes, max(a.different_spikes, a.different_states)) for a in agreements
     ]

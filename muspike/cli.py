@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from muspike.corpora import Corpus
     from muspike.hardware.graph import SpikingGraph
     from muspike.hardware.program import Program
-    from muspike.hardware.spikes import InputSpikes
+    from muspike.hardware.running.spikes import InputSpikes
     from muspike.processes import Team
 
 CHIPS = ("loihi1", "loihi2")
@@ -605,10 +605,10 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _lava(args: argparse.Namespace) -> int:
-    from muspike.export import lava
+    from muspike.export import lava_runner
 
-    lava.find_lava_python(args.python)
-    report = lava.environment_report(args.python)
+    lava_runner.find_lava_python(args.python)
+    report = lava_runner.environment_report(args.python)
     if args.json:
         _say_json(report)
     else:
@@ -637,9 +637,9 @@ def _bench(args: argparse.Namespace) -> int:
 
 def _map(args: argparse.Namespace) -> int:
     from muspike.hardware.chip import load_chip
-    from muspike.hardware.compile import compile_graph
-    from muspike.hardware.report import mapping, mapping_text
-    from muspike.hardware.simulate import agreement_lines, input_shapes, simulate
+    from muspike.hardware.mapping.compile import compile_graph
+    from muspike.hardware.running.report import mapping, mapping_text
+    from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
 
     _check_npz(args.output, "a chip program")
     chip = load_chip(args.chip)
@@ -673,11 +673,11 @@ def _map(args: argparse.Namespace) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     from muspike.hardware.chip import load_chip
-    from muspike.hardware.compile import compile_graph
+    from muspike.hardware.mapping.compile import compile_graph
     from muspike.hardware.program import Program
-    from muspike.hardware.raster import check_picture, write_raster
-    from muspike.hardware.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
-    from muspike.hardware.spikes import write_spikes
+    from muspike.hardware.running.raster import check_picture, write_raster
+    from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
+    from muspike.hardware.running.spikes import write_spikes
 
     _check_outputs(args)
     if args.picture:
@@ -733,15 +733,15 @@ def _simulate(args: argparse.Namespace) -> int:
 def _run_lava(args: argparse.Namespace) -> int:
     import dataclasses
 
-    from muspike.export import lava
+    from muspike.export import lava_runner
     from muspike.hardware.program import Program
-    from muspike.hardware.report import table
-    from muspike.hardware.simulate import arrays, delayed, input_shapes
-    from muspike.hardware.simulator import as_inputs
-    from muspike.hardware.spikes import write_spikes
+    from muspike.hardware.running.report import table
+    from muspike.hardware.running.simulate import arrays, delayed, input_shapes
+    from muspike.hardware.running.spikes import write_spikes
+    from muspike.hardware.simulator.events import as_inputs
 
     if args.worker:
-        _say(_WORKER_HELP.format(Path(lava.__file__).with_name("lava_worker.py")))
+        _say(_WORKER_HELP.format(Path(lava_runner.__file__).with_name("lava_worker.py")))
         return 0
     if args.program is None:
         raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
@@ -749,7 +749,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     program = Program.load(args.program)
     read = _spikes(args, input_shapes(program), program.dt_s)
     given = delayed(program, read.spikes, read.ticks)
-    rows, run = lava.verify(program, given, args.python)
+    rows, run = lava_runner.verify(program, given, args.python)
     if args.output:
         lif = [p.name for p in program.populations if p.kind == "lif"]
         spikes = as_inputs(program, read.batch, given)[1] | {name: run.spikes[name] for name in lif}
@@ -774,7 +774,7 @@ def _ticks_bar(program: Program, ticks: int, graph: SpikingGraph | None) -> Iter
     """A bar on stderr over the ticks of a chip's run on `ticks` of input, and of the float network's beside it."""
     from tqdm import tqdm
 
-    from muspike.hardware.simulate import deepest
+    from muspike.hardware.running.simulate import deepest
 
     total = ticks + deepest(program) + (ticks if graph else 0)
     with tqdm(unit="tick", total=total, disable=None, leave=False) as bar:
@@ -804,8 +804,8 @@ def _about(file: Path) -> Iterator[None]:
 
 
 def _network(file: Path, dt_s: float | None) -> SpikingGraph:
-    from muspike.hardware.nir_file import read_nir
-    from muspike.hardware.nir_graph import from_nir
+    from muspike.hardware.reader.file import read_nir
+    from muspike.hardware.reader.from_nir import from_nir
 
     graph = read_nir(file)
     with _about(file):
@@ -822,7 +822,7 @@ def _is_program(file: Path) -> bool:
 
 def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
     """What --input or --random gives the inputs of these shapes, or --ticks where there are none; notes to stderr."""
-    from muspike.hardware.spikes import InputSpikes, random_spikes, read_spikes
+    from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
 
     if not shapes and args.input is None and not args.random:
         if not args.ticks:

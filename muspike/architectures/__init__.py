@@ -86,7 +86,7 @@ def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str)
 def presets(name: str) -> dict[str, dict[str, Any]]:
     """The presets of an architecture by name, each with the tables `network` and `training`."""
     find(name)
-    text = (resources.files("muspike") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    text = (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 

@@ -19,8 +19,8 @@ from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
-from muspike.hardware import activity, energy
 from muspike.hardware.chip import load_chip
+from muspike.hardware.cost import activity, energy
 from muspike.network import Noise as NoiseAxons
 
 SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}

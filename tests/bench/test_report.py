@@ -17,9 +17,9 @@ from muspike import midi
 from muspike.bench import pictures
 from muspike.bench.report import Material, check, chip_entry, misfit_entry, number, percent, write_report
 from muspike.errors import BadInput
-from muspike.hardware.activity import Counts
 from muspike.hardware.chip import load_chip
-from muspike.hardware.energy import price, price_all
+from muspike.hardware.cost.activity import Counts
+from muspike.hardware.cost.energy import price, price_all
 
 USE = [{"core": core, "percent": {"neurons": 10.0 + core, "synaptic memory": 95.0}} for core in range(2)]
 

@@ -17,11 +17,11 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.nir import to_nir
+from muspike.export.to_nir import to_nir
 from muspike.generation import generate
-from muspike.hardware import activity, energy
 from muspike.hardware.chip import Chip, load_chip
-from muspike.hardware.compile import compile_graph
+from muspike.hardware.cost import activity, energy
+from muspike.hardware.mapping.compile import compile_graph
 from muspike.network import Network
 from muspike.network import Noise as NoiseAxons
 from muspike.training import lined_up

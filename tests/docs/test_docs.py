@@ -25,7 +25,7 @@ from muspike.checkpoint import Model, save_model, shipped_models
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
 from muspike.errors import Failed
-from muspike.export import lava
+from muspike.export import lava_runner
 from muspike.generation import generate
 from muspike.hardware.chip import Constant, load_chip
 from muspike.network import Noise as NoiseAxons
@@ -79,7 +79,7 @@ def folder(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.fixture(scope="module")
 def has_lava() -> bool:
     try:
-        lava.find_lava_python()
+        lava_runner.find_lava_python()
     except Failed as error:
         if "cannot be installed" not in str(error):
             raise
@@ -135,7 +135,7 @@ def test_links_and_files_exist(page: Path) -> None:
         assert not file or (page.parent / file).is_file(), f"{page.name}: {target} leads nowhere"
         if heading:
             assert heading in headings(page.parent / file if file else page), f"{page.name}: {target}: no such heading"
-    for name in re.findall(r"`((?:muspike|hardware|export|bench|benchmarks|tests)/[\w./*-]+)`", text):
+    for name in re.findall(r"`((?:muspike|hardware|export|bench|docs|tests)/[\w./*-]+)`", text):
         assert list((DOCS.parent).glob(name)), name
 
 

@@ -15,12 +15,12 @@ from lava_python import lava_python
 
 from muspike import architectures
 from muspike.checkpoint import Model
-from muspike.export import lava
+from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model, presented
-from muspike.export.nir import to_nir
+from muspike.export.to_nir import to_nir
 from muspike.export.verify import example_words, export_nir, float_run
-from muspike.hardware.nir_file import read_nir
-from muspike.hardware.nir_graph import from_nir
+from muspike.hardware.reader.file import read_nir
+from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
 from muspike.network import Network, Noise, Population, Synapse, Timing, and_gate, or_gate
 from muspike.tokens import N_AXONS
@@ -190,7 +190,7 @@ def test_lava_agrees_in_every_spike_u_and_v(name: str) -> None:
     python = lava_python()
     model = made(name)
     program = compile_model(model, "loihi2").program
-    rows, _ = lava.verify(program, presented(example_words(model, 6, batch=1), program.metadata), python)
+    rows, _ = lava_runner.verify(program, presented(example_words(model, 6, batch=1), program.metadata), python)
     assert all(row.exact for row in rows), [row for row in rows if not row.exact]
     assert {row.population for row in rows} == {p.name for p in program.populations if p.kind != "input"}
     assert sum(row.spikes > 0 for row in rows) >= len(rows) / 2, rows  # a readout never spikes

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1] / "strategies"))
+    sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 from joined_programs import joined
 from lava_python import lava_python
 from random_nir import primitives, random_graph
 
-from muspike.export import lava
-from muspike.hardware.compile import compile_graph
+from muspike.export import lava_runner
+from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
 
 AT_ONCE = 8  # graphs per start of Lava
@@ -29,11 +29,11 @@ def python() -> Path:
     return lava_python()
 
 
-def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> list[lava.Agreement]:
+def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> list[lava_runner.Agreement]:
     program = joined(programs)
     size = sum(p.size for p in program.inputs)
     spikes = (np.random.default_rng(seed).random((ticks, 1, size)) < 0.2).astype(np.uint8)
-    return lava.verify(program, spikes, python)[0]
+    return lava_runner.verify(program, spikes, python)[0]
 
 
 def compiled(seeds: range) -> list[Program]:
@@ -85,4 +85,6 @@ def run(graphs: int, ticks: int, python: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(*(int(x) for x in (sys.argv[1:] + ["240", "200"][len(sys.argv) - 1 :])), lava.find_lava_python()) > 0)
+    sys.exit(
+        run(*(int(x) for x in (sys.argv[1:] + ["240", "200"][len(sys.argv) - 1 :])), lava_runner.find_lava_python()) > 0
+    )

@@ -10,7 +10,7 @@ import torch
 from muspike import corpora, training
 from muspike.checkpoint import load_model, shipped_models
 from muspike.errors import Failed
-from muspike.export import lava
+from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.verify import example_words, export_nir, lava_proof
 
@@ -57,7 +57,7 @@ def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
 @each
 def test_lava_agrees_over_sixteen_words(name: str, tmp_path: Path) -> None:
     try:
-        lava.find_lava_python()
+        lava_runner.find_lava_python()
     except Failed as error:
         pytest.skip(f"no Lava: {error}")
     model = load_model(name)

@@ -17,13 +17,13 @@ from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.nir import to_nir
+from muspike.export.to_nir import to_nir
 from muspike.export.training_grid import TrainingGrid
 from muspike.generation import generate
 from muspike.hardware.chip import load_chip
-from muspike.hardware.nir_graph import from_nir
+from muspike.hardware.mapping.quantise import quantise
 from muspike.hardware.program import SHIFT, Program
-from muspike.hardware.quantise import quantise
+from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
 from muspike.network import Network
 from muspike.network import Noise as NoiseAxons

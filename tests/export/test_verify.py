@@ -17,8 +17,8 @@ from muspike import architectures, tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
 from muspike.export import verify
-from muspike.export.nir import to_nir
-from muspike.hardware.nir_graph import from_nir
+from muspike.export.to_nir import to_nir
+from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import TorchRunner
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from muspike.hardware.chip import load_chip
-from muspike.hardware.compile import compile_graph
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
-from muspike.hardware.nir_graph import from_nir
-from muspike.hardware.partition import partition
-from muspike.hardware.quantise import quantise
-from muspike.hardware.retime import retime
-from muspike.hardware.simulator import Simulator
+from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.mapping.partition import partition
+from muspike.hardware.mapping.quantise import quantise
+from muspike.hardware.mapping.retime import retime
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.simulator.events import Simulator
 from muspike.hardware.weights import dense
 
 DT = 1e-3

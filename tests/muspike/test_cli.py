@@ -26,7 +26,7 @@ from muspike import architectures, corpora, metrics, midi, tokens, training
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
-from muspike.export import lava
+from muspike.export import lava_runner
 from muspike.generation import generate
 from muspike.hardware.program import Program
 from muspike.network import Noise as NoiseAxons
@@ -529,8 +529,8 @@ def test_no_python_that_runs_lava(
     ):
         assert words in refused(["lava", "--python", python], 1)
         assert words in refused(["export", model, "--to", "lava", "--python", python, "-o", "program.npz"], 1)
-        monkeypatch.setenv(lava.VARIABLE, python)
-        assert lava.VARIABLE in refused(["lava"], 1)
+        monkeypatch.setenv(lava_runner.VARIABLE, python)
+        assert lava_runner.VARIABLE in refused(["lava"], 1)
         assert words in refused(["export", model, "--to", "lava", "-o", "program.npz"], 1)
 
 
@@ -568,7 +568,7 @@ def test_a_full_disk_is_one_line_and_status_1(
     limit: int,
 ) -> None:
     monkeypatch.setattr(corpora, "load", noise)
-    monkeypatch.setattr(lava, "find_lava_python", lambda python: python)
+    monkeypatch.setattr(lava_runner, "find_lava_python", lambda python: python)
     known = {"MODEL": str(model), "GRAPH": str(graph)}
     command = [known.get(word, word) for word in arguments.split()]
     with no_file_above(limit):

@@ -21,16 +21,17 @@ import tqdm
 from lava_python import lava_python
 
 from muspike.cli import main
-from muspike.export import lava
-from muspike.hardware import activity, energy, interpreter
-from muspike.hardware import simulate as module
+from muspike.export import lava_runner
+from muspike.hardware import interpreter
 from muspike.hardware.chip import load_chip
-from muspike.hardware.compile import compile_graph
-from muspike.hardware.nir_file import read_nir
-from muspike.hardware.nir_graph import from_nir
+from muspike.hardware.cost import activity, energy
+from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
-from muspike.hardware.simulator import Simulator
-from muspike.hardware.spikes import read_spikes
+from muspike.hardware.reader.file import read_nir
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.running import simulate as module
+from muspike.hardware.running.spikes import read_spikes
+from muspike.hardware.simulator.events import Simulator
 
 TICKS, BATCH = 30, 2
 
@@ -359,12 +360,12 @@ def test_a_program_without_input_runs_for_as_long_as_ticks_say(
     assert "no input; --ticks says how long it is to run" in refused(["simulate", "own.npz"])
     assert "no input to give spikes to" in refused(["simulate", "own.npz", "--random", "0.1", "--ticks", "5"])
 
-    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava.LavaRun:
+    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava_runner.LavaRun:
         assert inputs.shape == (13, 1, 0)
         run = Simulator(loaded).run(inputs, record_membranes=True)
-        return lava.LavaRun(run.spikes, run.membrane, run.current, versions={}, seconds_per_tick=1.0)
+        return lava_runner.LavaRun(run.spikes, run.membrane, run.current, versions={}, seconds_per_tick=1.0)
 
-    monkeypatch.setattr(lava, "run_lava", run_lava)
+    monkeypatch.setattr(lava_runner, "run_lava", run_lava)
     assert told("run-lava", "own.npz", "--ticks", "12", "--json", "-o", "lava.npz")["equal"] is True
     assert Path("lava.npz").read_bytes() == Path("out.npz").read_bytes()
 
@@ -387,7 +388,7 @@ def test_risks_are_told(network: Path, spikes: Path, told: Callable[..., Any], m
         made = compile_graph(*arguments, **options)
         return replace(made, quantisation=replace(made.quantisation, risks=rounding), risks=(*rounding, *run))
 
-    monkeypatch.setattr("muspike.hardware.compile.compile_graph", risky)
+    monkeypatch.setattr("muspike.hardware.mapping.compile.compile_graph", risky)
     arguments = ("simulate", network, "--input", spikes, "--no-float")
     assert told(*arguments, "--json")["risks"] == [*run, *rounding]
     lines = [line for line in told(*arguments).splitlines() if line.startswith("risk: ")]
@@ -531,16 +532,16 @@ def test_lava_agrees_and_its_spikes_are_written(program: Path, spikes: Path, tol
 def test_one_difference_to_lava_is_status_1(
     program: Path, spikes: Path, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava.LavaRun:
+    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava_runner.LavaRun:
         run = Simulator(loaded, inputs.shape[1]).run(inputs, record_membranes=True)
         fired = {name: run.spikes[name] for name in ("a", "b")} | {"out": np.zeros_like(run.membrane["out"])}
         kinds: dict[str, Any] = {"current": run.current, "membrane": run.membrane, "spikes": fired}
         copies = {kind: {name: array.copy() for name, array in arrays.items()} for kind, arrays in kinds.items()}
         if what in copies:
             copies[what]["b"][7, 1, 3] ^= 1
-        return lava.LavaRun(**copies, versions={"lava-nc": "0"}, seconds_per_tick=1.0)
+        return lava_runner.LavaRun(**copies, versions={"lava-nc": "0"}, seconds_per_tick=1.0)
 
-    monkeypatch.setattr(lava, "run_lava", run_lava)
+    monkeypatch.setattr(lava_runner, "run_lava", run_lava)
     status = 0 if what == "nothing" else 1
     result = told("run-lava", program, "--input", spikes, "--json", status=status)
     row = by_name(result["populations"], "population")["b"]
@@ -658,7 +659,7 @@ def test_no_lava_is_status_1_and_leaves_nothing(
 def test_where_nothing_can_be_written_nothing_is_run(
     network: Path, program: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for run in (module, lava):
+    for run in (module, lava_runner):
         monkeypatch.setattr(run, "simulate" if run is module else "verify", None)
     Path("file").write_bytes(b"")
     Path("folder.npz").mkdir()

@@ -1,0 +1,94 @@
+"""What each lever of the S-RNN does, and what it costs: short trainings on JSB that differ in one setting.
+
+    python bench/versus/levers.py [VARIANT...] > docs/results/logs/levers.txt
+
+Every variant trains a 192-wide network for 400 steps of 8 x 128 words from the same seed. NLL (bits per note) and
+firing rate are of the validation split; energy per note is that of reading its excerpts on Loihi 2, packed on the
+fewest cores, modelled as `muspike bench` does. `gradient` is the median norm before clipping, of the last 50 steps. One
+seed, far from converged: enough to see what trains at all, not to rank what is close.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from muspike import architectures, corpora, tokens, training
+from muspike.bench import suite
+from muspike.bench.ablation import measured
+from muspike.checkpoint import Model
+
+STEPS, BATCH, CHIP = 400, 8, "loihi2"
+BASE = {**architectures.preset("s-rnn", "small")["network"], "width": 192}
+VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "small preset, narrow": ({}, {}),
+    "learning rate 2e-3": ({}, {"learning_rate": 2e-3}),
+    "learning rate 8e-3": ({}, {"learning_rate": 8e-3}),
+    "one-tick recurrence": ({"recurrent_delays": [1]}, {}),
+    "1 and 4 periods": ({"recurrent_delays": ["1 period", "4 periods"]}, {}),
+    "tau 2, 2, 4": ({"tau": [2.0, 2.0, 4.0]}, {}),
+    "tau 2 to 64": ({"tau": [2.0, 4.0, 8.0, 16.0, 32.0, 64.0]}, {}),
+    "2 ticks per word": ({"ticks": 2}, {}),
+    "8 ticks per word": ({"ticks": 8}, {}),
+    "twice as wide": ({"width": 384}, {}),
+    "only the last layer read": ({"skip": False}, {}),
+    "no target rate": ({}, {"rate_weight": 0.0}),
+    "target rate 0.04": ({}, {"target_rate": 0.04, "rate_weight": 10.0}),
+    "target rate 0.02": ({}, {"target_rate": 0.02, "rate_weight": 30.0}),
+    "dropout 0.2": ({}, {"dropout": 0.2}),
+}
+
+
+def train(network_settings: dict[str, Any], settings: training.Settings) -> tuple[Model, float]:
+    """The model, and the median gradient norm of the last steps."""
+    pieces = [piece.words for piece in corpora.load("jsb").split("train")]
+    torch.manual_seed(0)
+    network = architectures.build("s-rnn", network_settings).train()
+    optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
+    norms: list[float] = []
+    for step in range(STEPS):
+        words, wanted = training.draw_batch(pieces, settings, step)
+        rates: dict[str, torch.Tensor] = {}
+        logits, _ = network(words, regularise=rates, dropout=settings.dropout)
+        kind = wanted[..., tokens.BAR_BEAT]
+        loss = training.feature_losses(logits, wanted).sum() / (kind != tokens.BarBeat.PAD).sum()
+        loss = loss + settings.rate_weight * sum(((r - settings.target_rate).relu() ** 2) for r in rates.values())
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup)
+        optimiser.zero_grad()
+        loss.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)))
+        optimiser.step()
+    return Model("s-rnn", network_settings, network.eval(), {"step": STEPS}), statistics.median(norms[-50:])
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_flush_denormal(True)
+    corpus = corpora.load("jsb")
+    excerpts = suite.excerpts_of(corpus, "validation")
+    print(f"S-RNN 192 wide on JSB, {STEPS} steps of {BATCH} x 128 words, seed 0; torch {torch.__version__}")
+    print(f"{'variant':<26}{'NLL':>7}{'on chip':>9}{'rate':>7}{'uJ per note':>13}{'gradient':>10}{'minutes':>9}")
+    preset = architectures.preset("s-rnn", "small")["training"]
+    for name in tqdm(sys.argv[1:] or VARIANTS, disable=None):
+        network, changes = VARIANTS[name]
+        settings = training.Settings(**{**preset, "batch": BATCH, "tokens": 128, "warmup": 50, **changes})
+        started = time.monotonic()
+        model, norm = train(BASE | network, settings)
+        minutes = (time.monotonic() - started) / 60
+        row = measured(model, corpus, excerpts, CHIP, 4, 0)
+        nll, energy = row["nll_bits_per_note"], row["chip"]["energy_uj_per_note"]["total"]["value"]
+        print(
+            f"{name:<26}{nll['torch']:>7.2f}{nll['chip']:>9.2f}{row['firing_rate']:>7.3f}{energy:>13.1f}"
+            f"{norm:>10.2g}{minutes:>9.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

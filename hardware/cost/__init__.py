@@ -1,0 +1,1 @@
+"""Counts of what each core did, and their energy and latency."""

@@ -1,0 +1,571 @@
+"""Energy and latency of counted activity on a chip: modelled, never measured, each figure with band, tag and source.
+
+    energy of a row = count x energy per event                          for each event that the cost set prices
+    time of a core  = synapse time + neuron time, or the larger of them (`core_time` of the cost set)
+    time of a tick  = slowest core + longest route between used tiles + barrier, at least the step floor
+    static energy   = static power x whole chips x the sum of the tick times
+
+A tick ends when its slowest core is done and all are synchronised. Sequences of a batch stand for runs of the chip
+one after another. Boundary: the chip alone, running freely: every input is there when its tick begins. A network that
+reads what its host samples from its output waits for the host in between, at static power; how long is the host's
+affair, so the power stands in a row of its own without a price. Host, board, off-chip memory, links between chips and
+input and output are outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput
+from muspike.hardware.chip import BARRIER, TAGS, Chip, Constant, CostSet, Tag
+from muspike.hardware.cost.activity import Counts
+
+Array = npt.NDArray[Any]
+Bound = Literal["value", "low", "high"]
+
+BOUNDARY = (
+    "the chip alone, running freely: it never waits for its host; cores, mesh and static power; "
+    "no host, board, off-chip memory, input or output"
+)
+
+_PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
+_UNIT = re.compile(r"([munp]?)([JsW])")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A figure with its band (`low <= value <= high`), unit and the weakest tag of all that went into it.
+
+    Bands add and multiply as intervals of numbers that are not negative. Where `band_known` is false, something in it
+    has no published spread: the true band is wider than `low` to `high`.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    tag: Tag
+    band_known: bool = True
+
+    @classmethod
+    def of(cls, constant: Constant) -> Quantity:
+        """The constant as a quantity."""
+        return cls(constant.value, constant.low, constant.high, constant.unit, constant.tag, constant.band_known)
+
+    def __add__(self, other: Quantity) -> Quantity:
+        if self.unit != other.unit:
+            raise BadInput(f"cannot add {other.unit} to {self.unit}; bring both to one unit first")
+        tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
+        return Quantity(self.value + other.value, self.low + other.low, self.high + other.high, self.unit, tag, known)
+
+    def __mul__(self, factor: float) -> Quantity:
+        if factor < 0:
+            raise BadInput(f"cannot multiply a quantity by {factor}; counts are not negative")
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Quantity:
+        return self * (1 / divisor)
+
+    def times(self, other: Quantity, unit: str) -> Quantity:
+        """The product, in `unit`, which the caller knows to be that of the two (mW x ns = pJ)."""
+        tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
+        return Quantity(self.value * other.value, self.low * other.low, self.high * other.high, unit, tag, known)
+
+    def to(self, unit: str) -> Quantity:
+        """The same in another unit of the same kind, such as pJ in uJ."""
+        old, new = _UNIT.fullmatch(self.unit), _UNIT.fullmatch(unit)
+        if not old or not new or old[2] != new[2]:
+            raise BadInput(f"cannot express {self.unit} in {unit}")
+        return replace(self * (_PREFIX[old[1]] / _PREFIX[new[1]]), unit=unit)
+
+
+def weakest(tags: Iterable[Tag]) -> Tag:
+    """The weakest of the tags, in the order measured > fitted > simulated > inferred > assumed."""
+    return max(tags, key=TAGS.index)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One component of the energy.
+
+    Attributes:
+        count: events, None for the static row and for what is not counted.
+        count_low: the least they can have been where only bounds are known (active updates), else `count`.
+        energy: in pJ; None where `status` is not `priced`.
+        constant: the price of one event, or the static power.
+        status: `covered`: contained in the prices of other rows; `unpriced`: no price is published, which is not 0.
+        note: what the row holds and leaves out.
+    """
+
+    name: str
+    count: int | None
+    count_low: int | None
+    energy: Quantity | None
+    constant: Constant | None
+    status: Literal["priced", "covered", "unpriced"]
+    note: str
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """What the run waits for.
+
+    `resource` takes `share` of the time on the critical path; `core` is the slowest of the cores for `core_share` of
+    the time, longer than any other.
+    """
+
+    resource: str
+    share: float
+    core: int
+    core_share: float
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The total energy in pJ with one input at the ends of its band and all others at their values."""
+
+    name: str
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """How far the total moves, in pJ."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What a run costs: rows and totals in pJ, times in ns.
+
+    Attributes:
+        latency: the run, all sequences one after another.
+        tick_latency: the average tick.
+        slowest_tick: the longest.
+        waiting: static power of the whole chips in mW, which is uJ per ms that they wait for the host.
+        uncertainty: what the band of the total comes from, widest first.
+        unbanded: inputs without a published spread, which the band therefore leaves out.
+        time_sources: where the latencies come from, each source once.
+        chips: whole chips whose static power is paid.
+    """
+
+    chip: str
+    costs: str
+    description: str
+    rows: tuple[Row, ...]
+    total: Quantity
+    dynamic: Quantity
+    static: Quantity
+    latency: Quantity
+    tick_latency: Quantity
+    slowest_tick: Quantity
+    waiting: Quantity
+    bottleneck: Bottleneck
+    uncertainty: tuple[Influence, ...]
+    unbanded: tuple[str, ...]
+    time_sources: tuple[str, ...]
+    chips: int
+
+
+@dataclass(frozen=True)
+class _Event:
+    """An event that a cost set may price: its row, whose time it takes, and where its count stands."""
+
+    name: str
+    group: Literal["synapses", "neurons", "spikes", "mesh"]
+    count: Callable[[Counts], Array]
+    note: str
+
+
+_EVENTS: Mapping[str, _Event] = {
+    "synop_dense": _Event(
+        "synaptic operations, dense lists",
+        "synapses",
+        lambda counts: counts.synops - counts.synops_sparse - counts.synops_conv,
+        "every stored synapse of an arriving spike, zero weights included",
+    ),
+    "synop_sparse": _Event(
+        "synaptic operations, sparse lists",
+        "synapses",
+        lambda counts: counts.synops_sparse,
+        "every stored synapse of an arriving spike",
+    ),
+    "synop_conv": _Event(
+        "synaptic operations, shared lists",
+        "synapses",
+        lambda counts: counts.synops_conv,
+        "every tap of a convolution that an arriving spike meets, zero weights included",
+    ),
+    "neuron_access": _Event(
+        "neuron updates, access", "neurons", lambda counts: counts.neuron_updates, "every mapped neuron, every tick"
+    ),
+    "neuron_update": _Event(
+        "neuron updates, active",
+        "neurons",
+        lambda counts: counts.active_updates,
+        "on top of the access, where the state is not 0 before or after, or the neuron spikes",
+    ),
+    "neuron_spike": _Event("spikes", "neurons", lambda counts: counts.neuron_spikes, "on top of the update"),
+    "message_out": _Event(
+        "messages out",
+        "spikes",
+        lambda counts: counts.messages_out,
+        "one per spike and target core, the own one included",
+    ),
+    "spike_in": _Event(
+        "axon events in", "spikes", lambda counts: counts.spikes_in, "one per spike and target core, host's included"
+    ),
+    "hop_x": _Event("hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles; the host's not included"),
+    "hop_y": _Event("hops north-south", "mesh", lambda counts: counts.hops_y, "between tiles; the host's not included"),
+}
+_ALL = "all"
+_ACTIVE = "count: active updates"
+_Case = tuple[str, Bound]
+_ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded"
+
+
+def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *, reads: int | None = None) -> Energy:
+    """Price counted activity on a chip.
+
+    Args:
+        counts: of the deployed network, from `activity.count`. Events pending after the end are not priced.
+        constants: a cost set or the name of one of the chip's; None: the chip's default. Sets are never mixed.
+        reads: membranes that the host reads in the run (readout neurons x answers); None: not counted.
+
+    Raises:
+        BadInput: the program does not fit the chip (what does not fit has no energy), the run is empty, an event that
+            occurred is neither priced nor covered by the set although it does synaptic operations, or no such set.
+    """
+    meter = Meter(counts.core_xy, chip, constants)
+    meter.add(counts)
+    return meter.energy(reads=reads)
+
+
+class Meter:
+    """Prices a run whose counts come part by part (`activity.Counter`); arguments and errors as for `price`.
+
+    What it keeps does not grow with the run.
+
+    Args:
+        core_xy: the place of each core, as in `Counts`.
+    """
+
+    def __init__(self, core_xy: Array, chip: Chip, constants: str | CostSet | None = None) -> None:
+        self._chip = chip
+        self._costs = constants if isinstance(constants, CostSet) else chip.cost_set(constants)
+        self._chips = _chips(core_xy, chip)
+        self._timing = _Timing(core_xy, self._costs, self._chips)
+        self._totals: Counts | None = None
+
+    def add(self, counts: Counts) -> None:
+        """The next ticks of the run, or further sequences."""
+        self._timing.add(counts)
+        self._totals = Counts.summed([self._totals, counts] if self._totals else [counts])
+
+    def energy(self, *, reads: int | None = None) -> Energy:
+        """Of all that was added."""
+        counts, chip, chips, timing, costs = self._totals, self._chip, self._chips, self._timing, self._costs
+        if counts is None or not counts.ticks.sum():
+            raise BadInput("the run has no tick: there is nothing to price")
+        latency = timing.latency()
+        rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
+        power = Quantity.of(chip.static_power) * chips
+        static = power.times(latency, "pJ")
+        note = f"of whole chips: {chips}, for the time of the run"
+        static_row = Row("static", None, None, static, chip.static_power, "priced", note)
+        dynamic = _sum(row.energy for row in rows if row.energy is not None)
+        return Energy(
+            chip=chip.name,
+            costs=costs.name,
+            description=costs.description,
+            rows=(*rows, _barrier_row(costs, timing), static_row, *_outside(counts, chip, chips, power, reads)),
+            total=dynamic + static,
+            dynamic=dynamic,
+            static=static,
+            latency=latency,
+            tick_latency=latency / int(counts.ticks.sum()),
+            slowest_tick=timing.slowest_tick(),
+            waiting=power,
+            bottleneck=timing.bottleneck(),
+            uncertainty=_uncertainty(rows, chip, chips, timing),
+            unbanded=_unbanded(rows, chip, timing),
+            time_sources=tuple(dict.fromkeys(constant.source for constant in timing.constants.values())),
+            chips=chips,
+        )
+
+
+def price_all(counts: Counts, chip: Chip, *, reads: int | None = None) -> tuple[Energy, ...]:
+    """Price with each of the chip's cost sets, the default one first; arguments and errors as for `price`."""
+    found = meters(counts.core_xy, chip)
+    for meter in found:
+        meter.add(counts)
+    return tuple(meter.energy(reads=reads) for meter in found)
+
+
+def meters(core_xy: Array, chip: Chip) -> tuple[Meter, ...]:
+    """One for each of the chip's cost sets, the default one first."""
+    names = sorted(chip.costs, key=lambda name: name != chip.default_costs)
+    return tuple(Meter(core_xy, chip, name) for name in names)
+
+
+def _barrier_row(costs: CostSet, timing: _Timing) -> Row:
+    name, barrier = "barrier and time step", timing.constants.get(BARRIER)
+    if BARRIER in costs.covers:
+        return Row(name, None, None, None, None, "covered", "its time is in the latency, and so in static")
+    note = "no price is published; its time is in the latency, and so in static"
+    if barrier is not None and timing.barrier_extrapolated:
+        note += f"; that time is {barrier.source}"
+    return Row(name, None, None, None, None, "unpriced", note)
+
+
+def _outside(counts: Counts, chip: Chip, chips: int, power: Quantity, reads: int | None) -> list[Row]:
+    """What is outside the boundary: counted where it can be, without a price."""
+
+    def row(name: str, count: int | None, note: str) -> Row:
+        return Row(name, count, count, None, None, "unpriced", note)
+
+    waiting = f"{power.value:.4g} µJ ({power.low:.4g} to {power.high:.4g}) per ms of waiting"
+    rows = [
+        row("static while the host samples", None, f"{waiting}; here the chip never waits for its host"),
+        row(
+            "host input", int(counts.host_messages.sum()), "messages from the host; their way to the core not included"
+        ),
+        row("host output", reads, "membranes that the host reads"),
+    ]
+    if chips > 1:
+        note = "links between chips crossed by messages; priced and timed as hops within a chip, no more is published"
+        rows.append(row("chip-to-chip links", _crossings(counts, chip), note))
+    return rows
+
+
+def _crossings(counts: Counts, chip: Chip) -> int:
+    """Borders between chips that the messages cross, chips side by side and XY routing."""
+    on = counts.core_xy // np.array([chip.mesh.tiles_x, chip.mesh.tiles_y])
+    borders = np.abs(on[:, None, :] - on[None, :, :]).sum(axis=2).astype(np.int64)
+    return int((borders * counts.messages_between).sum())
+
+
+def _sum(quantities: Iterable[Quantity]) -> Quantity:
+    first, *rest = quantities
+    return sum(rest, start=first)
+
+
+def _chips(core_xy: Array, chip: Chip) -> int:
+    """Whole chips that the cores lie on (meshes side by side).
+
+    Raises:
+        BadInput: a tile or a chip holds more cores than it has.
+    """
+    mesh, most = chip.mesh, chip.limits.cores_per_chip.value
+    tiles = Counter((int(x), int(y)) for x, y in core_xy)
+    of_chip: Counter[tuple[int, int]] = Counter()
+    for (x, y), cores in tiles.items():
+        of_chip[x // mesh.tiles_x, y // mesh.tiles_y] += cores
+        if cores > mesh.cores_per_tile:
+            raise BadInput(
+                f"{chip.name}: {cores} cores on tile ({x}, {y}), which has {mesh.cores_per_tile}; "
+                "what does not fit has no energy"
+            )
+    for cores in of_chip.values():
+        if most is not None and cores > most:
+            raise BadInput(f"{chip.name}: {cores} cores on a chip that has {most}; what does not fit has no energy")
+    return max(len(of_chip), 1)
+
+
+def _is_shown(event: str, counts: Counts, costs: CostSet) -> bool:
+    """Synaptic operations have a row for each kind of list in use, the other events always."""
+    if not event.startswith("synop"):
+        return True
+    used = bool(_EVENTS[event].count(counts).any())
+    if used and event not in costs.energy and event not in costs.covers:
+        raise BadInput(f"cost set {costs.name!r}: no price for {event}, of which the run has some")
+    return used or event == "synop_dense"
+
+
+def _row(name: str, counts: Counts, costs: CostSet) -> Row:
+    event = _EVENTS[name]
+    count = int(event.count(counts).sum())
+    bounded = name == "neuron_update" and not counts.activity_known
+    low = int(counts.neuron_spikes.sum()) if bounded else count
+    note = event.note + (_ACTIVE_BOUND if bounded else "")
+    constant = costs.energy.get(name)
+    if constant is None:
+        covered = name in costs.covers
+        note += "" if covered else "; no price is published"
+        return Row(event.name, count, low, None, None, "covered" if covered else "unpriced", note)
+    known = constant.band_known or not count
+    energy = Quantity(
+        constant.value * count, constant.low * low, constant.high * count, constant.unit, constant.tag, known
+    )
+    return Row(event.name, count, low, energy, constant, "priced", note)
+
+
+class _Timing:
+    """Times of the ticks added so far, with every latency at its value or at an end of its band."""
+
+    def __init__(self, core_xy: Array, costs: CostSet, chips: int) -> None:
+        self.costs = costs
+        self.events = [name for name, event in _EVENTS.items() if name in costs.latency and event.group != "mesh"]
+        extent = np.ptp(core_xy, axis=0) if len(core_xy) else np.zeros(2, int)
+        self.route = {"hop_x": int(extent[0]), "hop_y": int(extent[1])}  # tiles; XY routing
+        self.constants: dict[str, Constant] = {name: costs.latency[name] for name in self.events}
+        self.constants |= {name: costs.latency[name] for name in self.route if name in costs.latency}
+        tiles = len(np.unique(core_xy, axis=0))
+        self.barrier_extrapolated = bool(costs.barrier) and tiles > costs.barrier[-1].tiles
+        if costs.barrier:
+            self.constants[BARRIER] = _barrier(costs, tiles)
+        floor = "step_floor" if chips == 1 else "step_floor_several_chips"
+        if floor in costs.latency:
+            self.constants["step floor"] = costs.latency[floor]
+        self.activity_known = True
+        ends: tuple[Bound, Bound] = ("low", "high")
+        # What stands at which bound: all of the constants, or one of them and the others at their values.
+        named = [(name, end) for name in (_ALL, *self.constants, _ACTIVE) for end in ends]
+        self.cases: list[_Case] = [(_ALL, "value"), *named]
+        self.sums = dict.fromkeys(self.cases, 0.0)
+        self.longest = dict.fromkeys(self.cases, 0.0)
+        self.waited: dict[str, float] = {}  # for each resource, at the values
+        self.slowest = np.zeros(max(len(core_xy), 1))  # how long each core was the slowest, at the values
+
+    def add(self, counts: Counts) -> None:
+        inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
+        if not inside.any():
+            return
+        self.activity_known &= counts.activity_known
+        events = {name: _EVENTS[name].count(counts)[inside] for name in self.events}  # [ticks inside, cores]
+        least = events if counts.activity_known else events | {"neuron_update": counts.neuron_spikes[inside]}
+        sends = np.asarray(counts.messages_out[inside].any(1))
+        for case in self.cases:
+            name, bound = case
+            fewest = bound == "low" and name in (_ALL, _ACTIVE)
+            path, time, slowest = self._ticks(case, least if fewest else events, sends)
+            self.sums[case] += float(time.sum())
+            self.longest[case] = max(self.longest[case], float(time.max()))
+            if bound == "value":
+                self._wait(path, time, slowest)
+
+    def _ticks(self, case: _Case, events: Mapping[str, Array], sends: Array) -> tuple[dict[str, Array], Array, Array]:
+        """Time per resource on the critical path, of the tick, and the slowest core: `[ticks inside]` each, in ns."""
+        of, bound = case
+        ns = {
+            name: float(getattr(constant, bound if of in (_ALL, name) else "value"))
+            for name, constant in self.constants.items()
+        }
+        shape = next(iter(events.values())).shape if events else (len(sends), 1)
+        groups = {group: np.zeros(shape) for group in ("synapses", "neurons", "spikes")}
+        for name in self.events:
+            groups[_EVENTS[name].group] += ns[name] * events[name]
+        if self.costs.core_time == "max":
+            # Synapses and neurons work side by side; what hands spikes over goes with the neurons.
+            neurons = groups["neurons"] + groups["spikes"]
+            ahead = groups["synapses"] > neurons
+            groups["synapses"] = np.where(ahead, groups["synapses"], 0)
+            groups["neurons"] = np.where(ahead, 0, groups["neurons"])
+            groups["spikes"] = np.where(ahead, 0, groups["spikes"])
+        busy = groups["synapses"] + groups["neurons"] + groups["spikes"]
+        slowest = busy.argmax(1)
+        path: dict[str, Array] = {
+            group: np.take_along_axis(time, slowest[:, None], 1)[:, 0] for group, time in groups.items()
+        }
+        transit = sum(ns.get(name, 0.0) * tiles for name, tiles in self.route.items())
+        path["mesh"] = np.where(sends, transit, 0.0)
+        path[BARRIER] = np.full(len(slowest), ns.get(BARRIER, 0.0))
+        path["step floor"] = np.maximum(ns.get("step floor", 0.0) - np.sum(list(path.values()), axis=0), 0)
+        return path, np.sum(list(path.values()), axis=0), slowest
+
+    def _wait(self, path: dict[str, Array], time: Array, slowest: Array) -> None:
+        if "step floor" in self.constants:
+            # Below the floor the floor is what is waited for, whatever fills a part of it.
+            floored = path["step floor"] > 0
+            path = {name: np.where(floored, 0, spent) for name, spent in path.items()}
+            path["step floor"] = np.where(floored, time, 0)
+        for name, spent in path.items():
+            self.waited[name] = self.waited.get(name, 0.0) + float(spent.sum())
+        self.slowest += np.bincount(slowest, weights=time, minlength=len(self.slowest))
+
+    def _quantity(self, of: Mapping[_Case, float]) -> Quantity:
+        value, low, high = (of[_ALL, bound] for bound in ("value", "low", "high"))
+        tag = weakest(constant.tag for constant in self.constants.values())
+        known = all(constant.band_known for constant in self.constants.values())
+        return Quantity(value, low, high, "ns", tag, known)
+
+    def latency(self) -> Quantity:
+        if not self.constants:
+            raise BadInput(f"cost set {self.costs.name!r}: no latency at all, so static energy cannot be priced")
+        return self._quantity(self.sums)
+
+    def slowest_tick(self) -> Quantity:
+        return self._quantity(self.longest)
+
+    def bottleneck(self) -> Bottleneck:
+        resource = max(self.waited, key=lambda name: self.waited[name])
+        share, core_share = self.waited[resource] / self.sums[_ALL, "value"], self.slowest.max() / self.slowest.sum()
+        return Bottleneck(resource, share, int(self.slowest.argmax()), float(core_share))
+
+
+def _barrier(costs: CostSet, tiles: int) -> Constant:
+    """The barrier for a number of tiles: between the published ones in a straight line, beyond them an assumption.
+
+    Raises:
+        BadInput: more tiles than the only published number.
+    """
+    rows, last = costs.barrier, costs.barrier[-1]
+    known = all(row.latency.band_known for row in rows)
+    tag, source = weakest(row.latency.tag for row in rows), last.latency.source
+    if tiles > last.tiles:
+        if len(rows) < 2:
+            raise BadInput(
+                f"cost set {costs.name!r}: {tiles} tiles, barrier known for {last.tiles} only; needs another row"
+            )
+        tag = "assumed"
+        source = f"extrapolated from {rows[-2].tiles} and {last.tiles} tiles to {tiles}, in a straight line"
+
+    def at(bound: Bound) -> float:
+        ends = [float(getattr(row.latency, bound)) for row in rows]
+        if tiles <= last.tiles:
+            return float(np.interp(tiles, [row.tiles for row in rows], ends))
+        return ends[-1] + (tiles - last.tiles) / (last.tiles - rows[-2].tiles) * (ends[-1] - ends[-2])
+
+    return Constant(at("value"), at("low"), at("high"), last.latency.unit, tag, source, known)
+
+
+def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:
+    """The total with each input at the ends of its band, the others at their values."""
+    priced = [(row, row.constant, row.count, row.count_low) for row in rows if row.constant is not None]
+
+    def total(name: str, bound: Bound) -> float:
+        time = timing.sums.get((name.removeprefix("time: "), bound), timing.sums[_ALL, "value"])
+        power = getattr(chip.static_power, bound if name == "static power" else "value")
+        energy = power * chips * time
+        for row, constant, count, count_low in priced:
+            price_pj = getattr(constant, bound if name == f"energy: {row.name}" else "value")
+            energy += price_pj * (count_low if (name, bound) == (_ACTIVE, "low") else count)
+        return float(energy)
+
+    names = [f"energy: {row.name}" for row, *_ in priced]
+    names += ["static power", *(f"time: {name}" for name in timing.constants)]
+    if not timing.activity_known:
+        names.append(_ACTIVE)
+    found = (Influence(_readable(name), total(name, "low"), total(name, "high")) for name in names)
+    return tuple(sorted(found, key=lambda influence: -influence.width))
+
+
+def _unbanded(rows: Iterable[Row], chip: Chip, timing: _Timing) -> tuple[str, ...]:
+    """The inputs whose spread nobody has published; those that play no part are left out."""
+    inputs = [(f"energy: {row.name}", row.constant) for row in rows if row.constant is not None and row.count]
+    inputs += [("static power", chip.static_power), *((f"time: {name}", c) for name, c in timing.constants.items())]
+    return tuple(_readable(name) for name, constant in inputs if not constant.band_known)
+
+
+def _readable(name: str) -> str:
+    kind, _, event = name.partition(": ")
+    return f"{kind}: {_EVENTS[event].name}" if event in _EVENTS else name

@@ -1,0 +1,1 @@
+"""A `SpikingGraph` onto a chip: quantise, retime, partition."""

@@ -1,0 +1,186 @@
+"""A NIR graph to a chip program: quantise, retime, partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+
+from muspike.errors import BadInput
+from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.mapping.partition import Use, partition
+from muspike.hardware.mapping.quantise import IntegerGraph, QuantisationReport, quantise
+from muspike.hardware.mapping.retime import Retimed, retime
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.simulator.events import Simulator
+
+FILLS = (1 / 2, 1 / 4, 1 / 8)
+"""How full the cores of the mappings are that `spread_over` tries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A program, what quantisation did to the network, how much of the chip it takes, and what may still go wrong.
+
+    `risks` holds every way in which the program's spikes may differ from the float network's beyond the reported
+    rounding; an empty tuple means there is none that is known. `integers` is the network in ideal time, `retimed` in
+    chip time, `fill` the share of each core that the packing used.
+    """
+
+    program: Program
+    quantisation: QuantisationReport
+    use: Use
+    risks: tuple[str, ...]
+    retimed: Retimed
+    integers: IntegerGraph
+    fill: float
+    reset_every: int | None = None
+
+
+def compile_graph(
+    graph: nir.NIRGraph | SpikingGraph,
+    chip: Chip | str | Path,
+    dt_s: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    must_fit: bool = True,
+    fill: float = 1.0,
+    reset_every: int | None = None,
+) -> Compiled:
+    """Make the program of a graph for a chip.
+
+    Args:
+        graph: a NIR graph, or one already read by `from_nir`.
+        chip: a `Chip`, the name of a known one, or the path of a TOML file.
+        dt_s: seconds per tick, where the graph's metadata do not say; not for a `SpikingGraph`, which knows its own.
+        metadata: added to that of the graph in `program.metadata`, and stronger.
+        must_fit: raise where a limit of the chip is exceeded; else say so in `use`.
+        fill: the share of each core's neurons and synaptic memory to use; 1 takes the fewest cores.
+        reset_every: bring every neuron to rest after so many ticks, for samples that follow one another; spikes on
+            their way are not stopped (see the risks).
+
+    Raises:
+        BadInput: the graph makes no sense (`from_nir`), or the chip cannot run it: a register's range, a loop that is
+            too short, with `must_fit` a limit. The message names the node, population, loop or limit.
+    """
+    if not isinstance(chip, Chip):
+        chip = load_chip(chip)
+    if isinstance(graph, SpikingGraph):
+        if dt_s is not None:
+            raise BadInput(f"dt was given as {dt_s:g} s for a graph that already has one, {graph.dt_s:g} s")
+    else:
+        graph = from_nir(graph, dt_s)
+    if reset_every is not None and reset_every < 1:
+        raise BadInput(f"reset_every is {reset_every}; expected at least 1 tick")
+    compiled = _compiled(graph, chip, metadata, fill, reset_every)
+    if early := _early(compiled):
+        compiled = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every)
+    risks = [*compiled.quantisation.risks, *_early_risks(compiled), *_reset_risks(compiled)]
+    if must_fit and compiled.use.problems:
+        more = f" (and {len(compiled.use.problems) - 1} more)" if len(compiled.use.problems) > 1 else ""
+        raise BadInput(f"does not fit {chip.name}: {compiled.use.problems[0]}{more}")
+    return replace(compiled, risks=tuple(risks))
+
+
+def _compiled(
+    graph: SpikingGraph, chip: Chip, metadata: Mapping[str, Any] | None, fill: float, reset_every: int | None
+) -> Compiled:
+    integers, report = quantise(graph, chip)
+    retimed = retime(integers, chip)
+    about = {**graph.metadata, "outputs": list(graph.outputs), "relays": list(retimed.relays), **(metadata or {})}
+    program, use = _placed(retimed, chip, fill, graph.dt_s, about, reset_every)
+    return Compiled(program, report, use, (), retimed, integers, fill, reset_every)
+
+
+def _early(compiled: Compiled) -> list[str]:
+    """Populations whose bias makes them spike before their ideal time begins.
+
+    None where no spike of theirs arrives when another's ideal time has begun: then the resets undo all of it.
+    """
+    levels = compiled.retimed.levels
+    biased = {p.name for p in compiled.integers.populations if p.bias_mant.any() and levels[p.name]}
+    if not biased:
+        return []
+    # Not through relays, which may be deep: what they carry is seen in the ideal delays.
+    ticks = max(levels[p.name] for p in compiled.integers.populations)
+    silence = {p.name: np.zeros((ticks, 1, p.size), np.uint8) for p in compiled.program.inputs}
+    run = Simulator(compiled.program).run(silence or np.zeros((ticks, 1, 0), np.uint8))
+    last: dict[str, int] = {}  # early tick of ideal time
+    for p in compiled.integers.populations:
+        if p.kind == "lif" and len(early := np.flatnonzero(run.spikes[p.name][: levels[p.name]].any(axis=(1, 2)))):
+            last[p.name] = int(early[-1]) - levels[p.name]
+    if not any(s.source in last and last[s.source] + s.delay >= 0 for s in compiled.integers.synapses):
+        return []
+    return [name for name in last if name in biased]
+
+
+def _early_risks(compiled: Compiled) -> Iterator[str]:
+    for name in _early(compiled):
+        yield (
+            f"population {name!r}: its bias makes it spike before its ideal time begins, delays bring that in, and "
+            "behind a synaptic filter the bias cannot come as spikes instead"
+        )
+
+
+def _reset_risks(compiled: Compiled) -> Iterator[str]:
+    if compiled.reset_every is None:
+        return
+    for s in compiled.integers.synapses:
+        if s.delay:
+            yield (
+                f"synapses {s.name!r}: a spike that is on its way at a reset arrives behind it, up to {s.delay} ticks "
+                "into the next sample"
+            )
+
+
+def spread_over(compiled: Compiled, chip: Chip, fills: Sequence[float] = FILLS) -> tuple[Compiled, ...]:
+    """The same network on as many chips, its cores filled less and less; first `compiled` itself.
+
+    What fits no longer, takes more chips, or takes no more cores than the mapping before it, is left out. Integers,
+    delays and so spikes are those of `compiled`: only what depends on the mapping has to be counted and priced again.
+
+    Raises:
+        BadInput: a fill is not above 0 and at most 1.
+    """
+    found = [compiled]
+    for fill in sorted(fills, reverse=True):
+        program = compiled.program
+        program, use = _placed(compiled.retimed, chip, fill, program.dt_s, program.metadata, compiled.reset_every)
+        if use.fits and use.chips == compiled.use.chips and len(use.cores) > len(found[-1].use.cores):
+            found.append(replace(compiled, program=program, use=use, fill=fill))
+    return tuple(found)
+
+
+def _placed(
+    retimed: Retimed, chip: Chip, fill: float, dt_s: float, metadata: Mapping[str, Any], reset_every: int | None
+) -> tuple[Program, Use]:
+    places = partition(retimed, chip, fill)
+    resets = retimed.resets(reset_every)
+    populations = [
+        ChipPopulation(
+            name=p.name,
+            size=p.size,
+            kind=p.kind,
+            level=retimed.levels[p.name],
+            du=p.du,
+            dv=p.dv,
+            v_threshold=p.v_threshold,
+            bias_mant=p.bias_mant,
+            bias_exp=p.bias_exp,
+            scale=p.scale,
+            core=places.core[p.name],
+            reset_interval=resets.get(p.name, (0, 0))[0],
+            reset_offset=resets.get(p.name, (0, 0))[1],
+        )
+        for p in retimed.graph.populations
+    ]
+    synapses = [
+        ChipSynapses(s.name, s.source, s.target, s.weight, 0, s.delay, places.sparse[s.name])
+        for s in retimed.graph.synapses
+    ]
+    return Program(chip.name, dt_s, populations, synapses, places.core_xy, metadata), places.use

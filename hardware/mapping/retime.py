@@ -1,0 +1,185 @@
+"""Ideal time to chip time: levels, chip delays, and relays for delays that the chip does not have.
+
+In ideal time a spike may cross a synapse within its tick; on the chip every synapse takes at least one. With a level
+for each population,
+
+    delay_chip(u -> v) = delay_ideal(u -> v) + level(v) - level(u) >= 1,
+
+every population's chip spikes are its ideal spikes, `level` ticks later, exactly, for any graph: around a loop the
+levels cancel, so a loop keeps its length, and all paths between two populations are late by the same amount
+(the argument of retiming, Leiserson & Saxe 1991). It needs each loop's ideal delay to be at least its number of
+synapses. Levels are the least that do it, from 0 at the inputs: the longest paths by Bellman and Ford.
+
+The one exception is a bias: the chip's acts from its first tick, `level` ticks before the population's ideal time
+begins. What it does in those ticks is undone by a reset at the last of them (`Retimed.resets`).
+
+A delay beyond the chip's becomes a chain of relays: memoryless populations that repeat their source's spikes, one
+chain per source, tapped where each long synapse needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from muspike.errors import BadInput
+from muspike.hardware.chip import Chip
+from muspike.hardware.graph import by_end
+from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
+from muspike.hardware.program import FULL_DECAY, SHIFT
+from muspike.hardware.weights import identity, with_values
+
+ONCE = 2**31 - 1
+"""A reset interval that does not end before the run does."""
+
+MOST_STAGES = 1000
+"""Relays in a row: 64 s of ticks of 1 ms. Longer delays are a mistake, such as a dt that is not that of the file."""
+
+# The smallest weight above the smallest threshold above 0: 2 > 1.
+_RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Retimed:
+    """A graph in chip time.
+
+    Args:
+        graph: with relays, in which the synapses' `delay` is in chip ticks and at least 1.
+        levels: by population, the chip ticks by which its spikes are later than in ideal time.
+        relays: names of the relay populations.
+    """
+
+    graph: IntegerGraph
+    levels: Mapping[str, int]
+    relays: tuple[str, ...] = ()
+
+    def resets(self, every: int | None = None) -> dict[str, tuple[int, int]]:
+        """Interval and offset of each population's resets, in chip ticks, as in `ChipPopulation`.
+
+        Args:
+            every: bring the network to rest every so many ticks of ideal time; None: never. Whatever a bias moves
+                before its ideal time is brought to rest where that begins, once.
+        """
+        if every is not None:
+            return {p.name: (every, self.levels[p.name] % every) for p in self.graph.populations if p.kind != "input"}
+        moved = {p.name for p in self.graph.populations if p.bias_mant.any()}
+        while more := {s.target for s in self.graph.synapses if s.source in moved} - moved:
+            moved |= more
+        return {name: (ONCE, self.levels[name]) for name in moved if self.levels[name]}
+
+    @property
+    def relay_neurons(self) -> int:
+        """Neurons that do nothing but wait."""
+        return sum(p.size for p in self.graph.populations if p.name in self.relays)
+
+
+def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
+    """The graph in chip time, with the least levels.
+
+    Raises:
+        BadInput: a loop's ideal delay is less than its number of synapses.
+    """
+    levels = _levels(graph)
+    late = [replace(s, delay=s.delay + levels[s.target] - levels[s.source]) for s in graph.synapses]
+    longest = chip.limits.synaptic_delay.value
+    if longest is None:
+        return Retimed(replace(graph, synapses=late), levels)
+    _check_relays(late, graph, longest + 1, chip)
+    leaving = by_end(late, "source")
+    populations = list(graph.populations)
+    synapses: list[IntegerSynapses] = []
+    relays: list[str] = []
+    for population in graph.populations:
+        outgoing = leaving[population.name]
+        reach = longest + 1  # the tick that every synapse takes, and what the chip adds
+        chain = [population.name]
+        for n in range(1, max((_stages(s.delay, reach) for s in outgoing), default=0) + 1):
+            relay = _relay(_free_name(f"{population.name}.relay{n}", levels), population.size)
+            hop = with_values(identity(population.size), np.full(population.size, _RELAY_WEIGHT, np.int16))
+            synapses.append(IntegerSynapses(f"{chain[-1]}->{relay.name}", chain[-1], relay.name, hop, reach))
+            levels[relay.name] = levels[chain[-1]] + reach
+            populations.append(relay)
+            chain.append(relay.name)
+        relays += chain[1:]
+        for s in outgoing:
+            n = _stages(s.delay, reach)
+            synapses.append(replace(s, source=chain[n], delay=s.delay - n * reach))
+    return Retimed(replace(graph, populations=populations, synapses=synapses), levels, tuple(relays))
+
+
+def _check_relays(late: Sequence[IntegerSynapses], graph: IntegerGraph, reach: int, chip: Chip) -> None:
+    sizes = {p.name: p.size for p in graph.populations}
+    limits = chip.limits
+    most = (limits.cores_per_chip.value or 1) * (limits.neurons_per_core.value or 1)
+    for s in late:
+        if (stages := _stages(s.delay, reach)) > MOST_STAGES:
+            raise BadInput(
+                f"synapses {s.name!r}: a delay of {s.delay} ticks takes {stages} relays in a row, expected at most "
+                f"{MOST_STAGES} ({(MOST_STAGES + 1) * reach} ticks)"
+            )
+        if (needed := _stages(s.delay, reach) * sizes[s.source]) > most:
+            raise BadInput(
+                f"synapses {s.name!r}: a delay of {s.delay} ticks takes {needed} relay neurons, more than a whole "
+                f"{chip.name} has ({most}); expected at most {(most // sizes[s.source] + 1) * reach} ticks"
+            )
+
+
+def _stages(delay: int, reach: int) -> int:
+    """Relays that a spike passes so that at least 1 and at most `reach` ticks remain."""
+    return (delay - 1) // reach
+
+
+def _relay(name: str, size: int) -> IntegerPopulation:
+    def same(value: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        return np.full(size, value, np.int32)
+
+    return IntegerPopulation(
+        name=name,
+        kind="lif",
+        size=size,
+        du=same(FULL_DECAY - 1),
+        dv=same(FULL_DECAY),
+        v_threshold=same(_RELAY_THRESHOLD),
+        bias_mant=same(0),
+        bias_exp=same(0),
+        scale=np.full(size, float(_RELAY_WEIGHT << SHIFT)),
+    )
+
+
+def _free_name(name: str, taken: Mapping[str, int]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _levels(graph: IntegerGraph) -> dict[str, int]:
+    levels = {p.name: 0 for p in graph.populations}
+    came_by: dict[str, IntegerSynapses] = {}
+    last: IntegerSynapses | None = None
+    for _ in range(len(levels) + 1):
+        last = None
+        for s in graph.synapses:
+            if levels[s.target] < levels[s.source] + 1 - s.delay:
+                levels[s.target] = levels[s.source] + 1 - s.delay
+                came_by[s.target] = last = s
+        if last is None:
+            return levels
+    assert last is not None
+    raise BadInput(_impossible_loop(last, came_by))
+
+
+def _impossible_loop(last: IntegerSynapses, came_by: Mapping[str, IntegerSynapses]) -> str:
+    name = last.source
+    for _ in came_by:  # walk back far enough to stand in the loop itself
+        name = came_by[name].source
+    loop = [came_by[name]]
+    while loop[-1].source != name:
+        loop.append(came_by[loop[-1].source])
+    loop.reverse()
+    way = " -> ".join([loop[0].source, *(s.target for s in loop)])
+    return (
+        f"loop {way} ({', '.join(s.name for s in loop)}): its delay is {sum(s.delay for s in loop)} ticks "
+        f"for {len(loop)} synapses; on a chip every synapse takes a tick, so it needs at least {len(loop)}"
+    )

@@ -1,0 +1,1 @@
+"""A NIR file or graph, read and checked into a `SpikingGraph`."""

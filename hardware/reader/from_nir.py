@@ -1,0 +1,485 @@
+"""A NIR graph to populations and synapses: `from_nir`.
+
+Everything between two neurons (`nir_connections`, nested graphs) is folded into one matrix and one delay; where numbers
+are multiplied for it, in float64. What the nodes of neurons mean stands in `nir_neurons`.
+
+A cycle that holds a Delay is taken literally. A cycle without one breaks at one tick: of the synapses inside such a
+cycle (more exactly: inside a strongly connected component of the synapses without delay), those that do not lead
+forward get a delay of one tick, where forward means from a lower to a higher (synapses from the nearest input, name).
+So a self-loop always takes one tick. Other tools that break cycles (NIRTorch) also use one tick.
+
+What reaches an Output through weights, or from several nodes, is their sum: it becomes a population of its own, an
+integrator that forgets at once (tau of one tick), named after the Output. A bias acts from the first tick on; one that
+a delay or a synaptic filter stands behind becomes synapses from a neuron that fires in every tick.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import nir
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from muspike.errors import BadInput
+from muspike.hardware import weights as w
+from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
+from muspike.hardware.reader.connections import CONNECTIONS, Given, Port, Step
+from muspike.hardware.reader.neurons import NEURONS, Neuron, own_shape, read_neuron
+from muspike.hardware.reader.node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape
+from muspike.hardware.weights import Weights
+
+# What a file of few bytes can ask for in memory and time is bounded: weights of one path between two neurons once they
+# are multiplied out, paths, connections on one of them, graphs within graphs.
+MOST_WEIGHTS = 2**27
+MOST_PATHS = 10_000
+LONGEST_PATH = 1_000
+DEEPEST_NESTING = 64
+
+
+DT_S = (1e-12, 1e6)
+"""What a tick can last; beyond, times in ticks leave what floats hold exactly."""
+
+ASSUMED_DT = {"norse": "1e-3", "snntorch": "1e-4", "spikingjelly": "1e-4", "sinabs": "1 (it counts tau in ticks)"}
+"""What tools hold tau against when they write or read NIR without saying so.
+
+Read in norse 1.1.0 (`torch/utils/import_nir.py`), snntorch 1.0.0 (`export_nir.py`), spikingjelly 2.0.0
+(`nir_exchange/to_nir.py`, the default of a parameter), sinabs 2.0.3 (`nir.py`, which passes tau on unscaled).
+"""
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """What travels along a path: `weights @ source spikes` of `delay` ticks ago (None: the spikes themselves)."""
+
+    weights: Weights | None
+    shape: Shape
+    delay: int = 0
+    via: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    """Those of the nodes in `via` that hold weights."""
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def given(self) -> Given:
+        return Given(self.shape, self.via[-1] if self.via else None)
+
+    def matrix(self) -> Weights:
+        return w.identity(self.size) if self.weights is None else self.weights
+
+
+def from_nir(graph: nir.NIRGraph, dt_s: float | None = None) -> SpikingGraph:
+    """The populations and synapses that a NIR graph means.
+
+    Args:
+        graph: any graph of the primitives in `NEURONS` and `CONNECTIONS`, nested graphs and cycles included.
+        dt_s: seconds per tick; None: `graph.metadata["dt"]`. It is never guessed.
+
+    Raises:
+        BadInput: no dt, or two that differ; a primitive that is not supported; a parameter, shape or edge that makes
+            no sense. The message names the node.
+    """
+    metadata = _plain(getattr(graph, "metadata", None) or {})
+    return _Reader(graph, _dt(metadata, dt_s)).read(metadata)
+
+
+class _Reader:
+    """The nodes and edges of one graph, and what has been made of them so far."""
+
+    def __init__(self, graph: nir.NIRGraph, dt_s: float) -> None:
+        self.dt_s = dt_s
+        self.nodes, edges = _flatten(graph)
+        _check_edges(self.nodes, edges)
+        self.after: dict[str, list[str]] = defaultdict(list)
+        # A set, as in NIR's definition: files of older tools repeat edges.
+        for source, target in dict.fromkeys(edges):
+            self.after[source].append(target)
+        self.steps: dict[tuple[str, Shape], Step] = {}
+        self.paths_walked = 0
+        for name, node in self.nodes.items():
+            if type(node) not in NEURONS and type(node) not in CONNECTIONS and not isinstance(node, nir.Output):
+                supported = sorted(kind.__name__ for kind in (*NEURONS, *CONNECTIONS) if kind is not Port)
+                raise BadInput(
+                    f"node {name!r}: {type(node).__name__} is not supported; supported: {', '.join(supported)}, Output"
+                )
+        self.neurons = self._read_neurons()
+
+    def read(self, metadata: Mapping[str, Any]) -> SpikingGraph:
+        synapses: list[Synapses] = []
+        into_output: dict[str, list[tuple[str, _Signal]]] = defaultdict(list)
+        for source, neuron in self.neurons.items():
+            start = _Signal(None, neuron.population.shape)
+            for target, signal in self._paths(source, start):
+                if target in self.neurons:
+                    _check_source(source, neuron, target)
+                    synapses.append(_synapses(source, self.neurons[target], signal))
+                else:
+                    into_output[target].append((source, signal))
+        walked = {name for name, _ in self.steps}
+        if stray := [name for name in self.nodes if type(self.nodes[name]) in CONNECTIONS and name not in walked]:
+            raise BadInput(f"node {stray[0]!r}: no Input or neuron leads to it")
+
+        outputs = {self._output(name, arriving, synapses) for name, arriving in into_output.items()}
+        self._add_biases(synapses)
+        populations = [neuron.population for neuron in self.neurons.values()]
+        ordered, rank = _ordered(populations, synapses)
+        synapses.sort(key=lambda s: (rank[s.target], rank[s.source], s.name, s.delay))
+        return SpikingGraph(
+            populations=ordered,
+            synapses=_named_apart(_broken_cycles(synapses, rank)),
+            dt_s=self.dt_s,
+            outputs=tuple(sorted(outputs, key=rank.__getitem__)),
+            metadata=metadata,
+        )
+
+    def _step(self, name: str, given: Given) -> Step:
+        key = name, given.shape
+        if key not in self.steps:
+            node = self.nodes[name]
+            self.steps[key] = CONNECTIONS[type(node)](name, node, given, self.dt_s)
+        return self.steps[key]
+
+    def _input_shape(self, name: str, own: Mapping[str, Shape | None]) -> Shape:
+        """An Input's shape without the dimensions of batch and time that some tools put before it."""
+        declared = own[name]
+        assert declared is not None
+        for shape in (declared[k:] for k in range(len(declared))):
+            reached, misfit = self._shapes_from(name, shape)
+            sizes = ((own[target], math.prod(arriving)) for target, arriving in reached if own.get(target) is not None)
+            if misfit is None and all(math.prod(shape_ or ()) == size for shape_, size in sizes):
+                return shape
+        return declared  # what does not fit is said where it does not
+
+    def _shapes_from(self, start: str, shape: Shape) -> tuple[list[tuple[str, Shape]], BadInput | None]:
+        """Every neuron that connections alone lead to, with the shapes that reach it, and what first does not fit."""
+        reached: list[tuple[str, Shape]] = []
+        waiting, seen = [(start, shape)], {(start, shape)}
+        misfit: BadInput | None = None
+        while waiting:
+            at, shape = waiting.pop()
+            for name in self.after[at]:
+                after = shape
+                if type(self.nodes[name]) in CONNECTIONS:
+                    try:
+                        after = self._step(name, Given(shape)).shape
+                    except BadInput as error:  # said where the graph is read for good
+                        misfit = misfit or error
+                        continue
+                if (name, after) not in seen:
+                    seen.add((name, after))
+                    (reached if type(self.nodes[name]) in NEURONS else waiting).append((name, after))
+        return reached, misfit
+
+    def _paths(self, start: str, signal: _Signal) -> Iterator[tuple[str, _Signal]]:
+        """Every neuron or Output that connections alone lead to, and what of `signal` reaches it."""
+        waiting = [(start, signal)]
+        while waiting:
+            at, signal = waiting.pop()
+            for name in reversed(self.after[at]):
+                self._count_path(start)
+                if type(self.nodes[name]) not in CONNECTIONS:
+                    yield name, signal
+                    continue
+                if name in signal.via:
+                    way = " -> ".join(signal.via[signal.via.index(name) :])
+                    raise BadInput(f"node {name!r}: a cycle through {way} holds no neuron")
+                if len(signal.via) == LONGEST_PATH:
+                    raise BadInput(f"node {name!r}: more than {LONGEST_PATH} connections in a row, without a neuron")
+                waiting += [(name, after) for after in self._stepped(name, signal)]
+
+    def _count_path(self, start: str) -> None:
+        self.paths_walked += 1
+        if self.paths_walked > (most := MOST_PATHS + 2 * sum(map(len, self.after.values()))):
+            raise BadInput(
+                f"node {start!r}: the graph has more than {most} ways from one neuron to the next; expected fewer"
+            )
+
+    def _read_neurons(self) -> dict[str, Neuron]:
+        """Every neuron; one whose parameters are single numbers has the shape of what reaches it.
+
+        Of several that reach it, that of the most dimensions: the others have come through a Linear.
+        """
+        shapes = {name: own_shape(name, node) for name, node in self.nodes.items() if type(node) in NEURONS}
+        shapes |= {name: self._input_shape(name, shapes) for name in shapes if isinstance(self.nodes[name], nir.Input)}
+        single = [name for name, shape in shapes.items() if shape is None]
+        known = deque(name for name, shape in shapes.items() if shape is not None) if single else deque()
+        misfit: BadInput | None = None
+        while known:
+            name = known.popleft()
+            shape = shapes[name]
+            assert shape is not None
+            reached, found = self._shapes_from(name, shape)
+            misfit = misfit or found
+            for target, arriving in reached:
+                if target in single and len(arriving) > len(shapes[target] or ()):
+                    shapes[target] = arriving
+                    known.append(target)
+        self.steps.clear()  # of shapes that were only tried
+        neurons = {}
+        for name, shape in shapes.items():
+            if shape is None:
+                raise misfit or BadInput(
+                    f"node {name!r}: its parameters are single numbers, and nothing that has a shape leads to it"
+                )
+            neurons[name] = read_neuron(name, self.nodes[name], shape, self.dt_s)
+        if (total := sum(n.population.size for n in neurons.values())) > MOST_VALUES:
+            raise BadInput(f"the NIR graph has {total} neurons, expected at most {MOST_VALUES}")
+        return neurons
+
+    def _stepped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
+        """What comes out of a connection; of one with several delays, a signal for each."""
+        step = self._step(name, signal.given)
+        via = (*signal.via, name)
+        if step.weights is not None:
+            weights = step.weights if signal.weights is None else _composed(name, step.weights, signal.weights)
+            yield replace(signal, weights=weights, shape=step.shape, via=via, named=(*signal.named, name))
+        elif step.delays is None:
+            yield replace(signal, shape=step.shape, via=via)
+        else:
+            lengths = np.unique(step.delays)
+            if len(lengths) * signal.size > MOST_VALUES:
+                raise BadInput(
+                    f"node {name!r}: {len(lengths)} different delays of {signal.size} values, expected at most "
+                    f"{MOST_VALUES // signal.size}"
+                )
+            for n in lengths.tolist():
+                late = replace(signal, shape=step.shape, delay=signal.delay + n, via=via)
+                if len(lengths) > 1:
+                    late = replace(late, weights=w.rows_scaled(late.matrix(), (step.delays == n).astype(np.float32)))
+                yield late
+
+    def _output(self, name: str, arriving: Sequence[tuple[str, _Signal]], synapses: list[Synapses]) -> str:
+        """The population that an Output reads; where that is a sum, it is made, with its synapses."""
+        declared = declared_shape(name, self.nodes[name].output_type, "output")
+        size = None if declared is None else math.prod(declared)
+        for source, signal in arriving:
+            if signal.size != (size or arriving[0][1].size):
+                by = signal.via[-1] if signal.via else source
+                raise BadInput(
+                    f"node {name!r}: takes {size or arriving[0][1].size} values, but {by!r} gives {signal.size}"
+                )
+        source, signal = arriving[0]
+        if len(arriving) == 1 and signal.weights is None and not signal.delay:
+            return source
+        for source, signal in arriving:
+            if self.neurons[source].population.kind == "li":
+                by = signal.via[-1] if signal.via else source
+                raise BadInput(
+                    f"node {by!r}: leads from the integrator {source!r} to {name!r}, which is not that alone; only "
+                    "spikes travel on a chip, so let an Output read the integrator itself"
+                )
+        shape = arriving[0][1].shape
+        n = math.prod(shape)
+        unit, zero = np.ones(n), np.zeros(n)
+        self.neurons[name] = Neuron(Population(name, "li", n, unit, unit, np.full(n, np.inf), zero, shape), unit)
+        synapses += [_synapses(source, self.neurons[name], signal) for source, signal in arriving]
+        return name
+
+    def _add_biases(self, synapses: list[Synapses]) -> None:
+        """The biases of connections, onto the neurons that they lead to."""
+        always = None
+        biased = {name: step for (name, _), step in self.steps.items() if step.bias is not None and step.bias.any()}
+        for name, step in biased.items():
+            assert step.bias is not None
+            started = _Signal(step.bias[:, None], step.shape, via=(name,), named=(f"{name}.bias",))
+            for target, signal in self._paths(name, started):
+                neuron = self.neurons[target]
+                p = neuron.population
+                if signal.delay or (p.tau_syn != 1).any():
+                    always = always or self._always_firing()
+                    synapses.append(_synapses(always, neuron, signal))
+                    continue
+                signal.given.fits(target, p.size)
+                assert signal.weights is not None
+                bias = p.bias + neuron.input_factor * w.dense(signal.weights)[:, 0].astype(np.float64)
+                self.neurons[target] = replace(neuron, population=replace(p, bias=bias))
+
+    def _always_firing(self) -> str:
+        """A neuron that fires in every tick, from the first on."""
+        name = "bias"
+        while name in self.neurons:
+            name += "_"
+        self.neurons[name] = Neuron(always_firing(name), np.ones(1))
+        return name
+
+
+def _composed(name: str, outer: Weights, inner: Weights) -> Weights:
+    try:
+        return w.composed(w.astype(outer, np.float64), w.astype(inner, np.float64), MOST_WEIGHTS)
+    except BadInput as error:
+        raise BadInput(f"node {name!r}: {error}; put a neuron between them") from None
+
+
+def _plain(value: Any) -> Any:
+    """Metadata as plain Python values: a file gives numbers back as NumPy scalars, and texts as bytes."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _dt(metadata: Mapping[str, Any], dt_s: float | None) -> float:
+    recorded = metadata.get("dt")
+    given = [value for value in (dt_s, recorded) if value is not None]
+    if not given:
+        assumed = ", ".join(f"{tool} {dt}" for tool, dt in ASSUMED_DT.items())
+        raise BadInput(
+            "the NIR graph does not say its dt (seconds per tick, metadata['dt']), and none was given (--dt). Tools "
+            f"that write NIR assume: {assumed}"
+        )
+    for value in given:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+            raise BadInput(f"dt is {value!r}, expected a finite number of seconds above 0")
+        if not DT_S[0] <= value <= DT_S[1]:
+            raise BadInput(f"dt is {value:g} s, expected {DT_S[0]:g} to {DT_S[1]:g} s")
+    if not math.isclose(given[0], given[-1], rel_tol=TICK_TOLERANCE):
+        raise BadInput(f"dt was given as {given[0]:g} s, but the graph's metadata says {given[1]:g} s")
+    return float(given[-1])
+
+
+def _flatten(graph: nir.NIRGraph, prefix: str = "", depth: int = 0) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Nodes and edges without nested graphs: their nodes are called `outer.inner`, their ends become ports.
+
+    An edge to or from a nested graph means its one Input or Output; where it has several, the edge names one of them as
+    `outer.inner`.
+    """
+    if depth > DEEPEST_NESTING:
+        raise BadInput(f"node {prefix[:60]!r}: more than {DEEPEST_NESTING} graphs within graphs")
+    nodes: dict[str, Any] = {}
+    edges: list[tuple[str, str]] = []
+    # What an edge of this graph may begin or end at, by the name that it gives it.
+    begin: dict[str, str] = {}
+    end: dict[str, str] = {}
+
+    def add(name: str, node: Any) -> None:
+        if name in nodes:
+            raise BadInput(f"node {name!r}: the name is taken more than once")
+        nodes[name] = node
+
+    for key, node in graph.nodes.items():
+        name = f"{prefix}{key}"
+        if not isinstance(node, nir.NIRGraph):
+            add(name, node)
+            begin[name] = end[name] = name
+            continue
+        inner, inner_edges = _flatten(node, f"{name}.", depth + 1)
+        for kind, ends in ((nir.Input, end), (nir.Output, begin)):
+            ports = [f"{name}.{k}" for k, n in node.nodes.items() if isinstance(n, kind)]
+            inner |= {port: Port() for port in ports}
+            ends |= {port: port for port in ports}
+            if len(ports) == 1:
+                ends[name] = ports[0]
+        for inner_name, inner_node in inner.items():
+            add(inner_name, inner_node)
+        edges += inner_edges
+    nested = {f"{prefix}{key}" for key, node in graph.nodes.items() if isinstance(node, nir.NIRGraph)}
+    for a, b in graph.edges:
+        source, target = f"{prefix}{a}", f"{prefix}{b}"
+        for name, ends in ((source, begin), (target, end)):
+            if name not in ends:
+                if name in nested:
+                    what = "is a nested graph without one port that this could be; name one as graph.port"
+                else:
+                    what = "is inside a nested graph" if name in nodes else "is not there"
+                raise BadInput(f"edge {source!r} -> {target!r}: {name!r} {what}")
+        edges.append((begin[source], end[target]))
+    return nodes, edges
+
+
+def _check_edges(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> None:
+    fed, feeding = {b for _, b in edges}, {a for a, _ in edges}
+    if not any(isinstance(node, nir.Input) for node in nodes.values()):
+        raise BadInput("the NIR graph has no Input node")
+    for name, node in nodes.items():
+        if isinstance(node, nir.Input):
+            if name in fed:
+                raise BadInput(f"node {name!r}: an Input with an edge into it")
+        elif name not in fed:
+            raise BadInput(f"node {name!r}: nothing leads to it")
+        if isinstance(node, nir.Output) and name in feeding:
+            raise BadInput(f"node {name!r}: an Output with an edge out of it")
+        if type(node) in CONNECTIONS and name not in feeding and not isinstance(node, Port):
+            raise BadInput(f"node {name!r}: {type(node).__name__} leads nowhere")
+
+
+def _given(signal: _Signal, source: str) -> Given:
+    return signal.given if signal.via else Given(signal.shape, source)
+
+
+def _check_source(source: str, neuron: Neuron, target: str) -> None:
+    if neuron.population.kind == "li":
+        raise BadInput(
+            f"node {source!r}: an integrator that feeds {target!r}; "
+            "only spikes travel between neurons, so it must lead to an Output"
+        )
+
+
+def _synapses(source: str, target: Neuron, signal: _Signal) -> Synapses:
+    name = target.population.name
+    _given(signal, source).fits(name, target.population.size)
+    weight = signal.matrix()
+    if (target.input_factor != 1).any():
+        weight = w.rows_scaled(weight, target.input_factor)
+    if not np.isfinite(w.values(weight)).all():
+        raise BadInput(f"node {name!r}: the weights through {' -> '.join(signal.via)} overflow {weight.dtype}")
+    return Synapses("+".join(signal.named) or f"{source}->{name}", source, name, weight, signal.delay)
+
+
+def _ordered(
+    populations: Sequence[Population], synapses: Sequence[Synapses]
+) -> tuple[list[Population], dict[str, tuple[float, str]]]:
+    """Populations by (synapses from the nearest input, name): the same whatever the order of nodes in a file."""
+    targets: dict[str, set[str]] = defaultdict(set)
+    for s in synapses:
+        targets[s.source].add(s.target)
+    distance: dict[str, float] = {p.name: 0 for p in populations if p.kind == "input"}
+    queue = deque(distance)
+    while queue:
+        name = queue.popleft()
+        for target in targets[name]:
+            if target not in distance:
+                distance[target] = distance[name] + 1
+                queue.append(target)
+    rank = {p.name: (distance.get(p.name, math.inf), p.name) for p in populations}
+    return sorted(populations, key=lambda p: rank[p.name]), rank
+
+
+def _broken_cycles(synapses: Sequence[Synapses], rank: Mapping[str, tuple[float, str]]) -> list[Synapses]:
+    """Give one tick to the synapses that do not lead forward inside a cycle without delay."""
+    index = {name: i for i, name in enumerate(rank)}
+    at_once = [(index[s.source], index[s.target]) for s in synapses if s.delay == 0]
+    row, column = (np.array(ends, dtype=np.int64) for ends in (zip(*at_once, strict=True) if at_once else ([], [])))
+    links = csr_array((np.ones(len(row)), (row, column)), shape=(len(index), len(index)))
+    _, component = connected_components(links, directed=True, connection="strong")
+
+    def closes(s: Synapses) -> bool:
+        same = component[index[s.source]] == component[index[s.target]]
+        return bool(s.delay == 0 and same and rank[s.target] <= rank[s.source])
+
+    return [replace(s, delay=1) if closes(s) else s for s in synapses]
+
+
+def _named_apart(synapses: Sequence[Synapses]) -> list[Synapses]:
+    """Synapses with unique names: a Linear shared by several paths gets the ends of each, if need be the delay,
+    and a number where two paths hold the same nodes with weights."""
+
+    def apart(items: Sequence[Synapses], longer: Callable[[Synapses], str]) -> list[Synapses]:
+        taken = Counter(s.name for s in items)
+        return [replace(s, name=longer(s)) if taken[s.name] > 1 else s for s in items]
+
+    named = apart(synapses, lambda s: f"{s.source}->{s.name}->{s.target}")
+    named = apart(named, lambda s: f"{s.name}@{s.delay}")
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+    return apart(named, lambda s: f"{s.name}#{next(numbers[s.name])}")

@@ -1,0 +1,1 @@
+"""One run of a program on spikes: inputs, outputs, agreement with the float network, reports."""

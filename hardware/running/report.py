@@ -1,0 +1,227 @@
+"""How a compiled network sits on its chip, and what the chip's integers did to it: as data, and for people."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from muspike.errors import printable
+from muspike.hardware.mapping.compile import Compiled
+from muspike.hardware.mapping.partition import CoreUse, Use
+from muspike.hardware.program import ChipSynapses
+from muspike.hardware.weights import Conv
+
+# More cores than these are shown as runs, and of more runs the first, with the fullest cores after them. Of more
+# problems or risks, too, the first are shown.
+_MOST_ROWS = 40
+_LONGEST_NAME = 60
+_FULLEST = 5
+# The columns of the table of cores: title, what the core holds, in which unit, the limit that it counts against.
+_COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
+    ("neurons", lambda core: core.neurons, "", "neurons_per_core"),
+    ("synaptic memory", lambda core: core.synaptic_memory_bytes, " B", "synaptic_memory_bits_per_core"),
+    ("input axons", lambda core: core.input_axons, "", "input_axons_per_core"),
+    ("output axons", lambda core: core.output_axons, "", "output_axons_per_core"),
+    ("thresholds", lambda core: core.threshold_configurations, "", "threshold_configurations_per_core"),
+    ("compartments", lambda core: core.compartment_configurations, "", "compartment_configurations_per_core"),
+)
+
+
+READING = (
+    "read as NIR defines it: a membrane is 0 after a spike, and one spike at most in a tick; a file cannot say reset "
+    "by subtraction"
+)
+"""What a network that was trained otherwise is taken for, and nobody can see from its file."""
+
+
+def mapping(compiled: Compiled) -> dict[str, Any]:
+    """Use of the chip, quantisation, retiming and risks, JSON-able but for infinite headrooms."""
+    program = compiled.program
+    return {
+        "chip": program.chip,
+        "fits": compiled.use.fits,
+        "fill": compiled.fill,
+        "dt_s": program.dt_s,
+        "synapses": program.n_synapses,
+        "levels": {p.name: p.level for p in program.populations},
+        "use": compiled.use.to_dict(),
+        "quantisation": compiled.quantisation.to_dict(),
+        "risks": list(compiled.risks),
+        "reading": READING,
+    }
+
+
+def mapping_text(compiled: Compiled) -> str:
+    """The same for people."""
+    return "\n".join(_lines(compiled))
+
+
+def _lines(compiled: Compiled) -> Iterator[str]:
+    use, program = compiled.use, compiled.program
+    chips = f"on {use.chips} chip{'s' if use.chips > 1 else ''}"
+    yield f"{use.chip}: {_verdict(use)}"
+    if any(p.kind == "lif" for p in program.populations):
+        yield READING
+    yield (
+        f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
+        f"{len(use.cores):,} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
+    )
+    if compiled.fill == 1:
+        yield "packed onto the fewest cores"
+    else:
+        yield f"each core filled up to {100 * compiled.fill:g} % of its neurons and synaptic memory"
+    yield from _limits(use)
+    yield ""
+    yield from _cores(use)
+    yield ""
+    of = {synapses.name: synapses for synapses in program.synapses}
+    yield from _first_rows(
+        [
+            "weights",
+            "stored as",
+            "synapses",
+            "relative error",
+            "largest error",
+            "saturated",
+            "zero",
+            "of these vanished",
+        ],
+        [
+            [
+                s.name,
+                _stored_as(of[s.name]),
+                f"{of[s.name].stored:,}",
+                f"{100 * s.rms_error:.2f} %",
+                f"{s.max_error:.2g}",
+                f"{s.saturated:,}",
+                f"{100 * s.zero_fraction:.1f} %",
+                f"{s.vanished:,}",
+            ]
+            for s in compiled.quantisation.synapses
+        ],
+    )
+    yield ""
+    yield from _first_rows(
+        ["population", "leak error", "filter error", "threshold error", "bias error", "spikes to overflow"],
+        [
+            [
+                p.name,
+                f"{100 * p.leak_error:.2g} %",
+                f"{100 * p.filter_error:.2g} %",
+                "–" if p.kind == "li" else f"{100 * p.threshold_error:.2g} %",
+                f"{p.bias_error:.2g}",
+                "none" if p.spikes_to_overflow is None else f"{p.spikes_to_overflow:,}",
+            ]
+            for p in compiled.quantisation.populations
+        ],
+    )
+    yield ""
+    yield from _first_rows(
+        ["population", "scales", "chip membrane units per unit of yours", "chosen because"],
+        [
+            [p.name, f"{p.groups:,}", _between(p.scale_low, p.scale_high), p.scale_reason]
+            for p in compiled.quantisation.populations
+        ],
+    )
+    for title, entries in (("problems", use.problems), ("risks", compiled.risks)):
+        yield ""
+        yield f"{title}: {'none' if not entries else ''}".rstrip()
+        yield from (f"- {printable(entry)}" for entry in entries[:_MOST_ROWS])
+        if len(entries) > _MOST_ROWS:
+            yield f"- and {len(entries) - _MOST_ROWS:,} more (--json has all)"
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:,.4g}" if low == high else f"{low:,.4g} – {high:,.4g}"
+
+
+def _verdict(use: Use) -> str:
+    if not use.fits:
+        return "does not fit"
+    if use.chips > 1:
+        return f"does not fit one {use.chip}; spread over {use.chips} chips"
+    return "fits on 1 chip"
+
+
+def _limits(use: Use) -> Iterator[str]:
+    """The one limit that binds, where, and what would give way."""
+    fullest = use.fullest
+    share = fullest.per_cent[use.binding]
+    where = f"core {fullest.core} ({_some(fullest.populations)})"
+    yield f"{'nearest to its limit' if share <= 100 else 'above its limit'}: {use.binding}, {share:.1f} % on {where}"
+    closed = Counter(core.closed_by for core in use.cores if core.closed_by)
+    if closed:
+        yield f"cores were closed by: {', '.join(f'{limit} {n:,} times' for limit, n in closed.most_common())}"
+    if use.chips > 1 and use.cores_per_chip is not None:
+        share = len(use.cores) / use.cores_per_chip
+        yield f"one chip has {use.cores_per_chip} cores: this takes {share:.3g} times as many"
+    if use.remedies:
+        yield f"what it would take: {'; '.join(use.remedies)}"
+    if use.unchecked:
+        yield f"not checked, because not published: {', '.join(use.unchecked)}"
+
+
+def _cores(use: Use) -> Iterator[str]:
+    """The table of cores; where they are many, equal neighbours share a row, or those that hold the same populations.
+
+    The row of unequal ones shows the most that any of them holds; the fullest cores have rows of their own below.
+    """
+    rows = [[str(core.core), *_cells([core])] for core in use.cores]
+    if len(rows) > _MOST_ROWS:
+        rows = _runs(use.cores, lambda core: (core.populations, _cells([core])))
+    if len(rows) > _MOST_ROWS:
+        runs = _runs(use.cores, lambda core: core.populations)
+        by_share = sorted(use.cores, key=lambda core: -core.per_cent[core.binding])
+        rows = runs[:_MOST_ROWS] + [[str(core.core), *_cells([core])] for core in by_share[:_FULLEST]]
+        yield f"at most, of the cores in a row; then the {_FULLEST} fullest cores"
+        if len(runs) > _MOST_ROWS:
+            yield f"the first {_MOST_ROWS} of {len(runs):,} rows"
+    yield from table(["core", *(title for title, *_ in _COLUMNS)], rows)
+
+
+def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[list[str]]:
+    """A row for each run of neighbours that are alike."""
+    rows = []
+    for _, found in itertools.groupby(cores, alike):
+        run = list(found)
+        numbers = str(run[0].core) if len(run) == 1 else f"{run[0].core}-{run[-1].core}"
+        rows.append([f"{numbers} ({_some(run[0].populations)})", *_cells(run)])
+    return rows
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...") for name in names[:3])
+    return shown + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+def _first_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield from table(titles, rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        yield f"and {len(rows) - _MOST_ROWS:,} more (--json has all)"
+
+
+def _cells(cores: Sequence[CoreUse]) -> list[str]:
+    """What the cores hold, at most."""
+    most = ((max(cores, key=amount), amount, unit, limit) for _, amount, unit, limit in _COLUMNS)
+    return [f"{amount(core):,.0f}{unit}{_per_cent(core, limit)}" for core, amount, unit, limit in most]
+
+
+def _stored_as(synapses: ChipSynapses) -> str:
+    weight = synapses.weight
+    if isinstance(weight, Conv):
+        return f"conv {'x'.join(map(str, weight.kernel.shape))}"
+    return f"{synapses.layout} {'x'.join(map(str, weight.shape))}"
+
+
+def _per_cent(core: CoreUse, limit: str) -> str:
+    return f" {core.per_cent[limit]:5.1f} %" if limit in core.per_cent else ""
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table, the first column to the left, the others to the right; a file's names are made printable."""
+    cells = [[printable(cell) for cell in row] for row in (titles, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, *others in cells:
+        yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))])

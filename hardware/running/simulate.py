@@ -1,0 +1,503 @@
+"""A program run on given spikes: what fired, what each core did, what it costs, and how it follows the float network.
+
+As data, JSON and text. The chip is run until its deepest population has heard the last tick of the input, so for
+`ticks` of the input and the largest level more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput, printable
+from muspike.hardware import interpreter
+from muspike.hardware.chip import Chip
+from muspike.hardware.cost import activity, energy
+from muspike.hardware.cost.energy import Energy, Meter, Quantity, Row
+from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.program import Program
+from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
+from muspike.hardware.running.report import READING, table
+from muspike.hardware.running.spikes import LARGEST_BYTES
+from muspike.hardware.simulator.events import Run, Simulator, as_inputs
+from muspike.hardware.simulator.kernels import LINE
+from muspike.hardware.weights import Conv
+
+if TYPE_CHECKING:
+    from muspike.hardware.simulator.dense import DenseSimulator
+
+Array = npt.NDArray[Any]
+Agreements = tuple[SpikeAgreement | ReadoutAgreement, ...]
+
+# What is simulated, counted and priced at a time: bounds what a run of any length takes beside its spikes.
+_CELLS_AT_ONCE = 1 << 24  # neurons x sequences x ticks
+_COUNTS_AT_ONCE = 1 << 18  # cores x sequences x ticks, of each kind of count
+_BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
+# Currents and membranes tell which updates move a state. That takes longer than the run itself, so of more cells (of
+# the whole run) the number of active updates is given as an upper bound.
+_EXACT_CELLS = 1 << 28
+_MOST_RISKS = 10  # that are printed
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What a program did.
+
+    Attributes:
+        input_ticks: of the input; the run has `ticks`.
+        batch: sequences.
+        spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.
+        membranes, currents: int32 `[ticks, batch, size]`; of every population on the chip where they were asked for,
+            else membranes of readouts alone.
+        overflows, readout_resets: as in `simulator.Run`.
+        counts: totals of the run, for each core.
+        energies: of the run, one for each cost set of the chip; empty where `no_energy` says why there is none.
+        ideal: spikes and membranes of the float network, as `interpreter.run` gives them, None where it was not run.
+        agreements: with the float network.
+        risks: what is known to make the chip's spikes differ from the float network's (`compile.Compiled`); None where
+            that is not known.
+        seconds: that the simulator took.
+    """
+
+    program: Program
+    input_ticks: int
+    ticks: int
+    batch: int
+    spikes: Mapping[str, Array]
+    membranes: Mapping[str, Array]
+    currents: Mapping[str, Array]
+    overflows: Mapping[str, int]
+    readout_resets: Mapping[str, int]
+    counts: activity.Counts
+    energies: tuple[Energy, ...]
+    no_energy: str | None
+    ideal: tuple[Mapping[str, Array], Mapping[str, Array]] | None
+    agreements: Agreements | None
+    risks: tuple[str, ...] | None
+    seconds: float
+
+    @property
+    def relays(self) -> frozenset[str]:
+        """The populations that only make a delay longer."""
+        return frozenset(self.program.metadata.get("relays", ()))
+
+    def ideal_ticks(self, name: str) -> slice:
+        """The ticks of the run in which a population answers to those of the input."""
+        level = self.program.population(name).level
+        return slice(level, level + self.input_ticks)
+
+
+def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
+    """The shape of each input: its own, where it has one; of a program, that of a convolution that hears it."""
+    if isinstance(network, SpikingGraph):
+        return {p.name: p.shape for p in network.populations if p.kind == "input"}
+    heard = {s.source: s.weight.input_shape for s in network.synapses if isinstance(s.weight, Conv)}
+    return {p.name: heard.get(p.name, (p.size,)) for p in network.inputs}
+
+
+def deepest(program: Program) -> int:
+    """By how many ticks the run is longer than its input: until its deepest population has heard the last of it."""
+    return max(p.level for p in program.populations)
+
+
+def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = None) -> Array:
+    """The inputs side by side, uint8 `[ticks, batch, size]`, and silence for as long as `deepest` says.
+
+    `ticks`: of a program without inputs, how many.
+
+    Raises:
+        BadInput: an input is missing or has another shape; the program has none, and no ticks are given.
+    """
+    if not program.inputs:
+        if not ticks:
+            raise BadInput("the program has no input: how many ticks it is to run must be given")
+        return np.zeros((ticks + deepest(program), 1, 0), np.uint8)
+    batch = next((a.shape[1] for a in inputs.values() if a.ndim == 3), 1)
+    _, given = as_inputs(program, batch, inputs)
+    joined = np.concatenate([given[p.name] for p in program.inputs], axis=2)
+    return np.pad(joined, ((0, deepest(program)), (0, 0), (0, 0)))
+
+
+def simulate(
+    program: Program,
+    inputs: Mapping[str, Array],
+    chip: Chip | None = None,
+    *,
+    graph: SpikingGraph | None = None,
+    ticks: int | None = None,
+    misfit: str | None = None,
+    risks: tuple[str, ...] | None = None,
+    record_membranes: bool = False,
+    reset_every: int | None = None,
+    device: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Simulation:
+    """Run a program from silence on spikes, count, price and compare.
+
+    Args:
+        inputs: uint8 `[ticks, batch, size]` of every input.
+        chip: that prices the counts; None: nothing is priced.
+        graph: the float network that the program was made of, to run beside it; None: it is not.
+        ticks: how many, of a program without inputs.
+        misfit: the limit that the program exceeds; what does not fit has no energy.
+        risks: as in `Simulation`.
+        record_membranes: keep current and membrane of every population.
+        reset_every: what the program was compiled with, for the float network.
+        device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
+        progress: called with the ticks done since it was called last: all of the chip's, then those of the float
+            network, which has `deepest` fewer.
+
+    Raises:
+        BadInput: the inputs do not fit the program, or the run is too long to hold all of its spikes.
+    """
+    given = delayed(program, inputs, ticks)
+    run_ticks, batch, _ = given.shape
+    input_ticks = run_ticks - deepest(program)
+    _check_memory(program, run_ticks, batch, record_membranes, graph is not None)
+    meters, no_energy = _meters(program, chip, misfit)
+    simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
+    run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
+    energies: tuple[Energy, ...] = ()
+    try:
+        energies = tuple(meter.energy() for meter in meters)
+    except BadInput as error:  # an event without a price: the spikes stand
+        no_energy = str(error)
+    ideal, agreements = None, None
+    if graph is not None:
+        shown: Array | Mapping[str, Array] = inputs if program.inputs else given[:input_ticks]
+        ideal = interpreter.run(graph, shown, reset_every=reset_every, progress=progress)
+        agreements = agreement(program, *ideal, run.spikes, run.membrane)
+    return Simulation(
+        program=program,
+        input_ticks=input_ticks,
+        ticks=run_ticks,
+        batch=batch,
+        spikes=run.spikes,
+        membranes=run.membrane,
+        currents=run.current,
+        overflows=run.overflows,
+        readout_resets=run.readout_resets,
+        counts=counts,
+        energies=energies,
+        no_energy=no_energy,
+        ideal=ideal,
+        agreements=agreements,
+        risks=risks,
+        seconds=seconds,
+    )
+
+
+def _check_memory(program: Program, ticks: int, batch: int, record_membranes: bool, with_float: bool) -> None:
+    neurons, readouts = program.n_neurons, sum(p.size for p in program.readouts)
+    inputs = sum(p.size for p in program.inputs)
+    spiking = neurons - readouts
+    states = 8 * neurons if record_membranes else 4 * readouts  # int32 u and v, or v alone
+    kept = inputs + spiking + states + (inputs + spiking + 8 * readouts if with_float else 0)
+    working = 4 * neurons * (program.max_delay + 3) + _BYTES_PER_COUNT * program.n_cores
+    run = f"{ticks:,} ticks x {batch:,} sequences x {inputs + neurons:,} neurons on {program.n_cores:,} cores"
+    most = f"{2 * LARGEST_BYTES:,} bytes can be held"
+    if batch * working > 2 * LARGEST_BYTES:
+        raise BadInput(f"{run}: {batch * working:,} bytes for one tick, at most {most}; run fewer sequences at a time")
+    if ticks * batch * kept > 2 * LARGEST_BYTES:
+        without = [what for what, there in (("membranes", record_membranes), ("float network", with_float)) if there]
+        raise BadInput(
+            f"{run}: {ticks * batch * kept:,} bytes of spikes and membranes, at most {most}; run fewer ticks or "
+            "sequences at a time" + (f", or without {' and '.join(without)}" if without else "")
+        )
+
+
+def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
+    from muspike.hardware.simulator.dense import DenseSimulator  # torch takes seconds to import
+
+    return DenseSimulator(program, batch, device)
+
+
+def _meters(program: Program, chip: Chip | None, misfit: str | None) -> tuple[tuple[Meter, ...], str | None]:
+    """What prices the run, or why nothing does."""
+    if chip is None or misfit:
+        return (), misfit or "no chip was named to price it"
+    try:
+        return energy.meters(program.core_xy, chip), None
+    except BadInput as error:  # more cores on a tile than it has: the spikes stand
+        return (), str(error)
+
+
+def _run(
+    simulator: Simulator | DenseSimulator,
+    given: Array,
+    record_membranes: bool,
+    meters: Sequence[Meter],
+    progress: Callable[[int], object],
+) -> tuple[Run, activity.Counts, float]:
+    """All ticks, some at a time, each part counted and priced before the next; with the counts, and the seconds."""
+    program, (ticks, batch, _) = simulator.program, given.shape
+    width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # as the simulator holds them
+    at_once = max(1, min(_CELLS_AT_ONCE // (batch * width), _COUNTS_AT_ONCE // (batch * max(program.n_cores, 1))))
+    exact = ticks * batch * program.n_neurons <= _EXACT_CELLS
+    readouts = {p.name for p in program.readouts}
+    simulator.run(given[:1], record_membranes or exact)  # compiles what the timing leaves out
+    simulator.reset()
+    counter, counts = activity.Counter(program, batch), None
+    recorded: dict[str, dict[str, Array]] = {"spikes": {}, "membrane": {}, "current": {}}
+    totals: dict[str, dict[str, int]] = {"overflows": {}, "readout_resets": {}}
+    seconds = 0.0
+    for start in range(0, ticks, at_once):
+        part = slice(start, min(start + at_once, ticks))
+        started = time.perf_counter()
+        run = simulator.run(given[part], record_membranes or exact)
+        seconds += time.perf_counter() - started
+        states = {"currents": run.current, "membranes": run.membrane} if record_membranes or exact else {}
+        counted = counter.count(run.spikes, **states)
+        counts = activity.Counts.summed([counts, counted] if counts else [counted])
+        for meter in meters:
+            meter.add(counted)
+        for kind, arrays in recorded.items():
+            for name, array in getattr(run, kind).items():
+                if kind == "spikes" or record_membranes or (kind == "membrane" and name in readouts):
+                    whole = arrays.setdefault(name, np.empty((ticks, *array.shape[1:]), array.dtype))
+                    whole[part] = array
+        for kind, numbers in totals.items():
+            for name, number in getattr(run, kind).items():
+                numbers[name] = numbers.get(name, 0) + number
+        progress(part.stop - part.start)
+    assert counts is not None  # at least one tick, or there would be nothing given
+    return Run(**recorded, **totals), counts, seconds  # type: ignore[arg-type]
+
+
+# --- for programs and for people --------------------------------------------------------------------------------
+
+
+def arrays(
+    program: Program, membranes: Mapping[str, Array], currents: Mapping[str, Array], every: bool
+) -> dict[str, Array]:
+    """What is written beside the spikes: `<name>.membrane` of each readout, with `<name>.scale`, the chip's membrane
+    units per unit of the float membrane; with `every`, these and `<name>.current` of every population."""
+    out: dict[str, Array] = {}
+    for p in program.populations:
+        if p.name in membranes and (every or p.kind == "li"):
+            out |= {f"{p.name}.membrane": membranes[p.name], f"{p.name}.scale": p.scale}
+        if p.name in currents and every:
+            out[f"{p.name}.current"] = currents[p.name]
+    return out
+
+
+def warnings(simulation: Simulation) -> Iterator[str]:
+    """What makes the figures other than the chip's."""
+    for name, n in simulation.overflows.items():
+        if n:
+            yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from there on this is not the chip's run"
+    for name, n in simulation.readout_resets.items():
+        if n:
+            yield f"{name}: a readout whose membrane reached the largest threshold and was reset {n:,} times"
+
+
+def simulation_dict(simulation: Simulation) -> dict[str, Any]:
+    """JSON-able but for infinities; energy (uJ) and time (us) are of the whole run, all sequences one after another.
+
+    `ticks_per_second` are those that the simulator did of all sequences at once, `sequence_ticks_per_second` their
+    product with the sequences. `spikes` are of the whole run; `rate` is spikes per neuron and tick over the ticks in
+    which the population answers to the input, those from its level on.
+    """
+    program, ticks, batch = simulation.program, simulation.ticks, simulation.batch
+    populations = [_population(simulation, p.name) for p in program.populations]
+    found = simulation.agreements
+    return {
+        "chip": program.chip,
+        "program": program.digest,
+        "dt_s": program.dt_s,
+        "input_ticks": simulation.input_ticks,
+        "ticks": ticks,
+        "sequences": batch,
+        "populations": populations,
+        "cores": {name: column.tolist() for name, column in simulation.counts.profile().items()},
+        "warnings": list(warnings(simulation)),
+        "risks": None if simulation.risks is None else list(simulation.risks),
+        "energy": [_energy(e) for e in simulation.energies],
+        "no_energy": simulation.no_energy,
+        "agreement": None if found is None else [row.to_dict() for row in found],
+        "seconds": simulation.seconds,
+        "ticks_per_second": ticks / simulation.seconds,
+        "sequence_ticks_per_second": batch * ticks / simulation.seconds,
+    }
+
+
+def _population(simulation: Simulation, name: str) -> dict[str, Any]:
+    p = simulation.program.population(name)
+    row: dict[str, Any] = {"name": name, "kind": p.kind, "size": p.size, "level": p.level, "spikes": None, "rate": None}
+    if name in simulation.spikes:
+        fired = simulation.spikes[name]
+        answered = fired[simulation.ideal_ticks(name)]
+        row |= {"spikes": int(np.count_nonzero(fired)), "rate": np.count_nonzero(answered) / answered.size}
+    counted = {"overflows": simulation.overflows, "readout_resets": simulation.readout_resets}
+    return row | {kind: numbers.get(name) for kind, numbers in counted.items()}
+
+
+def _energy(priced: Energy) -> dict[str, Any]:
+    def quantity(value: Quantity, unit: str) -> dict[str, Any]:
+        return dict(vars(value.to(unit)))
+
+    return {
+        "chip": priced.chip,
+        "costs": priced.costs,
+        "description": priced.description,
+        "boundary": energy.BOUNDARY,
+        "chips": priced.chips,
+        "total": quantity(priced.total, "uJ"),
+        "dynamic": quantity(priced.dynamic, "uJ"),
+        "static": quantity(priced.static, "uJ"),
+        "latency": quantity(priced.latency, "us"),
+        "slowest_tick": quantity(priced.slowest_tick, "us"),
+        "bottleneck": dict(vars(priced.bottleneck)),
+        "components": [
+            {
+                "name": row.name,
+                "status": row.status,
+                "count": row.count,
+                "energy": None if row.energy is None else quantity(row.energy, "uJ"),
+                "source": row.constant and row.constant.source,
+                "note": row.note,
+            }
+            for row in _shown(priced)
+        ],
+        "unbanded": list(priced.unbanded),
+        "time_sources": list(priced.time_sources),
+    }
+
+
+def _shown(priced: Energy) -> Iterator[Row]:
+    """All rows but those of what has no price and did not happen: what a host would do, were there one."""
+    return (row for row in priced.rows if row.status != "unpriced" or row.count)
+
+
+def simulation_text(simulation: Simulation) -> str:
+    """The same for people."""
+    return "\n".join(_lines(simulation))
+
+
+def _lines(simulation: Simulation) -> Iterator[str]:
+    program, ticks, batch = simulation.program, simulation.ticks, simulation.batch
+    behind = ticks - simulation.input_ticks
+    yield (
+        f"{program.chip}: {_many(simulation.input_ticks, 'tick')} of {program.dt_s:g} s"
+        + (f" and {behind} more until the deepest population has heard them" if behind else "")
+        + f", {_many(batch, 'sequence')}, {program.n_neurons:,} neurons on {_many(program.n_cores, 'core')}"
+    )
+    if simulation.ideal is not None:
+        yield READING
+    if simulation.batch > simulation.input_ticks:
+        yield f"{_many(batch, 'sequence')} of {_many(simulation.input_ticks, 'tick')}: spikes are [ticks, batch, size]"
+    yield ""
+    rows = [_population(simulation, p.name) for p in program.populations]
+    names = ("kind", "level", "size", "spikes", "rate", "overflows", "readout_resets")
+    titles = ("population", "kind", "level", "neurons", "spikes", "spikes per neuron and tick", "overflows", "resets")
+    yield from table(titles, [[row["name"], *(_cell(row[name]) for name in names)] for row in rows])
+    for line in warnings(simulation):
+        yield f"WARNING: {printable(line)}"
+    risks = simulation.risks or ()
+    for line in risks[:_MOST_RISKS]:
+        yield f"risk: {printable(line)}"
+    if len(risks) > _MOST_RISKS:
+        yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json tells"
+    yield ""
+    yield from _cores(simulation.counts)
+    yield ""
+    yield from _costs(simulation)
+    if simulation.agreements is not None:
+        yield ""
+        yield from agreement_lines(simulation.agreements)
+    yield ""
+    speed = ticks / simulation.seconds
+    several = f" of {batch:,} sequences at once, {batch * speed:,.0f} ticks of a sequence" if batch > 1 else ""
+    yield f"simulated {speed:,.0f} ticks per second{several}"
+
+
+def _cores(counts: activity.Counts) -> Iterator[str]:
+    totals = counts.profile()
+    rows = [[str(core), *(f"{column[core]:,}" for column in totals.values())] for core in range(len(counts.core_xy))]
+    rows.append(["all", *(f"{column.sum():,}" for column in totals.values())])
+    yield from table(("core", *totals), rows)
+
+
+def _costs(simulation: Simulation) -> Iterator[str]:
+    if not simulation.energies:
+        yield f"no energy: {simulation.no_energy}"
+        return
+    first, *others = simulation.energies
+    batch = simulation.batch
+    yield f"modelled on {first.chip}, per sequence, with the cost set {first.costs}: {first.description}"
+    yield f"boundary: {energy.BOUNDARY}"
+    rows = [
+        [
+            row.name,
+            "–" if row.count is None else f"{row.count / batch:,.0f}",
+            *(_band(row.energy / batch, "uJ") if row.energy is not None else (row.status, "", "")),
+        ]
+        for row in _shown(first)
+    ]
+    rows += [[name, "", *_band(getattr(first, name) / batch, "uJ")] for name in ("dynamic", "static", "total")]
+    yield from table(("component", "events", "µJ", "band", "tag"), rows)
+    value, band, tag = _band(first.latency / batch, "us")
+    bottleneck = first.bottleneck
+    yield (
+        f"latency: {value} µs ({band}, {tag}); it waits for: {bottleneck.resource}, "
+        f"{100 * bottleneck.share:.0f} % of the time"
+    )
+    for other in others:
+        (total, total_band, _), (latency, *_) = _band(other.total / batch, "uJ"), _band(other.latency / batch, "us")
+        yield f"with the cost set {other.costs}: {total} µJ ({total_band}), {latency} µs"
+
+
+def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:
+    q = quantity.to(unit)
+    band = f"{q.low:.3g} – {q.high:.3g}" + ("" if q.band_known else " or wider")
+    return f"{q.value:.4g}", band, q.tag
+
+
+def agreement_lines(agreements: Agreements) -> Iterator[str]:
+    """The integers beside the float network, for people."""
+    spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
+    readouts = [row for row in agreements if isinstance(row, ReadoutAgreement)]
+    if spiking:
+        yield from table(
+            ("float against integers", "float spikes", "chip's", "in both", "agreement", "rate change", "same winner"),
+            [
+                [
+                    row.population,
+                    f"{row.float_spikes:,}",
+                    f"{row.chip_spikes:,}",
+                    f"{row.both:,}",
+                    "–" if row.agreement is None else f"{100 * row.agreement:.1f} %",
+                    "–" if row.rate_change is None else f"{100 * row.rate_change:+.1f} %",
+                    f"{row.same_winner:,} of {row.sequences:,}",
+                ]
+                for row in spiking
+            ],
+        )
+    if readouts:
+        yield from table(
+            ("readout against float", "largest difference", "rms difference", "rms of the float membrane"),
+            [
+                [
+                    row.population,
+                    f"{row.largest_difference:.3g}",
+                    f"{row.rms_difference:.3g}",
+                    f"{row.rms_float:.3g}",
+                ]
+                for row in readouts
+            ],
+        )
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,551 @@
+"""Spikes for the inputs of a network: read from the files that people have, made at random, and written.
+
+What a file is, its first bytes say. A network with one input also takes spikes by another name, if there is one such.
+
+| file | spikes |
+|---|---|
+| `.npz`, dense | an array per input by its name: `[ticks, size]`, `[ticks, batch, size]`, or with the input's own shape (`[ticks, batch, c, y, x]`) at the end; 0 and 1, of any type |
+| `.npz`, events | per input `<input>.tick`, integers from 0, or `<input>.time`, seconds; `<input>.neuron`, counted in C order; `<input>.sequence`, where there are several. `ticks` and `sequences`, numbers, say how many there are where the last event does not |
+| `.npy`, dense | the one input |
+| `.npy`, structured | events of a sensor as tonic has them, fields `t` (microseconds), `x`, `y`, `p`, onto an input of shape (p, y, x) |
+| NIR data (HDF5) | as `nir.write_data` writes it: by the name of the Input node, the observable `spikes` or the only one |
+
+A number `dt_s` in an `.npz` says how long its ticks are, in seconds.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import numpy.typing as npt
+
+from muspike.errors import BadInput, one_line
+from muspike.files import check_file, write_whole
+from muspike.hardware.npz import UNREADABLE, read_array
+from muspike.hardware.reader.file import read_nir_data
+from muspike.hardware.reader.node import TICK_TOLERANCE
+
+Array = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
+Spikes = npt.NDArray[np.uint8]
+Shape = tuple[int, ...]
+
+LARGEST_BYTES = 2**31
+"""Of one array in a file, and of all spikes that one gives: beyond it a file is refused before memory is taken."""
+
+# A time this near to a tick's beginning, in ticks, lies in it: times and dt in files are often float32.
+_NEAR = 0.01
+_MICROSECONDS = 1e6
+_AT_ONCE = 1 << 20  # random numbers held at a time
+_ZIP, _NPY, _HDF5 = b"PK", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n"
+_EVENT_FIELDS = ("tick", "time", "neuron", "sequence")
+_NUMBERS = ("ticks", "sequences", "dt_s")
+_BINARY = "spikes are 0 or 1 (graded spikes are not declared)"
+
+
+@dataclass(frozen=True, eq=False)
+class InputSpikes:
+    """Spikes for every input, uint8 `[ticks, batch, size]`, and what reading them changed, in sentences for people."""
+
+    ticks: int
+    batch: int
+    spikes: Mapping[str, Spikes]
+    notes: tuple[str, ...] = ()
+
+
+def read_spikes(
+    path: str | os.PathLike[str],
+    shapes: Mapping[str, int | Sequence[int]],
+    dt_s: float,
+    ticks: int | None = None,
+) -> InputSpikes:
+    """Read the spikes for the inputs of a network from a file of one of the formats above.
+
+    Args:
+        shapes: the size or shape of each input, by name.
+        dt_s: seconds per tick of the network. Spikes on another grid are moved to it if each falls on one of its
+            ticks; events fall into the tick that their time lies in.
+        ticks: how many to give: what is longer is cut, what is shorter goes on in silence. None: as many as it has.
+
+    Raises:
+        BadInput: no such file, of none of the formats, damaged, too large; an input is missing; a shape, an index, a
+            time or a value (other than 0 and 1) is wrong.
+        Failed: NIR data could not be read (`nir_file.read_nir_data`).
+    """
+    file = Path(path)
+    wanted = {name: (shape,) if isinstance(shape, int) else tuple(shape) for name, shape in shapes.items()}
+    if not wanted:
+        raise BadInput(f"{path}: the network has no input to give spikes to")
+    check_file(file)
+    with file.open("rb") as opened:
+        magic = opened.read(8)
+    recordings = read_nir_data(path) if magic == _HDF5 else None  # which names the file itself
+    try:
+        if recordings is not None:
+            found = _nir_recordings(recordings, wanted, dt_s)
+        elif magic.startswith(_NPY):
+            found = _read_npy(file, wanted, dt_s)
+        elif magic.startswith(_ZIP):
+            found = _read_npz(file, wanted, dt_s)
+        else:
+            raise BadInput("neither an .npz or .npy file nor NIR data (HDF5)")
+        return _together(found, wanted, ticks)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    except UNREADABLE as error:
+        raise BadInput(f"{path}: damaged: {one_line(error)}") from error
+
+
+def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks: int, seed: int) -> InputSpikes:
+    """One sequence of independent spikes, each neuron in each tick with probability `rate`.
+
+    Raises:
+        BadInput: there is no input, or the spikes would take more than `LARGEST_BYTES`.
+    """
+    if not shapes:
+        raise BadInput("the network has no input to give spikes to")
+    sizes = {name: shape if isinstance(shape, int) else math.prod(shape) for name, shape in shapes.items()}
+    _check_bytes(ticks, 1, sum(sizes.values()))
+    rng = np.random.default_rng(seed)
+    spikes = {name: np.empty((ticks, 1, size), np.uint8) for name, size in sizes.items()}
+    for fired in spikes.values():
+        flat = fired.reshape(-1)
+        for start in range(0, flat.size, _AT_ONCE):
+            part = flat[start : start + _AT_ONCE]
+            part[:] = rng.random(part.size, np.float32) < rate
+    return InputSpikes(ticks, 1, spikes)
+
+
+def write_spikes(
+    path: str | os.PathLike[str],
+    spikes: Mapping[str, Array],
+    events: bool = False,
+    dt_s: float | None = None,
+    more: Mapping[str, npt.ArrayLike] | None = None,
+) -> None:
+    """Write spikes `[ticks, batch, size]` by population as an `.npz`, dense or as events; `read_spikes` reads both.
+
+    `more`: arrays beside them, which reading spikes leaves alone.
+
+    Raises:
+        BadInput: two arrays would have one name.
+        Failed: the disk refuses the write.
+    """
+    arrays: list[tuple[str, npt.ArrayLike]] = [] if dt_s is None else [("dt_s", dt_s)]
+    if events:
+        ticks, batch = next(iter(spikes.values())).shape[:2] if spikes else (0, 0)
+        arrays += [("ticks", ticks), ("sequences", batch)]
+        for name, fired in spikes.items():
+            places = zip(("tick", "sequence", "neuron"), np.nonzero(fired), strict=True)
+            arrays += [(f"{name}.{field}", where.astype(np.int64)) for field, where in places]
+    else:
+        arrays += [(name, np.asarray(fired, np.uint8)) for name, fired in spikes.items()]
+    arrays += (more or {}).items()
+    taken = Counter(name for name, _ in arrays)
+    if doubled := [name for name, count in taken.items() if count > 1]:
+        raise BadInput(
+            f"{path}: two arrays would be called {doubled[0]!r}; a population has the name of what is beside"
+        )
+    # Not np.savez: a population may be called `file`, which is the name of its first argument.
+    with write_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name, array in arrays:
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+# --- what was read, on the ticks of the network -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Dense:
+    """`array` `[ticks, batch, size]`, each of its ticks `every` ticks of the network."""
+
+    array: Spikes
+    every: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ticks(self) -> int:
+        return len(self.array) * self.every
+
+    @property
+    def sequences(self) -> int:
+        return int(self.array.shape[1])
+
+    def put(self, name: str, out: Spikes) -> Iterable[str]:
+        kept = -(-len(out) // self.every)
+        out[: self.ticks : self.every] = self.array[:kept]
+        lost = int(np.count_nonzero(self.array[kept:]))
+        yield from self.notes
+        if lost:
+            yield _cut(name, lost, len(out))
+
+
+@dataclass(frozen=True, eq=False)
+class _Events:
+    """A spike per entry of `tick`, `sequence` and `neuron`; all of them in a run of at least `ticks`."""
+
+    tick: Integers
+    sequence: Integers
+    neuron: Integers
+    ticks: int
+    sequences: int
+    notes: tuple[str, ...] = ()
+
+    def put(self, name: str, out: Spikes) -> Iterable[str]:
+        inside = self.tick < len(out)
+        out[self.tick[inside], self.sequence[inside], self.neuron[inside]] = 1
+        events = int(inside.sum())
+        merged = events - int(np.count_nonzero(out))
+        yield from self.notes
+        if merged:
+            yield (
+                f"{name}: {merged:,} of {events:,} events fell into the tick and on the neuron of another, "
+                "which is one spike"
+            )
+        if events < len(self.tick):
+            yield _cut(name, len(self.tick) - events, len(out))
+
+
+_Recording = _Dense | _Events
+
+
+def _cut(name: str, lost: int, ticks: int) -> str:
+    return f"{name}: {lost:,} spikes from tick {ticks:,} on are left out"
+
+
+def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], ticks: int | None) -> InputSpikes:
+    """All inputs over the same ticks and sequences."""
+    lasts, batch = max(r.ticks for r in found.values()), max(r.sequences for r in found.values())
+    for name, recording in found.items():
+        if isinstance(recording, _Dense) and (recording.ticks, recording.sequences) != (lasts, batch):
+            raise BadInput(
+                f"{name!r}: {recording.ticks} ticks of {recording.sequences} sequences, another input has "
+                f"{lasts} of {batch}; all have equally many"
+            )
+    if not lasts or not batch:
+        raise BadInput(f"{lasts} ticks of {batch} sequences; at least one of each is needed")
+    length = ticks or lasts
+    _check_bytes(length, batch, sum(math.prod(shape) for shape in shapes.values()))
+    spikes: dict[str, Spikes] = {}
+    notes: list[str] = []
+    for name, shape in shapes.items():
+        spikes[name] = np.zeros((length, batch, math.prod(shape)), np.uint8)
+        notes += found[name].put(name, spikes[name])
+    if length > lasts:
+        notes.append(f"{length - lasts:,} ticks of silence follow the {lasts:,} of the file")
+    return InputSpikes(length, batch, spikes, tuple(notes))
+
+
+def _check_bytes(ticks: int, batch: int, size: int) -> None:
+    if ticks * batch * size > LARGEST_BYTES:
+        raise BadInput(
+            f"{ticks:,} ticks x {batch:,} sequences x {size:,} neurons; at most {LARGEST_BYTES:,} spikes can be held"
+        )
+
+
+def _chosen(found: Mapping[str, Any], shapes: Mapping[str, Shape], what: str) -> dict[str, Any]:
+    """For each input what bears its name; of a network with one input the only one there is."""
+    if len(shapes) == 1 and len(found) == 1:
+        return dict(zip(shapes, found.values(), strict=True))
+    for name in shapes:
+        if name not in found:
+            there = ", ".join(map(repr, sorted(found)[:8])) or "none"
+            raise BadInput(f"no {what} for the input {name!r}; there are {there}{', ...' if len(found) > 8 else ''}")
+    return {name: found[name] for name in shapes}
+
+
+# --- the formats ------------------------------------------------------------------------------------------------
+
+
+class _Archive:
+    """An `.npz`, compressed or not, whose arrays are read one by one when they are asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(self._members) < len(archive.infolist()):
+            raise BadInput("damaged: it holds two arrays of one name")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._members)
+
+    def __getitem__(self, name: str) -> Array:
+        info = self._members[name]
+        if info.file_size > LARGEST_BYTES:
+            raise BadInput(f"array {name!r}: {info.file_size:,} bytes; at most {LARGEST_BYTES:,} are read")
+        try:
+            with self._archive.open(info) as member:
+                return read_array(member.read(info.file_size))
+        except BadInput as error:
+            raise BadInput(f"array {name!r}: {error}") from error
+        except NotImplementedError as error:
+            raise BadInput(f"array {name!r}: is compressed in a way that Python does not know") from error
+
+    def number(self, name: str) -> Array | None:
+        """The array if it is there and a single number."""
+        if name not in self._members:
+            return None
+        array = self[name]
+        return array if array.ndim == 0 else None
+
+
+def _read_npz(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
+    with zipfile.ZipFile(path) as opened:
+        archive = _Archive(opened)
+        of: dict[str, list[str]] = {}
+        for member in archive.names:
+            head, _, tail = member.rpartition(".")
+            is_event = tail in _EVENT_FIELDS and member not in shapes
+            if is_event or member not in _NUMBERS or member in shapes:
+                of.setdefault(head if is_event else member, []).append(member)
+        given_dt = archive.number("dt_s")
+        if given_dt is not None and given_dt.dtype.kind not in "fiu":
+            raise BadInput(f"array 'dt_s' is of {given_dt.dtype}; it is a number of seconds")
+        dt = None if given_dt is None else float(given_dt)
+        return {
+            name: _dense(f"array {members[0]!r}", archive[members[0]], shapes[name], dt, dt_s)
+            if members == [key]
+            else _npz_events(archive, key, math.prod(shapes[name]), dt, dt_s)
+            for name, (key, members) in _chosen({k: (k, m) for k, m in of.items()}, shapes, "spikes").items()
+        }
+
+
+def _npz_events(archive: _Archive, key: str, size: int, given_dt: float | None, dt_s: float) -> _Events:
+    prefix = f"{key}." if key else ""
+    there = [field for field in _EVENT_FIELDS if f"{prefix}{field}" in archive.names]
+    if "neuron" not in there or ("tick" in there) == ("time" in there):
+        raise BadInput(
+            f"events of {key!r}: there are {', '.join(prefix + f for f in there)}; "
+            f"wanted are {prefix}neuron and one of {prefix}tick and {prefix}time"
+        )
+    arrays = {field: archive[f"{prefix}{field}"] for field in there}
+    sequence = arrays.get("sequence", np.zeros(arrays["neuron"].shape, np.int64))
+    for field, array in (*arrays.items(), ("sequence", sequence)):
+        if array.ndim != 1 or len(array) != len(arrays["neuron"]):
+            raise BadInput(
+                f"array '{prefix}{field}' has shape {list(array.shape)}, '{prefix}neuron' "
+                f"{list(arrays['neuron'].shape)}; both are [events]"
+            )
+    counts = {name: _count(archive, name) for name in ("ticks", "sequences")}
+    neuron = _indices(f"array '{prefix}neuron'", arrays["neuron"], size, "the number of a neuron")
+    sequence = _indices(f"array '{prefix}sequence'", sequence, counts["sequences"], "the number of a sequence")
+    if "tick" in arrays:
+        tick = _indices(f"array '{prefix}tick'", arrays["tick"], counts["ticks"], "the number of a tick")
+        tick, ticks = _regridded(f"array '{prefix}tick'", tick, counts["ticks"] or _last(tick), given_dt, dt_s)
+    else:
+        where = f"array '{prefix}time'"
+        tick = _ticks_of(where, arrays["time"], dt_s)
+        ticks = counts["ticks"] or _last(tick)
+        _indices(where + ", in ticks,", tick, counts["ticks"], "the number of a tick")
+    return _Events(tick, sequence, neuron, ticks, counts["sequences"] or max(_last(sequence), 1))
+
+
+def _count(archive: _Archive, name: str) -> int | None:
+    value = archive.number(name)
+    if value is None:
+        return None
+    if value.dtype.kind not in "iu" or not 1 <= int(value) <= LARGEST_BYTES:
+        raise BadInput(f"array {name!r} is {value.item()!r}; it is a whole number of 1..{LARGEST_BYTES:,}")
+    return int(value)
+
+
+def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
+    if path.stat().st_size > LARGEST_BYTES:
+        raise BadInput(f"{path.stat().st_size:,} bytes; at most {LARGEST_BYTES:,} are read")
+    array = read_array(path.read_bytes())
+    if len(shapes) > 1:
+        raise BadInput(f"holds one array; the network has the inputs {', '.join(map(repr, shapes))}: give an .npz")
+    ((name, shape),) = shapes.items()
+    if array.dtype.names is None:
+        return {name: _dense("the array", array, shape, None, dt_s)}
+    return {name: _sensor_events(array, shape, dt_s)}
+
+
+def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
+    """Of a structured array as tonic has it: channels (p, y, x), in ticks from the first event, as in its ToFrame.
+
+    As there, the polarity does not matter to an input of one channel, and a sensor without rows has no y.
+    """
+    fields = tuple(array.dtype.names or ())
+    axes = ("p", "y", "x") if "y" in fields else ("p", "x")
+    if not {"t", *axes} - {"p"} <= set(fields) or array.ndim != 1:
+        raise BadInput(
+            f"events {list(array.shape)} with the fields {', '.join(fields)}; wanted are [events] of t, x, y, p"
+        )
+    if len(shape) == len(axes) - 1:  # without an axis for the polarity
+        shape = (1, *shape)
+    if len(shape) != len(axes):
+        raise BadInput(
+            f"events with the fields {', '.join(fields)} for an input of shape {list(shape)}; "
+            f"it must be [{', '.join(axes)}]"
+        )
+    if not len(array):
+        raise BadInput("there is no event")
+    notes: list[str] = []
+    neuron = np.zeros(len(array), np.int64)
+    for axis, length in zip(axes, shape, strict=True):
+        if axis == "p" and length == 1:
+            if "p" in fields and (array["p"] != array["p"][0]).any():
+                notes.append("the input has one channel: events of every polarity are spikes alike")
+            continue
+        if axis not in fields:
+            raise BadInput(f"events without the field {axis!r} for an input of shape {list(shape)}")
+        index = array[axis].astype(np.uint8) if array[axis].dtype == bool else array[axis]
+        neuron = neuron * length + _indices(f"field {axis!r}", index, length, f"of an input of shape {list(shape)}")
+    time = array["t"]
+    if time.dtype.kind not in "iuf" or not np.isfinite(time).all():
+        raise BadInput(f"field 't': of {time.dtype}; times are finite numbers of microseconds")
+    first, last = time.min(), time.max()
+    if float(last) - float(first) >= 2**53:
+        raise BadInput(f"field 't': from {first} to {last}; times are microseconds")
+    tick = _ticks_of("field 't'", (time - first).astype(np.float64), dt_s * _MICROSECONDS)
+    if first > 0:
+        notes.append(f"ticks are counted from the first event, at {first / _MICROSECONDS:g} s")
+    return _Events(tick, np.zeros(len(tick), np.int64), neuron, _last(tick), 1, tuple(notes))
+
+
+def _nir_recordings(data: nir.NIRGraphData, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
+    nodes = _chosen(dict(_flat(data)), shapes, "node")
+    return {name: _observable(name, nodes[name], shape, dt_s) for name, shape in shapes.items()}
+
+
+def _flat(data: nir.NIRGraphData, prefix: str = "") -> Iterable[tuple[str, nir.NIRNodeData]]:
+    for name, node in data.nodes.items():
+        if isinstance(node, nir.NIRGraphData):
+            yield from _flat(node, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node
+
+
+def _observable(name: str, node: nir.NIRNodeData, shape: Shape, dt_s: float) -> _Recording:
+    there = node.observables
+    if "spikes" not in there and len(there) != 1:
+        raise BadInput(f"node {name!r}: has the observables {', '.join(there) or 'none'}; expected 'spikes'")
+    key = "spikes" if "spikes" in there else next(iter(there))
+    data, where = there[key], f"node {name!r}, {key}"
+    if isinstance(data, nir.TimeGriddedData):
+        return _dense(f"{where}: data", data.data.swapaxes(0, 1), shape, data.dt, dt_s, axes="time, sample")
+    return _nir_events(where, data, math.prod(shape), dt_s)
+
+
+def _nir_events(where: str, data: nir.EventData, size: int, dt_s: float) -> _Events:
+    if data.idx.ndim != 2 or data.idx.dtype.kind not in "iu":
+        raise BadInput(f"{where}: idx is {data.idx.dtype} {list(data.idx.shape)}; it is integers [samples, events]")
+    if data.n_neurons != size:
+        raise BadInput(f"{where}: n_neurons is {data.n_neurons}; the input has {size}")
+    real = data.idx != -1  # the rest fills up the row
+    if isinstance(data, nir.ValuedEventData) and (data.value[real] != 1).any():
+        raise BadInput(f"{where}: an event has the value {data.value[real & (data.value != 1)][0]}; {_BINARY}")
+    sequence, event = np.nonzero(real)
+    _indices(f"{where}: idx", np.where(real, data.idx, 0), size, "the number of a neuron, or -1 for none")
+    time = data.time[real]
+    late = np.flatnonzero(~(time <= data.t_max * (1 + TICK_TOLERANCE)))
+    if len(late):
+        at = f"{sequence[late[0]]}, {event[late[0]]}"
+        raise BadInput(f"{where}: time[{at}] is {time[late[0]]}; it is at most t_max = {data.t_max}")
+    tick = _ticks_of(f"{where}: time", time, dt_s)
+    (end,) = _ticks_of(f"{where}: t_max", np.array([data.t_max]), dt_s, up=True)
+    return _Events(tick, sequence, data.idx[real].astype(np.int64), max(int(end), _last(tick)), len(data.idx))
+
+
+# --- checks and grids -------------------------------------------------------------------------------------------
+
+
+def _dense(
+    where: str, array: Array, shape: Shape, given_dt: float | None, dt_s: float, axes: str = "ticks, batch"
+) -> _Dense:
+    size = math.prod(shape)
+    if not array.size:
+        raise BadInput(f"{where} has shape {list(array.shape)}: it is empty")
+    for leading in (1, 2):
+        if array.shape[leading:] in ((size,), shape):
+            spikes = _binary(where, array).reshape(len(array), -1, size)
+            return _on_grid(where, spikes, given_dt, dt_s)
+    own = f", or [{axes}, {', '.join(map(str, shape))}]" if len(shape) > 1 else ""
+    raise BadInput(f"{where} has shape {list(array.shape)}; expected [{axes}, {size}]{own}")
+
+
+def _binary(where: str, array: Array) -> Spikes:
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{where} is of {array.dtype}; {_BINARY}")
+    wrong = (array != 0) & (array != 1)
+    if wrong.any():
+        index = np.unravel_index(int(wrong.argmax()), array.shape)
+        raise BadInput(f"{where}[{', '.join(map(str, index))}] is {array[index]}; {_BINARY}")
+    return array.astype(np.uint8)
+
+
+def _indices(where: str, array: Array, size: int | None, what: str) -> Integers:
+    """As int64, each of them in 0..size - 1 (None: no upper limit)."""
+    if array.dtype.kind not in "iu":
+        raise BadInput(f"{where} is of {array.dtype}; it holds integers")
+    most = LARGEST_BYTES if size is None else size - 1
+    wrong = (array < 0) | (array > most)
+    if wrong.any():
+        index = np.unravel_index(int(wrong.argmax()), array.shape)
+        raise BadInput(f"{where}[{', '.join(map(str, index))}] is {array[index]}, not in 0..{most} ({what})")
+    return array.astype(np.int64)
+
+
+def _last(indices: Integers) -> int:
+    """How many there must be to hold them all."""
+    return int(indices.max()) + 1 if len(indices) else 0
+
+
+def _ticks_of(where: str, times: Array, dt: float, up: bool = False) -> Integers:
+    """The ticks that times from 0 (in the unit of `dt`) lie in; `up`: how many ticks they fill."""
+    if times.dtype.kind not in "fiu":
+        raise BadInput(f"{where} is of {times.dtype}; times are numbers")
+    exact = times.astype(np.float64) / dt
+    wrong = ~((exact > -_NEAR) & (exact < 2**53))
+    if wrong.any():
+        index = np.unravel_index(int(wrong.argmax()), times.shape)
+        raise BadInput(f"{where}[{', '.join(map(str, index))}] is {times[index]}; times count from 0 and are finite")
+    whole = np.round(exact)
+    near = np.abs(exact - whole) <= np.minimum(TICK_TOLERANCE * np.maximum(whole, 1), _NEAR)
+    return np.where(near, whole, np.ceil(exact) if up else np.floor(exact)).astype(np.int64)
+
+
+def _steps(where: str, given_dt: float | None, dt_s: float) -> tuple[int, int]:
+    """Ticks of the network per tick of the file, and the other way round; one of them is 1."""
+    if given_dt is None:
+        return 1, 1
+    if not (math.isfinite(given_dt) and given_dt > 0):
+        raise BadInput(f"{where}: dt is {given_dt}; it is a finite number of seconds above 0")
+    for ratio, steps in ((given_dt / dt_s, lambda n: (n, 1)), (dt_s / given_dt, lambda n: (1, n))):
+        n = round(ratio) if ratio < LARGEST_BYTES else 0
+        if n and abs(ratio - n) <= TICK_TOLERANCE * n:
+            return steps(n)
+    raise BadInput(
+        f"{where}: has ticks of {given_dt:g} s, the network of {dt_s:g} s; one must be a multiple of the other"
+    )
+
+
+def _regridded(where: str, tick: Integers, ticks: int, given_dt: float | None, dt_s: float) -> tuple[Integers, int]:
+    """Ticks of the file as ticks of the network, and how many those are."""
+    every, of = _steps(where, given_dt, dt_s)
+    off = np.flatnonzero(tick % of)
+    if len(off):
+        raise BadInput(
+            f"{where}: has ticks of {given_dt:g} s, the network of {dt_s:g} s, and a spike at tick {tick[off[0]]}, "
+            f"between two of the network's; it is at multiples of {of}"
+        )
+    return tick * every // of, -(-ticks * every // of)
+
+
+def _on_grid(where: str, spikes: Spikes, given_dt: float | None, dt_s: float) -> _Dense:
+    every, of = _steps(where, given_dt, dt_s)
+    if of > 1:
+        _regridded(where, np.flatnonzero(spikes.any((1, 2))), len(spikes), given_dt, dt_s)
+    return _Dense(spikes[::of], every)

@@ -1,0 +1,1 @@
+"""A `Program` run in integers: by its spikes, or by matrix products."""

@@ -1,0 +1,399 @@
+"""Counts derived from spikes against counting event by event, and against NeuroBench's definitions by hand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muspike.errors import BadInput
+from muspike.hardware.cost import activity
+from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.simulator.events import Simulator
+from muspike.hardware.weights import Conv, Sparse, count, unrolled, with_values
+
+CORE_XY = np.array([[0, 0], [0, 0], [2, 1], [5, 3]])
+
+
+def population(name: str, kind: str, cores: list[int], level: int = 0) -> ChipPopulation:
+    size = len(cores)
+    same = {key: np.zeros(size, np.int32) for key in ("du", "dv", "v_threshold", "bias_mant", "bias_exp")}
+    return ChipPopulation(
+        name,
+        size,
+        kind,
+        level,
+        **same,
+        scale=np.ones(size),
+        core=np.array(cores, np.int32),  # type: ignore[arg-type]
+    )
+
+
+def synapses(
+    rng: np.random.Generator, source: ChipPopulation, target: ChipPopulation, delay: int, sparse: bool
+) -> ChipSynapses:
+    weight = 2 * rng.integers(-100, 100, (target.size, source.size)) * (rng.random((target.size, source.size)) < 0.3)
+    weight[:, 0] = 0  # a neuron whose weights are all zero: silent in a sparse list, not in a dense one
+    name = f"{source.name}>{target.name}@{delay}"
+    return ChipSynapses(name, source.name, target.name, weight.astype(np.int16), 0, delay, sparse)
+
+
+@pytest.fixture
+def program() -> Program:
+    rng = np.random.default_rng(5)
+    words = population("words", "input", [-1] * 6)
+    a = population("a", "lif", [0, 0, 1, 1, 2], level=1)
+    b = population("b", "lif", [1, 3, 3, 2], level=2)
+    out = population("out", "li", [3, 3, 0], level=3)
+    wiring = [
+        (words, a, 1, False),
+        (words, b, 4, True),
+        (a, a, 1, False),
+        (a, b, 1, True),
+        (a, b, 5, False),  # a second delay onto the same cores: no second message
+        (b, a, 2, True),
+        (b, out, 1, False),
+    ]
+    made = [synapses(rng, *wire) for wire in wiring]
+    return Program("loihi1", 1e-3, (words, a, b, out), tuple(made), CORE_XY, {"period": 5, "ticks": 2})
+
+
+def random_spikes(program: Program, ticks: int, batch: int, seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        p.name: (rng.random((ticks, batch, p.size)) < 0.3).astype(np.uint8)
+        for p in program.populations
+        if p.kind != "li"
+    }
+
+
+def stored(s: ChipSynapses) -> Any:
+    """Which synapses lie in memory, `[target, source]`."""
+    if isinstance(s.weight, Conv):  # every tap inside the input, zeros too
+        return unrolled(with_values(s.weight, np.ones_like(s.weight.kernel))).columns.toarray() != 0
+    weight = s.weight.columns.toarray() if isinstance(s.weight, Sparse) else s.weight
+    return (weight != 0) | (s.layout == "dense")
+
+
+def by_event(program: Program, spikes: dict[str, Any], lengths: list[int]) -> dict[str, Any]:
+    """The same counts, one spike and one synapse at a time."""
+    ticks, batch = next(iter(spikes.values())).shape[:2]
+    shape = (ticks, batch, len(program.core_xy))
+    counts: dict[str, Any] = defaultdict(lambda: np.zeros(shape, np.int64))
+    pending = {name: np.zeros(shape[1:], np.int64) for name in ("synops", "spikes_in")}
+    counts["host_messages"] = np.zeros(shape[:2], np.int64)
+
+    def arrive(name: str, t: int, b: int, core: int) -> None:
+        if t < lengths[b]:
+            counts[name][t, b, core] += 1
+        elif name in pending:
+            pending[name][b, core] += 1
+
+    for name, array in spikes.items():
+        source = program.population(name)
+        for t, b, n in np.argwhere(array):
+            if t >= lengths[b]:
+                continue
+            earliest: dict[int, int] = {}
+            for s in program.synapses:
+                if s.source != name:
+                    continue
+                for m in np.flatnonzero(stored(s)[:, n]):
+                    core = int(program.population(s.target).core[m])
+                    arrive("synops", t + s.delay, b, core)
+                    if s.layout != "dense":
+                        arrive(f"synops_{s.layout}", t + s.delay, b, core)
+                    earliest[core] = min(earliest.get(core, 99), s.delay)
+            for core, delay in earliest.items():
+                arrive("spikes_in", t + delay, b, core)
+                if source.kind == "input":
+                    counts["host_messages"][t, b] += 1
+                else:
+                    home = int(source.core[n])
+                    counts["messages_out"][t, b, home] += 1
+                    counts["hops_x"][t, b, home] += abs(CORE_XY[home, 0] - CORE_XY[core, 0])
+                    counts["hops_y"][t, b, home] += abs(CORE_XY[home, 1] - CORE_XY[core, 1])
+            if source.kind == "lif":
+                counts["neuron_spikes"][t, b, source.core[n]] += 1
+    for b, length in enumerate(lengths):
+        for p in program.populations:
+            for core in p.core[p.core >= 0]:
+                counts["neuron_updates"][:length, b, core] += 1
+    return counts | {f"pending_{name}": array for name, array in pending.items()}
+
+
+def random_conv(rng: np.random.Generator) -> Conv:
+    groups, g_in, g_out = rng.integers(1, 3, 3).tolist()
+    height, width, k_y, k_x = rng.integers(1, 5, 4).tolist()
+    (s_y, s_x), (p_y, p_x), (d_y, d_x) = (tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0, 1))
+    shape = tuple(rng.integers(1, 4, 2).tolist())
+    kernel = 2 * rng.integers(-2, 3, (groups * g_out, g_in, k_y, k_x))
+    return Conv(
+        kernel.astype(np.int16),
+        (groups * g_in, height, width),
+        (groups * g_out, *shape),
+        (s_y, s_x),
+        (p_y, p_x),
+        (d_y, d_x),
+        groups,
+    )
+
+
+def program_of_all_forms(rng: np.random.Generator) -> Program:
+    """x -conv-> a -sparse-> b, b -dense, in either layout-> a, x -sparse-> a; neurons anywhere on four cores."""
+    conv = random_conv(rng)
+    size, sources = conv.shape
+    x, b_size = population("x", "input", [-1] * sources), int(rng.integers(1, 6))
+    a, b = (population(n, "lif", rng.integers(0, 4, k).tolist(), level=1) for n, k in (("a", size), ("b", b_size)))
+
+    def some(shape: tuple[int, int]) -> Any:
+        return (2 * rng.integers(-9, 9, shape) * (rng.random(shape) < 0.4)).astype(np.int16)
+
+    a_from_x = Sparse.of(some(conv.shape))
+    if len(a_from_x.values):
+        a_from_x.values[0] = 0  # a zero that is listed is no synapse
+    wiring = [
+        ("x", "a", conv, False),
+        ("x", "a", a_from_x, False),
+        ("a", "b", Sparse.of(some((b_size, size))), False),
+        ("b", "a", some((size, b_size)), False),
+        ("b", "a", some((size, b_size)), True),
+    ]
+    made = [
+        ChipSynapses(f"s{i}", source, target, weight, 0, int(rng.integers(1, 4)), sparse)
+        for i, (source, target, weight, sparse) in enumerate(wiring)
+    ]
+    return Program("loihi1", 1e-3, (x, a, b), tuple(made), CORE_XY, {})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_every_form_of_weights_is_counted_as_if_unrolled(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    program = program_of_all_forms(rng)
+    spikes = random_spikes(program, 4, 2, seed)
+    lengths = rng.integers(0, 5, 2).tolist()
+    expected = by_event(program, spikes, lengths)
+    whole = activity.count(program, spikes, lengths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activity, "_DENSE_ENTRIES", 0)  # no matrix is small enough for BLAS
+        sparse = activity.count(program, spikes, lengths)
+    for counts in (whole, sparse):
+        for name, array in expected.items():
+            assert np.array_equal(getattr(counts, name), array), name
+        assert np.array_equal(counts.messages_between.sum(1), counts.messages_out.sum((0, 1)))
+    dense = effective = 0
+    for s in program.synapses:
+        matrix = s.weight if isinstance(s.weight, np.ndarray) else unrolled(s.weight).columns.toarray()
+        fired = sum(spikes[s.source][:length, b].sum(0, dtype=int) for b, length in enumerate(lengths))
+        connections = stored(s).sum() if isinstance(s.weight, Conv) else count(s.weight)
+        dense += connections * sum(lengths)
+        effective += (matrix != 0).sum(0) @ fired
+    found = activity.operations(program, spikes, lengths)
+    assert (found.dense, found.effective_acs) == (dense, effective)
+
+
+def test_profile_has_the_totals_of_each_core(program: Program) -> None:
+    counts = activity.count(program, random_spikes(program, 11, 3))
+    profile = counts.profile()
+    assert list(profile) == ["syn_ops", "dendrite_updates", "spikes_in", "axon_out", "hops"]
+    assert all(array.shape == (4,) and array.dtype == np.int64 for array in profile.values())
+    assert profile["syn_ops"].sum() == counts.synops.sum() > 0
+    assert profile["dendrite_updates"].tolist() == [11 * 3 * n for n in (3, 3, 2, 4)]
+    assert profile["hops"].tolist() == (counts.hops_x + counts.hops_y).sum((0, 1)).tolist()
+    assert (profile["spikes_in"][1], profile["axon_out"][2]) == (
+        counts.spikes_in[..., 1].sum(),
+        counts.messages_out[..., 2].sum(),
+    )
+
+
+@pytest.mark.parametrize("lengths", [None, [11, 4, 0]])
+def test_counts_equal_counting_event_by_event(program: Program, lengths: list[int] | None) -> None:
+    spikes = random_spikes(program, 11, 3)
+    counts = activity.count(program, spikes, lengths)
+    expected = by_event(program, spikes, lengths or [11, 11, 11])
+    assert expected["pending_synops"].sum() > 0 and expected["synops_sparse"].sum() > 0
+    for name, array in expected.items():
+        assert np.array_equal(getattr(counts, name), array), name
+    assert np.array_equal(counts.messages_between.sum(1), counts.messages_out.sum((0, 1)))
+    distance = np.abs(CORE_XY[:, None] - CORE_XY).astype(int)
+    for axis, hops in enumerate((counts.hops_x, counts.hops_y)):
+        assert (counts.messages_between * distance[..., axis]).sum() == hops.sum()
+    parts = [activity.count(program, {n: a[:, b : b + 1] for n, a in spikes.items()}) for b in range(3)]
+    if lengths is None:
+        assert np.array_equal(activity.Counts.joined(parts).messages_between, counts.messages_between)
+
+
+def test_an_event_is_counted_once_wherever_the_run_is_cut(program: Program) -> None:
+    spikes = random_spikes(program, 20, 1)
+    whole = activity.count(program, spikes)
+    short = activity.count(program, {name: array[:12] for name, array in spikes.items()})
+    sent = {name: array * (np.arange(20) < 12)[:, None, None] for name, array in spikes.items()}
+    assert short.synops.sum() + short.pending_synops.sum() == activity.count(program, sent).synops.sum()
+    assert whole.synops.sum() > short.synops.sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_counts_of_parts_are_those_of_the_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    program = program_of_all_forms(rng)
+    ticks, batch = 12, 2
+    cuts = [0, *sorted(rng.integers(0, ticks + 1, 3).tolist()), ticks]  # parts shorter than delays, empty ones too
+    lengths = rng.integers(0, ticks + 1, batch) if seed % 2 else None
+    spikes = random_spikes(program, ticks, batch, seed)
+    states = {
+        kind: {name: rng.integers(-1, 1, a.shape) * (rng.random(a.shape) < 0.2) for name, a in spikes.items()}
+        for kind in ("currents", "membranes")
+    }
+    whole = activity.count(program, spikes, lengths, **states)
+    counter = activity.Counter(program, batch, lengths)
+    parts = [
+        counter.count(
+            {name: a[begin:end] for name, a in spikes.items()},
+            **{kind: {name: a[begin:end] for name, a in arrays.items()} for kind, arrays in states.items()},
+        )
+        for begin, end in pairwise(cuts)
+    ]
+    joined = activity.Counts.joined(parts, "ticks")
+    for field in fields(activity.Counts):
+        assert np.array_equal(getattr(joined, field.name), getattr(whole, field.name)), field.name
+    summed = activity.Counts.summed(parts)
+    assert summed.synops.shape == (1, 1, 4) and summed.ticks.tolist() == [whole.ticks.sum()]
+    assert all(np.array_equal(a, whole.profile()[name]) for name, a in summed.profile().items())
+    assert np.array_equal(summed.pending_synops, whole.pending_synops.sum(0)[None])
+
+
+def test_counts_stay_exact_beyond_single_precision() -> None:
+    size = 4200  # 4200 * 4200 synapses on one core: more than 2^24 in one tick
+    source = population("source", "input", [-1] * size)
+    target = population("target", "lif", [0] * size, level=1)
+    weight = np.full((size, size), 2, np.int16)
+    weight[0, 0] = 0
+    dense = ChipSynapses("w", "source", "target", weight, 0, 1, True)
+    program = Program("loihi2", 1e-3, (source, target), (dense,), np.zeros((1, 2), np.int32), {})
+    spikes = {"source": np.ones((2, 1, size), np.uint8), "target": np.zeros((2, 1, size), np.uint8)}
+    assert activity.count(program, spikes).synops[1, 0, 0] == size * size - 1
+
+
+def test_active_updates_are_those_whose_state_is_not_zero(program: Program) -> None:
+    spikes = {name: np.zeros_like(array) for name, array in random_spikes(program, 3, 1).items()}
+    spikes["a"][1, 0, 4] = 1  # on core 2; its membrane is 0 after the spike
+    state = {p.name: np.zeros((3, 1, p.size), np.int32) for p in program.populations if p.kind != "input"}
+    membranes = state | {"out": state["out"].copy()}
+    membranes["out"][2, 0, 0] = -7  # on core 3
+    counts = activity.count(program, spikes, currents=state, membranes=membranes)
+    assert np.argwhere(counts.active_updates).tolist() == [[1, 0, 2], [2, 0, 3]]
+    membranes["out"][:, 0, 0] = [-7, 0, 0]  # decays to 0 in the second tick: that update is active too
+    counts = activity.count(program, spikes, currents=state, membranes=membranes)
+    assert np.argwhere(counts.active_updates).tolist() == [[0, 0, 3], [1, 0, 2], [1, 0, 3]]
+    assert counts.activity_known
+    unknown = activity.count(program, spikes)
+    assert not unknown.activity_known
+    assert np.array_equal(unknown.active_updates, unknown.neuron_updates)
+
+
+def test_operations_of_a_small_feed_forward_network_by_hand() -> None:
+    """As NeuroBench counts two Linear layers over three time steps: see the sums in the comments."""
+    x = population("x", "input", [-1, -1])
+    h = population("h", "lif", [0, 0, 0], level=1)
+    y = population("y", "li", [0], level=2)
+    first = ChipSynapses("first", "x", "h", np.array([[2, 0], [2, 4], [0, 0]], np.int16), 0, 1)
+    second = ChipSynapses("second", "h", "y", np.array([[2, 2, 0]], np.int16), 0, 1)
+    program = Program("loihi1", 1e-3, (x, h, y), (first, second), np.zeros((1, 2), np.int32), {})
+    spikes = {
+        "x": np.array([[1, 1], [0, 1], [0, 0]], np.uint8)[:, None],
+        "h": np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0]], np.uint8)[:, None],
+    }
+    found = activity.operations(program, spikes)
+    assert found.dense == 3 * (6 + 3)  # every connection in every step
+    assert found.effective_acs == (1 * 2 + 2 * 1) + (1 * 1 + 1 * 1 + 1 * 0)  # x0 once, x1 twice; h0, h1, h2 once each
+    assert found.effective_macs == 0  # spikes are binary: nothing is multiplied
+    relayed = Program("loihi1", 1e-3, (x, h, y), (first, second), np.zeros((1, 2), np.int32), {"relays": ["h"]})
+    assert activity.operations(relayed, spikes).dense == 3 * 3
+
+
+def test_summary_gives_rates_over_all_and_over_presented_ticks(program: Program) -> None:
+    spikes = {name: np.zeros_like(array) for name, array in random_spikes(program, 10, 2).items()}
+    spikes["a"][[1, 2, 6, 7], 0] = 1  # level 1, 2 ticks of 5 presented: exactly those
+    spikes["words"][0, 1, :3] = 1
+    spikes["words"][9, 1, 0] = 1
+    summary = activity.summarise(program, spikes, tokens=4, notes=2)
+    a = summary["populations"]["a"]
+    assert a["firing_rate"] == pytest.approx(4 / 20)
+    assert a["presented_firing_rate"] == pytest.approx(4 / 8)
+    assert (a["sparsity"], a["presented_sparsity"]) == pytest.approx((1 - 4 / 20, 1 - 4 / 8))
+    assert summary["spikes_per_note"] == 4 * 5 / 2
+    assert summary["input_spikes_per_note"] == 4 / 2
+    assert "out" not in summary["populations"]
+    stored = sum(s.weight.size for s in program.synapses)
+    assert summary["synops_per_note"]["dense"] == stored * 20 / 2
+    counts = activity.count(program, spikes)
+    assert counts.pending_synops.sum() > 0  # acts after the end: not priced, so not here either
+    assert summary["synops_per_note"]["chip"] == counts.synops.sum() / 2
+    assert summary["chip"] == "loihi1" and "relay_spikes_per_note" not in summary
+    assert activity.summarise(program, spikes, 4, 2, counts=counts) == summary
+    effective = sum(int((s.weight != 0).sum(0) @ spikes[s.source].sum((0, 1))) for s in program.synapses)
+    assert summary["synops_per_note"]["effective"] == effective / 2
+
+
+def test_relays_are_no_part_of_the_network() -> None:
+    """A loop of 100 ticks takes a relay: its spikes and synapses are the chip's, not the network's."""
+    rng = np.random.default_rng(2)
+    n = 6
+
+    def neurons(name: str, kind: str, size: int) -> Population:
+        ones = np.ones(size)
+        return Population(name, kind, size, 2 * ones, ones, 0.5 * ones, 0 * ones)  # type: ignore[arg-type]
+
+    graph = SpikingGraph(
+        [neurons("x", "input", 4), neurons("a", "lif", n)],
+        [
+            Synapses("in", "x", "a", rng.normal(0, 1, (n, 4)), 0),
+            Synapses("loop", "a", "a", rng.normal(0, 1, (n, n)), 100),
+        ],
+        1e-3,
+        ("a",),
+    )
+    program = compile_graph(graph, "loihi1").program
+    assert program.metadata["relays"] == ["a.relay1"]
+    spikes = Simulator(program).run((rng.random((250, 1, 4)) < 0.2).astype(np.uint8)).spikes
+    of_a, of_relay = int(spikes["a"].sum()), int(spikes["a.relay1"].sum())
+    assert of_a > of_relay > 0
+    summary = activity.summarise(program, spikes, tokens=1, notes=1)
+    assert (summary["spikes_per_note"], summary["relay_spikes_per_note"]) == (of_a, of_relay)
+    found = activity.operations(program, spikes)
+    assert found.dense == 250 * (4 * n + n * n)
+    weights = {s.source: (s.weight != 0).sum(0) for s in program.synapses if s.target == "a"}
+    assert set(weights) == {"x", "a.relay1"}
+    assert found.effective_acs == sum(int((spikes[source] @ fan_out).sum()) for source, fan_out in weights.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"a": None}, "a: no spikes recorded"),
+        ({"b": np.zeros((11, 3, 9), np.uint8)}, r"b: spikes have shape .*need \[ticks, batch, 4\]"),
+        ({"b": np.zeros((10, 3, 4), np.uint8)}, "the same ticks and batch"),
+    ],
+)
+def test_wrong_spikes_are_refused(program: Program, change: dict[str, Any], message: str) -> None:
+    spikes = random_spikes(program, 11, 3) | change
+    with pytest.raises(BadInput, match=message):
+        activity.count(program, {name: array for name, array in spikes.items() if array is not None})
+
+
+def test_wrong_lengths_and_empty_sets_are_refused(program: Program) -> None:
+    spikes = random_spikes(program, 11, 3)
+    with pytest.raises(BadInput, match=r"0\.\.11"):
+        activity.count(program, spikes, [11, 12, 3])
+    with pytest.raises(BadInput, match="at least one of each"):
+        activity.summarise(program, spikes, tokens=3, notes=0)

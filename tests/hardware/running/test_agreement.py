@@ -1,0 +1,86 @@
+"""Agreement of integers with floats, against counting by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from muspike.errors import BadInput
+from muspike.hardware.program import ChipPopulation, Program
+from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
+
+
+def population(name: str, size: int, kind: str, level: int, scale: float = 1.0) -> ChipPopulation:
+    zeros = np.zeros(size, np.int32)
+    core = np.full(size, -1 if kind == "input" else 0)
+    return ChipPopulation(name, size, kind, level, zeros, zeros, zeros, zeros, zeros, np.full(size, scale), core)  # type: ignore[arg-type]
+
+
+PROGRAM = Program(
+    "loihi1",
+    1e-3,
+    [
+        population("in", 3, "input", 0),
+        population("relay", 3, "lif", 1),
+        population("a", 4, "lif", 2),
+        population("out", 2, "li", 3, scale=10.0),
+    ],
+    [],
+    np.zeros((1, 2), int),
+)
+
+
+def test_spikes_are_held_together_without_the_level() -> None:
+    rng = np.random.default_rng(0)
+    ideal = (rng.random((20, 3, 4)) < 0.3).astype(np.uint8)
+    chip = np.zeros((22, 3, 4), np.uint8)  # the input's 20 ticks, and level 2
+    chip[2:] = ideal
+    ((row,), same) = (
+        agreement(PROGRAM, {"a": ideal}, {}, {"a": chip, "in": chip, "relay": chip}, {}),
+        int(ideal.sum()),
+    )
+    assert row == SpikeAgreement("a", 240, same, same, same, 3, 3)
+    assert isinstance(row, SpikeAgreement) and (row.agreement, row.rate_change) == (1.0, 0.0)
+    lost, new = np.argwhere(ideal)[5], np.argwhere(ideal == 0)[7]
+    chip[2:][tuple(lost)], chip[2:][tuple(new)] = 0, 1
+    chip[:2] = 1  # before the ideal network began
+    (row,) = agreement(PROGRAM, {"a": ideal}, {}, {"a": chip}, {})
+    assert isinstance(row, SpikeAgreement) and row.agreement == pytest.approx((same - 1) / (same + 1))
+    assert row.rate_change == 0.0
+    # A chip that ran for shorter is compared as far as it ran.
+    (row,) = agreement(PROGRAM, {"a": ideal}, {}, {"a": chip[:12]}, {})
+    assert row == SpikeAgreement(
+        "a", 120, int(ideal[:10].sum()), int(chip[2:12].sum()), int((ideal[:10] & chip[2:12]).sum()), 3, row.same_winner
+    )
+    counts = [s.sum(axis=0).argmax(axis=1) for s in (ideal[:10], chip[2:12])]
+    assert row.same_winner == (counts[0] == counts[1]).sum()
+
+
+def test_where_nothing_spikes_there_is_no_share() -> None:
+    silent, once = np.zeros((5, 1, 4), np.uint8), np.zeros((5, 1, 4), np.uint8)
+    once[3, 0, 0] = 1
+    (row,) = agreement(PROGRAM, {"a": silent}, {}, {"a": silent}, {})
+    assert isinstance(row, SpikeAgreement) and row.agreement is None and row.rate_change is None
+    assert json.loads(json.dumps(row.to_dict()))["agreement"] is None
+    (row,) = agreement(PROGRAM, {"a": silent}, {}, {"a": once}, {})
+    assert isinstance(row, SpikeAgreement) and row.agreement == 0 and row.rate_change is None
+
+
+def test_readouts_differ_in_units_of_the_float_membrane() -> None:
+    ideal = np.random.default_rng(0).normal(size=(6, 2, 2))
+    chip = np.zeros((9, 2, 2), np.int32)
+    chip[3:] = np.round(10 * ideal)
+    (row,) = agreement(PROGRAM, {}, {"out": ideal}, {}, {"out": chip})
+    error = chip[3:] / 10 - ideal
+    assert isinstance(row, ReadoutAgreement) and row.values == 24
+    assert row.largest_difference == pytest.approx(np.abs(error).max()) and 0 < row.largest_difference <= 0.05
+    assert row.rms_difference == pytest.approx(np.sqrt((error**2).mean()))
+    assert row.rms_float == pytest.approx(np.sqrt((ideal**2).mean()))
+    assert json.loads(json.dumps(row.to_dict()))["population"] == "out"
+
+
+def test_runs_of_two_batches_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"population 'a': \[5, 1, 4\] on the chip, \[5, 2, 4\] in floats"):
+        agreement(PROGRAM, {"a": np.zeros((5, 2, 4))}, {}, {"a": np.zeros((7, 1, 4))}, {})

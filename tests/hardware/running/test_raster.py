@@ -1,0 +1,75 @@
+"""The picture of a run: that every spike of the shown neurons is a dot, in the colour of whoever fired it."""
+
+import dataclasses
+from pathlib import Path
+
+import matplotlib.axes
+import nir
+import numpy as np
+import pytest
+
+from muspike.errors import BadInput
+from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.running.raster import write_raster
+from muspike.hardware.running.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def run():
+    rng = np.random.default_rng(0)
+    one = np.ones(300)
+    nodes = {
+        "input": nir.Input(np.array([8])),
+        "w": nir.Linear(rng.normal(0.2, 0.4, (300, 8))),
+        "a": nir.LIF(tau=4e-3 * one, r=one, v_leak=0 * one, v_threshold=0.1 * one, v_reset=0 * one),
+        "u": nir.Linear(rng.normal(0, 0.1, (3, 300))),
+        "out": nir.LI(tau=np.full(3, 0.01), r=np.ones(3), v_leak=np.zeros(3)),
+        "output": nir.Output(np.array([3])),
+    }
+    edges = list(zip(nodes, list(nodes)[1:], strict=False))
+    graph = from_nir(nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3}, type_check=False))
+    spikes = (rng.random((40, 2, 8)) < 0.3).astype(np.uint8)
+    return simulate(compile_graph(graph, "loihi1").program, {"input": spikes}, graph=graph)
+
+
+@pytest.fixture
+def dots(monkeypatch: pytest.MonkeyPatch):
+    """The dots that are drawn, (tick, neuron) by colour, per call."""
+    drawn = []
+
+    def scatter(self, x, y, *, c, **style):
+        drawn.append((c, set(zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True))))
+
+    monkeypatch.setattr(matplotlib.axes.Axes, "scatter", scatter)
+    return drawn
+
+
+def test_every_spike_is_a_dot_of_its_colour(run, dots, tmp_path: Path) -> None:
+    write_raster(run, tmp_path / "r.svg")
+    shown = np.unique(np.linspace(0, 299, 128).astype(int))
+    chip = {(t, n) for t, n in np.argwhere(run.spikes["a"][1:41, 0]).tolist() if n in shown}
+    ideal = {(t, n) for t, n in np.argwhere(run.ideal[0]["a"][:, 0]).tolist() if n in shown}
+    (_, inputs), *layer = dots
+    assert inputs == {tuple(x) for x in np.argwhere(run.spikes["input"][:40, 0]).tolist()}
+    assert [spikes for _, spikes in layer] == [chip & ideal, chip - ideal, ideal - chip]
+    assert chip and len({colour for colour, _ in layer}) == 3
+
+
+def test_without_a_float_network_there_is_one_colour(run, dots, tmp_path: Path) -> None:
+    write_raster(dataclasses.replace(run, ideal=None), tmp_path / "r.png")
+    assert len(dots) == 2 and (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_a_picture_is_the_same_every_time(run, tmp_path: Path, ending: str) -> None:
+    for name in ("a", "b"):
+        write_raster(run, tmp_path / f"{name}{ending}")
+    first, second = ((tmp_path / f"{name}{ending}").read_bytes() for name in ("a", "b"))
+    assert len(first) > 5000 and first == second
+
+
+def test_other_endings_are_refused(run, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"a picture ends in \.png, \.svg, \.pdf"):
+        write_raster(run, tmp_path / "r.jpg")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,365 @@
+"""The simulator against a plain NumPy reading of the equations, and what it promises about state and input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muspike.errors import BadInput
+from muspike.hardware import weights as w
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.simulator.events import Run, Simulator
+from muspike.hardware.weights import Conv, Sparse, Weights
+
+Spikes = npt.NDArray[np.uint8]
+
+
+def population(name: str, size: int, kind: str = "lif", **values: Any) -> ChipPopulation:
+    defaults = {"du": 4095, "dv": 2048, "v_threshold": 100, "bias_mant": 0, "bias_exp": 0}
+    arrays = {key: np.broadcast_to(np.asarray(values.get(key, value)), size) for key, value in defaults.items()}
+    core = np.full(size, -1 if kind == "input" else 0)
+    reset = {key: values[key] for key in ("reset_interval", "reset_offset") if key in values}
+    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **arrays, **reset)  # type: ignore[arg-type]
+
+
+def program(populations: list[ChipPopulation], synapses: list[ChipSynapses]) -> Program:
+    return Program("loihi1", 1e-3, populations, synapses, np.zeros((1, 2), int))
+
+
+def single(weight: int, ticks: list[int], weight_exp: int = 0, delay: int = 1, **values: Any) -> Run:
+    """One neuron, one synapse, input spikes at `ticks`, 12 ticks."""
+    p = program(
+        [population("in", 1, "input"), population("n", 1, **values)],
+        [ChipSynapses("s", "in", "n", np.array([[weight]]), weight_exp, delay)],
+    )
+    inputs = np.zeros((12, 1, 1), np.uint8)
+    inputs[ticks] = 1
+    return Simulator(p).run(inputs, record_membranes=True)
+
+
+def decay(x: npt.NDArray[np.int64], d: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.sign(x) * ((np.abs(x) * (4096 - d)) >> 12)
+
+
+def reference(p: Program, inputs: Spikes) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, int]]:
+    """Spikes, u, v and overflows of every population, straight from the equations, in 64-bit integers."""
+    ticks, batch, _ = inputs.shape
+    s, u, v = ({q.name: np.zeros((ticks + 1, batch, q.size), np.int64) for q in p.populations} for _ in range(3))
+    overflows = {q.name: 0 for q in p.populations if q.kind != "input"}
+    matrices = {y.name: w.unrolled(w.astype(y.weight, np.int64)).columns for y in p.synapses}
+    column = 0
+    for q in p.inputs:
+        s[q.name][:ticks] = inputs[:, :, column : column + q.size]
+        column += q.size
+    for t in range(ticks):
+        for q in p.populations:
+            if q.kind == "input":
+                continue
+            a = np.zeros((batch, q.size), np.int64)
+            for y in p.synapses:
+                if y.target == q.name and t >= y.delay:
+                    a += (matrices[y.name] @ s[y.source][t - y.delay].T).T << y.weight_exp
+            overflows[q.name] += int(((a < -(2**15)) | (a > 2**15 - 1)).sum())
+            reset = q.reset_interval > 0 and t % q.reset_interval == q.reset_offset
+            before = -1 if reset else t - 1  # index -1 of the arrays is all zeros: the tick before the first
+            now = decay(u[q.name][before], np.minimum(q.du.astype(np.int64) + 1, 4096)) + (a << 6)
+            now = (now + 2**23 - 1) % 2**24 - (2**23 - 1)
+            bias = q.bias_mant.astype(np.int64) * 2 ** q.bias_exp.astype(np.int64)
+            membrane = decay(v[q.name][before], q.dv.astype(np.int64)) + now + bias
+            membrane = np.clip(membrane, -(2**23) + 1, 2**23 - 1)
+            s[q.name][t] = membrane > q.v_threshold * 64
+            u[q.name][t] = now
+            v[q.name][t] = np.where(s[q.name][t] == 1, 0, membrane)
+    return *({name: x[:-1] for name, x in d.items()} for d in (s, u, v)), overflows  # type: ignore[return-value]
+
+
+def assert_equal(p: Program, run: Run, inputs: Spikes) -> None:
+    s, u, v, overflows = reference(p, inputs)
+    for q in p.populations:
+        if q.kind != "li":
+            np.testing.assert_array_equal(run.spikes[q.name], s[q.name], q.name)
+        else:
+            assert run.readout_resets[q.name] == s[q.name].sum()
+        if q.kind != "input":
+            np.testing.assert_array_equal(run.current[q.name], u[q.name], q.name)
+            np.testing.assert_array_equal(run.membrane[q.name], v[q.name], q.name)
+    assert dict(run.overflows) == overflows
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Channels, y, x of a population; of one dimension too, and beyond the 64 neurons that are looked at together."""
+    return draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 5, 7])), draw(st.integers(1, 6))
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, int, int]) -> Conv:
+    """Any that starts at `shape`, also with more padding than kernel, and with taps that reach nothing."""
+    groups = draw(st.sampled_from([n for n in range(1, shape[0] + 1) if shape[0] % n == 0]))
+    pairs = {n: st.tuples(st.integers(low, 3), st.integers(low, 3)) for n, low in (("stride", 1), ("dilation", 1))}
+    stride, dilation = (draw(pairs[n]) for n in ("stride", "dilation"))
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    taps = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    # About as PyTorch's; a border more or less is a padding behind that differs from the one before.
+    out = [
+        (shape[i + 1] + 2 * padding[i] - dilation[i] * (taps[i] - 1) - 1) // stride[i] + draw(st.integers(0, 2))
+        for i in (0, 1)
+    ]
+    c_out = groups * draw(st.integers(1, 3))
+    kernel = 2 * rng.integers(-20, 21, (c_out, shape[0] // groups, *taps))
+    return Conv(kernel, shape, (c_out, max(out[0], 1), max(out[1], 1)), stride, padding, dilation, groups)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    extreme = draw(st.booleans())  # weights and exponents that wrap u and clip v, decays that keep all
+    maps: dict[str, tuple[int, int, int]] = {}
+
+    def neurons(name: str, kind: str, shape: tuple[int, int, int]) -> ChipPopulation:
+        maps[name] = shape
+        n = int(np.prod(shape))
+        if kind == "input":
+            return population(name, n, kind)
+        interval = draw(st.sampled_from([0, 0, 1, 5, 64]))
+        return population(
+            name,
+            n,
+            kind,
+            du=rng.choice([0, 1, 700, 2047, 4094, 4095, 4096], n),
+            dv=rng.choice([0, 1, 512, 2048, 4095, 4096], n),
+            v_threshold=rng.integers(0, 2**17, n) if extreme else rng.integers(0, 600, n),
+            bias_mant=rng.integers(-4096, 4096, n) * rng.integers(0, 2, n),
+            bias_exp=rng.integers(0, 8 if extreme else 3, n),
+            reset_interval=interval,
+            reset_offset=draw(st.integers(0, max(interval - 1, 0))),
+        )
+
+    inputs = [neurons(f"in{i}", "input", draw(shapes())) for i in range(draw(st.integers(0, 2)))]
+    hidden = [neurons(f"h{i}", "lif", draw(shapes())) for i in range(draw(st.integers(1, 3)))]
+    readouts = [neurons(f"out{i}", "li", draw(shapes())) for i in range(draw(st.integers(0, 1)))]
+    synapses = []
+
+    def connect(source: ChipPopulation, target: ChipPopulation, weight: Weights) -> None:
+        exponent, delay = draw(st.integers(0, 7)) if extreme else 0, draw(st.sampled_from([1, 2, 3, 17, 63]))
+        synapses.append(ChipSynapses(f"s{len(synapses)}", source.name, target.name, weight, exponent, delay))
+
+    for i in range(draw(st.integers(0, 2))):  # each with a population of its own, which fits
+        source = draw(st.sampled_from(inputs + hidden))
+        conv = draw(convolutions(rng, maps[source.name]))
+        hidden.append(neurons(f"c{i}", "lif", conv.output_shape))
+        connect(source, hidden[-1], conv)
+    for _ in range(draw(st.integers(0, 7))):  # self-loops and several between the same two included
+        source, target = draw(st.sampled_from(inputs + hidden)), draw(st.sampled_from(hidden + readouts))
+        weight = rng.choice([-256, 254] if extreme else np.arange(-40, 42, 2), (target.size, source.size))
+        weight *= rng.random(weight.shape) < draw(st.sampled_from([0.02, 0.05, 0.5, 1.0]))
+        connect(source, target, Sparse.of(weight) if draw(st.booleans()) else weight)
+    return program(draw(st.permutations(inputs + hidden + readouts)), synapses)
+
+
+@settings(max_examples=200, deadline=None)
+@given(programs(), st.integers(1, 3), st.sampled_from([1, 2, 70]), st.integers(0, 99), st.floats(0.05, 1))
+def test_equals_the_equations(p: Program, batch: int, ticks: int, seed: int, rate: float) -> None:
+    size = sum(q.size for q in p.inputs)
+    inputs = (np.random.default_rng(seed).random((ticks, batch, size)) < rate).astype(np.uint8)
+    assert_equal(p, Simulator(p, batch).run(inputs, record_membranes=True), inputs)
+
+
+def blocks(n: int, size: int) -> npt.NDArray[np.int64]:
+    return np.kron(np.eye(n // size, dtype=int), np.ones((size, size), int))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    {
+        "one to one": np.eye(300, dtype=int),
+        "blocks of 50": blocks(300, 50),
+        "blocks of 100": blocks(300, 100),
+        "band": (np.abs(np.subtract.outer(np.arange(300), np.arange(300))) < 40).astype(int),
+        "some sources": np.ones((300, 300), int) * (np.arange(300) // 64 % 2),
+        "one synapse": np.pad(np.ones((1, 1), int), ((170, 129), (299, 0))),
+        "none": np.zeros((300, 300), int),
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("form", [np.asarray, Sparse.of])
+def test_matrices_whose_parts_are_walked_alone(mask: tuple[str, npt.NDArray[np.int64]], form: Any) -> None:
+    rng = np.random.default_rng(3)
+    weight = mask[1] * 2 * rng.integers(1, 60, (300, 300))
+    p = program(
+        [population("in", 300, "input"), population("n", 300, du=3000, v_threshold=60)],
+        [
+            ChipSynapses("masked", "in", "n", form(weight), 1, 2),
+            ChipSynapses("all", "in", "n", 2 * rng.integers(-9, 10, (300, 300)), 0, 1),
+        ],
+    )
+    inputs = (rng.random((20, 2, 300)) < 0.2).astype(np.uint8)
+    assert_equal(p, Simulator(p, 2).run(inputs, record_membranes=True), inputs)
+
+
+def test_resets_go_on_over_runs_and_start_anew() -> None:
+    """No leak, 1 a tick: v counts the ticks since the last reset, which come at 3, 8, 13 ..."""
+    p = program([population("n", 2, bias_mant=1, dv=0, v_threshold=99, reset_interval=5, reset_offset=3)], [])
+    sim = Simulator(p)
+    silence = np.zeros((4, 1, 0), np.uint8)
+    for _ in range(2):
+        sim.reset()
+        v = np.concatenate([sim.run(silence, record_membranes=True).membrane["n"][:, 0, 0] for _ in range(3)])
+        assert v.tolist() == [1, 2, 3, 1, 2, 3, 4, 5, 1, 2, 3, 4]
+
+
+def test_a_reset_keeps_what_is_under_way() -> None:
+    run = single(100, [1], delay=3, du=0, reset_interval=12, reset_offset=4)
+    assert run.current["n"][:6, 0, 0].tolist() == [0, 0, 0, 0, 6400, 6398]
+    run = single(100, [1], delay=3, du=0, reset_interval=12, reset_offset=5)
+    assert run.current["n"][:6, 0, 0].tolist() == [0, 0, 0, 0, 6400, 0]
+
+
+def test_more_rows_than_a_16_bit_sum_holds() -> None:
+    """600 spikes at once, all of the largest weight: summed in blocks, u wraps as 24 bits do."""
+    for weight in (-256, 254):
+        p = program(
+            [population("in", 600, "input"), population("n", 3, du=0, dv=0)],
+            [ChipSynapses("s", "in", "n", np.full((3, 600), weight), 0, 1)],
+        )
+        inputs = np.ones((4, 1, 600), np.uint8)
+        run = Simulator(p).run(inputs, record_membranes=True)
+        assert_equal(p, run, inputs)
+        assert run.overflows == {"n": 9}
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[Program, Spikes]:
+    """All forms of weights, a loop, a reset, and 300 ticks of 11 sequences, which is enough for threads."""
+    rng = np.random.default_rng(5)
+    conv = Conv(2 * rng.integers(-20, 40, (3, 2, 3, 3)), (2, 5, 6), (3, 5, 6), padding=(1, 1))
+    loop = Sparse.of(2 * rng.integers(-20, 20, (90, 90)) * (rng.random((90, 90)) < 0.05))
+    p = program(
+        [
+            population("in", 60, "input"),
+            population("h", 90, du=1000, reset_interval=37, reset_offset=36),
+            population("out", 4, "li", v_threshold=2**17 - 1),
+        ],
+        [
+            ChipSynapses("a", "in", "h", conv, 0, 2),
+            ChipSynapses("b", "h", "h", loop, 0, 7),
+            ChipSynapses("c", "h", "out", rng.integers(-20, 20, (4, 90)) * 2, 2, 1),
+        ],
+    )
+    return p, (rng.random((300, 11, 60)) < 0.2).astype(np.uint8)
+
+
+def test_threads_give_the_same(mixed: tuple[Program, Spikes]) -> None:
+    p, inputs = mixed
+    assert_equal(p, Simulator(p, 11).run(inputs, record_membranes=True), inputs)
+
+
+def test_a_run_cut_in_pieces_is_the_same_run(mixed: tuple[Program, Spikes]) -> None:
+    p, inputs = mixed
+    whole = Simulator(p, 11).run(inputs)
+    assert whole.spikes["h"].any()
+    sim = Simulator(p, 11)
+    for _ in range(2):  # the second time after a reset
+        sim.reset()
+        parts = [sim.run(inputs[a:b]) for a, b in ((0, 1), (1, 1), (1, 38), (38, 229), (229, 300))]
+        np.testing.assert_array_equal(np.concatenate([r.spikes["h"] for r in parts]), whole.spikes["h"])
+        np.testing.assert_array_equal(np.concatenate([r.membrane["out"] for r in parts]), whole.membrane["out"])
+
+
+def test_what_a_run_records() -> None:
+    p = program(
+        [population("out", 2, "li"), population("h", 3), population("in", 1, "input")],
+        [ChipSynapses("a", "in", "h", np.full((3, 1), 100), 0, 1)],
+    )
+    run = Simulator(p, 2).run(np.ones((5, 2, 1), np.uint8))
+    assert {n: s.shape for n, s in run.spikes.items()} == {"h": (5, 2, 3), "in": (5, 2, 1)}
+    assert {n: v.shape for n, v in run.membrane.items()} == {"out": (5, 2, 2)}
+    assert run.current == {}
+    assert run.spikes["h"].dtype == np.uint8
+    assert run.membrane["out"].dtype == np.int32
+    np.testing.assert_array_equal(run.spikes["in"], 1)
+
+
+def test_one_spike_by_hand() -> None:
+    run = single(100, [0, 3], delay=2, du=2047, dv=0, v_threshold=199)
+    assert run.current["n"][:, 0, 0].tolist() == [0, 0, 6400, 3200, 1600, 7200, 3600, 1800, 900, 450, 225, 112]
+    # 6400 + 3200 + 1600 = 11200; with 7200 more above 199 * 64 = 12736: a spike
+    assert run.membrane["n"][:7, 0, 0].tolist() == [0, 0, 6400, 9600, 11200, 0, 3600]
+    assert np.flatnonzero(run.spikes["n"]).tolist() == [5]
+
+
+def test_threshold_is_strict() -> None:
+    assert not single(100, [0], v_threshold=100).spikes["n"].any()
+    assert single(102, [0], v_threshold=100).spikes["n"].sum() == 1
+
+
+def test_decay_rounds_toward_zero() -> None:
+    run = single(-2, [0], du=4095, dv=4095, v_threshold=100)
+    assert run.membrane["n"][1:3, 0, 0].tolist() == [-128, 0]
+    run = single(-2, [0], du=0, dv=4096)
+    assert run.current["n"][1:4, 0, 0].tolist() == [-128, -127, -126]  # 127.97 and 126.97 lose their fractions
+
+
+def test_u_wraps_and_v_clips() -> None:
+    """2^22 a tick: u goes to 2^23 itself, and then around; v stays at its ends."""
+    p = program(
+        [population("in", 8, "input"), population("n", 1, "li", du=0, dv=0, v_threshold=2**17 - 1)],
+        [ChipSynapses("s", "in", "n", np.full((1, 8), -256), 5, 1)],
+    )
+    run = Simulator(p).run(np.ones((6, 1, 8), np.uint8), record_membranes=True)
+    u = run.current["n"][:, 0, 0].astype(int).tolist()
+    assert u[:3] == [0, -(2**22), -(2**22) * 4095 // 4096 + 0 - 2**22]
+    assert u[3] == -(abs(u[2]) * 4095 // 4096) - 2**22 + 2**24
+    assert run.membrane["n"].min() == -(2**23) + 1
+    assert run.overflows == {"n": 5}
+
+
+def test_a_readout_that_crosses_its_threshold_is_told() -> None:
+    p = program([population("out", 1, "li", bias_mant=4095, bias_exp=7, dv=0, v_threshold=2**17 - 1)], [])
+    run = Simulator(p).run(np.zeros((20, 1, 0), np.uint8))
+    assert run.readout_resets == {"out": 1}  # 16 * 524160 = 8386560; the 17th is beyond 2^23 - 64
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (np.zeros((4, 2, 3), np.uint8), r"shape \[4, 2, 3\], not \[ticks, batch, size\] = \[ticks, 2, 5\]"),
+        (np.zeros((4, 1, 5), np.uint8), r"shape \[4, 1, 5\]"),
+        (np.zeros((2, 5), np.uint8), r"shape \[2, 5\]"),
+        (np.zeros((4, 2, 5)), r"dtype float64"),
+        (np.full((4, 2, 5), 2), r"holds 2; spikes are 0 or 1"),
+        (np.full((4, 2, 5), -1), r"holds -1"),
+        ({"a": np.zeros((4, 2, 2), np.uint8)}, r"given for \['a'\]; the input populations are \['a', 'b'\]"),
+        ({"a": np.zeros((4, 2, 2), int), "b": np.zeros((5, 2, 3), int)}, r"equally many ticks, and last 'a' 4, 'b' 5"),
+        ({"a": np.zeros((4, 2, 2), int), "b": np.zeros((4, 2, 2), int)}, r"inputs of 'b': shape"),
+    ],
+)
+def test_refuses_inputs(inputs: Any, message: str) -> None:
+    p = program([population("a", 2, "input"), population("h", 3), population("b", 3, "input")], [])
+    sim = Simulator(p, 2)
+    with pytest.raises(BadInput, match=message):
+        sim.run(inputs)
+
+
+def test_inputs_by_name_or_side_by_side() -> None:
+    p = program(
+        [population("a", 2, "input"), population("h", 3), population("b", 3, "input")],
+        [ChipSynapses("s", "b", "h", 200 * np.eye(3, dtype=int), 0, 1)],
+    )
+    inputs = (np.random.default_rng(2).random((9, 1, 5)) < 0.5).astype(np.uint8)
+    joined = Simulator(p).run(inputs)
+    named = Simulator(p).run({"b": inputs[:, :, 2:], "a": inputs[:, :, :2]})
+    np.testing.assert_array_equal(joined.spikes["h"], named.spikes["h"])
+    np.testing.assert_array_equal(joined.spikes["h"][1:], inputs[:-1, :, 2:])
+    np.testing.assert_array_equal(Simulator(p).run(inputs.astype(bool)).spikes["h"], joined.spikes["h"])
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.0, True])
+def test_refuses_a_batch(batch: Any) -> None:
+    with pytest.raises(BadInput, match="batch is"):
+        Simulator(program([population("h", 1)], []), batch)
