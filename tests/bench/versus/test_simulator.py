@@ -94,7 +94,7 @@ def test_json_has_what_was_measured_before_an_error(
     def no_lava(*_: Any) -> None:
         raise Failed("no Lava here")
 
-    monkeypatch.setattr(bench.lava, "verify", no_lava)
+    monkeypatch.setattr(bench.lava_runner, "verify", no_lava)
     assert bench.main(["--json", "--repeats", "1", *NOWHERE]) == 1
     out, err = capsys.readouterr()
     (row,) = json.loads(out).values()
