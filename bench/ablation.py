@@ -19,10 +19,10 @@ from muspike.bench.report import misfit_entry
 from muspike.checkpoint import Model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
+from muspike.evaluation import firing_rate
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
 from muspike.network import Network, Words
-from muspike.training import firing_rate
 
 DEFAULT_VALUES: Mapping[str, tuple[float, ...]] = {"v_threshold": (0.3, 0.5, 0.7)}
 _COSTS = ("cores", "energy_uj_per_note", "latency_ms_per_note", "accumulator_overflows", "readout_resets")

@@ -26,8 +26,9 @@ import torch
 
 from muspike import __version__, corpora, metrics, midi, tokens
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
-from muspike.checkpoint import Model, load_model, shipped_models
+from muspike.checkpoint import Model, load_model
 from muspike.errors import BadInput
+from muspike.evaluation import likelihood
 from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model, presented
 from muspike.export.verify import example_words
@@ -37,7 +38,7 @@ from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
-from muspike.training import likelihood
+from muspike.model_folder import shipped_models
 
 Words = npt.NDArray[np.int16]
 

@@ -31,6 +31,7 @@ from muspike import metrics, tokens, training
 from muspike.checkpoint import Model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
+from muspike.evaluation import CPU
 from muspike.generation import SHORTEST, Logits, Mask, Sampling, compose, generate
 from muspike.layer import Clock, Source, drive, later, leaky_answers, lif_layer
 from muspike.network import Generator, Network, Runner, Words
@@ -202,7 +203,7 @@ class _GumbelMax:
         return np.asarray(np.where(allowed, logits + self.gumbel[n, :, axons], -np.inf).argmax(axis=1), np.int64)
 
 
-def composed(runner: Runner, gumbel: Logits, noise: Words, device: torch.device = training.CPU) -> Composed:
+def composed(runner: Runner, gumbel: Logits, noise: Words, device: torch.device = CPU) -> Composed:
     """Starts of pieces, by `gumbel` `[tokens, batch, N_AXONS]` and `noise` `[tokens, batch, draws]`."""
     choose = _GumbelMax(gumbel)
     words = compose(runner, noise, choose, ended=False)
@@ -297,7 +298,7 @@ class Run(training.Run):
         corpus: Corpus,
         *,
         initial: Model,
-        device: torch.device = training.CPU,
+        device: torch.device = CPU,
         team: Team = ALONE,
         grid: training.Grid | None = None,
     ) -> None:

@@ -15,7 +15,8 @@ import torch
 
 from muspike import corpora
 from muspike.checkpoint import load_model, save_model
-from muspike.training import firing_rate, likelihood, tensors_digest
+from muspike.evaluation import firing_rate, likelihood
+from muspike.training import tensors_digest
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from muspike import architectures, corpora, tokens, training
+from muspike import architectures, corpora, evaluation, tokens, training
 from muspike.bench import suite
 from muspike.bench.ablation import measured
 from muspike.checkpoint import Model
@@ -56,7 +56,7 @@ def train(network_settings: dict[str, Any], settings: training.Settings) -> tupl
         rates: dict[str, torch.Tensor] = {}
         logits, _ = network(words, regularise=rates, dropout=settings.dropout)
         kind = wanted[..., tokens.BAR_BEAT]
-        loss = training.feature_losses(logits, wanted).sum() / (kind != tokens.BarBeat.PAD).sum()
+        loss = evaluation.feature_losses(logits, wanted).sum() / (kind != tokens.BarBeat.PAD).sum()
         loss = loss + settings.rate_weight * sum(((r - settings.target_rate).relu() ** 2) for r in rates.values())
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup)

@@ -22,10 +22,10 @@ import torch
 
 from muspike import corpora, metrics, tokens
 from muspike.checkpoint import Model, load_model
+from muspike.evaluation import firing_rate, likelihood
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import Sampling, generate
 from muspike.network import Network, Words
-from muspike.training import firing_rate, likelihood
 
 EXCERPT, PIECES = 128, 64
 MUSIC = ("pitch_count", "pitch_in_scale_rate", "empty_beat_rate")

@@ -14,10 +14,11 @@ from muspike.network import Generator
 
 
 class Architecture(NamedTuple):
-    """What an architecture's file offers."""
+    """What an architecture's file offers; `spikes` is false for the twins that do not."""
 
     config: type[Any]
     build: Callable[[Any], Generator]
+    spikes: bool = True
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -26,11 +27,11 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "s-lstm": Architecture(s_lstm.Config, s_lstm.build),
     "s-gan": Architecture(s_gan.Config, s_gan.build),
     "s-transformer": Architecture(s_transformer.Config, s_transformer.build),
-    "ann-rnn": Architecture(ann.Recurrent, ann.RNN),
-    "ann-lstm": Architecture(ann.Recurrent, ann.LSTM),
-    "ann-cnn": Architecture(ann.Convolutional, ann.CNN),
-    "ann-gan": Architecture(ann.Adversarial, ann.GAN),
-    "ann-transformer": Architecture(ann.Attending, ann.Transformer),
+    "ann-rnn": Architecture(ann.Recurrent, ann.RNN, spikes=False),
+    "ann-lstm": Architecture(ann.Recurrent, ann.LSTM, spikes=False),
+    "ann-cnn": Architecture(ann.Convolutional, ann.CNN, spikes=False),
+    "ann-gan": Architecture(ann.Adversarial, ann.GAN, spikes=False),
+    "ann-transformer": Architecture(ann.Attending, ann.Transformer, spikes=False),
 }
 
 

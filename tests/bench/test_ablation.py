@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from muspike import architectures, corpora, metrics, tokens, training
+from muspike import architectures, corpora, evaluation, metrics, tokens, training
 from muspike.bench import ablation
 from muspike.bench.suite import read_after_pad
 from muspike.checkpoint import Model, load_model, save_model
@@ -91,9 +91,9 @@ def test_a_row_is_what_is_measured_by_hand(model: Model, corpus: Corpus) -> None
         network = architectures.build("s-rnn", SETTINGS | {"v_threshold": row["value"]})
         network.load_state_dict(model.network.state_dict())
         by_hand = Model("s-rnn", SETTINGS | {"v_threshold": row["value"]}, network, TRAINING)
-        on_torch = training.likelihood(lambda words, network=network: network(words)[0], whole)
+        on_torch = evaluation.likelihood(lambda words, network=network: network(words)[0], whole)
         assert row["nll_bits_per_note"]["torch"] == pytest.approx(on_torch.bits_per_note)
-        assert row["firing_rate"] == pytest.approx(training.firing_rate(network, whole))
+        assert row["firing_rate"] == pytest.approx(evaluation.firing_rate(network, whole))
         program = compile_model(by_hand, "loihi2").program
         runner = ChipRunner(program)
 
@@ -101,7 +101,7 @@ def test_a_row_is_what_is_measured_by_hand(model: Model, corpus: Corpus) -> None
             runner.reset(words.shape[1])
             return torch.from_numpy(runner.run(words.numpy())[0])
 
-        assert row["nll_bits_per_note"]["chip"] == pytest.approx(training.likelihood(logits, whole).bits_per_note)
+        assert row["nll_bits_per_note"]["chip"] == pytest.approx(evaluation.likelihood(logits, whole).bits_per_note)
         assert row["empty_beat_rate"] == pytest.approx(empty(generate(runner, 3, 128, 5, ended=False)))
         runner.reset(excerpts.shape[1])
         _, run = runner.run(read_after_pad(excerpts), record_membranes=True)
@@ -235,7 +235,9 @@ def test_a_trained_model_is_varied_without_training(
         ("ablate v_threshold s-xyz", "architecture 's-xyz' is not known"),
         ("ablate v_threshold --preset huge", "preset 'huge' of s-rnn is not known"),
         ("ablate v_threshold --init nosuch", "nosuch: neither a model folder nor a shipped model"),
-        ("ablate v_threshold s-rnn --init nosuch", "--init trains nothing; leave out architectures"),
+        ("ablate v_threshold s-rnn --init nosuch", "ARCHITECTURE: is not used with --init, which trains nothing"),
+        ("ablate v_threshold --init nosuch --preset small", "--preset: is not used with --init"),
+        ("ablate v_threshold --init nosuch -o runs", "--output: is not used with --init"),
         ("train s-rnn --preset tiny --quantise loihi9", "invalid choice: 'loihi9'"),
         ("train ann-rnn --preset tiny --quantise loihi2 -o run", "ann-rnn does not spike"),
     ],

@@ -16,6 +16,7 @@ from muspike.bench import report, suite
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
+from muspike.evaluation import lined_up
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.to_nir import to_nir
 from muspike.generation import generate
@@ -24,7 +25,6 @@ from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.network import Network
 from muspike.network import Noise as NoiseAxons
-from muspike.training import lined_up
 
 SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
 TRAINING = {"corpus": "noise", "step": 0, "validation_bits_per_note": 30.0}

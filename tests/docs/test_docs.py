@@ -21,13 +21,14 @@ import pytest
 import torch
 
 from muspike import architectures, corpora, metrics, tokens
-from muspike.checkpoint import Model, save_model, shipped_models
+from muspike.checkpoint import Model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
 from muspike.errors import Failed
 from muspike.export import lava_runner
 from muspike.generation import generate
 from muspike.hardware.chip import Constant, load_chip
+from muspike.model_folder import shipped_models
 from muspike.network import Noise as NoiseAxons
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from muspike import corpora, training
-from muspike.checkpoint import load_model, shipped_models
+from muspike import corpora, evaluation
+from muspike.checkpoint import load_model
 from muspike.errors import Failed
 from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.verify import example_words, export_nir, lava_proof
+from muspike.model_folder import shipped_models
 
 MODELS = shipped_models()
 each = pytest.mark.parametrize("name", MODELS)
@@ -33,10 +34,10 @@ def test_its_likelihood_is_the_one_it_claims_and_rounding_costs_it_less_than_a_h
     corpus = corpora.load(model.training["corpus"], progress=False)
     assert corpus.digest == model.training["corpus_digest"], "trained on another edition of the corpus"
     pieces = [piece.words for piece in corpus.split("test")]
-    found = training.likelihood(lambda words: model.network(words)[0], pieces).bits_per_note
+    found = evaluation.likelihood(lambda words: model.network(words)[0], pieces).bits_per_note
     assert found == pytest.approx(model.training["test_bits_per_note"], rel=1e-3)
     some = pieces[::4]
-    as_trained = training.likelihood(lambda words: model.network(words)[0], some).bits_per_note
+    as_trained = evaluation.likelihood(lambda words: model.network(words)[0], some).bits_per_note
     for chip in ("loihi1", "loihi2"):
         runner = ChipRunner(compile_model(model, chip).program)
 
@@ -44,7 +45,7 @@ def test_its_likelihood_is_the_one_it_claims_and_rounding_costs_it_less_than_a_h
             runner.reset(words.shape[1])
             return torch.from_numpy(runner.run(runner.noise.behind(words.numpy()))[0])
 
-        assert training.likelihood(on_chip, some, at_once=1500).bits_per_note < 1.01 * as_trained
+        assert evaluation.likelihood(on_chip, some, at_once=1500).bits_per_note < 1.01 * as_trained
         assert (runner.overflows, runner.readout_resets) == (0, 0)
 
 

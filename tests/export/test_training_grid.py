@@ -16,6 +16,7 @@ from muspike import architectures, tokens
 from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
+from muspike.evaluation import likelihood, lined_up
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.to_nir import to_nir
 from muspike.export.training_grid import TrainingGrid
@@ -27,7 +28,7 @@ from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
 from muspike.network import Network
 from muspike.network import Noise as NoiseAxons
-from muspike.training import CPU, Run, Settings, fine_tuning, likelihood, lined_up
+from muspike.training import CPU, Run, Settings, fine_tuning
 
 TINY = {
     **{name: (name, {}) for name in ("s-cnn", "s-rnn", "s-lstm", "s-gan", "s-transformer")},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from muspike import architectures, corpora, tokens, training
+from muspike import architectures, corpora, evaluation, tokens, training
 from muspike.architectures.ann import Twin
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
@@ -191,7 +191,7 @@ def test_a_twin_trains_comes_back_composes_and_stays_off_chips(
     assert main(["train", name, "--preset", "tiny", "--steps", "12", "-o", str(tmp_path / "run")]) == 0
     model = load_model(tmp_path / "run")
     assert model.architecture == name
-    untrained = training.likelihood(lambda words: twin(name)(words)[0], [p.words for p in corpus.split("validation")])
+    untrained = evaluation.likelihood(lambda words: twin(name)(words)[0], [p.words for p in corpus.split("validation")])
     assert model.training["validation_bits_per_note"] < untrained.bits_per_note
     for key, value in twin(name).named_parameters():  # drawn from the seed of the run
         assert not torch.equal(value, model.network.get_parameter(key)), f"{key} was not trained"

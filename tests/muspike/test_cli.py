@@ -237,7 +237,7 @@ def test_what_does_not_fit_ends_with_status_1_and_no_program(here: Path, capsys:
 def test_shipped_models_are_listed(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("muspike.checkpoint.shipped_models", lambda: {"small": model})
+    monkeypatch.setattr("muspike.model_folder.shipped_models", lambda: {"small": model})
     assert main(["models", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["name"] == "small" and row["corpus"] == "jsb" and row["validation_bits_per_note"] == 30.0
@@ -293,6 +293,9 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("train s-rnn --preset tiny --data bach", "corpus 'bach': unknown; there are jsb"),
         ("train s-rnn --preset tiny --steps 0", "'0' must be a whole number of at least 1"),
         ("train s-rnn --preset tiny -o file", "file: is a file; a folder is wanted"),
+        ("export MODEL --to nir --chip loihi2", "--chip: is not used with --to nir; leave it out"),
+        ("export MODEL --to nir --python /nowhere", "--python: is not used with --to nir; leave it out"),
+        ("bench MODEL --no-lava --python /nowhere -o report", "--python: is not used with --no-lava"),
         ("export MODEL --to onnx", "invalid choice: 'onnx'"),
         ("export MODEL --to nir -o model.h5", "model.h5: a NIR file ends in .nir"),
         ("export MODEL --to lava -o model.nir", "model.nir: a chip program ends in .npz"),
@@ -623,7 +626,7 @@ def test_sigterm_is_as_before_when_a_command_ends() -> None:
 
 def test_a_reader_that_goes_away_is_no_error(pieces: Path) -> None:
     """In a process of its own, because Python writes what is left in the buffer when it ends."""
-    command = [sys.executable, "-m", "muspike.cli", "metrics", str(pieces)]
+    command = [sys.executable, "-m", "muspike", "metrics", str(pieces)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
@@ -633,7 +636,7 @@ def test_a_reader_that_goes_away_is_no_error(pieces: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_output_that_takes_no_more_is_an_error(pieces: Path) -> None:
-    command = [sys.executable, "-m", "muspike.cli", "metrics", str(pieces)]
+    command = [sys.executable, "-m", "muspike", "metrics", str(pieces)]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 1

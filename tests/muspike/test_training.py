@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from muspike import architectures, corpora, tokens, training
+from muspike import architectures, corpora, evaluation, tokens, training
 from muspike.checkpoint import load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
@@ -89,7 +89,7 @@ def test_training_learns(tmp_path: Path, corpus: Corpus) -> None:
 def test_likelihood_is_the_sum_over_predicted_features(corpus: Corpus) -> None:
     """Against a plain loop: uniform logits cost log2(size) bits for each feature predicted on a word."""
     pieces = [piece.words for piece in corpus.pieces]
-    found = training.likelihood(lambda words: torch.zeros(*words.shape[:2], tokens.N_AXONS), pieces, at_once=100)
+    found = evaluation.likelihood(lambda words: torch.zeros(*words.shape[:2], tokens.N_AXONS), pieces, at_once=100)
     bits = dict.fromkeys(tokens.FEATURES, 0.0)
     notes = 0
     for words in pieces:
@@ -107,7 +107,7 @@ def test_likelihood_is_the_sum_over_predicted_features(corpus: Corpus) -> None:
 
 def test_inputs_are_the_words_before_the_targets(corpus: Corpus) -> None:
     piece = corpus.pieces[0].words
-    words, wanted = training.lined_up([piece, piece], [0, 5], 12)
+    words, wanted = evaluation.lined_up([piece, piece], [0, 5], 12)
     assert (words[0, 0] == 0).all()
     assert np.array_equal(words[1:, 0], piece[:11])
     assert np.array_equal(wanted[:, 0], tokens.targets(piece)[:12])
@@ -255,14 +255,14 @@ def test_the_firing_rate_is_that_of_the_pieces_tick_by_tick(tmp_path: Path, corp
     pieces = [corpus.pieces[0].words, corpus.pieces[1].words[:17]]
     spikes = ticks = 0.0
     for piece in pieces:
-        words, _ = training.lined_up([piece], [0], len(piece))
+        words, _ = evaluation.lined_up([piece], [0], len(piece))
         state = network.at_rest(1)
         for word in words:
             for after in network.period(word, state):
                 spikes += sum(float(network.firing(after, name).detach().sum()) for name in ("layer1", "layer2"))
                 ticks += 1
             state = after
-    rate = training.firing_rate(network, pieces)
+    rate = evaluation.firing_rate(network, pieces)
     assert rate == pytest.approx(spikes / (ticks * 2 * TINY["width"]), rel=1e-3) and rate > 0
 
 
@@ -270,7 +270,7 @@ def test_the_firing_rate_is_that_of_the_pieces_tick_by_tick(tmp_path: Path, corp
 def test_every_spiking_architecture_has_a_firing_rate(corpus: Corpus, name: str) -> None:
     torch.manual_seed(0)
     network = architectures.build(name, architectures.preset(name, "tiny")["network"])
-    rate = training.firing_rate(network, [piece.words for piece in corpus.pieces[:2]])
+    rate = evaluation.firing_rate(network, [piece.words for piece in corpus.pieces[:2]])
     assert rate is None if name.startswith("ann-") else rate is not None and 0 < rate < 1
 
 
@@ -278,9 +278,9 @@ def test_padding_does_not_fire(corpus: Corpus) -> None:
     """Pieces of unlike length count as they do one by one; of like length, the longer one's end is left out."""
     network = architectures.build("s-rnn", TINY)
     piece = corpus.pieces[0].words
-    one = [training.firing_rate(network, [piece[:n]]) or 0 for n in (20, 40)]
-    assert training.firing_rate(network, [piece[:40], piece[:20]]) == pytest.approx(np.average(one, weights=[20, 40]))
-    assert training.firing_rate(network, [piece[:20], piece[:21]]) == pytest.approx(one[0], rel=1e-5)
+    one = [evaluation.firing_rate(network, [piece[:n]]) or 0 for n in (20, 40)]
+    assert evaluation.firing_rate(network, [piece[:40], piece[:20]]) == pytest.approx(np.average(one, weights=[20, 40]))
+    assert evaluation.firing_rate(network, [piece[:20], piece[:21]]) == pytest.approx(one[0], rel=1e-5)
 
 
 def test_a_target_rate_lowers_the_firing_rate(tmp_path: Path, corpus: Corpus) -> None:
@@ -291,8 +291,8 @@ def test_a_target_rate_lowers_the_firing_rate(tmp_path: Path, corpus: Corpus) ->
         told = run.train().training
         rates.append(told["validation_firing_rate"])
         network, pieces = load_model(tmp_path / name).network, [piece.words for piece in corpus.split("validation")]
-        found = training.likelihood(lambda words, network=network: network(words)[0], pieces)
-        assert told["validation_firing_rate"] == pytest.approx(training.firing_rate(network, pieces))
+        found = evaluation.likelihood(lambda words, network=network: network(words)[0], pieces)
+        assert told["validation_firing_rate"] == pytest.approx(evaluation.firing_rate(network, pieces))
         assert told["validation_bits_per_note"] == pytest.approx(found.bits_per_note)
     assert rates[1] < 0.7 * rates[0]
 
@@ -525,7 +525,7 @@ def test_models_are_listed_with_their_firing_rates(
     model = load_model("new")
     del model.training["validation_firing_rate"]
     save_model(model, Path("old"))
-    monkeypatch.setattr("muspike.checkpoint.shipped_models", lambda: {n: Path(n) for n in ("new/model", "old")})
+    monkeypatch.setattr("muspike.model_folder.shipped_models", lambda: {n: Path(n) for n in ("new/model", "old")})
     assert main(["models"]) == 0
     _, new, old = capsys.readouterr().out.splitlines()
     assert new.split()[4] == f"{told['validation_firing_rate']:.3f}" and old.split()[4] == "-"
@@ -538,16 +538,19 @@ def test_a_teacher_is_learned_from(corpus: Corpus, tmp_path: Path) -> None:
     """Against a teacher alone the loss is least where the student says what the teacher says."""
     random = torch.Generator().manual_seed(0)
     words = corpus.split("train")[0].words[:12]
-    _, wanted = training.lined_up([words], [0], 12)
+    _, wanted = evaluation.lined_up([words], [0], 12)
     teacher = torch.randn(12, 1, tokens.N_AXONS, generator=random)
     student = torch.randn(12, 1, tokens.N_AXONS, generator=random)
-    entropy = training.feature_losses(teacher, wanted, teacher)
-    assert (training.feature_losses(student, wanted, teacher) > entropy).sum() >= 5
+    entropy = evaluation.feature_losses(teacher, wanted, teacher)
+    assert (evaluation.feature_losses(student, wanted, teacher) > entropy).sum() >= 5
     sure = torch.zeros_like(teacher)
     for f, (start, size) in enumerate(zip(tokens.OFFSETS, tokens.SIZES, strict=True)):
         sure[..., start : start + size] = 50.0 * torch.nn.functional.one_hot(wanted[..., f].long(), size)
     torch.testing.assert_close(
-        training.feature_losses(student, wanted, sure), training.feature_losses(student, wanted), rtol=1e-4, atol=1e-4
+        evaluation.feature_losses(student, wanted, sure),
+        evaluation.feature_losses(student, wanted),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 

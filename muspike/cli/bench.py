@@ -1,0 +1,47 @@
+"""`bench`: the report on models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from muspike.cli.options import Commands, add_json, add_lava_python, add_seed, folder, refuse_unused
+from muspike.cli.output import say, say_json
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    bench = commands.add(
+        "bench",
+        _bench,
+        "Quality, activity and cost of a model as it would be deployed, in one report.",
+        "muspike bench --quick -o report",
+    )
+    bench.add_argument("model", nargs="*", help="model folders or shipped models (default: all shipped models)")
+    folder(bench, "folder for report.html and bench.json")
+    bench.add_argument("--quick", action="store_true", help="fewer pieces: a few minutes")
+    bench.add_argument("--no-lava", action="store_true", help="leave out the check against Lava; the report says so")
+    add_lava_python(bench)
+    add_seed(bench)
+    add_json(bench, "bench.json as well")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    if args.no_lava:
+        refuse_unused(args, "with --no-lava", "python")
+    from muspike.bench.suite import bench
+
+    results, page = bench(
+        args.model,
+        args.output,
+        quick=args.quick,
+        with_lava=not args.no_lava,
+        python=args.python,
+        seed=args.seed,
+    )
+    if args.json:
+        say_json(results)
+        print(f"report: {page}", file=sys.stderr)
+    else:
+        say(f"report: {page}")
+    return 0

@@ -1,0 +1,44 @@
+"""`models`: what comes with muspike."""
+
+from __future__ import annotations
+
+import argparse
+
+from muspike.cli.options import Commands, add_json
+from muspike.cli.output import say, say_json
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    models = commands.add("models", _models, "List the models that come with muspike.", "muspike models")
+    add_json(models, "the list")
+
+
+def _models(args: argparse.Namespace) -> int:
+    from muspike import model_folder
+
+    rows = []
+    for name, folder in model_folder.shipped_models().items():
+        header = model_folder.read_header(folder)
+        rows.append(
+            {
+                "name": name,
+                "architecture": header["architecture"],
+                "corpus": header["training"]["corpus"],
+                "parameters": model_folder.count_parameters(folder, header),
+                "validation_bits_per_note": header["training"]["validation_bits_per_note"],
+                "validation_firing_rate": header["training"].get("validation_firing_rate"),
+                "steps": model_folder.steps_of(header["training"]),
+            }
+        )
+    if args.json:
+        say_json(rows)
+    else:
+        lines = [f"{'model':<18}{'data':<6}{'parameters':>11}{'bits per note':>15}{'firing rate':>13}{'steps':>7}"]
+        for row in rows:
+            bits, rate = row["validation_bits_per_note"], row["validation_firing_rate"]
+            about = f"{row['name']:<18}{row['corpus']:<6}{row['parameters']:>11,}"
+            firing = "-" if rate is None else f"{rate:.3f}"
+            lines.append(f"{about}{bits:>15.3f}{firing:>13}{row['steps']:>7}")
+        say("\n".join(lines))
+    return 0

@@ -1,0 +1,93 @@
+"""`generate` and `metrics`: pieces out of a model, and figures about pieces."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from muspike.cli.options import (
+    CHIPS,
+    LONGEST_PIECE,
+    Commands,
+    add_json,
+    add_model,
+    add_seed,
+    folder,
+    share,
+    temperature,
+    whole,
+)
+from muspike.cli.output import say, say_json
+from muspike.files import make_folder
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    generate = commands.add(
+        "generate",
+        _generate,
+        "Compose pieces with a trained model.",
+        "muspike generate s-rnn -n 16 --length 128 -o pieces --seed 0",
+    )
+    add_model(generate)
+    generate.add_argument("-n", "--pieces", type=whole(1), default=4, help="how many (default: 4)")
+    generate.add_argument(
+        "--length", type=whole(4, LONGEST_PIECE), default=128, help="compound words per piece (default: 128)"
+    )
+    folder(generate, "folder for the MIDI files")
+    add_seed(generate, "the same seed gives the same files")
+    generate.add_argument("--temperature", type=temperature, default=0.9, help="below 1: safer choices (default: 0.9)")
+    generate.add_argument(
+        "--top-p", type=share, default=0.8, help="choose among the likeliest of this mass (default: 0.8)"
+    )
+    generate.add_argument(
+        "--on",
+        choices=("torch", "loihi", *CHIPS),
+        default="torch",
+        help="what computes the network: torch, or the integer network of a chip; loihi is loihi1 (default: torch)",
+    )
+    add_json(generate, "the files written")
+
+    metrics = commands.add(
+        "metrics",
+        _metrics,
+        "Objective metrics of MIDI files: a row per file and their mean.",
+        "muspike metrics pieces --words 128",
+    )
+    metrics.add_argument("files", nargs="+", metavar="FILE", type=Path, help="MIDI files, or folders of them")
+    metrics.add_argument(
+        "--words", type=whole(4, LONGEST_PIECE), help="of the first so many compound words of each (default: all)"
+    )
+    add_json(metrics, "the rows")
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from muspike.checkpoint import load_model
+    from muspike.export.loihi import ChipRunner, compile_model
+    from muspike.generation import Sampling, generate, piece_files, write_pieces
+
+    model = load_model(args.model)
+    chip = "loihi1" if args.on == "loihi" else args.on
+    sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
+    runner = model.network.runner() if chip == "torch" else ChipRunner(compile_model(model, chip).program)
+    make_folder(args.output)
+    piece_files(args.output, args.pieces)  # refuse before the work, not after
+    pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
+    files = write_pieces(pieces, args.output)
+    if args.json:
+        say_json({"on": chip, "seed": args.seed, "files": [str(f) for f in files]})
+    else:
+        several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
+        say(several if len(files) > 1 else str(files[0]))
+    return 0
+
+
+def _metrics(args: argparse.Namespace) -> int:
+    from muspike.metrics.files import evaluate_files, midi_files, table
+
+    rows = evaluate_files(midi_files(args.files), args.words)
+    if args.json:
+        say_json({"words": args.words, **rows})
+    else:
+        say(table(rows))
+    return 0

@@ -1,0 +1,351 @@
+"""`map`, `simulate` and `run-lava`: any network on a chip, and what it does there on spikes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muspike.cli.options import (
+    LARGEST_SEED,
+    Commands,
+    add_json,
+    add_lava_python,
+    refuse_unused,
+    seconds,
+    share,
+    whole,
+)
+from muspike.cli.output import say, say_json
+from muspike.errors import BadInput, Failed
+from muspike.files import check_file, check_target
+
+if TYPE_CHECKING:
+    from muspike.hardware.graph import SpikingGraph
+    from muspike.hardware.program import Program
+    from muspike.hardware.running.spikes import InputSpikes
+
+LONGEST_RUN = 2**31 - 1
+RANDOM_TICKS = 100
+_WORKER_HELP = """{}
+needs nothing of muspike, only a Python that has lava-nc 0.10.0:
+  python lava_worker.py PROGRAM.npz INPUTS.npy OUTPUT.npz [--membranes]
+INPUTS.npy is uint8 [ticks, batch, size], the inputs side by side in the program's order. OUTPUT.npz holds, for the
+program's population i, spikes_<i>, and v_<i> and u_<i>."""
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    mapping = commands.add(
+        "map",
+        _map,
+        "How the network of a NIR file fits a chip, and what the chip's integers do to it. Status 1: it does not fit.",
+        "muspike map network.nir --chip loihi2 --dt 0.001",
+    )
+    mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
+    mapping.add_argument("--chip", default="loihi1", help="loihi1, loihi2 or a chip's .toml file (default: loihi1)")
+    mapping.add_argument("--dt", type=seconds, help="seconds per tick, where the file's metadata do not say")
+    _add_reset(mapping)
+    mapping.add_argument(
+        "--fill",
+        type=share,
+        default=1.0,
+        help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
+    )
+    _add_input(mapping, "also run the integers and the float network on it, and say how they agree")
+    mapping.add_argument("-o", "--output", type=Path, help="write the chip's program to this .npz file")
+    add_json(mapping, "the report")
+
+    simulate = commands.add(
+        "simulate",
+        _simulate,
+        "Run a network as the integers of a chip on given spikes: every spike, what each core does, what it costs, and "
+        "how it follows the float network.",
+        "muspike simulate network.nir --chip loihi1 --input spikes.npz -o out.npz",
+    )
+    simulate.add_argument(
+        "file", metavar="FILE.nir|PROGRAM.npz", type=Path, help="a network, or a program written by map or export"
+    )
+    _add_input(simulate, "the spikes to run on")
+    simulate.add_argument("--chip", help="loihi1, loihi2 or a chip's .toml file (default: loihi1, or the program's)")
+    simulate.add_argument("--dt", type=seconds, help="seconds per tick, where a .nir file's metadata do not say")
+    _add_reset(simulate)
+    simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
+    simulate.add_argument(
+        "--device",
+        help="cuda: multiply matrices there, for large batches (it has not run on a GPU yet); cpu: the same on the "
+        "CPU, where the default, which works only where there are spikes, is faster",
+    )
+    simulate.add_argument(
+        "--picture",
+        type=Path,
+        help="draw the spikes of the first sequence, the float network's beside: .png, .svg, .pdf",
+    )
+    _add_output(simulate)
+    add_json(simulate, "the result")
+
+    run_lava = commands.add(
+        "run-lava",
+        _run_lava,
+        "Run a chip's program in Lava's fixed-point models and hold every spike, u and v against the simulator's. "
+        "Status 1: they differ.",
+        "muspike run-lava program.npz --input spikes.npz --python ~/lava/bin/python",
+    )
+    run_lava.add_argument(
+        "program", metavar="PROGRAM.npz", type=Path, nargs="?", help="a program written by map or export"
+    )
+    _add_input(run_lava, "the spikes to run on")
+    add_lava_python(run_lava)
+    run_lava.add_argument(
+        "--worker", action="store_true", help="only say where the script is that runs a program without muspike"
+    )
+    _add_output(run_lava)
+    add_json(run_lava, "the comparison")
+
+
+def _add_reset(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--reset-every",
+        type=whole(1, LONGEST_RUN),
+        metavar="TICKS",
+        help="bring every neuron to rest after so many ticks, for samples that follow one another (default: never)",
+    )
+
+
+def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
+    given = sub.add_mutually_exclusive_group()
+    given.add_argument("--input", metavar="SPIKES", type=Path, help=f"{what}: .npz, .npy or NIR data")
+    given.add_argument("--random", metavar="RATE", type=share, help="instead: so many spikes per neuron and tick")
+    sub.add_argument(
+        "--ticks",
+        type=whole(1, LONGEST_RUN),
+        help=f"ticks of input: cut, or followed by silence (default: all of the file; {RANDOM_TICKS} at random); of a "
+        "network without input, of the run",
+    )
+    sub.add_argument("--seed", type=whole(0, LARGEST_SEED), help="of --random (default: 0)")
+
+
+def _add_output(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-o", "--output", type=Path, help="write spikes and readouts to this .npz file")
+    sub.add_argument("--events", action="store_true", help="write spikes as events instead of dense arrays")
+    sub.add_argument("--membranes", action="store_true", help="write current and membrane of every population too")
+
+
+def _map(args: argparse.Namespace) -> int:
+    from muspike.hardware.chip import load_chip
+    from muspike.hardware.mapping.compile import compile_graph
+    from muspike.hardware.running.report import mapping, mapping_text
+    from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
+
+    _check_npz(args.output, "a chip program")
+    chip = load_chip(args.chip)
+    graph = _network(args.file, args.dt)
+    given = None
+    if args.input or args.random:
+        given = _spikes(args, input_shapes(graph), graph.dt_s)
+    else:
+        refuse_unused(args, "without --input or --random", "ticks", "seed")
+    with _about(args.file):
+        compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every)
+        run = None
+        if given:
+            with _ticks_bar(compiled.program, given.ticks, graph) as progress:
+                run = simulate(
+                    compiled.program, given.spikes, graph=graph, reset_every=args.reset_every, progress=progress
+                )
+    agreements = run.agreements if run else None
+    if args.json:
+        more = {} if agreements is None else {"agreement": [row.to_dict() for row in agreements]}
+        say_json({"file": str(args.file), **mapping(compiled), **more})
+    else:
+        lines = [] if agreements is None else ["", *agreement_lines(agreements)]
+        say("\n".join([f"{args.file} on {mapping_text(compiled)}", *lines]))
+    if not compiled.use.fits:
+        raise Failed(f"{args.file}: does not fit {chip.name}: {compiled.use.problems[0]}")
+    if args.output:
+        compiled.program.save(args.output)
+    return 0
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from muspike.hardware.chip import load_chip
+    from muspike.hardware.mapping.compile import compile_graph
+    from muspike.hardware.program import Program
+    from muspike.hardware.running.raster import check_picture, write_raster
+    from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
+    from muspike.hardware.running.spikes import write_spikes
+
+    _check_outputs(args)
+    if args.picture:
+        check_picture(args.picture)
+        check_target(args.picture)
+    graph, misfit, risks = None, None, None
+    if _is_program(args.file):
+        refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every")
+        refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float")
+        program = Program.load(args.file)
+        with _about(args.file):
+            chip = load_chip(args.chip or program.chip)
+        if chip.name != program.chip:
+            raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
+    else:
+        chip = load_chip(args.chip or "loihi1")
+        graph = _network(args.file, args.dt)
+        with _about(args.file):
+            compiled = compile_graph(graph, chip, must_fit=False, reset_every=args.reset_every)
+        program = compiled.program
+        misfit = next((f"does not fit {chip.name}: {problem}" for problem in compiled.use.problems), None)
+        # Those of the run first: the ones of quantisation are many, and `map` shows them beside what they come from.
+        risks = tuple(sorted(compiled.risks, key=set(compiled.quantisation.risks).__contains__))
+    given = _spikes(args, input_shapes(graph or program), program.dt_s)
+    beside = None if args.no_float else graph
+    with _about(args.file), _ticks_bar(program, given.ticks, beside) as progress:
+        found = simulate(
+            program,
+            given.spikes,
+            chip,
+            graph=beside,
+            ticks=given.ticks,
+            misfit=misfit,
+            risks=risks,
+            record_membranes=args.membranes,
+            reset_every=args.reset_every,
+            device=args.device,
+            progress=progress,
+        )
+    if args.output:
+        more = arrays(program, found.membranes, found.currents, args.membranes)
+        write_spikes(args.output, found.spikes, args.events, program.dt_s, more)
+    if args.picture:
+        write_raster(found, args.picture)
+    if args.json:
+        say_json({"file": str(args.file), "notes": list(given.notes), **simulation_dict(found)})
+    else:
+        say(f"{args.file} on {simulation_text(found)}")
+    return 0
+
+
+def _run_lava(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    from muspike.export import lava_runner
+    from muspike.hardware.program import Program
+    from muspike.hardware.running.report import table
+    from muspike.hardware.running.simulate import arrays, delayed, input_shapes
+    from muspike.hardware.running.spikes import write_spikes
+    from muspike.hardware.simulator.events import as_inputs
+
+    if args.worker:
+        refuse_unused(
+            args,
+            "with --worker",
+            "PROGRAM",
+            "input",
+            "random",
+            "ticks",
+            "seed",
+            "python",
+            "output",
+            "events",
+            "membranes",
+            "json",
+        )
+        say(_WORKER_HELP.format(Path(lava_runner.__file__).with_name("lava_worker.py")))
+        return 0
+    if args.program is None:
+        raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
+    _check_outputs(args)
+    program = Program.load(args.program)
+    read = _spikes(args, input_shapes(program), program.dt_s)
+    given = delayed(program, read.spikes, read.ticks)
+    rows, run = lava_runner.verify(program, given, args.python)
+    if args.output:
+        lif = [p.name for p in program.populations if p.kind == "lif"]
+        spikes = as_inputs(program, read.batch, given)[1] | {name: run.spikes[name] for name in lif}
+        more = arrays(program, run.membrane, run.current, args.membranes)
+        write_spikes(args.output, spikes, args.events, program.dt_s, more)
+    equal = all(row.exact for row in rows)
+    if args.json:
+        told = {"equal": equal, "seconds_per_tick": run.seconds_per_tick, "versions": dict(run.versions)}
+        say_json({"file": str(args.program), **told, "populations": [dataclasses.asdict(row) for row in rows]})
+    else:
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        titles = ("population", "neuron-ticks", "spikes", "different spikes", "different u or v", "first at tick")
+        cells = [dataclasses.astuple(row) for row in rows]
+        lines = table(titles, [[name, *("–" if n is None else f"{n:,}" for n in numbers)] for name, *numbers in cells])
+        say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
+        say("equal in every spike, u and v" if equal else "NOT EQUAL")
+    return 0 if equal else 1
+
+
+@contextlib.contextmanager
+def _ticks_bar(program: Program, ticks: int, graph: SpikingGraph | None) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr over the ticks of a chip's run on `ticks` of input, and of the float network's beside it."""
+    from tqdm import tqdm
+
+    from muspike.hardware.running.simulate import deepest
+
+    total = ticks + deepest(program) + (ticks if graph else 0)
+    with tqdm(unit="tick", total=total, disable=None, leave=False) as bar:
+        yield bar.update
+
+
+def _check_npz(output: Path | None, what: str) -> None:
+    if output and output.suffix != ".npz":
+        raise BadInput(f"{output}: {what} ends in .npz")
+    if output:
+        check_target(output)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    if not args.output:
+        refuse_unused(args, "without -o", "events", "membranes")
+    _check_npz(args.output, "a file of spikes")
+
+
+@contextlib.contextmanager
+def _about(file: Path) -> Iterator[None]:
+    """Names the file in what is wrong with its content."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+
+
+def _network(file: Path, dt_s: float | None) -> SpikingGraph:
+    from muspike.hardware.reader.file import read_nir
+    from muspike.hardware.reader.from_nir import from_nir
+
+    graph = read_nir(file)
+    with _about(file):
+        return from_nir(graph, dt_s)
+
+
+def _is_program(file: Path) -> bool:
+    """By its first bytes, or where it has none its name."""
+    check_file(file)
+    with file.open("rb") as opened:
+        first = opened.read(2)
+    return first == b"PK" or (not first and file.suffix == ".npz")
+
+
+def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
+    """What --input or --random gives the inputs of these shapes, or --ticks where there are none; notes to stderr."""
+    from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
+
+    if not shapes and args.input is None and not args.random:
+        if not args.ticks:
+            raise BadInput("the network has no input; --ticks says how long it is to run")
+        return InputSpikes(args.ticks, 1, {})
+    if args.random:
+        return random_spikes(shapes, args.random, args.ticks or RANDOM_TICKS, args.seed or 0)
+    refuse_unused(args, "with --input", "seed")
+    if args.input is None:
+        raise BadInput("no spikes: give --input SPIKES, or --random RATE")
+    given = read_spikes(args.input, shapes, dt_s, args.ticks)
+    for note in given.notes:
+        print(f"muspike: {args.input}: {note}", file=sys.stderr)
+    return given

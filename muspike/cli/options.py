@@ -1,0 +1,157 @@
+"""The parser of the commands, the values that options take, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from muspike.errors import BadInput
+
+CHIPS = ("loihi1", "loihi2")
+# Every random state here takes as much.
+LARGEST_SEED = 2**32 - 1
+# The ticks of a MIDI file are 32 bits: so many words of the longest bars still fit.
+LONGEST_PIECE = 100_000
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are a `BadInput`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message} (see {self.prog} --help)")
+
+
+class Commands:
+    """The commands of a parser."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        self, name: str, run: Callable[[argparse.Namespace], int], what: str, example: str
+    ) -> argparse.ArgumentParser:
+        """The parser of a new command, `name`, which `run` carries out; its help says `what` and shows the example."""
+        sub = self._commands.add_parser(name, help=what, description=what, epilog=f"example: {example}")
+        sub.set_defaults(run=run)
+        return sub
+
+
+def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
+    """Refuse options that a choice does not use.
+
+    Args:
+        when: the choice, as it ends the sentence "--chip: is not used ...": "with --to nir".
+        names: of options as in `args`, which holds None or False where they were not given; an argument that is no
+            option in capital letters.
+
+    Raises:
+        BadInput: one of them was given.
+    """
+    for name in names:
+        given = getattr(args, name.lower())
+        if given is not None and given is not False and given != []:  # 0 is given
+            shown = name if name.isupper() else f"--{name.replace('_', '-')}"
+            raise BadInput(f"{shown}: is not used {when}; leave it out")
+
+
+# --- options that several commands share -----------------------------------------------------------------------------
+
+
+def add_json(sub: argparse.ArgumentParser, what: str) -> None:
+    """`--json`, which prints `what`."""
+    sub.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def add_model(sub: argparse.ArgumentParser) -> None:
+    """The argument MODEL."""
+    sub.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the folder of a model or of a training run, or a shipped model (see muspike models)",
+    )
+
+
+def add_data(sub: argparse.ArgumentParser) -> None:
+    """`--data`."""
+    sub.add_argument("--data", default="jsb", help="the data set (default: jsb)")
+
+
+def add_seed(sub: argparse.ArgumentParser, what: str | None = None) -> None:
+    """`--seed`, 0 by default."""
+    sub.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help=what)
+
+
+def add_device(sub: argparse.ArgumentParser) -> None:
+    """`--device`, where torch trains; None where it is not given."""
+    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto: CUDA where torch sees it (default: auto)")
+
+
+def add_lava_python(sub: argparse.ArgumentParser) -> None:
+    """`--python`, that Lava runs in."""
+    sub.add_argument("--python", help="an interpreter that has Lava (see muspike lava --help)")
+
+
+def folder(sub: argparse.ArgumentParser, what: str) -> None:
+    """`-o`, a folder that must be given."""
+    sub.add_argument("-o", "--output", type=Path, required=True, help=what)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
+    """What reads a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text[:20]) <= most:
+            limits = f"of at least {least}" if most == 2**63 - 1 else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number {limits}")
+        return int(text)
+
+    return parse
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def finite_number(text: str) -> float:
+    """A number that is neither infinite nor NaN."""
+    if not math.isfinite(value := _number(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number")
+    return value
+
+
+def temperature(text: str) -> float:
+    """A temperature of sampling."""
+    # Below, logits divided by it can leave the range of a float.
+    if not 0.001 <= (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 0.001")
+    return value
+
+
+def share(text: str) -> float:
+    """A share of a whole."""
+    if not 0 < (value := _number(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and at most 1")
+    return value
+
+
+def above_0(text: str) -> float:
+    """A number above 0."""
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time in seconds."""
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds above 0")
+    return value

@@ -1,0 +1,250 @@
+"""`train` and `ablate`: a recipe carried out, and one for each value of a setting."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muspike.cli.options import (
+    CHIPS,
+    Commands,
+    above_0,
+    add_data,
+    add_device,
+    add_json,
+    add_seed,
+    finite_number,
+    refuse_unused,
+    share,
+    whole,
+)
+from muspike.cli.output import say, say_json
+from muspike.errors import BadInput
+
+if TYPE_CHECKING:
+    from muspike import training
+    from muspike.bench.ablation import Variant
+    from muspike.checkpoint import Model
+
+PRESET = "small"
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    train = commands.add("train", _train, "Train a generator.", "muspike train s-rnn --data jsb --preset small")
+    train.add_argument(
+        "architecture", help="s-cnn, s-rnn, s-lstm, s-gan, s-transformer; or ann-cnn, ...: the twin that does not spike"
+    )
+    add_data(train)
+    train.add_argument(
+        "--preset",
+        default=PRESET,
+        help=f"network and training settings: tiny, small, base or paper (default: {PRESET})",
+    )
+    train.add_argument(
+        "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
+    )
+    add_seed(train)
+    train.add_argument(
+        "--steps", type=whole(1), help="at most so many, instead of the preset's; adversarial ones after a warm-up too"
+    )
+    train.add_argument(
+        "--learning-rate", type=above_0, help="instead of the preset's; after a warm-up only where it is lower"
+    )
+    train.add_argument(
+        "--target-rate", type=share, help="discourage firing rates above this many spikes per neuron and tick"
+    )
+    train.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="start from the weights of this model, of the same network; adversarial training then needs no warm-up",
+    )
+    train.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="learn from the distributions of this model, of any architecture, as well as from the data",
+    )
+    add_device(train)
+    train.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of matrix products; auto: bfloat16 on CUDA where it computes that, else the preset's, float32",
+    )
+    train.add_argument(
+        "--quantise",
+        choices=CHIPS,
+        help="train with the weights rounded as this chip will hold them; with --init a fine-tuning: a tenth of the "
+        "preset's steps and learning rate, on a cosine schedule",
+    )
+    add_json(train, "the result")
+
+    ablate = commands.add(
+        "ablate",
+        _ablate,
+        "Train a network for each value of one of its settings and tabulate what the value does. Runs that were "
+        "stopped are taken up.",
+        "muspike ablate v_threshold --preset small",
+    )
+    ablate.add_argument(
+        "field", metavar="SETTING", help="a number of the network's settings, such as v_threshold, width, ticks or tau"
+    )
+    ablate.add_argument("architecture", nargs="*", help="spiking architectures (default: s-rnn)")
+    ablate.add_argument(
+        "--values", nargs="+", type=finite_number, metavar="VALUE", help="default for v_threshold: 0.3 0.5 0.7"
+    )
+    ablate.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="do not train: this model, whose network the values change, with its weights as they are",
+    )
+    add_data(ablate)
+    ablate.add_argument("--preset", help=f"network and training settings (default: {PRESET})")
+    ablate.add_argument("--steps", type=whole(1), help="at most so many, instead of the preset's")
+    add_seed(ablate, "of training and of composing")
+    ablate.add_argument("--chip", choices=CHIPS, default="loihi2", help="that composes and is priced (default: loihi2)")
+    ablate.add_argument("-n", "--pieces", type=whole(1), default=64, help="how many to compose (default: 64)")
+    ablate.add_argument("-o", "--output", type=Path, help="folder for a run per value (default: runs)")
+    add_device(ablate)
+    add_json(ablate, "the table")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from muspike import processes
+    from muspike.export.training_grid import TrainingGrid
+    from muspike.recipe import Recipe, train
+
+    recipe = Recipe(
+        architecture=args.architecture,
+        data=args.data,
+        preset=args.preset,
+        folder=args.output,
+        seed=args.seed,
+        steps=args.steps,
+        learning_rate=args.learning_rate,
+        target_rate=args.target_rate,
+        precision=None if args.precision == "auto" else args.precision,
+        initial=args.init,
+        teacher=args.teacher,
+    )
+    grid = TrainingGrid(args.quantise) if args.quantise else None
+    device = processes.find_device(args.device or "auto")
+    with processes.joined(device) as team:
+        run, model = train(recipe, team, watched, device=device, grid=grid)
+    if team.rank > 0:
+        return 0
+    keys = ("validation_bits_per_note", "validation_firing_rate")
+    result = {"model": str(run.model_folder), "steps": run.progress.step, "step": model.training["step"]}
+    result |= {key: model.training.get(key) for key in keys}
+    found = [point for point in run.progress.history if point.get("collapsed")]
+    if check := model.training.get("check"):
+        result |= {"check": check, "collapsed_validations": len(found), "validations": len(run.progress.history)}
+    if args.json:
+        say_json(result)
+    else:
+        bits, rate = (result[key] for key in keys)
+        firing = "" if rate is None else f", {rate:.4f} spikes per neuron and tick"
+        (kept,) = [point for point in run.progress.history if point["step"] == result["step"]]
+        also = run.told(kept) + (f"; {len(found)} of {result['validations']} validations collapsed" if check else "")
+        say(f"{run.model_folder}: {bits:.3f} bits per note{firing} on validation (step {result['step']}){also}")
+    return 0
+
+
+@contextlib.contextmanager
+def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, float | None], None]]:
+    """A bar, and a line per validation on stderr, in the first process; a `recipe.Watch`."""
+    from tqdm import tqdm
+
+    first, steps = run.team.rank == 0, run.settings.steps
+    best, kept = run.progress.best_bits, run.progress.step
+    with tqdm(total=steps, initial=kept, unit="step", disable=None if first else True) as bar:
+
+        def firing(rate: float | None) -> str:
+            return "" if rate is None else f", firing rate {rate:.3f}"
+
+        def report(step: int, bits: float, validated: float | None) -> None:
+            nonlocal best, kept
+            now = f"{bits:.2f} bits per note{firing(run.firing_rate)}, learning rate {run.learning_rate:.2g}"
+            bar.set_postfix_str(now, refresh=False)
+            bar.update(step - bar.n)
+            if validated is None:
+                return
+            best, kept = run.progress.best_bits, step
+            if first:
+                left = bar.format_interval(run.progress.seconds / step * (steps - step))
+                line = f"training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
+                point = run.progress.history[-1]
+                more = firing(point["firing_rate"]) + run.told(point)
+                bar.write(f"{part}step {step}: {line}{more}; {left} left at most", file=sys.stderr)
+
+        try:
+            yield report
+        except KeyboardInterrupt as stop:
+            raise type(stop)(
+                f"stopped at {part}step {run.progress.step}; the same command goes on from step {kept}"
+            ) from None
+
+
+def _ablate(args: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise BadInput("ablate: runs in one process; start it without torchrun")
+    if args.init:
+        refuse_unused(args, "with --init, which trains nothing", "ARCHITECTURE", "preset", "steps", "output", "device")
+    from muspike import architectures, corpora
+    from muspike.bench.ablation import DEFAULT_VALUES, ablate, table, variants
+    from muspike.checkpoint import load_model
+
+    values = args.values or DEFAULT_VALUES.get(args.field)
+    if not values:
+        raise BadInput(f"ablate {args.field}: has no default values; give some, such as --values 1 2 4")
+    preset = args.preset or PRESET
+    if args.init:
+        initial = load_model(args.init)
+        found = variants(initial.architecture, initial.settings, args.field, values)
+
+        def with_weights(variant: Variant) -> Model:
+            return variant.with_weights_of(initial)
+
+        model_of: Callable[[Variant], Model] = with_weights
+    else:
+        found = []
+        for name in dict.fromkeys(args.architecture or ["s-rnn"]):
+            network = architectures.preset(name, preset).get("network", {})
+            found += variants(name, network, args.field, values)
+        model_of = _trainer(args, preset)
+
+    results = ablate(found, model_of, corpora.load(args.data), args.chip, args.pieces, args.seed)
+    about = {"preset": None if args.init else preset, "initial": args.init}
+    if args.json:
+        say_json(about | results)
+    else:
+        say(table(results))
+    return 0
+
+
+def _trainer(args: argparse.Namespace, preset: str) -> Callable[[Variant], Model]:
+    """What trains a variant as the arguments of `ablate` say."""
+    from muspike import processes
+    from muspike.recipe import RUNS, Recipe, train
+
+    device = processes.find_device(args.device or "auto")
+
+    def model_of(variant: Variant) -> Model:
+        name = f"{variant.architecture}-{args.data}-{preset}-{args.seed}-{variant.name}"
+        recipe = Recipe(
+            architecture=variant.architecture,
+            data=args.data,
+            preset=preset,
+            folder=(args.output or RUNS) / name,
+            seed=args.seed,
+            steps=args.steps,
+            network={variant.field: variant.network[variant.field]},
+        )
+        return train(recipe, report=watched, device=device).model
+
+    return model_of

@@ -1,0 +1,135 @@
+"""The folder of a model: `model.json`, and the safetensors file that it names. Read here without torch.
+
+`model.json` holds the sha256 of the weights file and of itself. `muspike.checkpoint` makes a network of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from muspike.errors import BadInput
+
+FORMAT = 1
+# What every reader of a model relies on: the path in `model.json`, and the type.
+_HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
+    ("architecture",): str,
+    ("settings",): dict,
+    ("training",): dict,
+    ("training", "corpus"): str,
+    ("training", "step"): int,
+    ("training", "validation_bits_per_note"): (int, float),
+    ("weights",): dict,
+    ("weights", "file"): str,
+    ("weights", "sha256"): str,
+}
+# As safetensors has it.
+_LONGEST_HEADER = 100_000_000
+
+
+def shipped_models() -> dict[str, Path]:
+    """The folders of the models that come with muspike, by name."""
+    root = Path(str(resources.files("muspike") / "models"))
+    return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / "model.json").is_file()}
+
+
+def find_folder(name: str | Path) -> Path:
+    """The folder of a model: `name` itself, its `model` where it is that of a training run, or of a shipped model.
+
+    Raises:
+        BadInput: it is neither a folder nor the name of a shipped model.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        shipped = shipped_models()
+        if str(name) not in shipped:
+            raise BadInput(f"{name}: neither a model folder nor a shipped model ({', '.join(shipped) or 'none'})")
+        return shipped[str(name)]
+    if not (folder / "model.json").exists() and (folder / "model").is_dir():
+        return folder / "model"
+    return folder
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """What `model.json` in `folder` says: `architecture`, `settings`, `training`, `weights` (file and sha256).
+
+    Raises:
+        BadInput: it cannot be read, is of another format, was changed, or lacks an entry.
+    """
+    file = folder / "model.json"
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}; a model folder holds model.json") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{file}: is not JSON: {error}") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else type(header).__name__
+        raise BadInput(f"{file}: is of format {found!r}; this muspike reads format {FORMAT}")
+    if header.get("digest") != digest(header):
+        raise BadInput(f"{file}: does not match its digest: it was changed or damaged after it was written")
+    for keys, kind in _HEADER.items():
+        value: Any = header
+        for key in keys:
+            value = value.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise BadInput(f"{file}: {'.'.join(keys)} is {value!r:.60}; a value of type {wanted} is wanted")
+    if Path(header["weights"]["file"]).name != header["weights"]["file"]:
+        raise BadInput(f"{file}: its weights are in {header['weights']['file']!r}; a file beside it is wanted")
+    return header
+
+
+def read_weights(folder: Path, header: Mapping[str, Any]) -> bytes:
+    """The content of the weights file that `header`, read from `folder`, names.
+
+    Raises:
+        BadInput: it cannot be read, or its sha256 is another.
+    """
+    file = folder / str(header["weights"]["file"])
+    try:
+        blob = file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
+    if (found := hashlib.sha256(blob).hexdigest()) != header["weights"]["sha256"]:
+        raise BadInput(
+            f"{file}: is damaged: its sha256 begins {found[:12]}, model.json says {header['weights']['sha256'][:12]}"
+        )
+    return blob
+
+
+def digest(header: Mapping[str, Any]) -> str:
+    """The sha256 of a header without its entry `digest`."""
+    text = json.dumps({k: v for k, v in header.items() if k != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def count_parameters(folder: Path, header: Mapping[str, Any]) -> int:
+    """How many numbers the weights file holds.
+
+    Raises:
+        BadInput: as `read_weights`; or it is no safetensors file.
+    """
+    blob = read_weights(folder, header)
+    length = int.from_bytes(blob[:8], "little")
+    try:
+        if len(blob) < 8 or not 0 < length <= min(len(blob) - 8, _LONGEST_HEADER):
+            raise ValueError(f"a header of {length} bytes in a file of {len(blob)}")
+        tensors = json.loads(blob[8 : 8 + length])
+        return sum(math.prod(t["shape"]) for name, t in tensors.items() if name != "__metadata__")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{folder / header['weights']['file']}: is no safetensors file: {error}") from error
+
+
+def steps_of(training: Mapping[str, Any]) -> int:
+    """Steps of training up to a model, with those of the models that it went on from; `training` as in its header."""
+    steps = 0
+    while training:
+        steps += training["step"]
+        training = training.get("initial_training") or training.get("warmup") or {}
+    return steps
