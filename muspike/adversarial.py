@@ -33,9 +33,9 @@ from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.evaluation import CPU
 from muspike.generation import SHORTEST, Logits, Mask, Sampling, compose, generate
-from muspike.layer import Clock, Source, drive, later, leaky_answers, lif_layer
+from muspike.layer import Source, drive, later, leaky_answers, lif_layer
 from muspike.network import Generator, Network, Runner, Words
-from muspike.neurons import LIFParameters
+from muspike.neurons import Clock, LIFParameters
 from muspike.processes import ALONE, Team
 
 WARMUP = "warmup"
@@ -340,12 +340,13 @@ class Run(training.Run):
         parts = [f"{point[name]:.3g} {what} ({self.of_data[name]:.3g})" for name, what in names.items()]
         return "; composed: " + ", ".join(parts) + (", COLLAPSED" if point["collapsed"] else "")
 
-    def _step(self, pieces: Sequence[Words]) -> float:
+    def step(self, pieces: Sequence[Words]) -> float:
+        """See `training.Run.step`. The critic is updated before."""
         real, self._composed = self._excerpts()
         self.critic.requires_grad_(True)
         self._teach_critic(hard_rows(real), hard_rows(self._composed.words))
         self.critic.requires_grad_(False)
-        return super()._step(pieces)
+        return super().step(pieces)
 
     def _excerpts(self) -> tuple[torch.Tensor, Composed]:
         """This process's share of real words `[tokens, batch, 7]` and of composed ones."""
@@ -368,42 +369,46 @@ class Run(training.Run):
         loss.backward()
         self.critic_loss = float(self.team.sum_gradients(self.critic.parameters(), loss.detach()[None]))
         if not math.isfinite(self.critic_loss):
-            self.team.decided(lambda: self._refuse_step("critic's loss", self.critic_loss or math.nan))
+            self.team.decided(lambda: self.refuse_step("critic's loss", self.critic_loss or math.nan))
         torch.nn.utils.clip_grad_norm_(self.critic.parameters(), self.settings.clip)
         for group in self.critic_optimiser.param_groups:
             group["lr"] = self.settings.critic_learning_rate * self.learning_rate / self.settings.learning_rate
         self.critic_optimiser.step()
 
-    def _loss(self, batch: training.Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(self, batch: training.Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of likelihood, and what the critic thinks of the composed excerpts."""
-        loss, nats = super()._loss(batch)
+        loss, nats = super().loss(batch)
         # In float32, as they were composed.
         logits, _ = self.network(self._composed.read)
         scores = self.critic(straight_through(logits, self._composed, self.settings.temperature))
         return loss - self.settings.weight * scores.sum() / self.settings.batch, nats
 
-    def _observed(self) -> dict[str, float | None]:
+    def observed(self) -> dict[str, float | None]:
+        """Metrics of composed pieces, whether they have collapsed, their distance from the data; the critic's loss."""
         runner = training.as_deployed(self.network.eval()).runner()
         seed, length = self.settings.seed, self.settings.check_tokens
         found = qualities(generate(runner, self._check_pieces, length, seed, _CHECKED, ended=False))
         verdict = {"collapsed": collapsed(found, self.of_data), "distance": distance(found, self.of_data)}
         return {**found, **verdict, "critic_loss": self.critic_loss}
 
-    def _is_best(self, bits: float) -> bool:
+    def is_best(self, bits: float) -> bool:
+        """See `is_best` of this module; NLL alone does not decide."""
         return is_best(self.progress.history)
 
-    def _model(self) -> Model:
+    def model(self) -> Model:
         """With the record of the warm-up, and the check of this model beside the data."""
-        model, point = super()._model(), self.progress.history[-1]
+        model, point = super().model(), self.progress.history[-1]
         check = {"composed": {name: point[name] for name in self.of_data}, "data": self.of_data}
         check |= {name: point[name] for name in ("collapsed", "distance")}
         return dataclasses.replace(model, training=model.training | {"warmup": self.initial.training, "check": check})
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        return super()._tensors() | training.tensors_of(self.critic, self.critic_optimiser, "critic.")
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Those of the generator, and of the critic."""
+        return super().tensors() | training.tensors_of(self.critic, self.critic_optimiser, "critic.")
 
-    def _take_up(self, kept: training.State) -> None:
-        super()._take_up(kept)
+    def take_up(self, kept: training.State) -> None:
+        """See `training.Run.take_up`."""
+        super().take_up(kept)
         training.restore(kept.tensors, self.critic, self.critic_optimiser, "critic.")
 
 

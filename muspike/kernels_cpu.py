@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from muspike import kernels
-
-if TYPE_CHECKING:
-    from muspike.layer import Clock
+from muspike.neurons import Clock
 
 
 def add_gathered(out: torch.Tensor, axons: torch.Tensor, weight: torch.Tensor, clock: Clock, delay: int) -> None:

@@ -7,14 +7,13 @@ register. Multiplications and additions are not fused: spikes are those of plain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-if TYPE_CHECKING:
-    from muspike.layer import Clock
+from muspike.neurons import Clock
 
 # Neurons of a program, one to a thread: a scan waits for memory, and more programs wait side by side.
 _BLOCK = 128

@@ -15,15 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from muspike import kernels_cpu
-from muspike.neurons import LIFParameters, lif_scan_reference
-
-
-class Clock(NamedTuple):
-    """A token is `slots` slots of which the first `presented` carry its input; then `idle` ticks without current."""
-
-    slots: int
-    presented: int
-    idle: int
+from muspike.neurons import Clock, LIFParameters, lif_scan_reference
 
 
 class Gather(NamedTuple):

@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from muspike.errors import BadInput
-from muspike.layer import Clock, Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
-from muspike.neurons import LIFParameters, LIFState, lif_step, rested
+from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
+from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from norse.torch.module.snn import SNNCell
 
 
 class _ATan(torch.autograd.Function):
@@ -35,6 +34,20 @@ def atan_spike(distance: torch.Tensor, alpha: float = 2.0) -> torch.Tensor:
     """1 where `distance` (membrane minus threshold) is above 0, else 0, with the ATan surrogate gradient."""
     spikes: torch.Tensor = _ATan.apply(distance, alpha)  # type: ignore[no-untyped-call]
     return spikes
+
+
+class Clock(NamedTuple):
+    """How the time of a token is computed.
+
+    Attributes:
+        slots: ticks that are computed one by one.
+        presented: of these, the first so many carry the token's input.
+        idle: ticks after the slots, through which a membrane decays without current.
+    """
+
+    slots: int
+    presented: int
+    idle: int
 
 
 class LIFState(NamedTuple):
@@ -60,15 +73,9 @@ def lif_step(
     return spikes, LIFState(v * (1 - spikes.detach()))
 
 
-def _rest(current: torch.Tensor) -> LIFState:
+def at_rest(current: torch.Tensor) -> LIFState:
+    """The state of neurons that nothing has reached; `current` `[..., neurons]` gives the shape."""
     return LIFState(torch.zeros_like(current))
-
-
-class LIFCell(SNNCell):  # type: ignore[misc]  # norse has no types
-    """`lif_step` as a Norse cell; spike for spike Norse's `LIFBoxCell`, with the ATan surrogate that Norse lacks."""
-
-    def __init__(self, p: LIFParameters) -> None:
-        super().__init__(lif_step, _rest, p, dt=1.0)
 
 
 def rested(state: LIFState, p: LIFParameters, ticks: int) -> LIFState:
@@ -92,7 +99,7 @@ def lif_scan_reference(
     current. `recurrent` holds (delay in slots, at least 1; weight `[neurons, neurons]`, target first): the neurons' own
     spikes, `delay` slots ago, add `weight @ spikes`. This is the meaning that every fused scan is held to.
     """
-    state = _rest(current[0])
+    state = at_rest(current[0])
     spikes: list[torch.Tensor] = []
     for t in range(current.shape[0]):
         driven = current[t]

@@ -65,14 +65,27 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 class Settings:
     """How to train.
 
-    `schedule` of the learning rate: `cosine` falls to a hundredth over `steps` (Loshchilov & Hutter 2017); `plateau`
-    halves after `patience` validations without a gain, `halvings` times; then training ends.
-    `tokens`: length of a training excerpt; `dropout`: share of the neurons that are silent towards the next populations
-    for a whole excerpt, in training only;
-    `transpose`: largest transposition in semitones; `rate_weight`: weight of the mean squared firing rate above
-    `target_rate` (per tick) in the loss; `teacher_share`: of a teacher, where there is one, in the loss; `precision`:
-    of the matrix products, float32 or bfloat16, on the CPU only those of a spiking network's backward pass. Membranes,
-    weights and validation are float32 always.
+    Attributes:
+        steps: updates of the weights, at most.
+        batch: excerpts of an update.
+        tokens: compound words of an excerpt.
+        learning_rate: the largest; `warmup` and `schedule` say how it rises and falls.
+        warmup: steps in which the learning rate rises in a straight line to its full height.
+        weight_decay: of AdamW, on weight matrices alone.
+        clip: the largest norm of the gradient; a longer one is shortened to it.
+        dropout: share of the neurons that are silent towards the next populations for a whole excerpt, in training
+            only.
+        transpose: the largest transposition of an excerpt, in semitones each way.
+        validate_every: steps between two validations.
+        patience: validations without a gain, after which a plateau schedule halves the learning rate.
+        halvings: how many times a plateau schedule does so; then training ends.
+        target_rate: spikes per neuron and tick above which the firing of a population costs.
+        rate_weight: weight in the loss of that cost, which is the squared excess, summed over populations.
+        precision: of matrix products, "float32" or "bfloat16". In a spiking network only the backward pass follows it.
+            Membranes, weights and validation are always float32.
+        schedule: "plateau", or "cosine": to a hundredth over `steps` (Loshchilov & Hutter 2017).
+        teacher_share: weight in the loss of what a teacher says, where there is one; the data have the rest.
+        seed: of the first weights, of batches and of dropout.
 
     Raises:
         BadInput: a value outside its range.
@@ -247,10 +260,27 @@ class Grid(Protocol):
 class Run:
     """One training run in a folder; made anew, or taken up where it stood.
 
-    `initial`: the model whose weights it starts from, else they are drawn. `teacher`: a model whose distributions it
-    learns from beside the data. With a `team`, every process makes the
-    same Run and calls `train`; the first one alone writes to the folder. With a `grid`, training and validation compute
-    with the weights rounded to it, and the model that is kept has these; the state has those behind them.
+    Args:
+        folder: of the run. With a `team`, the first process alone writes to it.
+        architecture, network_settings: what `architectures.build` makes the network of.
+        initial: the model whose weights the run starts from; None: they are drawn.
+        teacher: a model whose distributions are learned beside the data.
+        team: the processes that train together. Each makes the same Run and calls `train`.
+        grid: the weights that a chip can hold. Training and validation compute with the weights rounded to it. The
+            model that is kept has the rounded weights, the state has those behind them.
+
+    Another kind of training is a subclass (`adversarial.Run`). It may override these methods and no other; each says
+    what it must give, and the first process alone calls `observed`, `is_best` and `model`:
+
+        train       the whole training
+        step        one update of the weights
+        loss        what an update descends
+        observed    what a validation notes besides likelihood and firing rate
+        told        that note, for people
+        is_best     whether the newest model is the one to keep
+        model       the model to keep
+        tensors     what the state holds
+        take_up     the way back from a state
 
     Raises:
         BadInput: the folder holds a run of other settings, another model or a damaged state; `initial` is another
@@ -303,7 +333,7 @@ class Run:
         # Of the last step: mean per neuron and tick over all spiking populations.
         self.firing_rate: float | None = None
         if kept:
-            self._take_up(kept)
+            self.take_up(kept)
 
     @property
     def _state_file(self) -> Path:
@@ -324,10 +354,6 @@ class Run:
             return self.settings.learning_rate * warm * fallen
         return self.settings.learning_rate * warm * 0.5**self.progress.halved
 
-    def told(self, point: Mapping[str, float | None]) -> str:
-        """What else to tell of a validation, `point` of the history, than NLL and firing rate."""
-        return ""
-
     def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
         """Train to the end; `report(step, training bits per note, validation bits per note or None)` after each step.
 
@@ -340,7 +366,7 @@ class Run:
         started = time.monotonic() - self.progress.seconds
         with _without_denormals(), with_held_memory():
             while self.progress.step < settings.steps and self.progress.halved <= settings.halvings:
-                bits = self._step(training)
+                bits = self.step(training)
                 self.progress.step += 1
                 validated = None
                 due = self.progress.step % settings.validate_every == 0
@@ -349,6 +375,76 @@ class Run:
                     validated, self.progress = self.team.decided(lambda: self._pause(validation, bits, due))  # noqa: B023
                 report(self.progress.step, bits, validated)
         return self.team.decided(lambda: load_model(self.model_folder))
+
+    # --- what another kind of training may override; see the docstring of the class ---
+
+    def told(self, point: Mapping[str, float | None]) -> str:
+        """What `observed` noted at the validation `point` of the history, in words that follow its NLL and rate."""
+        return ""
+
+    def step(self, pieces: Sequence[Words]) -> float:
+        """Update the weights once, with excerpts of `pieces`; training bits per note of its batch."""
+        settings, step = self.settings, self.progress.step
+        batch = self._draw(pieces)
+        torch.manual_seed(settings.seed * 1_000_003 + step)
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.team.drawing():
+            loss, nats = self.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        summed = self.team.sum_gradients(self.network.parameters(), torch.stack([loss.detach(), nats.detach()]))
+        total, nats_in_all = summed.tolist()
+        if not math.isfinite(total):
+            self.team.decided(lambda: self.refuse_step("loss", total))
+        self._update()
+        return float(nats_in_all) / math.log(2) / max(1, batch.n_notes)
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of this process's share of a batch, and its NLL in nats; both are scalars.
+
+        The gradient that the weights receive is the sum of those of all processes.
+        """
+        rates: dict[str, torch.Tensor] = {}
+        logits = self._forward(batch.words, rates)
+        nats = feature_losses(logits, batch.wanted).sum()
+        return self._taught(logits, nats, batch) / batch.n_words + self._rate_penalty(rates), nats
+
+    def observed(self) -> dict[str, float | None]:
+        """What the history notes at a validation besides NLL and firing rate, by name; JSON-able."""
+        return {}
+
+    def is_best(self, bits: float) -> bool:
+        """Whether the newest validation, of `bits` per note and last in the history, has the best model so far."""
+        return bits < self.progress.best_bits
+
+    def model(self) -> Model:
+        """The network as it would be deployed now, with the record of its training."""
+        progress = self.progress
+        training = {
+            "corpus": self.corpus.name,
+            "corpus_digest": self.corpus.digest,
+            "settings": dataclasses.asdict(self.settings),
+            "initial": self.identity["initial"],
+            "initial_training": self.initial and self.initial.training,
+            "teacher": self.identity["teacher"],
+            "quantise": self.identity["quantise"],
+            "step": progress.step,
+            "validation_bits_per_note": progress.best_bits,
+            "validation_firing_rate": progress.best_firing_rate,
+            "history": progress.history,
+        }
+        return Model(self.architecture, self.network_settings, as_deployed(self.network), training)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors that the run needs to go on from here, by name."""
+        return tensors_of(self.network, self.optimiser)
+
+    def take_up(self, kept: State) -> None:
+        """Go on from `kept`, which holds what `tensors` gave."""
+        self.progress = kept.progress
+        restore(kept.tensors, self.network, self.optimiser)
+
+    # --- what all kinds of training share ---
 
     def _examined(self) -> State | None:
         """What the folder holds of this run, if anything, once all that was given is found good."""
@@ -395,23 +491,6 @@ class Run:
             network.rounding = self.grid.rounding(network)
         return network
 
-    def _step(self, pieces: Sequence[Words]) -> float:
-        """One update of the weights; training bits per note of its batch."""
-        settings, step = self.settings, self.progress.step
-        batch = self._draw(pieces)
-        torch.manual_seed(settings.seed * 1_000_003 + step)
-        self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        with self.team.drawing():
-            loss, nats = self._loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        summed = self.team.sum_gradients(self.network.parameters(), torch.stack([loss.detach(), nats.detach()]))
-        total, nats_in_all = summed.tolist()
-        if not math.isfinite(total):
-            self.team.decided(lambda: self._refuse_step("loss", total))
-        self._update()
-        return float(nats_in_all) / math.log(2) / max(1, batch.n_notes)
-
     def _draw(self, pieces: Sequence[Words]) -> Batch:
         words, wanted = draw_batch(pieces, self.settings, self.progress.step)
         kind = wanted[..., tokens.BAR_BEAT]
@@ -422,13 +501,6 @@ class Run:
             int((kind != tokens.BarBeat.PAD).sum()),
             int((kind == tokens.BarBeat.NOTE).sum()),
         )
-
-    def _loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss, and the NLL of this share in nats. The loss's gradients are summed over the processes."""
-        rates: dict[str, torch.Tensor] = {}
-        logits = self._forward(batch.words, rates)
-        nats = feature_losses(logits, batch.wanted).sum()
-        return self._taught(logits, nats, batch) / batch.n_words + self._rate_penalty(rates), nats
 
     def _taught(self, logits: torch.Tensor, nats: torch.Tensor, batch: Batch) -> torch.Tensor:
         """`nats`, mixed with what the teacher would have said, where there is one (Hinton et al. 2015)."""
@@ -462,15 +534,19 @@ class Run:
         gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
         norm = torch.nn.utils.get_total_norm(gradients.values())
         if not math.isfinite(norm):
-            self.team.decided(lambda: self._refuse_step("norm of the gradient", float(norm), gradients))
+            self.team.decided(lambda: self.refuse_step("norm of the gradient", float(norm), gradients))
         torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), self.settings.clip, norm)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate
         self.optimiser.step()
 
-    def _refuse_step(self, what: str, value: float, gradients: Mapping[str, torch.Tensor] = _NOTHING) -> NoReturn:
-        """Name what is not finite: a weight, else a gradient, else `what` followed from them."""
-        self._refuse_unless_finite("", self._tensors())
+    def refuse_step(self, what: str, value: float, gradients: Mapping[str, torch.Tensor] = _NOTHING) -> NoReturn:
+        """End the training because `what`, a result of this step, has the value `value`, which is not finite.
+
+        Raises:
+            Failed: names the first weight, else the first of `gradients`, else `what`, that is not finite.
+        """
+        self._refuse_unless_finite("", self.tensors())
         self._refuse_unless_finite("gradient of ", gradients)
         self._refuse(what, value)
 
@@ -490,7 +566,7 @@ class Run:
 
     def _pause(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> tuple[float, _Progress]:
         """Validate, and keep the state; validation bits per note."""
-        self._refuse_unless_finite("", self._tensors())
+        self._refuse_unless_finite("", self.tensors())
         bits = self._validate(pieces, training_bits, due)
         self._keep()
         return bits, self.progress
@@ -508,12 +584,12 @@ class Run:
                 "validation": bits,
                 "firing_rate": rate,
                 "rate": self.learning_rate,
-                **self._observed(),
+                **self.observed(),
             }
         )
-        if self._is_best(bits):
+        if self.is_best(bits):
             progress.best_bits, progress.best_firing_rate = bits, rate
-            save_model(self._model(), self.model_folder)
+            save_model(self.model(), self.model_folder)
         # A thousandth is within what another batch order gives: less, in all, is no gain worth waiting for.
         if bits < progress.last_gain_bits * 0.999:
             progress.last_gain_bits, progress.stale = bits, 0
@@ -523,43 +599,14 @@ class Run:
             progress.halved, progress.stale = progress.halved + 1, 0
         return bits
 
-    def _observed(self) -> dict[str, float | None]:
-        """What else the history notes at a validation."""
-        return {}
-
-    def _is_best(self, bits: float) -> bool:
-        """Whether the model of the newest validation, of `bits` per note, is the one to keep."""
-        return bits < self.progress.best_bits
-
     def _evaluate(self, pieces: Sequence[Words]) -> tuple[float, float | None]:
         """Bits per note, in float32, and the firing rate."""
         network = self.network.eval()
         found = likelihood(lambda words: network(words)[0], pieces, device=self.device)
         return found.bits_per_note, firing_rate(network, pieces)
 
-    def _model(self) -> Model:
-        progress = self.progress
-        training = {
-            "corpus": self.corpus.name,
-            "corpus_digest": self.corpus.digest,
-            "settings": dataclasses.asdict(self.settings),
-            "initial": self.identity["initial"],
-            "initial_training": self.initial and self.initial.training,
-            "teacher": self.identity["teacher"],
-            "quantise": self.identity["quantise"],
-            "step": progress.step,
-            "validation_bits_per_note": progress.best_bits,
-            "validation_firing_rate": progress.best_firing_rate,
-            "history": progress.history,
-        }
-        return Model(self.architecture, self.network_settings, as_deployed(self.network), training)
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        """What the state holds, by name."""
-        return tensors_of(self.network, self.optimiser)
-
     def _keep(self) -> None:
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors().items()}
         progress = dataclasses.asdict(self.progress)
         sha256 = tensors_digest(tensors, self.identity, progress)
         header = {"identity": self.identity, "progress": progress, "sha256": sha256}
@@ -582,10 +629,6 @@ class Run:
                 f"{self.folder}: holds a run with {differs}; choose another folder with -o, or the same settings"
             )
         return State(_Progress(**header["progress"]), tensors)
-
-    def _take_up(self, kept: State) -> None:
-        self.progress = kept.progress
-        restore(kept.tensors, self.network, self.optimiser)
 
 
 def tensors_of(network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = "") -> dict[str, torch.Tensor]:

@@ -22,9 +22,9 @@ import torch
 
 from muspike import kernels
 from muspike.errors import BadInput
-from muspike.layer import Clock, dense_products
+from muspike.layer import dense_products
 from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, or_gate
-from muspike.neurons import LIFParameters, LIFState, lif_step, rested
+from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.tokens import FEATURES, N_AXONS
 
 GATES = ("write_gate", "candidate", "erase", "mute")

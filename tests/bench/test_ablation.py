@@ -186,7 +186,7 @@ def test_a_stopped_ablation_is_taken_up(
 ) -> None:
     options = "--values 0.3 0.6 --preset tiny --steps 3 -n 1 --device cpu --json -o out"
     command = ["ablate", "v_threshold", *options.split()]
-    step, done = training.Run._step, 0
+    step, done = training.Run.step, 0
 
     def counted(run: training.Run, *rest: Any) -> float:
         nonlocal done
@@ -195,7 +195,7 @@ def test_a_stopped_ablation_is_taken_up(
             raise KeyboardInterrupt
         return step(run, *rest)
 
-    monkeypatch.setattr(training.Run, "_step", counted)
+    monkeypatch.setattr(training.Run, "step", counted)
     assert main(command) == 130
     assert "stopped at step 1" in capsys.readouterr().err
     assert main(command) == 0

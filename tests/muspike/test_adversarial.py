@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path
@@ -238,14 +239,14 @@ def test_the_critic_learns_and_the_generator_learns_to_please_it(
     monkeypatch.setattr(run, "_update", lambda: None)
     losses, scores = [], []
     for run.progress.step in range(15):
-        run._step(pieces)
+        run.step(pieces)
         losses.append(run.critic_loss or 0.0)
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
 
     monkeypatch.undo()
     monkeypatch.setattr(run, "_teach_critic", lambda *_: None)
     for run.progress.step in range(15, 30):
-        run._step(pieces)
+        run.step(pieces)
         with torch.no_grad():
             scores.append(float(run.critic(adversarial.hard_rows(run._composed.words)).mean()))
     assert np.mean(scores[-3:]) > np.mean(scores[:3]) + 0.2
@@ -256,7 +257,7 @@ class Killed(Exception):
 
 
 def tensors(run: adversarial.Run) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in run._tensors().items()}
+    return {name: tensor.clone() for name, tensor in run.tensors().items()}
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -429,7 +430,7 @@ def data(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of both parts count."""
     left = [steps]
-    step = training.Run._step
+    step = training.Run.step
 
     def counted(self: training.Run, pieces: Any) -> float:
         if not left[0]:
@@ -437,7 +438,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
         left[0] -= 1
         return step(self, pieces)
 
-    monkeypatch.setattr(training.Run, "_step", counted)
+    monkeypatch.setattr(training.Run, "step", counted)
 
 
 @pytest.mark.usefixtures("data")
@@ -501,3 +502,9 @@ def test_after_a_warmup_steps_and_rate_are_only_lowered(tmp_path: Path) -> None:
     found = load_model(tmp_path).training
     assert found["history"][-1]["step"] <= 4 and found["settings"]["learning_rate"] == 2e-3
     assert found["warmup"]["settings"]["learning_rate"] == 0.5 and found["warmup"]["step"] == 4
+
+
+def test_adversarial_training_overrides_only_what_a_run_says_may_be_overridden() -> None:
+    overridden = {name for name in vars(adversarial.Run) if not name.startswith("__") and hasattr(training.Run, name)}
+    stated = set(re.findall(r"^ {4}(\w+) {2,}\w", inspect.cleandoc(training.Run.__doc__ or ""), re.MULTILINE))
+    assert {"step", "loss", "is_best"} <= overridden <= stated

@@ -12,7 +12,6 @@ import torch
 
 from muspike import layer
 from muspike.layer import (
-    Clock,
     Gather,
     Loop,
     Source,
@@ -23,7 +22,7 @@ from muspike.layer import (
     lif_layer,
     lif_layer_reference,
 )
-from muspike.neurons import LIFParameters
+from muspike.neurons import Clock, LIFParameters
 
 # Batch times neurons is more than a program of the kernels takes, and no multiple of it.
 NEURONS, AXONS, SOURCES, BATCH, TOKENS = 47, 9, 11, 3, 4

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muspike.layer import (
-    Clock,
     Gather,
     Loop,
     Source,
@@ -22,7 +21,7 @@ from muspike.layer import (
     lif_layer_reference,
     project,
 )
-from muspike.neurons import LIFParameters
+from muspike.neurons import Clock, LIFParameters
 
 NEURONS, AXONS, SOURCES, BATCH = 13, 9, 11, 3
 

@@ -7,7 +7,8 @@ import torch
 from norse.torch.functional.lif_box import LIFBoxParameters
 from norse.torch.module.lif_box import LIFBoxCell
 
-from muspike.neurons import LIFCell, LIFParameters, atan_spike
+from muspike.neurons import LIFParameters, atan_spike
+from muspike.norse_cell import LIFCell
 
 
 @pytest.mark.parametrize(("tau", "v_threshold"), [(1.0, 0.5), (2.0, 0.5), (3.0, 0.3), (20.0, 0.7)])

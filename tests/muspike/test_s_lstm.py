@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from muspike import architectures
 from muspike.architectures.s_lstm import cells, cells_reference
-from muspike.layer import Clock
 from muspike.network import Network
-from muspike.neurons import LIFParameters
+from muspike.neurons import Clock, LIFParameters
 
 
 @settings(max_examples=25, deadline=None)

@@ -163,7 +163,7 @@ def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, corpus: Corpus, 
     def spoil() -> None:
         update()
         if run.progress.step == 7:
-            run._tensors()[what + name][3, 5] = float("nan")
+            run.tensors()[what + name][3, 5] = float("nan")
             assert math.isfinite(run._evaluate([corpus.pieces[0].words])[0])
 
     run._update = spoil  # type: ignore[method-assign]
