@@ -53,6 +53,12 @@ class Model:
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write `model` to `folder`, its weights as `dtype`.
 
+    >>> from pathlib import Path
+    >>> from muspike import load_model, save_model
+    >>> save_model(load_model("s-rnn"), Path("copy"))
+    >>> load_model("copy").steps == load_model("s-rnn").steps
+    True
+
     Raises:
         Failed: the disk refuses.
     """
@@ -77,6 +83,11 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -
 
 def load_model(name: str | Path) -> Model:
     """The model in the folder `name`, the best of the run in that folder, or the shipped one of that name.
+
+    >>> from muspike import load_model
+    >>> model = load_model("s-rnn")
+    >>> model.architecture, model.training["corpus"]
+    ('s-rnn', 'jsb')
 
     Raises:
         BadInput: no such model, another format, a flipped byte, weights that do not fit the architecture.

@@ -86,10 +86,19 @@ def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tup
 def likelihood(
     logits_of: Logits, pieces: Sequence[Words], at_once: int = 4096, device: torch.device = CPU
 ) -> Likelihood:
-    """NLL of whole pieces under `logits_of` (words `[tokens, batch, 7]` -> logits `[tokens, batch, N_AXONS]`).
+    """The negative log likelihood of whole pieces.
 
-    `at_once`: how many words to run side by side, padding included, unless one piece is longer. `device`: where
-    `logits_of` wants its words.
+    >>> from muspike import generate, likelihood, load_model
+    >>> network = load_model("s-rnn").network
+    >>> pieces = generate(network.runner(), pieces=2, length=32, seed=0)
+    >>> likelihood(lambda words: network(words)[0], pieces).notes > 0
+    True
+
+    Args:
+        logits_of: the network: words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`.
+        pieces: compound words, each `[tokens, 7]`.
+        at_once: how many words run side by side, padding included, unless one piece is longer.
+        device: where `logits_of` wants its words.
     """
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
@@ -108,6 +117,11 @@ def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096
     """Mean spikes per neuron and tick, of all LIF populations over whole periods; None where the network has none.
 
     Pieces of like length run side by side as far as the shortest of them goes: no padding counts.
+
+    >>> from muspike import firing_rate, generate, load_model
+    >>> network = load_model("s-rnn").network
+    >>> 0 < firing_rate(network, generate(network.runner(), pieces=1, length=32, seed=0)) < 1
+    True
     """
     rates, counts = [], []
     for group in _of_like_length(pieces, at_once, stretch=1.05):

@@ -59,9 +59,21 @@ def generate(
     progress: bool = False,
     ended: bool = True,
 ) -> list[Words]:
-    """`pieces` pieces of exactly `length` compound words; piece i draws from (seed, i) alone.
+    """Compose pieces of exactly `length` compound words, each `[length, 7]`.
 
-    `ended`: the last word is END, and the ones before it lead there; else the piece is cut at `length`, as an excerpt.
+    >>> from muspike import generate, load_model
+    >>> piece, = generate(load_model("s-rnn").network.runner(), pieces=1, length=16, seed=0)
+    >>> piece.shape
+    (16, 7)
+
+    Args:
+        runner: a network on torch (`Network.runner`), or on a chip (`muspike.export.loihi.ChipRunner`).
+        pieces: how many.
+        length: words of each.
+        seed: piece i draws from (seed, i) alone.
+        sampling: how a value is chosen from logits.
+        ended: the last word is END, and the ones before it lead there; else the piece is cut at `length`, as an
+            excerpt.
 
     Raises:
         BadInput: a length in which no piece fits.
@@ -158,6 +170,12 @@ def sample(logits: Logits, allowed: Mask, draws: npt.NDArray[np.float64], sampli
 
 def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
     """Write pieces as `piece-000.mid`, ... into `folder`; the files.
+
+    >>> from pathlib import Path
+    >>> from muspike import generate, load_model, write_pieces
+    >>> pieces = generate(load_model("s-rnn").network.runner(), pieces=2, length=16, seed=0)
+    >>> [file.name for file in write_pieces(pieces, Path("pieces"))]
+    ['piece-000.mid', 'piece-001.mid']
 
     Raises:
         BadInput: `folder` holds pieces of another call that these would not replace, so that they would be mixed.

@@ -33,7 +33,12 @@ _LONGEST_HEADER = 100_000_000
 
 
 def shipped_models() -> dict[str, Path]:
-    """The folders of the models that come with muspike, by name."""
+    """The folders of the models that come with muspike, by name.
+
+    >>> from muspike import shipped_models
+    >>> list(shipped_models())
+    ['s-cnn', 's-gan', 's-lstm', 's-rnn', 's-transformer']
+    """
     root = Path(str(resources.files("muspike") / "models"))
     return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / "model.json").is_file()}
 

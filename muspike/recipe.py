@@ -101,6 +101,11 @@ def train(
 ) -> Trained:
     """Train as `recipe` says, or go on with the run that is in its folder.
 
+    >>> from muspike import Recipe, train
+    >>> run, model = train(Recipe("s-rnn", preset="tiny", steps=2, seed=1))
+    >>> str(run.model_folder), model.training["step"] <= 2
+    ('runs/s-rnn-jsb-tiny-1/model', True)
+
     Args:
         team: the processes that train together.
         report: what watches the run, and the run of a warm-up before it.

@@ -76,6 +76,11 @@ def encode(score: Score) -> Words:
     longer than 32 sixteenths becomes bars of 32 and one of the rest. Bars before the first onset and after the last are
     dropped. Chords are the annotated ones, else recognised; the tempo is 120 bpm where none is written.
 
+    >>> from muspike import Score, encode, midi
+    >>> c_major = midi.table([(0, 480, pitch, 80, 0) for pitch in (60, 64, 67)], midi.NOTE)
+    >>> encode(Score(480, c_major)).shape  # BAR, BEAT, three times NOTE, END
+    (6, 7)
+
     Raises:
         BadInput: the score has no notes other than drums.
     """
@@ -216,6 +221,11 @@ def decode(words: Words, name: str = "") -> Score:
     A NOTE of duration 33 is joined with the NOTE of its pitch 32 sixteenths later, the first one where there are
     several; without one it lasts 32 sixteenths. END may be missing, as after sampling a given number of tokens.
     `encode(decode(words))` is `words` where `encode` wrote them.
+
+    >>> from muspike import decode, generate, load_model
+    >>> piece, = generate(load_model("s-rnn").network.runner(), pieces=1, length=16, seed=0)
+    >>> len(decode(piece).notes) > 0
+    True
 
     Raises:
         BadInput: the words are no piece; the message names the first token that cannot stand where it stands.

@@ -153,14 +153,14 @@ def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def folder_of(module: str) -> str | None:
-    """`hardware`, `export`, `bench`, `errors` and `files` (open to all), else `muspike`; None for other packages."""
+    """`hardware`, `export`, `bench`, one of `OPEN`, else `muspike`; None for other packages."""
     first, *rest = module.split(".")
     if first != "muspike":
         return None
-    return rest[0] if rest and rest[0] in (*FOLDERS, "errors", "files") else "muspike" if rest else None
+    return rest[0] if rest and rest[0] in (*FOLDERS, *OPEN) else "muspike" if rest else None
 
 
-OPEN = {"errors", "files"}
+OPEN = {"errors", "files", "public"}
 MAY_IMPORT = {
     "muspike": {"muspike"},
     "hardware": {"hardware"},

@@ -110,6 +110,11 @@ HISTOGRAMS = _by_name(
 def evaluate(score: Score | Grid, names: Iterable[str] | None = None) -> dict[str, float]:
     """The metrics called `names` of one piece, all of `METRICS` by default; nan where one is not defined.
 
+    >>> from muspike import Score, evaluate, midi
+    >>> c_major = midi.table([(0, 480, pitch, 80, 0) for pitch in (60, 64, 67)], midi.NOTE)
+    >>> evaluate(Score(480, c_major), ["pitch_count", "polyphony"])
+    {'pitch_count': 3.0, 'polyphony': 3.0}
+
     Raises:
         BadInput: a name is not in `METRICS`.
     """
