@@ -15,39 +15,19 @@ from muspike.bench import ablation
 from muspike.bench.suite import read_after_pad
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
 from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity, energy
-from muspike.network import Noise as NoiseAxons
-
-SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
-TRAINING = {"corpus": "noise", "step": 7, "validation_bits_per_note": 30.0}
-
-
-class Noise:
-    """Random logits: pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(0)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
-def noise(lengths: tuple[int, ...]) -> Corpus:
-    pieces = [Piece(f"piece{n}", generate(Noise(), 1, n, seed=n)[0], (0, False)) for n in lengths]
-    names = [piece.name for piece in pieces]
-    return Corpus("noise", pieces, {"train": names[:2], "validation": names[2:], "test": []})
+from noise_corpus import noise_corpus
+from small_model import SETTINGS, small_model
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return noise((40, 41, 60, 128, 130))
+    return noise_corpus((40, 41, 60, 128, 130), train=2, validation=3)
 
 
 @pytest.fixture
@@ -60,8 +40,7 @@ def here(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def model() -> Model:
-    torch.manual_seed(0)
-    return Model("s-rnn", SETTINGS, architectures.build("s-rnn", SETTINGS), TRAINING)
+    return small_model(step=7)
 
 
 def of(field: str, *values: float, architecture: str = "s-rnn") -> list[ablation.Variant]:
@@ -90,7 +69,7 @@ def test_a_row_is_what_is_measured_by_hand(model: Model, corpus: Corpus) -> None
     for row in results["rows"]:
         network = architectures.build("s-rnn", SETTINGS | {"v_threshold": row["value"]})
         network.load_state_dict(model.network.state_dict())
-        by_hand = Model("s-rnn", SETTINGS | {"v_threshold": row["value"]}, network, TRAINING)
+        by_hand = Model("s-rnn", SETTINGS | {"v_threshold": row["value"]}, network, model.training)
         on_torch = evaluation.likelihood(lambda words, network=network: network(words)[0], whole)
         assert row["nll_bits_per_note"]["torch"] == pytest.approx(on_torch.bits_per_note)
         assert row["firing_rate"] == pytest.approx(evaluation.firing_rate(network, whole))
@@ -263,4 +242,5 @@ def test_train_quantise_fine_tunes_a_model(here: Path, capsys: pytest.CaptureFix
 
 def test_excerpts_must_be_long_enough(model: Model) -> None:
     with pytest.raises(BadInput, match="no piece of its validation split has 128 compound words"):
-        ablation.ablate(of("v_threshold", 0.5), lambda _: model, noise((40, 41, 60, 127)), "loihi2", pieces=1)
+        short = noise_corpus((40, 41, 60, 127), train=2, validation=2)
+        ablation.ablate(of("v_threshold", 0.5), lambda _: model, short, "loihi2", pieces=1)

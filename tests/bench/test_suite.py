@@ -14,7 +14,7 @@ import torch
 from muspike import architectures, corpora, metrics, tokens
 from muspike.bench import report, suite
 from muspike.checkpoint import Model, load_model, save_model
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.evaluation import lined_up
 from muspike.export.loihi import ChipRunner, compile_model
@@ -24,39 +24,19 @@ from muspike.hardware.chip import Chip, load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.network import Network
-from muspike.network import Noise as NoiseAxons
-
-SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
-TRAINING = {"corpus": "noise", "step": 0, "validation_bits_per_note": 30.0}
-
-
-class Noise:
-    """Random logits: pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(0)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
-def noise(lengths: tuple[int, ...]) -> Corpus:
-    pieces = [Piece(f"piece{n}", generate(Noise(), 1, n, seed=n)[0], (0, False)) for n in lengths]
-    return Corpus("noise", pieces, {"train": [], "validation": [], "test": [piece.name for piece in pieces]})
+from noise_corpus import noise_corpus
+from small_model import small_model
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return noise((60, 128, 140, 150))
+    return noise_corpus((60, 128, 140, 150), train=0, validation=0)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "small"
-    save_model(Model("s-rnn", SETTINGS, architectures.build("s-rnn", SETTINGS), TRAINING), folder)
+    save_model(small_model(), folder)
     return folder
 
 
@@ -283,6 +263,6 @@ def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path, monkey
         suite.bench([], tmp_path / "report", with_lava=False)
     assert not (tmp_path / "report").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(corpora, "load", lambda name: noise((60, 127)))
+    monkeypatch.setattr(corpora, "load", lambda name: noise_corpus((60, 127), train=0, validation=0))
     with pytest.raises(BadInput, match="no piece of its test split has 128 compound words"):
         suite.bench([str(folder)], tmp_path / "report", with_lava=False)

@@ -16,26 +16,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
-import torch
 
-from muspike import architectures, corpora, metrics, tokens
-from muspike.checkpoint import Model, save_model
+from muspike import corpora, metrics, tokens
+from muspike.checkpoint import save_model
 from muspike.cli import main
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.errors import Failed
 from muspike.export import lava_runner
-from muspike.generation import generate
 from muspike.hardware.chip import Constant, load_chip
 from muspike.model_folder import shipped_models
-from muspike.network import Noise as NoiseAxons
+from noise_corpus import noise_corpus
+from small_model import small_model
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(page for page in DOCS.glob("*.md") if page.name != "architecture.md")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
-SETTINGS = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
-TRAINING = {"corpus": "jsb", "step": 0, "validation_bits_per_note": 30.0}
 
 
 class Block(NamedTuple):
@@ -48,23 +44,9 @@ def blocks(page: Path) -> list[Block]:
     return [Block(m["mark"] or "", m["language"], m["text"]) for m in BLOCK.finditer(page.read_text(encoding="utf-8"))]
 
 
-class Noise:
-    """Random logits: pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(0)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(Noise(), 9, 130, seed=0))]
-    names = [piece.name for piece in pieces]
-    return Corpus("jsb", pieces, {"train": names[:3], "validation": names[3:5], "test": names[5:]})
+    return noise_corpus([130] * 9, train=3, validation=2, name="jsb")
 
 
 @pytest.fixture
@@ -72,8 +54,7 @@ def folder(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(corpora, "load", lambda name, progress=True: corpus)
     if "s-rnn" not in shipped_models():
-        torch.manual_seed(0)
-        save_model(Model("s-rnn", SETTINGS, architectures.build("s-rnn", SETTINGS), TRAINING), tmp_path / "s-rnn")
+        save_model(small_model("jsb"), tmp_path / "s-rnn")
     return tmp_path
 
 

@@ -11,8 +11,8 @@ import nir
 import numpy as np
 import pytest
 import torch
-from lava_python import lava_python
 
+from lava_python import lava_python
 from muspike import architectures
 from muspike.checkpoint import Model
 from muspike.export import lava_runner

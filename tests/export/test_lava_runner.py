@@ -21,9 +21,9 @@ import platformdirs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from joined_programs import joined
 from lava_python import lava_python
-
 from muspike.errors import BadInput, Failed
 from muspike.export import lava_runner
 from muspike.hardware import weights as w

@@ -15,11 +15,10 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 from joined_programs import joined
 from lava_python import lava_python
-from random_nir import primitives, random_graph
-
 from muspike.export import lava_runner
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
+from random_nir import primitives, random_graph
 
 AT_ONCE = 8  # graphs per start of Lava
 

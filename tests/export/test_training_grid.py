@@ -12,23 +12,22 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from muspike import architectures, tokens
+from muspike import architectures
 from muspike.checkpoint import Model, load_model
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.evaluation import likelihood, lined_up
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.to_nir import to_nir
 from muspike.export.training_grid import TrainingGrid
-from muspike.generation import generate
 from muspike.hardware.chip import load_chip
 from muspike.hardware.mapping.quantise import quantise
 from muspike.hardware.program import SHIFT, Program
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
 from muspike.network import Network
-from muspike.network import Noise as NoiseAxons
 from muspike.training import CPU, Run, Settings, fine_tuning
+from noise_corpus import noise_corpus
 
 TINY = {
     **{name: (name, {}) for name in ("s-cnn", "s-rnn", "s-lstm", "s-gan", "s-transformer")},
@@ -39,23 +38,9 @@ TINY = {
 SETTINGS = Settings(steps=4, batch=2, tokens=16, learning_rate=0.02, warmup=1, validate_every=2)
 
 
-class Noise:
-    """Random logits: pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(0)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(Noise(), 4, 24, seed=0))]
-    names = [piece.name for piece in pieces]
-    return Corpus("noise", pieces, {"train": names[:2], "validation": names[2:], "test": []})
+    return noise_corpus([24] * 4, train=2, validation=2)
 
 
 def settings_of(name: str) -> tuple[str, dict[str, Any]]:

@@ -19,13 +19,12 @@ from muspike import adversarial, architectures, corpora, tokens, training
 from muspike.adversarial import Composed, Critic, PlainCritic, Settings, SpikingCritic
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.errors import BadInput
-from muspike.generation import generate
 from muspike.network import Generator, Network
-from muspike.network import Noise as NoiseAxons
 from muspike.neurons import LIFParameters, LIFState, lif_step
 from muspike.processes import Team
+from noise_corpus import noise_corpus
 
 GENERATORS = ["s-gan", "ann-gan"]
 SETTINGS = Settings(
@@ -34,23 +33,9 @@ SETTINGS = Settings(
 )  # fmt: skip
 
 
-class Noise:
-    """Random logits: valid pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(batch)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    pieces = [Piece(f"piece{i}", w, (0, False)) for i, w in enumerate(generate(Noise(), 20, 40, seed=0))]
-    names = [piece.name for piece in pieces]
-    return Corpus("noise", pieces, {"train": names[:6], "validation": names[6:19], "test": names[19:]})
+    return noise_corpus([40] * 20, train=6, validation=13)
 
 
 def generator(name: str) -> Generator:

@@ -23,41 +23,23 @@ import pytest
 import torch
 
 from muspike import architectures, corpora, metrics, midi, tokens, training
-from muspike.checkpoint import Model, load_model, save_model
+from muspike.checkpoint import load_model, save_model
 from muspike.cli import main
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.export import lava_runner
-from muspike.generation import generate
 from muspike.hardware.program import Program
-from muspike.network import Noise as NoiseAxons
-
-TINY = {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]}
-TRAINING = {"corpus": "jsb", "step": 0, "validation_bits_per_note": 30.0}
-
-
-class Noise:
-    """Random logits: pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(0)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
+from noise_corpus import noise_corpus
+from small_model import small_model
 
 
 def noise(name: str = "jsb", progress: bool = True) -> Corpus:
-    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(Noise(), 6, 40, seed=0))]
-    names = [piece.name for piece in pieces]
-    return Corpus(name, pieces, {"train": names[:3], "validation": names[3:5], "test": names[5:]})
+    return noise_corpus([40] * 6, train=3, validation=2, name=name)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
-    torch.manual_seed(0)
-    save_model(Model("s-rnn", TINY, architectures.build("s-rnn", TINY), TRAINING), folder)
+    save_model(small_model("jsb"), folder)
     return folder
 
 

@@ -18,8 +18,8 @@ import nir
 import numpy as np
 import pytest
 import tqdm
-from lava_python import lava_python
 
+from lava_python import lava_python
 from muspike.cli import main
 from muspike.export import lava_runner
 from muspike.hardware import interpreter

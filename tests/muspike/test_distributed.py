@@ -10,21 +10,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import platformdirs
 import pytest
 import torch
 
-from muspike import corpora, tokens, training
+from muspike import corpora, training
 from muspike.checkpoint import load_model
 from muspike.cli import main
-from muspike.corpora import Corpus, Piece
+from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
-from muspike.generation import generate
-from muspike.network import Noise as NoiseAxons
 from muspike.processes import Team, find_device, joined
+from noise_corpus import noise_corpus
 
 # Everything in which the pieces of a batch meet, or draw at random: dropout, and the penalty on the mean firing rate.
 SETTINGS = training.Settings(
@@ -36,35 +33,21 @@ NETWORKS = {
 }
 
 
-class Noise:
-    """Random logits: pieces without music."""
-
-    noise = NoiseAxons()
-
-    def reset(self, batch: int) -> None:
-        self.batch, self.random = batch, np.random.default_rng(0)
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
-def noise() -> Corpus:
-    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(Noise(), 10, 40, seed=0))]
-    names = [piece.name for piece in pieces]
-    return Corpus("jsb", pieces, {"train": names[:6], "validation": names[6:8], "test": names[8:]})
+def corpus() -> Corpus:
+    return noise_corpus([40] * 10, train=6, validation=2, name="jsb")
 
 
 def train(name: str, folder: Path, team: Team) -> list[float]:
     """Bits per note of every step."""
     bits: list[float] = []
-    run = training.Run(folder, name, NETWORKS[name], SETTINGS, noise(), team=team)
+    run = training.Run(folder, name, NETWORKS[name], SETTINGS, corpus(), team=team)
     run.train(lambda step, found, validated: bits.append(found))
     return bits
 
 
 def spoiled(folder: Path, team: Team) -> None:
     """A gradient is no number, of the second process's share alone."""
-    run = training.Run(folder, "s-rnn", NETWORKS["s-rnn"], SETTINGS, noise(), team=team)
+    run = training.Run(folder, "s-rnn", NETWORKS["s-rnn"], SETTINGS, corpus(), team=team)
     if team.rank == 1:
         run.network.bias.register_hook(lambda gradient: gradient * float("nan"))
     run.train()
@@ -88,10 +71,11 @@ def started_together(commands: Iterable[list[str]]) -> list[tuple[int, str]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     commands = list(commands)
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(len(commands))}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(len(commands))}
+    shared["PYTHONPATH"] = os.pathsep.join(sys.path)
     running = [
         subprocess.Popen(
-            command, env={**os.environ, **address, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, env={**os.environ, **shared, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         for rank, command in enumerate(commands)
     ]
@@ -127,7 +111,7 @@ def test_torchrun_trains_as_one_process_does(
     if tmp_path not in platformdirs.user_cache_path("muspike").parents:
         pytest.skip("the cache folder of this system cannot be moved")
     with corpora.write_whole(corpora.cache_path("jsb")) as cache:
-        corpora._write(noise(), cache)
+        corpora._write(corpus(), cache)
     command = ["train", "s-rnn", "--preset", "tiny", "--target-rate", "0.01", "--json", "-o"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "muspike"]
     ended = subprocess.run([*launch, *command, "two"], capture_output=True, text=True, timeout=600, check=False)
@@ -150,7 +134,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Team, "decided", lambda self, decide: decide())
     settings = dataclasses.replace(SETTINGS, batch=5)
     with pytest.raises(BadInput, match="a batch of 5 pieces cannot be shared evenly by 2 processes"):
-        training.Run(tmp_path, "s-rnn", NETWORKS["s-rnn"], settings, noise(), team=Team(0, 2))
+        training.Run(tmp_path, "s-rnn", NETWORKS["s-rnn"], settings, corpus(), team=Team(0, 2))
 
 
 @pytest.mark.parametrize(

@@ -15,22 +15,7 @@ from muspike.errors import BadInput
 from muspike.generation import Logits, Sampling, Words, generate, sample, write_pieces
 from muspike.network import Noise as NoiseAxons
 from muspike.network import TorchRunner
-from muspike.tokens import N_AXONS
-
-
-class Noise:
-    """A runner without a network: random logits, so that every corner of the grammar is visited."""
-
-    noise = NoiseAxons()
-
-    def __init__(self, seed: int, scale: float) -> None:
-        self.random, self.scale = np.random.default_rng(seed), scale
-
-    def reset(self, batch: int) -> None:
-        self.batch = batch
-
-    def step(self, words: Words) -> Logits:
-        return (self.random.standard_normal((self.batch, N_AXONS)) * self.scale).astype(np.float32)
+from noise_corpus import Noise
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,10 +106,6 @@ class Hearing(Noise):
     def __init__(self, draws: int, values: int) -> None:
         super().__init__(0, 1.0)
         self.noise, self.heard = NoiseAxons(draws, values), list[Words]()
-
-    def reset(self, batch: int) -> None:
-        super().reset(batch)
-        self.random = np.random.default_rng(0)
 
     def step(self, words: Words) -> Logits:
         self.heard.append(words)

@@ -18,34 +18,16 @@ from muspike.checkpoint import load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput, Failed
-from muspike.generation import generate
 from muspike.network import Network
-from muspike.network import Noise as NoiseAxons
+from noise_corpus import noise_corpus
 
 TINY = architectures.preset("s-rnn", "tiny")["network"]
 SETTINGS = training.Settings(steps=12, batch=3, tokens=24, warmup=2, validate_every=4, dropout=0.1, rate_weight=0.1)
 
 
-class Noise:
-    """Random logits: a corpus of valid pieces without music."""
-
-    noise = NoiseAxons()
-
-    random = np.random.default_rng(0)
-
-    def reset(self, batch: int) -> None:
-        self.batch = batch
-
-    def step(self, words: Any) -> Any:
-        return self.random.standard_normal((self.batch, tokens.N_AXONS)).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    words = generate(Noise(), 10, 40, seed=0)
-    pieces = [Piece(f"piece{i}", w, (0, False)) for i, w in enumerate(words)]
-    names = [p.name for p in pieces]
-    return Corpus("noise", pieces, {"train": names[:6], "validation": names[6:8], "test": names[8:]})
+    return noise_corpus([40] * 10, train=6, validation=2)
 
 
 def weights(run: training.Run) -> dict[str, torch.Tensor]:

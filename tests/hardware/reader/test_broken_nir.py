@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_nir import random_graph
 
 from muspike.errors import BadInput
 from muspike.hardware.mapping.compile import compile_graph
+from random_nir import random_graph
 
 FIELDS = (
     "weight", "bias", "tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "w_in", "threshold",

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from literal_nir import Literal
-from random_nir import DT_S, graphs, primitives, random_graph
 
+from literal_nir import Literal
 from muspike.hardware.interpreter import run
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
+from random_nir import DT_S, graphs, primitives, random_graph
 
 EVERY_PRIMITIVE = {
     "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "IF", "Input", "LI", "LIF",

@@ -1,0 +1,38 @@
+"""Corpora without music: random logits compose their pieces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from muspike.corpora import Corpus, Piece
+from muspike.generation import Logits, generate
+from muspike.network import Noise as NoiseAxons
+from muspike.network import Words
+from muspike.tokens import N_AXONS
+
+
+class Noise:
+    """A runner without a network: its random logits visit every corner of the grammar, the same after each reset."""
+
+    noise = NoiseAxons()
+
+    def __init__(self, seed: int = 0, scale: float = 1.0) -> None:
+        self.seed, self.scale = seed, scale
+
+    def reset(self, batch: int) -> None:
+        self.batch, self.random = batch, np.random.default_rng(self.seed)
+
+    def step(self, words: Words) -> Logits:
+        return (self.random.standard_normal((self.batch, N_AXONS)) * self.scale).astype(np.float32)
+
+
+def noise_corpus(lengths: Sequence[int], train: int, validation: int, name: str = "noise") -> Corpus:
+    """Pieces `piece0`, `piece1`, ... of so many words each; `train` and `validation` of them, the rest is the test."""
+    composed = {n: iter(generate(Noise(), count, n, seed=n)) for n, count in Counter(lengths).items()}
+    pieces = [Piece(f"piece{i}", next(composed[n]), (0, False)) for i, n in enumerate(lengths)]
+    names = [piece.name for piece in pieces]
+    splits = {"train": names[:train], "validation": names[train:][:validation], "test": names[train + validation :]}
+    return Corpus(name, pieces, splits)
