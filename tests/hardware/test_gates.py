@@ -6,6 +6,7 @@ import nir
 import numpy as np
 import pytest
 
+import float_populations
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
@@ -22,9 +23,9 @@ CHIP = load_chip("loihi1")
 PERIOD = 7
 
 
-def population(name, kind, size, tau=1.0, v_threshold=0.5):
-    threshold = v_threshold if kind == "lif" else np.inf
-    return Population(name, kind, size, *(np.full(size, value, float) for value in (tau, 1, threshold, 0)))
+def population(name: str, kind: str, size: int, tau: float = 1.0, v_threshold: float = 0.5) -> Population:
+    """Without memory, if not said otherwise."""
+    return float_populations.population(name, kind, size, tau, v_threshold=v_threshold)
 
 
 def wire(source, target, weight=1.0, delay=0, size=1):

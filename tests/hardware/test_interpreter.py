@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
 
+from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
-
-
-def population(name, kind, size=1, tau=2.0, tau_syn=1.0, v_threshold=0.5, bias=0.0):
-    threshold = v_threshold if kind == "lif" else np.inf
-    arrays = (np.full(size, float(value)) for value in (tau, tau_syn, threshold, bias))
-    return Population(name, kind, size, *arrays)
 
 
 def net(*parts):

@@ -12,23 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import chip_programs
 from muspike.errors import BadInput
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 
 
 def population(name: str = "hidden", size: int = 3, kind: str = "lif", **changes: Any) -> ChipPopulation:
-    zeros = np.zeros(size, np.int32)
-    fields: dict[str, Any] = {
-        "level": 0 if kind == "input" else 1,
-        "du": zeros + 4095,
-        "dv": zeros + 2048,
-        "v_threshold": zeros + 100,
-        "bias_mant": zeros - 7,
-        "bias_exp": zeros + 2,
-        "scale": np.full(size, 64.0),
-        "core": zeros - 1 if kind == "input" else zeros,
-    }
-    return ChipPopulation(name=name, size=size, kind=kind, **(fields | changes))  # type: ignore[arg-type]
+    fields = {"level": int(kind != "input"), "bias_mant": -7, "bias_exp": 2, "scale": 64.0} | changes
+    return chip_programs.population(name, size, kind, **fields)
 
 
 def synapses(name: str = "in->hidden", **changes: Any) -> ChipSynapses:
@@ -273,9 +264,6 @@ def test_levels_are_those_of_paths():
     with pytest.raises(BadInput, match=r"a delay of \d from level 0 to level 5 is -\d ticks of ideal time"):
         dataclasses.replace(p, populations=late)
     looped = ChipSynapses("loop", "a", "a", np.array([[2]]), 0, 1)
-    alone = ChipPopulation(
-        name="a", size=1, kind="lif", level=64, scale=np.ones(1), core=np.zeros(1, int),
-        **{name: np.zeros(1, int) for name in ("du", "dv", "v_threshold", "bias_mant", "bias_exp")},
-    )  # fmt: skip
+    alone = chip_programs.population("a", 1, level=64)
     with pytest.raises(BadInput, match="population 'a': level is 64; no path through 1 populations is longer than 63"):
-        Program("loihi1", 1e-3, [alone], [looped], np.zeros((1, 2), int))
+        chip_programs.program([alone], [looped])

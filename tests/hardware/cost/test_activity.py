@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import chip_programs
+import float_populations
 from muspike.errors import BadInput
 from muspike.hardware.cost import activity
-from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.events import Simulator
@@ -24,17 +26,7 @@ CORE_XY = np.array([[0, 0], [0, 0], [2, 1], [5, 3]])
 
 
 def population(name: str, kind: str, cores: list[int], level: int = 0) -> ChipPopulation:
-    size = len(cores)
-    same = {key: np.zeros(size, np.int32) for key in ("du", "dv", "v_threshold", "bias_mant", "bias_exp")}
-    return ChipPopulation(
-        name,
-        size,
-        kind,
-        level,
-        **same,
-        scale=np.ones(size),
-        core=np.array(cores, np.int32),  # type: ignore[arg-type]
-    )
+    return chip_programs.population(name, len(cores), kind, core=cores, level=level)
 
 
 def synapses(
@@ -350,12 +342,8 @@ def test_relays_are_no_part_of_the_network() -> None:
     rng = np.random.default_rng(2)
     n = 6
 
-    def neurons(name: str, kind: str, size: int) -> Population:
-        ones = np.ones(size)
-        return Population(name, kind, size, 2 * ones, ones, 0.5 * ones, 0 * ones)  # type: ignore[arg-type]
-
     graph = SpikingGraph(
-        [neurons("x", "input", 4), neurons("a", "lif", n)],
+        [float_populations.population("x", "input", 4), float_populations.population("a", "lif", n)],
         [
             Synapses("in", "x", "a", rng.normal(0, 1, (n, 4)), 0),
             Synapses("loop", "a", "a", rng.normal(0, 1, (n, n)), 100),

@@ -6,29 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chip_limits import chip
+from integer_populations import population
 from muspike.hardware import weights as w
-from muspike.hardware.chip import Limit, load_chip
+from muspike.hardware.chip import load_chip
 from muspike.hardware.mapping.lists import entry_bits, image_order, list_bits, lists
 from muspike.hardware.mapping.partition import RULES, _added, delay_problems, partition
-from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
+from muspike.hardware.mapping.quantise import IntegerGraph, IntegerSynapses
 from muspike.hardware.mapping.retime import retime
 from muspike.hardware.weights import Conv, Sparse
 
 CHIP = load_chip("loihi1")
 FORM = CHIP.synapse_format
-
-
-def chip(**limits):
-    made = {name: Limit(value, "test") for name, value in limits.items()}
-    return dataclasses.replace(CHIP, limits=dataclasses.replace(CHIP.limits, **made))
-
-
-def population(name, kind, size, dv=2048, v_threshold=100):
-    def per_neuron(value):
-        return np.broadcast_to(np.asarray(value, np.int32), (size,)).copy()
-
-    settings_ = (per_neuron(value) for value in (4095, dv, v_threshold, 0, 0))
-    return IntegerPopulation(name, kind, size, *settings_, np.ones(size))
 
 
 def net(populations, *synapses):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
@@ -12,14 +13,6 @@ from muspike.hardware.mapping.quantise import quantise
 from muspike.hardware.weights import Conv
 
 CHIP = load_chip("loihi1")
-
-
-def population(name, kind, size=1, tau=2.0, tau_syn=1.0, v_threshold=0.5, bias=0.0):
-    arrays = (
-        np.broadcast_to(np.asarray(value, float), (size,)).copy()
-        for value in (tau, tau_syn, v_threshold if kind == "lif" else np.inf, bias)
-    )
-    return Population(name, kind, size, *arrays)
 
 
 def into(target: Population, weight, delay=0):

@@ -5,20 +5,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from chip_equations import decay
+from integer_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
-from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
+from muspike.hardware.mapping.quantise import IntegerGraph, IntegerSynapses
 from muspike.hardware.mapping.retime import retime
 from muspike.hardware.weights import dense
 
 CHIP = load_chip("loihi1")
-
-
-def population(name, kind="lif", size=1, dv=4096, v_threshold=1):
-    def same(value):
-        return np.full(size, value, np.int32)
-
-    return IntegerPopulation(name, kind, size, same(4095), same(dv), same(v_threshold), same(0), same(0), np.ones(size))
 
 
 def net(names, *synapses):
@@ -79,10 +74,6 @@ def test_relays_are_one_chain_per_source():
         "ab64": ("a", 63),
         "ab3": ("a", 2),
     }
-
-
-def decay(x, d):
-    return np.sign(x) * ((np.abs(x) * (4096 - d)) >> 12)
 
 
 def execute(graph, spikes):

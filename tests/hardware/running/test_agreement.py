@@ -7,28 +7,18 @@ import json
 import numpy as np
 import pytest
 
+from chip_programs import population, program
 from muspike.errors import BadInput
-from muspike.hardware.program import ChipPopulation, Program
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
 
-
-def population(name: str, size: int, kind: str, level: int, scale: float = 1.0) -> ChipPopulation:
-    zeros = np.zeros(size, np.int32)
-    core = np.full(size, -1 if kind == "input" else 0)
-    return ChipPopulation(name, size, kind, level, zeros, zeros, zeros, zeros, zeros, np.full(size, scale), core)  # type: ignore[arg-type]
-
-
-PROGRAM = Program(
-    "loihi1",
-    1e-3,
+PROGRAM = program(
     [
-        population("in", 3, "input", 0),
-        population("relay", 3, "lif", 1),
-        population("a", 4, "lif", 2),
-        population("out", 2, "li", 3, scale=10.0),
+        population("in", 3, "input"),
+        population("relay", 3, level=1),
+        population("a", 4, level=2),
+        population("out", 2, "li", level=3, scale=10.0),
     ],
     [],
-    np.zeros((1, 2), int),
 )
 
 

@@ -8,12 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from muspike.hardware.chip import Chip, Limit, load_chip
+from chip_limits import chip
+from integer_populations import population
+from muspike.hardware.chip import Chip, load_chip
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import partition
 from muspike.hardware.mapping.quantise import (
     IntegerGraph,
-    IntegerPopulation,
     IntegerSynapses,
     PopulationReport,
     QuantisationReport,
@@ -23,12 +24,6 @@ from muspike.hardware.mapping.retime import Retimed
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.running.report import mapping, mapping_text, table
 from muspike.hardware.weights import Conv, Sparse, Weights, astype, identity
-
-
-def chip(**limits: int) -> Chip:
-    known = load_chip("loihi1")
-    made = {name: Limit(value, "test") for name, value in limits.items()}
-    return dataclasses.replace(known, limits=dataclasses.replace(known.limits, **made))
 
 
 def values_of(kind: type, **given: object) -> dict[str, object]:
@@ -44,10 +39,7 @@ def values_of(kind: type, **given: object) -> dict[str, object]:
 def compiled(on: Chip, *layers: Weights) -> Compiled:
     """Populations p0, p1, ... with synapses w0, w1, ... between them, placed and not quantised."""
     sizes = [layers[0].shape[1], *(weight.shape[0] for weight in layers)]
-    populations = []
-    for i, size in enumerate(sizes):
-        arrays = (np.full(size, value, np.int32) for value in (4095, 2048, 100, 0, 0))
-        populations.append(IntegerPopulation(f"p{i}", "lif" if i else "input", size, *arrays, np.ones(size)))
+    populations = [population(f"p{i}", "lif" if i else "input", size) for i, size in enumerate(sizes)]
     synapses = [IntegerSynapses(f"w{i}", f"p{i}", f"p{i + 1}", m, 1) for i, m in enumerate(layers)]  # type: ignore[arg-type]
     levels = {p.name: i for i, p in enumerate(populations)}
     retimed = Retimed(IntegerGraph(populations, synapses, 1e-3), levels)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chip_programs import population, program
 from muspike.errors import BadInput
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.dense import DenseSimulator
@@ -18,21 +19,19 @@ from muspike.hardware.weights import Conv, Sparse
 Spikes = npt.NDArray[np.uint8]
 
 
-def population(rng: np.random.Generator, name: str, kind: str, size: int, interval: int = 0) -> ChipPopulation:
+def random_population(rng: np.random.Generator, name: str, kind: str, size: int, interval: int = 0) -> ChipPopulation:
     """Any registers, most of them so that the neurons fire now and then."""
-    values = {
+    registers = {
         "du": rng.choice([0, 1, 700, 2047, 4095, 4096], size),
         "dv": rng.choice([0, 512, 2048, 4095, 4096], size),
         "v_threshold": rng.integers(0, 2000, size),
         "bias_mant": rng.integers(-4096, 4096, size) * rng.integers(0, 2, size),
         "bias_exp": rng.integers(0, 4, size),
     }
-    core = np.full(size, -1 if kind == "input" else 0)
-    reset = {} if kind == "input" or not interval else {"reset_interval": interval, "reset_offset": interval // 2}
-    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **values, **reset)  # type: ignore[arg-type]
+    return population(name, size, kind, reset_interval=interval, reset_offset=interval // 2, **registers)
 
 
-def program(
+def random_program(
     seed: int, stride: int = 1, padding: int = 1, dilation: int = 1, groups: int = 1, extra: int = 0
 ) -> Program:
     """Input -> convolution -> loop of lists -> dense to a readout, and the input past it with the largest weights."""
@@ -45,9 +44,9 @@ def program(
     hidden = conv.shape[0]
     loop = 2 * rng.integers(-90, 90, (hidden, hidden)) * (rng.random((hidden, hidden)) < 0.1)
     populations = [
-        population(rng, "in", "input", 224),
-        population(rng, "h", "lif", hidden, interval=9),
-        population(rng, "out", "li", 5),
+        random_population(rng, "in", "input", 224),
+        random_population(rng, "h", "lif", hidden, interval=9),
+        random_population(rng, "out", "li", 5),
     ]
     synapses = [
         ChipSynapses("conv", "in", "h", conv, 0, 2),
@@ -55,7 +54,7 @@ def program(
         ChipSynapses("dense", "h", "out", 2 * rng.integers(-128, 128, (5, hidden)), 0, 1),
         ChipSynapses("past", "in", "out", rng.choice([-256, 254], (5, 224)), 7, 1),
     ]
-    return Program("loihi1", 1e-3, populations, synapses, np.zeros((1, 2), int))
+    return program(populations, synapses)
 
 
 def spikes(seed: int, ticks: int, batch: int) -> Spikes:
@@ -85,7 +84,7 @@ def assert_same(ours: Run, events: Run) -> None:
 def test_equals_the_event_driven_one(
     seed: int, stride: int, padding: int, dilation: int, groups: int, extra: int, batch: int, record: bool
 ) -> None:
-    p = program(seed, stride, padding, dilation, groups, extra)
+    p = random_program(seed, stride, padding, dilation, groups, extra)
     inputs = spikes(seed, 25, batch)
     events = Simulator(p, batch).run(inputs, record)
     assert events.spikes["h"].any()
@@ -97,19 +96,17 @@ def test_sums_beyond_float32() -> None:
     rng = np.random.default_rng(0)
     weight = np.full((2, 140_001), -256)
     weight[1], weight[:, -1] = 254, 2
-    p = Program(
-        "loihi1", 1e-3,
-        [population(rng, "in", "input", 140_001), population(rng, "out", "li", 2)],
+    p = program(
+        [random_population(rng, "in", "input", 140_001), random_population(rng, "out", "li", 2)],
         [ChipSynapses("s", "in", "out", weight, 0, 1)],
-        np.zeros((1, 2), int),
-    )  # fmt: skip
+    )
     assert np.float32(weight[0].sum()) != weight[0].sum()
     inputs = np.ones((3, 1, 140_001), np.uint8)
     assert_same(DenseSimulator(p).run(inputs, True), Simulator(p).run(inputs, True))
 
 
 def test_a_run_cut_in_pieces_is_the_same_run() -> None:
-    p = program(4)
+    p = random_program(4)
     inputs = spikes(4, 40, 2)
     whole = Simulator(p, 2).run(inputs)
     sim = DenseSimulator(p, 2)
@@ -122,7 +119,7 @@ def test_a_run_cut_in_pieces_is_the_same_run() -> None:
 
 def test_a_program_without_inputs() -> None:
     rng = np.random.default_rng(1)
-    p = Program("loihi1", 1e-3, [population(rng, "h", "lif", 9)], [], np.zeros((1, 2), int))
+    p = program([random_population(rng, "h", "lif", 9)], [])
     silence = np.zeros((30, 2, 0), np.uint8)
     events = Simulator(p, 2).run(silence, True)
     assert events.spikes["h"].any()
@@ -131,13 +128,13 @@ def test_a_program_without_inputs() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 def test_equals_the_event_driven_one_on_cuda() -> None:
-    p = program(3, stride=2, groups=2)
+    p = random_program(3, stride=2, groups=2)
     inputs = spikes(3, 60, 17)
     assert_same(DenseSimulator(p, 17, "cuda").run(inputs, True), Simulator(p, 17).run(inputs, True))
 
 
 def test_what_it_refuses() -> None:
-    p = program(0)
+    p = random_program(0)
     with pytest.raises(BadInput, match="batch is 0"):
         DenseSimulator(p, 0)
     with pytest.raises(BadInput, match="device is 'abacus'"):

@@ -10,25 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chip_equations import trace
+from chip_programs import population, program
 from muspike.errors import BadInput
-from muspike.hardware import weights as w
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.events import Run, Simulator
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 Spikes = npt.NDArray[np.uint8]
-
-
-def population(name: str, size: int, kind: str = "lif", **values: Any) -> ChipPopulation:
-    defaults = {"du": 4095, "dv": 2048, "v_threshold": 100, "bias_mant": 0, "bias_exp": 0}
-    arrays = {key: np.broadcast_to(np.asarray(values.get(key, value)), size) for key, value in defaults.items()}
-    core = np.full(size, -1 if kind == "input" else 0)
-    reset = {key: values[key] for key in ("reset_interval", "reset_offset") if key in values}
-    return ChipPopulation(name=name, size=size, kind=kind, level=0, scale=np.ones(size), core=core, **arrays, **reset)  # type: ignore[arg-type]
-
-
-def program(populations: list[ChipPopulation], synapses: list[ChipSynapses]) -> Program:
-    return Program("loihi1", 1e-3, populations, synapses, np.zeros((1, 2), int))
 
 
 def single(weight: int, ticks: list[int], weight_exp: int = 0, delay: int = 1, **values: Any) -> Run:
@@ -42,49 +31,13 @@ def single(weight: int, ticks: list[int], weight_exp: int = 0, delay: int = 1, *
     return Simulator(p).run(inputs, record_membranes=True)
 
 
-def decay(x: npt.NDArray[np.int64], d: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.sign(x) * ((np.abs(x) * (4096 - d)) >> 12)
-
-
-def reference(p: Program, inputs: Spikes) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, int]]:
-    """Spikes, u, v and overflows of every population, straight from the equations, in 64-bit integers."""
-    ticks, batch, _ = inputs.shape
-    s, u, v = ({q.name: np.zeros((ticks + 1, batch, q.size), np.int64) for q in p.populations} for _ in range(3))
-    overflows = {q.name: 0 for q in p.populations if q.kind != "input"}
-    matrices = {y.name: w.unrolled(w.astype(y.weight, np.int64)).columns for y in p.synapses}
-    column = 0
-    for q in p.inputs:
-        s[q.name][:ticks] = inputs[:, :, column : column + q.size]
-        column += q.size
-    for t in range(ticks):
-        for q in p.populations:
-            if q.kind == "input":
-                continue
-            a = np.zeros((batch, q.size), np.int64)
-            for y in p.synapses:
-                if y.target == q.name and t >= y.delay:
-                    a += (matrices[y.name] @ s[y.source][t - y.delay].T).T << y.weight_exp
-            overflows[q.name] += int(((a < -(2**15)) | (a > 2**15 - 1)).sum())
-            reset = q.reset_interval > 0 and t % q.reset_interval == q.reset_offset
-            before = -1 if reset else t - 1  # index -1 of the arrays is all zeros: the tick before the first
-            now = decay(u[q.name][before], np.minimum(q.du.astype(np.int64) + 1, 4096)) + (a << 6)
-            now = (now + 2**23 - 1) % 2**24 - (2**23 - 1)
-            bias = q.bias_mant.astype(np.int64) * 2 ** q.bias_exp.astype(np.int64)
-            membrane = decay(v[q.name][before], q.dv.astype(np.int64)) + now + bias
-            membrane = np.clip(membrane, -(2**23) + 1, 2**23 - 1)
-            s[q.name][t] = membrane > q.v_threshold * 64
-            u[q.name][t] = now
-            v[q.name][t] = np.where(s[q.name][t] == 1, 0, membrane)
-    return *({name: x[:-1] for name, x in d.items()} for d in (s, u, v)), overflows  # type: ignore[return-value]
-
-
 def assert_equal(p: Program, run: Run, inputs: Spikes) -> None:
-    s, u, v, overflows = reference(p, inputs)
+    spikes, u, v, overflows = trace(p, inputs)
     for q in p.populations:
         if q.kind != "li":
-            np.testing.assert_array_equal(run.spikes[q.name], s[q.name], q.name)
+            np.testing.assert_array_equal(run.spikes[q.name], spikes[q.name], q.name)
         else:
-            assert run.readout_resets[q.name] == s[q.name].sum()
+            assert run.readout_resets[q.name] == spikes[q.name].sum()
         if q.kind != "input":
             np.testing.assert_array_equal(run.current[q.name], u[q.name], q.name)
             np.testing.assert_array_equal(run.membrane[q.name], v[q.name], q.name)
