@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import float_populations
+import small_nir
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
@@ -17,8 +18,8 @@ from muspike.hardware.mapping.retime import retime
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
 from muspike.hardware.weights import dense
+from small_nir import DT, chain, lif
 
-DT = 1e-3
 CHIP = load_chip("loihi1")
 PERIOD = 7
 
@@ -148,19 +149,15 @@ def test_wires_and_loops_of_a_nir_graph_are_taken_literally():
     """Scale nodes behind Delay nodes, in loops of one, two and three populations; nothing but the self-loop is cut."""
     n = 4
 
-    def lif(v_threshold):
-        one = np.ones(n)
-        return nir.LIF(tau=DT * one, r=one, v_leak=0 * one, v_threshold=v_threshold * one, v_reset=0 * one)
-
     def scale(value):
         return nir.Scale(np.full(n, value, np.float32))
 
     nodes = {
-        "input": nir.Input(np.array([n])),
+        "input": n,
         "wire": scale(1.0),
-        "a": lif(0.5),
-        "b": lif(0.5),
-        "c": lif(0.5),
+        "a": lif(n, tau=1.0),
+        "b": lif(n, tau=1.0),
+        "c": lif(n, tau=1.0),
         "a_a": scale(0.25),
         "a_b": scale(1.0),
         "b_c": scale(0.75),
@@ -168,11 +165,11 @@ def test_wires_and_loops_of_a_nir_graph_are_taken_literally():
         "c_a": scale(-2.0),
         "later": nir.Delay(np.full(n, 2 * DT)),
         "b_a": nir.Linear(0.5 * np.eye(n, dtype=np.float32)),
-        "output": nir.Output(np.array([n])),
+        "output": n,
     }
     ways = ["input wire a a_b b b_c c late c_a a", "a a_a a", "b later b_a a", "c output"]
-    edges = [edge for way in ways for edge in zip(way.split(), way.split()[1:], strict=False)]
-    graph = from_nir(nir.NIRGraph(nodes, edges, metadata={"dt": DT}, type_check=False))
+    edges = [edge for way in ways for edge in chain(*way.split())]
+    graph = from_nir(small_nir.graph(nodes, edges))
     assert {s.name: s.delay for s in graph.synapses} == {
         "wire": 0, "a_b": 0, "b_c": 0, "c_a": 5, "a_a": 1, "b_a": 2,
     }  # fmt: skip

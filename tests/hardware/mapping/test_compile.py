@@ -15,15 +15,9 @@ from muspike.hardware.program import Program
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.running.report import mapping_text
 from muspike.hardware.simulator.events import Simulator
+from small_nir import DT, chain, graph, li, lif
 
-DT = 1e-3
 PERIOD = 7
-
-
-def lif(n, tau=2.0):
-    return nir.LIF(
-        tau=np.full(n, tau * DT), r=np.ones(n), v_leak=np.zeros(n), v_threshold=np.full(n, 0.5), v_reset=np.zeros(n)
-    )
 
 
 def recurrent(inputs, hidden, outputs, seed=0, gain=1.0):
@@ -34,7 +28,7 @@ def recurrent(inputs, hidden, outputs, seed=0, gain=1.0):
         return nir.Linear(rng.normal(0, gain / np.sqrt(source), (target, source)).astype(np.float32))
 
     nodes = {
-        "input": nir.Input(np.array([inputs])),
+        "input": inputs,
         "in_to_first": linear(hidden, inputs),
         "first": lif(hidden),
         "first_memory": nir.Delay(np.full(hidden, PERIOD * DT)),
@@ -45,8 +39,8 @@ def recurrent(inputs, hidden, outputs, seed=0, gain=1.0):
         "second_to_second": linear(hidden, hidden),
         "first_to_out": linear(outputs, hidden),
         "second_to_out": linear(outputs, hidden),
-        "out": nir.LI(tau=np.full(outputs, 4 * DT), r=np.ones(outputs), v_leak=np.zeros(outputs)),
-        "output": nir.Output(np.array([outputs])),
+        "out": li(outputs),
+        "output": outputs,
     }
     ways = [
         "input in_to_first first first_to_second second second_to_out out output",
@@ -54,8 +48,8 @@ def recurrent(inputs, hidden, outputs, seed=0, gain=1.0):
         "second second_memory second_to_second second",
         "first first_to_out out",
     ]
-    edges = [edge for way in ways for edge in zip(way.split(), way.split()[1:], strict=False)]
-    return nir.NIRGraph(nodes, edges, metadata={"dt": DT, "period": PERIOD, "ticks": 4}, type_check=False)
+    edges = [edge for way in ways for edge in chain(*way.split())]
+    return graph(nodes, edges, period=PERIOD, ticks=4)
 
 
 def shifted(run_, levels, name, ticks):
@@ -256,16 +250,16 @@ def test_a_fill_is_a_share(fill):
 
 def test_a_cycle_that_the_chip_cannot_turn():
     nodes = {
-        "input": nir.Input(np.array([2])),
+        "input": 2,
         "a": lif(2),
         "ab": nir.Linear(np.eye(2)),
         "b": lif(2),
         "ba": nir.Linear(np.eye(2)),
-        "output": nir.Output(np.array([2])),
+        "output": 2,
     }
     edges = [("input", "a"), ("a", "ab"), ("ab", "b"), ("b", "ba"), ("ba", "a"), ("b", "output")]
     with pytest.raises(BadInput, match="its delay is 1 ticks for 2 synapses"):
-        compile_graph(nir.NIRGraph(nodes, edges, metadata={"dt": DT}, type_check=False), "loihi1")
+        compile_graph(graph(nodes, edges), "loihi1")
 
 
 def exact(bias, recurrence=0.0, threshold=100.0, tau=np.inf):

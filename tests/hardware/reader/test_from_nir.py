@@ -1,5 +1,3 @@
-import itertools
-
 import nir
 import numpy as np
 import pytest
@@ -9,41 +7,11 @@ from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.interpreter import run
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import Conv, Sparse, dense
-
-DT = 1e-3
-
-
-def vector(n, value):
-    return np.full(n, float(value))
-
-
-def lif(n, tau=2.0, v_threshold=0.5, r=1.0, v_leak=0.0, v_reset=0.0):
-    """tau in ticks."""
-    return nir.LIF(
-        tau=vector(n, tau * DT),
-        r=vector(n, r),
-        v_leak=vector(n, v_leak),
-        v_threshold=vector(n, v_threshold),
-        v_reset=vector(n, v_reset),
-    )
-
-
-def li(n, tau=4.0):
-    return nir.LI(tau=vector(n, tau * DT), r=vector(n, 1), v_leak=vector(n, 0))
+from small_nir import DT, chain, graph, li, lif
 
 
 def delay(n, ticks):
     return nir.Delay(np.broadcast_to(np.asarray(ticks) * DT, (n,)).copy())
-
-
-def graph(nodes, edges, **metadata):
-    nodes = {key: nir.Input(np.array([node])) if key == "input" else node for key, node in nodes.items()}
-    nodes = {key: nir.Output(np.array([node])) if key == "output" else node for key, node in nodes.items()}
-    return nir.NIRGraph(nodes, edges, metadata={"dt": DT} | metadata, type_check=False)
-
-
-def chain(*names):
-    return list(itertools.pairwise(names))
 
 
 def simple(**changes):
@@ -157,16 +125,16 @@ def test_affine_bias_counts_once_and_passes_linear_nodes():
 def test_integrate_and_fire_and_synaptic_filters():
     nodes = {
         "input": 2,
-        "a": nir.IF(r=vector(2, 1.5), v_threshold=vector(2, 3), v_reset=vector(2, 0)),
+        "a": nir.IF(r=np.full(2, 1.5), v_threshold=np.full(2, 3), v_reset=np.full(2, 0)),
         "b": nir.CubaLIF(
-            tau_syn=vector(2, 4 * DT),
-            tau_mem=vector(2, 2 * DT),
-            r=vector(2, 3),
-            v_leak=vector(2, 0),
-            v_threshold=vector(2, 1),
-            w_in=vector(2, 2),
+            tau_syn=np.full(2, 4 * DT),
+            tau_mem=np.full(2, 2 * DT),
+            r=np.full(2, 3),
+            v_leak=np.full(2, 0),
+            v_threshold=np.full(2, 1),
+            w_in=np.full(2, 2),
         ),
-        "t": nir.Threshold(vector(2, 0.5)),
+        "t": nir.Threshold(np.full(2, 0.5)),
         "s": nir.Scale(np.array([2.0, 5.0])),
         "output": 2,
     }
@@ -342,7 +310,7 @@ def pooled(kind, kernel, stride=None, padding=0):
 def image(shape, nodes, size):
     """input of `shape` -> the nodes, one after the other -> output of `size`."""
     nodes = {"in": nir.Input(np.array(shape)), **nodes, "out": nir.Output(np.array([size]))}
-    return nir.NIRGraph(nodes, chain(*nodes), metadata={"dt": DT}, type_check=False)
+    return graph(nodes, chain(*nodes))
 
 
 def test_a_convolutional_network_stays_one():

@@ -8,27 +8,27 @@ import nir
 import numpy as np
 import pytest
 
+import small_nir
 from muspike.errors import BadInput
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.running.raster import write_raster
 from muspike.hardware.running.simulate import simulate
+from small_nir import chain, li, lif
 
 
 @pytest.fixture(scope="module")
 def run():
     rng = np.random.default_rng(0)
-    one = np.ones(300)
     nodes = {
-        "input": nir.Input(np.array([8])),
+        "input": 8,
         "w": nir.Linear(rng.normal(0.2, 0.4, (300, 8))),
-        "a": nir.LIF(tau=4e-3 * one, r=one, v_leak=0 * one, v_threshold=0.1 * one, v_reset=0 * one),
+        "a": lif(300, tau=4.0, v_threshold=0.1),
         "u": nir.Linear(rng.normal(0, 0.1, (3, 300))),
-        "out": nir.LI(tau=np.full(3, 0.01), r=np.ones(3), v_leak=np.zeros(3)),
-        "output": nir.Output(np.array([3])),
+        "out": li(3, tau=10.0),
+        "output": 3,
     }
-    edges = list(zip(nodes, list(nodes)[1:], strict=False))
-    graph = from_nir(nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3}, type_check=False))
+    graph = from_nir(small_nir.graph(nodes, chain(*nodes)))
     spikes = (rng.random((40, 2, 8)) < 0.3).astype(np.uint8)
     return simulate(compile_graph(graph, "loihi1").program, {"input": spikes}, graph=graph)
 
