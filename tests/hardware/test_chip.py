@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +13,12 @@ def text(name: str) -> str:
     return (resources.files("muspike.hardware") / "chips" / f"{name}.toml").read_text()
 
 
-def test_the_chips_that_come_with_the_package():
+def test_the_chips_that_come_with_the_package() -> None:
     assert known_chips() == ("loihi1", "loihi2")
 
 
 @pytest.mark.parametrize("name", ["loihi1", "loihi2"])
-def test_every_constant_has_band_tag_and_source(name):
+def test_every_constant_has_band_tag_and_source(name: str) -> None:
     chip = load_chip(name)
     sets = chip.costs.values()
     constants = [c for s in sets for c in (*s.energy.values(), *s.latency.values(), *(b.latency for b in s.barrier))]
@@ -27,7 +30,7 @@ def test_every_constant_has_band_tag_and_source(name):
     assert chip.default_costs in chip.costs
 
 
-def test_loihi1_is_the_published_chip():
+def test_loihi1_is_the_published_chip() -> None:
     chip = load_chip("loihi1")
     assert chip.mesh.tiles_x * chip.mesh.tiles_y * chip.mesh.cores_per_tile == chip.limits.cores_per_chip.value == 128
     assert chip.limits.neurons_per_core.value == 1024
@@ -38,7 +41,7 @@ def test_loihi1_is_the_published_chip():
     assert chip.ranges.v_threshold.high == 2**17 - 1
 
 
-def test_loihi1_two_sets_of_costs():
+def test_loihi1_two_sets_of_costs() -> None:
     chip = load_chip("loihi1")
     fitted, simulated = chip.cost_set(), chip.cost_set("simulated")
     assert fitted.name == "fitted"
@@ -59,7 +62,7 @@ def test_loihi1_two_sets_of_costs():
     assert chip.static_power.tag == "assumed" and "assumed" in chip.static_power.source
 
 
-def test_loihi2_times_are_the_bound_over_what_it_explains():
+def test_loihi2_times_are_the_bound_over_what_it_explains() -> None:
     latency = load_chip("loihi2").cost_set().latency
     for event, bound in (("synop_dense", 0.66), ("synop_sparse", 0.66), ("synop_conv", 0.66), ("neuron_access", 4)):
         constant = latency[event]
@@ -69,7 +72,7 @@ def test_loihi2_times_are_the_bound_over_what_it_explains():
         assert "65 %" in constant.source and "assumes" in constant.source
 
 
-def test_hala_point_lies_below_the_band_of_loihi2_and_its_source_says_so():
+def test_hala_point_lies_below_the_band_of_loihi2_and_its_source_says_so() -> None:
     """2,600 W at 380 T synops/s, all in: within 5 % of the band, or the inference is off; outside, it must be said."""
     hala_point_pj = 2600 / 380e12 * 1e12
     price = load_chip("loihi2").cost_set().energy["synop_dense"]
@@ -77,31 +80,31 @@ def test_hala_point_lies_below_the_band_of_loihi2_and_its_source_says_so():
     assert (hala_point_pj < price.low) == ("6.8 pJ per synaptic operation all in, just below the band" in price.source)
 
 
-def test_loihi2_prices_are_inferred_and_cover_the_rest():
+def test_loihi2_prices_are_inferred_and_cover_the_rest() -> None:
     costs = load_chip("loihi2").cost_set()
     assert {c.tag for c in costs.energy.values()} == {"inferred"}
     assert costs.unpriced == ()
     assert load_chip("loihi2").limits.input_axons_per_core.value is None
 
 
-def test_unknown_chip_lists_the_known_ones():
+def test_unknown_chip_lists_the_known_ones() -> None:
     with pytest.raises(BadInput, match=r"'loihi3' is not known; known: loihi1, loihi2"):
         load_chip("loihi3")
 
 
-def test_unknown_cost_set_lists_the_known_ones():
+def test_unknown_cost_set_lists_the_known_ones() -> None:
     with pytest.raises(BadInput, match="no cost set 'measured'; it has fitted, simulated"):
         load_chip("loihi1").cost_set("measured")
 
 
-def test_a_chip_of_ones_own(tmp_path):
+def test_a_chip_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text("loihi1").replace('name = "loihi1"', 'name = "mine"').replace("value = 1024", "value = 64"))
     chip = load_chip(path)
     assert (chip.name, chip.limits.neurons_per_core.value) == ("mine", 64)
 
 
-def test_missing_file(tmp_path):
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"none\.toml: cannot be read"):
         load_chip(tmp_path / "none.toml")
 
@@ -144,7 +147,7 @@ def test_missing_file(tmp_path):
         ("[mesh]", "[mesh", "not TOML"),
     ],
 )
-def test_a_broken_file_says_where(old, new, message):
+def test_a_broken_file_says_where(old: str, new: str, message: str) -> None:
     broken = text("loihi1")
     assert old in broken
     with pytest.raises(BadInput, match=message):

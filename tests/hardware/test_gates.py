@@ -1,6 +1,9 @@
 """Logic of spikes on the chip: gates of unit weights, loops through several of them, and the wires between."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import nir
 import numpy as np
@@ -10,14 +13,14 @@ import float_populations
 import small_nir
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
-from muspike.hardware.interpreter import run
-from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.interpreter import Spikes, run
+from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.mapping.partition import partition
 from muspike.hardware.mapping.quantise import quantise
 from muspike.hardware.mapping.retime import retime
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
-from muspike.hardware.weights import dense
+from muspike.hardware.weights import Array, dense
 from small_nir import DT, chain, lif
 
 CHIP = load_chip("loihi1")
@@ -29,16 +32,16 @@ def population(name: str, kind: str, size: int, tau: float = 1.0, v_threshold: f
     return float_populations.population(name, kind, size, tau, v_threshold=v_threshold)
 
 
-def wire(source, target, weight=1.0, delay=0, size=1):
+def wire(source: str, target: str, weight: float | Array = 1.0, delay: int = 0, size: int = 1) -> Synapses:
     weight = weight * np.eye(size) if np.isscalar(weight) else weight
     return Synapses(f"{source}_{target}_{delay}", source, target, np.asarray(weight, np.float32), delay)
 
 
-def random_spikes(ticks, batch, size, rate, seed=0):
+def random_spikes(ticks: int, batch: int, size: int, rate: float, seed: int = 0) -> Spikes:
     return (np.random.default_rng(seed).random((ticks, batch, size)) < rate).astype(np.uint8)
 
 
-def chip_spikes(compiled, spikes):
+def chip_spikes(compiled: Compiled, spikes: Spikes) -> dict[str, Array]:
     """Every population's spikes in ideal time."""
     levels = {p.name: p.level for p in compiled.program.populations}
     silence = np.zeros((max(levels.values()), *spikes.shape[1:]), np.uint8)
@@ -46,7 +49,7 @@ def chip_spikes(compiled, spikes):
     return {name: s[levels[name] : levels[name] + len(spikes)].astype(bool) for name, s in found.items()}
 
 
-def memory(n, extra=(), more=()):
+def memory(n: int, extra: Sequence[Population] = (), more: Sequence[Synapses] = ()) -> SpikingGraph:
     """set AND gate -> write; memory = write OR (memory one period ago AND NOT erase); read = ask AND memory."""
     names = ("set", "gate", "erase", "ask")
     pick = {name: np.eye(n, 4 * n, i * n) for i, name in enumerate(names)}
@@ -74,7 +77,7 @@ def memory(n, extra=(), more=()):
     return SpikingGraph(populations, synapses, DT)
 
 
-def expected(spikes, n):
+def expected(spikes: Spikes, n: int) -> dict[str, Array]:
     """The same in booleans."""
     set_, gate, erase, ask = np.split(spikes.astype(bool), 4, axis=2)
     remembered = np.zeros_like(set_)
@@ -85,7 +88,7 @@ def expected(spikes, n):
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_memory_of_gates_is_what_its_logic_says(beside):
+def test_a_memory_of_gates_is_what_its_logic_says(beside: bool) -> None:
     """Alone, and beside populations whose weights are rounded, which hear it and share its sources."""
     n, rng = 12, np.random.default_rng(1)
     extra, more = [], []
@@ -114,7 +117,7 @@ def test_a_memory_of_gates_is_what_its_logic_says(beside):
         assert 0.01 < found["rounded"].mean() < 0.9
 
 
-def test_gates_do_not_feel_that_the_register_of_the_decay_is_short():
+def test_gates_do_not_feel_that_the_register_of_the_decay_is_short() -> None:
     """dv 4095, which the chip has, in the place of Lava's 4096: 1/4096 of a membrane is kept."""
     spikes = random_spikes(200, 2, 48, 0.4)
     graph = memory(12)
@@ -131,7 +134,7 @@ def test_gates_do_not_feel_that_the_register_of_the_decay_is_short():
         assert np.array_equal(s, with_rest[name]) == (name != "adder"), name
 
 
-def test_a_loop_through_three_populations_keeps_its_length():
+def test_a_loop_through_three_populations_keeps_its_length() -> None:
     graph = memory(2)
     retimed = retime(quantise(graph, CHIP)[0], CHIP)
     level = dict(retimed.levels)
@@ -145,11 +148,11 @@ def test_a_loop_through_three_populations_keeps_its_length():
     assert late["memory_hold_7"] + late["hold_memory_0"] == PERIOD and late["ask_read_0"] == 3
 
 
-def test_wires_and_loops_of_a_nir_graph_are_taken_literally():
+def test_wires_and_loops_of_a_nir_graph_are_taken_literally() -> None:
     """Scale nodes behind Delay nodes, in loops of one, two and three populations; nothing but the self-loop is cut."""
     n = 4
 
-    def scale(value):
+    def scale(value: float) -> nir.Scale:
         return nir.Scale(np.full(n, value, np.float32))
 
     nodes = {
@@ -187,7 +190,7 @@ def test_wires_and_loops_of_a_nir_graph_are_taken_literally():
     assert (wanted & ~spikes.astype(bool)).any() and (~wanted & spikes.astype(bool)).any()
 
 
-def test_synaptic_memory_of_wires_is_that_of_the_weights_that_are_not_zero():
+def test_synaptic_memory_of_wires_is_that_of_the_weights_that_are_not_zero() -> None:
     """1,024 neurons joined one to one, 32 rows of 32 from 32 sources, and 1,024 summed into 128."""
     rows = np.kron(np.eye(32), np.ones((32, 1)))
     values = np.kron(np.ones((32, 1)), np.eye(32))

@@ -1,13 +1,17 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 
 from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
-from muspike.hardware.interpreter import run
+from muspike.hardware.interpreter import Spikes, run
 
 
-def net(*parts):
+def net(*parts: Population | tuple[str, str, Any, int]) -> SpikingGraph:
     """Populations and (source, target, weight, delay)."""
     populations = [p for p in parts if isinstance(p, Population)]
     synapses = [
@@ -17,37 +21,37 @@ def net(*parts):
     return SpikingGraph(populations, synapses, dt_s=1e-3)
 
 
-def train(*values):
+def train(*values: int) -> Spikes:
     return np.array(values, np.uint8).reshape(-1, 1, 1)
 
 
-def test_membrane_of_a_leaky_integrator_by_hand():
+def test_membrane_of_a_leaky_integrator_by_hand() -> None:
     g = net(population("i", "input"), population("o", "li", tau=2), ("i", "o", 4, 0))
     _, membranes = run(g, train(1, 0, 1, 0))
     np.testing.assert_array_equal(membranes["o"].ravel(), [2, 1, 2.5, 1.25])
 
 
-def test_lif_fires_strictly_above_threshold_and_resets_to_zero():
+def test_lif_fires_strictly_above_threshold_and_resets_to_zero() -> None:
     # v: 0.5 (not above), 0.75 fires, 0 -> 0.5, 0.25, 0.625 fires
     g = net(population("i", "input"), population("n", "lif"), ("i", "n", 1, 0))
     spikes, _ = run(g, train(1, 1, 1, 0, 1))
     np.testing.assert_array_equal(spikes["n"].ravel(), [0, 1, 0, 0, 1])
 
 
-def test_integrate_and_fire_keeps_everything():
+def test_integrate_and_fire_keeps_everything() -> None:
     g = net(population("i", "input"), population("n", "lif", tau=np.inf, v_threshold=2.5), ("i", "n", 1, 0))
     spikes, _ = run(g, train(1, 0, 1, 0, 0, 1, 0))
     np.testing.assert_array_equal(spikes["n"].ravel(), [0, 0, 0, 0, 0, 1, 0])
 
 
-def test_synaptic_filter_and_bias():
+def test_synaptic_filter_and_bias() -> None:
     # i: 2, 1, 0.5; v = i + bias with tau = 1
     g = net(population("i", "input"), population("o", "li", tau=1, tau_syn=2, bias=10), ("i", "o", 4, 0))
     _, membranes = run(g, train(1, 0, 0))
     np.testing.assert_array_equal(membranes["o"].ravel(), [12, 11, 10.5])
 
 
-def test_delays_and_recurrence():
+def test_delays_and_recurrence() -> None:
     # A memoryless unit that keeps itself firing every third tick, and a reader two ticks behind it.
     unit = {"tau": 1, "v_threshold": 0.5}
     g = net(
@@ -63,7 +67,7 @@ def test_delays_and_recurrence():
     np.testing.assert_array_equal(spikes["m"].ravel(), [0, 0, 1, 0, 0, 1, 0, 0])
 
 
-def test_zero_delay_crosses_several_populations_in_one_tick_whatever_their_order():
+def test_zero_delay_crosses_several_populations_in_one_tick_whatever_their_order() -> None:
     unit = {"tau": 1, "v_threshold": 0.5}
     g = net(
         population("c", "lif", **unit),
@@ -76,7 +80,7 @@ def test_zero_delay_crosses_several_populations_in_one_tick_whatever_their_order
     np.testing.assert_array_equal(spikes["c"].ravel(), [0, 1, 0])
 
 
-def test_batches_are_independent_and_inputs_come_by_name():
+def test_batches_are_independent_and_inputs_come_by_name() -> None:
     g = net(
         population("i", "input", 2),
         population("j", "input", 1),
@@ -93,7 +97,7 @@ def test_batches_are_independent_and_inputs_come_by_name():
     np.testing.assert_array_equal(membranes["o"][1], [[0, 0], [0, 0], [10, 20]])
 
 
-def test_float32_is_computed_in_float32():
+def test_float32_is_computed_in_float32() -> None:
     g = net(population("i", "input"), population("o", "li", tau=3), ("i", "o", 0.1, 0))
     _, membranes = run(g, train(1, 1), dtype=np.float32)
     third, x = np.float32(1 / 3), np.float32(0.1)
@@ -102,7 +106,7 @@ def test_float32_is_computed_in_float32():
     assert membranes["o"].dtype == np.float32
 
 
-def test_a_cycle_without_delay_has_no_meaning():
+def test_a_cycle_without_delay_has_no_meaning() -> None:
     g = net(population("i", "input"), population("n", "lif"), ("i", "n", 1, 0), ("n", "n", 1, 0))
     with pytest.raises(BadInput, match="a cycle without delay runs through n"):
         run(g, train(1))
@@ -116,14 +120,14 @@ def test_a_cycle_without_delay_has_no_meaning():
         ({"x": np.zeros((3, 1, 1))}, "given for ['x']"),
     ],
 )
-def test_inputs_that_do_not_fit(spikes, message):
+def test_inputs_that_do_not_fit(spikes: Any, message: str) -> None:
     g = net(population("i", "input"), population("n", "lif"), ("i", "n", 1, 0))
     with pytest.raises(BadInput) as caught:
         run(g, spikes)
     assert message.replace("\\", "") in str(caught.value)
 
 
-def test_reset_brings_the_network_to_rest_and_leaves_what_is_under_way():
+def test_reset_brings_the_network_to_rest_and_leaves_what_is_under_way() -> None:
     """A spike that is still on its way when everything is reset arrives all the same, as on a chip."""
     n = population("n", "lif", 1, tau=np.inf, v_threshold=1.5)
     graph = SpikingGraph([population("in", "input", 1), n], [Synapses("w", "in", "n", np.ones((1, 1)), 1)], 1e-3)
@@ -134,7 +138,7 @@ def test_reset_brings_the_network_to_rest_and_leaves_what_is_under_way():
     assert np.flatnonzero(fired["n"]).tolist() == [5]
 
 
-def test_a_graph_without_input_runs_on_its_biases_and_tells_every_tick():
+def test_a_graph_without_input_runs_on_its_biases_and_tells_every_tick() -> None:
     graph = net(population("n", "lif", tau=1, bias=1, v_threshold=0.5))
     done: list[int] = []
     spikes, membranes = run(graph, np.zeros((5, 2, 0), np.uint8), progress=done.append)

@@ -257,7 +257,7 @@ def test_load_refuses_a_cut_or_changed_byte(tmp_path: Path) -> None:
     assert refused > len(data) // 11
 
 
-def test_levels_are_those_of_paths():
+def test_levels_are_those_of_paths() -> None:
     """A level decides how long a run is: one that no path reaches would make it endless."""
     p = program()
     late = [dataclasses.replace(q, level=5) if q.name == "hidden" else q for q in p.populations]

@@ -1,6 +1,9 @@
 """Every form of a matrix against the dense matrix that it stands for, and convolutions against PyTorch's."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,15 +13,15 @@ from hypothesis import strategies as st
 
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
-from muspike.hardware.weights import Conv, Sparse
+from muspike.hardware.weights import Array, Conv, Sparse, Weights
 
 
-def pair(draw, low, high):
+def pair(draw: st.DrawFn, low: int, high: int) -> tuple[int, int]:
     return draw(st.integers(low, high)), draw(st.integers(low, high))
 
 
 @st.composite
-def convolutions(draw, input_shape=None):
+def convolutions(draw: st.DrawFn, input_shape: tuple[int, int, int] | None = None) -> Conv:
     c_in, y, x = input_shape or (draw(st.sampled_from([1, 2, 4])), *pair(draw, 1, 8))
     groups = draw(st.sampled_from([g for g in (1, 2, 4, c_in) if c_in % g == 0]))
     c_out = groups * draw(st.integers(1, 3))
@@ -34,31 +37,31 @@ def convolutions(draw, input_shape=None):
 
 
 @st.composite
-def matrices(draw, shape):
+def matrices(draw: st.DrawFn, shape: tuple[int, int]) -> Weights:
     numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(-2, 3, shape).astype(float)
     return numbers if draw(st.booleans()) else Sparse.of(numbers)
 
 
 @st.composite
-def any_form(draw):
+def any_form(draw: st.DrawFn) -> Weights:
     if draw(st.booleans()):
         return draw(convolutions())
     return draw(matrices(pair(draw, 1, 6)))
 
 
-def by_torch(conv, x):
+def by_torch(conv: Conv, x: Array) -> Array:
     x = torch.tensor(x).reshape(len(x), *conv.input_shape)
     settings = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups}
     return torch.nn.functional.conv2d(x, torch.tensor(conv.kernel), **settings).reshape(len(x), -1).numpy()
 
 
-def inputs(weights, batch=3):
+def inputs(weights: Weights, batch: int = 3) -> Array:
     return np.random.default_rng(0).integers(-3, 4, (batch, weights.shape[1])).astype(float)
 
 
 @settings(max_examples=150, deadline=None)
 @given(convolutions())
-def test_a_convolution_is_that_of_torch(conv):
+def test_a_convolution_is_that_of_torch(conv: Conv) -> None:
     x = inputs(conv)
     expected = by_torch(conv, x)
     np.testing.assert_array_equal(w.applied(conv, x), expected)
@@ -69,7 +72,7 @@ def test_a_convolution_is_that_of_torch(conv):
 
 @settings(max_examples=100, deadline=None)
 @given(any_form(), st.integers(0, 2**32 - 1))
-def test_every_form_does_what_its_dense_matrix_does(weights, seed):
+def test_every_form_does_what_its_dense_matrix_does(weights: Weights, seed: int) -> None:
     rng = np.random.default_rng(seed)
     dense, x = w.dense(weights), inputs(weights)
     assert dense.shape == weights.shape
@@ -83,7 +86,7 @@ def test_every_form_does_what_its_dense_matrix_does(weights, seed):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_composed_is_the_product(data):
+def test_composed_is_the_product(data: st.DataObject) -> None:
     inner = data.draw(any_form())
     middle = inner.output_shape if isinstance(inner, Conv) else None
     if middle is not None and data.draw(st.booleans()):
@@ -94,7 +97,7 @@ def test_composed_is_the_product(data):
     np.testing.assert_array_equal(w.dense(product), w.dense(outer) @ w.dense(inner))
 
 
-def test_products_beyond_a_bound_are_refused():
+def test_products_beyond_a_bound_are_refused() -> None:
     column, row = np.ones((5, 1)), Sparse.of(np.ones((1, 7)))
     conv = Conv(np.ones((2, 1, 3, 3)), (1, 6, 6), (2, 4, 4))
     assert w.composed(column, row, 35).shape == (5, 7)
@@ -107,11 +110,11 @@ def test_products_beyond_a_bound_are_refused():
             w.composed(outer, inner, most)
 
 
-def channels(conv, factors):
+def channels(conv: Conv, factors: Sequence[float]) -> Array:
     return np.repeat(factors, math.prod(conv.output_shape[1:]))
 
 
-def test_a_convolution_stays_one_where_its_channels_are_alike():
+def test_a_convolution_stays_one_where_its_channels_are_alike() -> None:
     conv = Conv(np.ones((2, 3, 2, 2)), (3, 4, 4), (2, 3, 3))
     before, behind = (w.rows_scaled(w.identity(n), 2.0 * np.ones(n)) for n in (48, 18))
     for product in (w.composed(conv, before), w.composed(behind, conv)):
@@ -128,7 +131,9 @@ def test_a_convolution_stays_one_where_its_channels_are_alike():
 
 
 @pytest.mark.parametrize(("size", "padding", "stays"), [(8, 1, True), (9, 0, True), (9, 1, False)])
-def test_a_pool_before_a_convolution_is_one_convolution_unless_its_border_shows(size, padding, stays):
+def test_a_pool_before_a_convolution_is_one_convolution_unless_its_border_shows(
+    size: int, padding: int, stays: bool
+) -> None:
     """At 9 the pool drops the last row; a padded convolution would read zeros there, one convolution the row."""
     half = size // 2
     before = Conv(np.ones((2, 1, 2, 2)), (2, size, size), (2, half, half), (2, 2), groups=2)
@@ -139,7 +144,7 @@ def test_a_pool_before_a_convolution_is_one_convolution_unless_its_border_shows(
     np.testing.assert_array_equal(w.dense(product), w.dense(after) @ w.dense(before))
 
 
-def test_sparse_has_no_zeros_and_sorted_targets():
+def test_sparse_has_no_zeros_and_sorted_targets() -> None:
     matrix = np.array([[0.0, 2.0], [3.0, 0.0], [1.0, 4.0]])
     found = Sparse.of(matrix)
     assert found.starts.tolist() == [0, 2, 4] and found.targets.tolist() == [1, 2, 0, 2]

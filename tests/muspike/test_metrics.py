@@ -1,7 +1,11 @@
 """Metrics on pieces small enough to check by ear, on pieces where they are not defined, and the registry."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +19,9 @@ PIANO, DRUMS = (Track(),), (Track(is_drum=True),)
 BAR = 4 * BEAT
 
 
-def piece(*notes, chords=None, tracks=PIANO) -> Score:
+def piece(
+    *notes: tuple[float, float, int], chords: Sequence[ChordMark] | None = None, tracks: Sequence[Track] = PIANO
+) -> Score:
     """Notes as (onset, duration, pitch) in beats, on the first track."""
     rows = [(round(onset * BEAT), round(duration * BEAT), key, 64, 0) for onset, duration, key in notes]
     return Score(BEAT, rows, chords=chords, tracks=tracks)
@@ -24,7 +30,7 @@ def piece(*notes, chords=None, tracks=PIANO) -> Score:
 C_MAJOR_SCALE = piece(*((beat, 1, key) for beat, key in enumerate((60, 62, 64, 65, 67, 69, 71, 72))))
 
 
-def test_a_scale():
+def test_a_scale() -> None:
     found = evaluate(C_MAJOR_SCALE)
     assert found["pitch_count"] == 8
     assert found["pitch_classes_used"] == 7
@@ -37,12 +43,12 @@ def test_a_scale():
     assert found["note_count"] == 8
 
 
-def test_one_chromatic_note_lowers_the_scale_rate():
+def test_one_chromatic_note_lowers_the_scale_rate() -> None:
     score = piece(*((beat, 1, key) for beat, key in enumerate((60, 62, 64, 65, 67, 69, 71, 61))))
     assert pitch.best_scale_rate(score) == 7 / 8
 
 
-def test_polyphony_rate_counts_more_than_two():
+def test_polyphony_rate_counts_more_than_two() -> None:
     two, three = piece((0, 4, 60), (0, 4, 64)), piece((0, 4, 60), (0, 4, 64), (2, 2, 67))
     assert pitch.polyphony_rate(two) == 0
     assert pitch.polyphony_rate(three) == 0.5
@@ -50,22 +56,22 @@ def test_polyphony_rate_counts_more_than_two():
     assert pitch.polyphony(three) == 2.5
 
 
-def test_unisons_sound_as_one_pitch():
+def test_unisons_sound_as_one_pitch() -> None:
     assert pitch.polyphony(piece((0, 2, 60), (1, 2, 60))) == 1
 
 
-def test_a_note_touches_the_beat_in_which_it_ends():
+def test_a_note_touches_the_beat_in_which_it_ends() -> None:
     # Beats 0 and 1 (it ends where that starts), not 2; beat 3 is played, and 4 is touched by its end.
     assert rhythm.empty_beat_rate(piece((0, 1, 60), (3, 1, 60))) == 1 / 5
     assert rhythm.empty_beat_rate(piece((0, 0.75, 60), (3, 0.75, 60))) == 2 / 4
 
 
-def test_empty_bars():
+def test_empty_bars() -> None:
     assert rhythm.empty_measure_rate(piece((0, 1, 60), (13, 1, 60))) == 2 / 4
     assert rhythm.empty_measure_rate(piece((0, 1, 60), (10, 1, 60)), positions_per_bar=12) == 2 / 4
 
 
-def test_groove():
+def test_groove() -> None:
     same = piece(*((beat, 0.5, 60) for beat in range(8)))
     moved = piece(*((beat, 0.5, 60) for beat in (0, 1, 2, 3, 4.5, 5, 6, 7)))
     assert rhythm.groove_consistency(same) == 1
@@ -73,7 +79,7 @@ def test_groove():
     assert rhythm.groove_consistency(moved, positions_per_bar=8) == 1 - (0 + 2 + 2) / (8 * 3)
 
 
-def test_note_lengths():
+def test_note_lengths() -> None:
     found = rhythm.note_length_histogram(piece((0, 1, 60), (1, 1, 62), (2, 0.25, 64), (3, 1.5, 65)))
     names = dict(zip(rhythm.NOTE_LENGTHS, found, strict=True))
     assert {name: share for name, share in names.items() if share} == {
@@ -92,18 +98,18 @@ def test_note_lengths():
         (70, -1 / 3),  # B flat: seventh, tritone, minor third
     ],
 )
-def test_consonance_over_c_major(key, score):
+def test_consonance_over_c_major(key: int, score: float) -> None:
     assert harmony.pitch_consonance_score(piece((0, 4, key), chords=[ChordMark(0, "C_M")])) == pytest.approx(score)
 
 
-def test_consonance_is_weighted_by_duration_and_skips_rests_and_no_chord():
+def test_consonance_is_weighted_by_duration_and_skips_rests_and_no_chord() -> None:
     score = piece((0, 3, 76), (3, 1, 77), (8, 1, 77))
     marks = [ChordMark(0, "C_M"), ChordMark(8 * BEAT, "N")]
     assert harmony.pitch_consonance_score(score, marks) == pytest.approx((3 * 3 + 1 * -2) / 12)
     assert math.isnan(harmony.pitch_consonance_score(score, [ChordMark(0, "N")]))
 
 
-def test_the_melody_is_the_highest_sounding_note():
+def test_the_melody_is_the_highest_sounding_note() -> None:
     score = piece((0, 4, 76), (1, 1, 61), (2, 1, 77), chords=[ChordMark(0, "C_M")])
     np.testing.assert_array_equal(on_grid(score).skyline, [76] * 8 + [77] * 4 + [76] * 4)
     assert harmony.chord_tone_ratio(score) == 1 / 2  # 76 and 77; 61 begins below the held 76
@@ -112,12 +118,12 @@ def test_the_melody_is_the_highest_sounding_note():
 @pytest.mark.parametrize(
     ("keys", "ratio"), [((72, 74, 76), 1), ((72, 74, 79), 2 / 3), ((76, 72, 73), 2 / 3), ((74,), 0)]
 )
-def test_non_chord_tones_that_move_on_by_step_are_proper(keys, ratio):
+def test_non_chord_tones_that_move_on_by_step_are_proper(keys: Sequence[int], ratio: float) -> None:
     melody = piece(*((beat, 1, key) for beat, key in enumerate(keys)))
     assert harmony.chord_tone_ratio(melody, [ChordMark(0, "C_M")]) == pytest.approx(ratio)
 
 
-def test_chord_tones_are_those_of_the_chord_at_the_onset():
+def test_chord_tones_are_those_of_the_chord_at_the_onset() -> None:
     melody = piece((0, 1, 72), (1, 1, 77), (2, 1, 72))
     assert harmony.chord_tone_ratio(melody, [ChordMark(0, "C_M"), ChordMark(BEAT, "F_M")]) == 1
     assert harmony.chord_tone_ratio(melody, [ChordMark(0, "C_M"), ChordMark(2 * BEAT, "F_M")]) == 2 / 3
@@ -139,7 +145,7 @@ def test_chord_tones_are_those_of_the_chord_at_the_onset():
         ("sus4", "C F G"),
     ],
 )
-def test_chord_tones(quality, tones):
+def test_chord_tones(quality: str, tones: str) -> None:
     names = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
     chord_tones = [
         name
@@ -149,14 +155,14 @@ def test_chord_tones(quality, tones):
     assert chord_tones == tones.split()
 
 
-def test_chords_are_annotated_ones_else_recognised():
+def test_chords_are_annotated_ones_else_recognised() -> None:
     triad = [(0, 4, 48), (0, 4, 52), (0, 4, 55), (0, 4, 72)]
     recognised = harmony.pitch_consonance_score(piece(*triad))
     assert recognised == pytest.approx(2 / 3)
     assert harmony.pitch_consonance_score(piece(*triad, chords=[ChordMark(0, "D_M")])) != pytest.approx(recognised)
 
 
-def test_an_unknown_chord_is_named():
+def test_an_unknown_chord_is_named() -> None:
     with pytest.raises(BadInput, match="C_blue"):
         harmony.pitch_consonance_score(C_MAJOR_SCALE, [ChordMark(0, "C_blue")])
 
@@ -165,7 +171,7 @@ COUNTS = {"pitch_count": 0, "pitch_classes_used": 0, "pitch_range": 0, "note_cou
 
 
 @pytest.mark.parametrize("score", [piece(), piece((0, 1, 36), (1, 1, 38), tracks=DRUMS), Score(BEAT, [], tracks=())])
-def test_without_pitched_notes_counts_are_zero_and_the_rest_nan(score):
+def test_without_pitched_notes_counts_are_zero_and_the_rest_nan(score: Score) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = evaluate(score)
@@ -174,7 +180,7 @@ def test_without_pitched_notes_counts_are_zero_and_the_rest_nan(score):
     assert np.isnan(histograms).all()
 
 
-def test_one_note_is_defined_but_for_the_groove():
+def test_one_note_is_defined_but_for_the_groove() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = evaluate(piece((0, 1, 60), chords=[ChordMark(0, "C_M")]))
@@ -184,12 +190,12 @@ def test_one_note_is_defined_but_for_the_groove():
     assert [name for name, value in found.items() if math.isnan(value)] == ["groove_consistency"]
 
 
-def test_groove_of_one_bar_is_nan_and_of_a_full_bar_that_against_the_silence_after_it():
+def test_groove_of_one_bar_is_nan_and_of_a_full_bar_that_against_the_silence_after_it() -> None:
     assert math.isnan(rhythm.groove_consistency(piece((0, 1, 60), (2, 1.75, 60))))
     assert rhythm.groove_consistency(piece((0, 1, 60), (2, 2, 60))) == 1 - 2 / 16
 
 
-def test_notes_too_short_for_the_grid_are_counted_but_never_sound():
+def test_notes_too_short_for_the_grid_are_counted_but_never_sound() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = evaluate(piece((0, 0.05, 60)))
@@ -198,19 +204,19 @@ def test_notes_too_short_for_the_grid_are_counted_but_never_sound():
     assert math.isnan(found["empty_beat_rate"])
 
 
-def test_drums_are_left_out():
+def test_drums_are_left_out() -> None:
     rows = [*C_MAJOR_SCALE.notes.tolist(), *((tick, 120, 36, 100, 1) for tick in range(0, 4 * BAR, 240))]
     assert evaluate(Score(BEAT, rows, tracks=(Track(), *DRUMS))) == evaluate(C_MAJOR_SCALE)
 
 
-def test_ticks_per_beat_do_not_matter():
+def test_ticks_per_beat_do_not_matter() -> None:
     notes = C_MAJOR_SCALE.notes.copy()
     notes["onset"] //= 5
     notes["duration"] //= 5
     assert evaluate(Score(96, notes)) == evaluate(C_MAJOR_SCALE)
 
 
-def test_a_set_is_one_array_per_metric_in_order():
+def test_a_set_is_one_array_per_metric_in_order() -> None:
     scores = [C_MAJOR_SCALE, piece(), piece((0, 1, 60))]
     found = evaluate_set(iter(scores))
     assert list(found) == [*METRICS, *HISTOGRAMS]
@@ -220,7 +226,7 @@ def test_a_set_is_one_array_per_metric_in_order():
     assert list(evaluate_set(scores, ["polyphony"])) == ["polyphony"]
 
 
-def test_an_unknown_metric_is_named():
+def test_an_unknown_metric_is_named() -> None:
     with pytest.raises(BadInput, match="swing"):
         evaluate(C_MAJOR_SCALE, ["swing"])
     with pytest.raises(BadInput, match="swing"):
@@ -228,7 +234,7 @@ def test_an_unknown_metric_is_named():
 
 
 @pytest.mark.parametrize(("key", "metric"), [*METRICS.items(), *HISTOGRAMS.items()])
-def test_every_metric_says_what_it_is(key, metric):
+def test_every_metric_says_what_it_is(key: str, metric: Any) -> None:
     assert metric.name == key
     assert metric.unit
     assert metric.source

@@ -1,9 +1,13 @@
 """Distances of sets against mgeval's own recipe (Yang & Lerch 2020), written with scipy's kernel density."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import integrate, stats
 
@@ -11,8 +15,10 @@ from muspike.metrics import Distance, distance, distances, evaluate_set
 from muspike.metrics.distance import inter_set_distances, intra_set_distances, log_density
 from muspike.midi import Score
 
+Doubles = npt.NDArray[np.float64]
 
-def mgeval_distances(generated, reference):
+
+def mgeval_distances(generated: Doubles, reference: Doubles) -> tuple[Doubles, Doubles]:
     """Intra distances of the reference and inter distances, piece by piece as mgeval's __main__ collects them."""
     intra = [
         np.linalg.norm(reference[i] - reference[j])
@@ -24,13 +30,13 @@ def mgeval_distances(generated, reference):
     return np.array(intra), np.array(inter)
 
 
-def mgeval_overlap(a, b):
+def mgeval_overlap(a: Doubles, b: Doubles) -> float:
     density_a, density_b = stats.gaussian_kde(a), stats.gaussian_kde(b)
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
     return integrate.quad(lambda x: min(density_a(x)[0], density_b(x)[0]), low, high, limit=200)[0]
 
 
-def kl_on_a_common_grid(a, b):
+def kl_on_a_common_grid(a: Doubles, b: Doubles) -> float:
     points = np.linspace(min(a.min(), b.min()), max(a.max(), b.max()), 1000)
     return stats.entropy(stats.gaussian_kde(a)(points), stats.gaussian_kde(b)(points))
 
@@ -49,7 +55,7 @@ def sets(kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["continuous", "counts", "histograms"])
-def test_equal_to_mgeval_on_a_common_grid(kind):
+def test_equal_to_mgeval_on_a_common_grid(kind: str) -> None:
     generated, reference = sets(kind)
     intra, inter = mgeval_distances(generated, reference)
     np.testing.assert_allclose(np.sort(intra_set_distances(reference)), np.sort(intra), atol=1e-12)
@@ -59,13 +65,13 @@ def test_equal_to_mgeval_on_a_common_grid(kind):
     assert found.kl_divergence == pytest.approx(kl_on_a_common_grid(intra, inter), rel=1e-9)
 
 
-def test_density_equals_scipy():
+def test_density_equals_scipy() -> None:
     samples = np.random.default_rng(1).integers(0, 9, 200).astype(float)
     points = np.linspace(-5, 20, 300)
     np.testing.assert_allclose(np.exp(log_density(samples, points)), stats.gaussian_kde(samples)(points), rtol=1e-10)
 
 
-def test_a_set_far_away_overlaps_little_and_its_divergence_stays_finite():
+def test_a_set_far_away_overlaps_little_and_its_divergence_stays_finite() -> None:
     rng = np.random.default_rng(2)
     reference = rng.normal(0, 1, 20)
     near, far = distance(rng.normal(0, 1, 20), reference), distance(rng.normal(1000, 0.1, 20), reference)
@@ -77,7 +83,7 @@ def test_a_set_far_away_overlaps_little_and_its_divergence_stays_finite():
     assert 1e6 < apart.kl_divergence < math.inf
 
 
-def test_a_set_against_a_copy_of_itself():
+def test_a_set_against_a_copy_of_itself() -> None:
     # Not quite alike: the inter distances hold the zero of every piece to its own copy.
     values = np.random.default_rng(3).normal(size=40)
     assert distance(values, values).overlapping_area > 0.9
@@ -94,7 +100,7 @@ def test_a_set_against_a_copy_of_itself():
         ([math.nan], [1.0, 2.0, 4.0]),
     ],
 )
-def test_without_a_density_both_are_nan(generated, reference):
+def test_without_a_density_both_are_nan(generated: Any, reference: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = distance(generated, reference)
@@ -102,12 +108,12 @@ def test_without_a_density_both_are_nan(generated, reference):
     assert math.isnan(found.kl_divergence)
 
 
-def test_pieces_without_a_value_are_left_out():
+def test_pieces_without_a_value_are_left_out() -> None:
     generated, reference = sets("continuous")
     assert distance([*generated, math.nan], [math.nan, *reference]) == distance(generated, reference)
 
 
-def test_distances_of_evaluated_sets():
+def test_distances_of_evaluated_sets() -> None:
     rng = np.random.default_rng(4)
 
     def score() -> Score:

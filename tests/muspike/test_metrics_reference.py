@@ -1,7 +1,11 @@
 """Every metric against its reference: MusPy itself, and mgeval's and Yeh et al.'s formulas written out note by note."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import muspy
@@ -72,18 +76,18 @@ chord_marks = st.lists(
 )
 
 
-def score_of(rows, ticks_per_beat=480, **more) -> Score:
+def score_of(rows: list[tuple[int, ...]], ticks_per_beat: int = 480, **more: Any) -> Score:
     return Score(ticks_per_beat, rows, tracks=(Track(), Track(), Track(is_drum=True)), **more)
 
 
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.stem)
-def test_equal_to_muspy_on_real_files(path):
+def test_equal_to_muspy_on_real_files(path: Path) -> None:
     expected = muspy_values(muspy.read_midi(path))
     found = evaluate(midi.read(path), expected)
     assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_real_files_are_there():
+def test_real_files_are_there() -> None:
     if not DATA.is_dir():
         pytest.skip("the data sets are not on this machine")
     assert len(REAL_FILES) == 32
@@ -91,7 +95,7 @@ def test_real_files_are_there():
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(notes, min_size=1, max_size=30), st.sampled_from([96, 100, 480]))
-def test_equal_to_muspy_on_any_notes(rows, ticks_per_beat):
+def test_equal_to_muspy_on_any_notes(rows: list[tuple[int, ...]], ticks_per_beat: int) -> None:
     score = score_of([*rows, (0, 240, 60, 64, 0)], ticks_per_beat)
     expected = muspy_values(as_muspy(score))
     assert evaluate(score, expected) == pytest.approx(expected, abs=1e-12, nan_ok=True)
@@ -103,7 +107,7 @@ def in_sixteenths(tick: int, ticks_per_beat: int) -> int:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(notes, min_size=1, max_size=30))
-def test_note_lengths_as_mgeval(rows):
+def test_note_lengths_as_mgeval(rows: list[tuple[int, ...]]) -> None:
     # mgeval core.py: full, half, quarter, 8th, 16th, their dotted forms but the full one's, three triplets.
     units = [96, 48, 24, 12, 6, 72, 36, 18, 9, 32, 16, 8]
     expected = np.zeros(12)
@@ -119,7 +123,7 @@ def test_note_lengths_as_mgeval(rows):
         )
 
 
-def by_sixteenths(score: Score, marks):
+def by_sixteenths(score: Score, marks: Sequence[ChordMark]) -> list[tuple[list[int], list[int], list[int]]]:
     """Sounding pitches, starting pitches and chord tones (pitch classes) of every sixteenth."""
     sixteenths = []
     pitched = [row for row in score.notes.tolist() if not score.tracks[row[4]].is_drum]
@@ -141,7 +145,7 @@ def by_sixteenths(score: Score, marks):
     return sixteenths
 
 
-def consonance_by_hand(score: Score, marks) -> float:
+def consonance_by_hand(score: Score, marks: Sequence[ChordMark]) -> float:
     values = []
     for sounding, _, tones in by_sixteenths(score, marks):
         for tone in tones if sounding else ():
@@ -150,7 +154,7 @@ def consonance_by_hand(score: Score, marks) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def chord_tone_ratio_by_hand(score: Score, marks) -> float:
+def chord_tone_ratio_by_hand(score: Score, marks: Sequence[ChordMark]) -> float:
     melody = [
         (max(starting), tones)
         for sounding, starting, tones in by_sixteenths(score, marks)
@@ -170,7 +174,7 @@ def chord_tone_ratio_by_hand(score: Score, marks) -> float:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(notes, min_size=1, max_size=30), chord_marks)
-def test_harmony_as_yeh_on_any_notes(rows, marks):
+def test_harmony_as_yeh_on_any_notes(rows: list[tuple[int, ...]], marks: Sequence[ChordMark]) -> None:
     score = score_of(rows, chords=marks)
     found = evaluate(score, ["pitch_consonance_score", "chord_tone_ratio"])
     expected = [consonance_by_hand(score, marks), chord_tone_ratio_by_hand(score, marks)]
@@ -178,7 +182,7 @@ def test_harmony_as_yeh_on_any_notes(rows, marks):
 
 
 @pytest.mark.parametrize("path", REAL_FILES[::4], ids=lambda path: path.stem)
-def test_harmony_as_yeh_on_real_files(path):
+def test_harmony_as_yeh_on_real_files(path: Path) -> None:
     score = midi.read(path)
     short = Score(score.ticks_per_beat, score.notes[:250], tracks=score.tracks)
     marks = chords.recognised_marks(short)
@@ -186,7 +190,7 @@ def test_harmony_as_yeh_on_real_files(path):
     assert harmony.chord_tone_ratio(short) == pytest.approx(chord_tone_ratio_by_hand(short, marks), abs=1e-12)
 
 
-def test_jsb_test_split_has_the_known_means():
+def test_jsb_test_split_has_the_known_means() -> None:
     paths = sorted((DATA / "jsb/boulanger_midi/test").glob("*.mid"))
     if not paths:
         pytest.skip("the JSB chorales are not on this machine")
@@ -195,5 +199,5 @@ def test_jsb_test_split_has_the_known_means():
     assert np.mean([value["pitch_in_scale_rate"] for value in values]) == pytest.approx(0.93, abs=0.005)
 
 
-def test_every_muspy_metric_is_compared():
+def test_every_muspy_metric_is_compared() -> None:
     assert {name for name, metric in METRICS.items() if "MusPy" in metric.source} == set(MUSPY)

@@ -92,7 +92,9 @@ def excerpt(tokens: int = 12, batch: int = 3) -> tuple[torch.Tensor, torch.Tenso
     ("made", "written"),
     [(stack, "ByPopulation"), (looped, "ByPopulation"), (looped, "ByTick"), (tangled, "ByTick")],
 )
-def test_peers_have_the_spikes_and_gradients_of_muspike(bench, library, made, written):
+def test_peers_have_the_spikes_and_gradients_of_muspike(
+    bench: ModuleType, library: str, made: str, written: str
+) -> None:
     pytest.importorskip(library, reason=f"{library} comes with muspike[peers]")
     network = made()
     words, wanted = excerpt()
@@ -107,7 +109,7 @@ def test_peers_have_the_spikes_and_gradients_of_muspike(bench, library, made, wr
     found.check(library)
 
 
-def test_another_network_is_not_timed(bench):
+def test_another_network_is_not_timed(bench: ModuleType) -> None:
     """What the benchmark refuses: weights that move spikes, and a gradient that passes through the reset."""
     network, (words, wanted) = stack(), excerpt()
     peer = bench.contestant("norse", network, bench.ByPopulation)
@@ -126,7 +128,7 @@ def test_another_network_is_not_timed(bench):
         found.check("norse")
 
 
-def test_graphs_that_are_not_written_by_population_are_refused(bench):
+def test_graphs_that_are_not_written_by_population_are_refused(bench: ModuleType) -> None:
     network = tangled()
     with pytest.raises(BadInput, match="delays are whole periods, not 2"):
         bench.contestant("norse", network, bench.ByPopulation)
@@ -135,7 +137,7 @@ def test_graphs_that_are_not_written_by_population_are_refused(bench):
         bench.contestant("norse", network, bench.ByPopulation)
 
 
-def test_contestants_take_turns(bench, monkeypatch):
+def test_contestants_take_turns(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
     monkeypatch.setattr(bench, "step", lambda model, *_: turns.append(model[0]))
     monkeypatch.setattr(bench.gc, "collect", lambda: 0)
@@ -150,7 +152,7 @@ class _Named(str):
     def zero_grad(self, set_to_none: bool) -> None: ...
 
 
-def test_tensors_alive_at_once_are_counted(bench):
+def test_tensors_alive_at_once_are_counted(bench: ModuleType) -> None:
     mebibyte = 2**18  # float32 values
 
     def run() -> None:
@@ -164,7 +166,7 @@ def test_tensors_alive_at_once_are_counted(bench):
 
 
 @pytest.mark.nightly
-def test_memory_is_that_of_the_step():
+def test_memory_is_that_of_the_step() -> None:
     """Norse keeps at least the membrane and the spikes of every layer until the gradient is there."""
     command = [sys.executable, str(FOLDER / "training.py"), "--peak-of", "norse", "--only", "stack", "--threads", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import nir
 import numpy as np
@@ -8,23 +12,24 @@ from hypothesis import strategies as st
 
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
-from muspike.hardware.graph import Population, SpikingGraph, Synapses
-from muspike.hardware.interpreter import run
-from muspike.hardware.mapping.compile import compile_graph, spread_over
+from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
+from muspike.hardware.interpreter import Spikes, run
+from muspike.hardware.mapping.compile import Compiled, compile_graph, spread_over
 from muspike.hardware.program import Program
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.running.report import mapping_text
 from muspike.hardware.simulator.events import Simulator
+from muspike.hardware.weights import Array
 from small_nir import DT, chain, graph, li, lif
 
 PERIOD = 7
 
 
-def recurrent(inputs, hidden, outputs, seed=0, gain=1.0):
+def recurrent(inputs: int, hidden: int, outputs: int, seed: int = 0, gain: float = 1.0) -> nir.NIRGraph:
     """input -> LIF with a memory of one period -> the same again -> LI, which also hears the first LIF."""
     rng = np.random.default_rng(seed)
 
-    def linear(target, source):
+    def linear(target: int, source: int) -> nir.Linear:
         return nir.Linear(rng.normal(0, gain / np.sqrt(source), (target, source)).astype(np.float32))
 
     nodes = {
@@ -52,11 +57,11 @@ def recurrent(inputs, hidden, outputs, seed=0, gain=1.0):
     return graph(nodes, edges, period=PERIOD, ticks=4)
 
 
-def shifted(run_, levels, name, ticks):
+def shifted(run_: Mapping[str, Array], levels: Mapping[str, int], name: str, ticks: int) -> Array:
     return run_[name][levels[name] : levels[name] + ticks]
 
 
-def test_the_typical_network():
+def test_the_typical_network() -> None:
     compiled = compile_graph(recurrent(466, 512, 466), "loihi1")
     program = compiled.program
     assert {p.name: p.level for p in program.populations} == {"input": 0, "first": 1, "second": 2, "out": 3}
@@ -76,7 +81,7 @@ def test_the_typical_network():
     assert program.metadata == {"dt": DT, "period": PERIOD, "ticks": 4, "outputs": ["out"], "relays": []}
 
 
-def test_a_file_compiles_to_the_same_program(tmp_path):
+def test_a_file_compiles_to_the_same_program(tmp_path: Path) -> None:
     graph = recurrent(20, 30, 10)
     nir.write(tmp_path / "g.nir", graph)
     read = compile_graph(nir.read(tmp_path / "g.nir", type_check=False), "loihi1").program
@@ -86,7 +91,7 @@ def test_a_file_compiles_to_the_same_program(tmp_path):
     assert Program.load(tmp_path / "p.npz").digest == direct.digest
 
 
-def test_the_program_behaves_as_the_float_network():
+def test_the_program_behaves_as_the_float_network() -> None:
     """Rounded to 8 bits, nearly every spike of the first period is the float one; up to the first spike that is not,
     the readout is off by no more than the reported weight errors allow."""
     graph = from_nir(recurrent(40, 60, 20, gain=1.5))
@@ -121,12 +126,12 @@ def test_the_program_behaves_as_the_float_network():
 
 
 @st.composite
-def exact_networks(draw):
+def exact_networks(draw: st.DrawFn) -> tuple[SpikingGraph, Spikes]:
     """Integer weights and neurons without rounding (tau of one tick, or no leak): chip and float must be equal."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = draw(st.integers(2, 5))
 
-    def population(name, kind, size):
+    def population(name: str, kind: Kind, size: int) -> Population:
         tau = rng.choice([1.0, np.inf], size)
         threshold = rng.integers(1, 20, size) if kind == "lif" else np.full(size, np.inf)
         return Population(name, kind, size, tau, np.ones(size), threshold.astype(float), np.zeros(size))
@@ -146,7 +151,7 @@ def exact_networks(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(exact_networks())
-def test_exact_networks_are_the_same_on_the_chip_and_in_float(drawn):
+def test_exact_networks_are_the_same_on_the_chip_and_in_float(drawn: tuple[SpikingGraph, Spikes]) -> None:
     graph, spikes = drawn
     try:
         compiled = compile_graph(graph, "loihi1")
@@ -169,7 +174,7 @@ def test_exact_networks_are_the_same_on_the_chip_and_in_float(drawn):
     np.testing.assert_allclose(shifted(chip.membrane, levels, "out", len(spikes)) / scale, membranes["out"], atol=1e-9)
 
 
-def test_long_memories_take_relays():
+def test_long_memories_take_relays() -> None:
     graph = from_nir(recurrent(10, 12, 5))
     long = [dataclasses.replace(s, delay=130) if s.name == "first_to_first" else s for s in graph.synapses]
     compiled = compile_graph(dataclasses.replace(graph, synapses=long), "loihi1")
@@ -178,7 +183,7 @@ def test_long_memories_take_relays():
     assert compiled.program.max_delay == 63
 
 
-def test_what_does_not_fit_is_refused_or_said():
+def test_what_does_not_fit_is_refused_or_said() -> None:
     chip = load_chip("loihi1")
     small = dataclasses.replace(
         chip.limits, synaptic_memory_bits_per_core=dataclasses.replace(chip.limits.synaptic_delay)
@@ -192,7 +197,7 @@ def test_what_does_not_fit_is_refused_or_said():
     assert not compiled.use.fits and compiled.program.n_cores == 12 + 12 + 5
 
 
-def test_spread_over_takes_more_cores_of_the_same_chip_and_changes_nothing_else():
+def test_spread_over_takes_more_cores_of_the_same_chip_and_changes_nothing_else() -> None:
     chip = load_chip("loihi1")
     compiled = compile_graph(recurrent(40, 300, 20), chip)
     found = spread_over(compiled, chip)
@@ -213,7 +218,7 @@ def test_spread_over_takes_more_cores_of_the_same_chip_and_changes_nothing_else(
         assert np.array_equal(run_.membrane["out"], runs[0].membrane["out"])
 
 
-def test_spread_over_stays_on_as_many_chips():
+def test_spread_over_stays_on_as_many_chips() -> None:
     chip = load_chip("loihi1")
     graph = recurrent(40, 300, 20)
     fewest, more, *_, most = (len(c.use.cores) for c in spread_over(compile_graph(graph, chip), chip))
@@ -227,7 +232,7 @@ def test_spread_over_stays_on_as_many_chips():
     assert "filled up to 12.5 %" in mapping_text(wide)
 
 
-def test_spread_over_leaves_out_a_fill_that_one_neuron_exceeds():
+def test_spread_over_leaves_out_a_fill_that_one_neuron_exceeds() -> None:
     chip = load_chip("loihi1")
     compiled = compile_graph(recurrent(40, 300, 20), chip)
     assert [c.fill for c in spread_over(compiled, chip, (1 / 2, 0.001))] == [1, 1 / 2]
@@ -235,7 +240,7 @@ def test_spread_over_leaves_out_a_fill_that_one_neuron_exceeds():
         compile_graph(recurrent(40, 300, 20), chip, fill=0.001)
 
 
-def test_only_a_full_packing_is_called_the_fewest_cores():
+def test_only_a_full_packing_is_called_the_fewest_cores() -> None:
     small = recurrent(4, 3, 2)
     fewest, spread = (mapping_text(compile_graph(small, "loihi1", fill=fill)) for fill in (1, 0.5))
     assert "packed onto the fewest cores" in fewest and " 1 core on 1 chip," in fewest
@@ -243,12 +248,12 @@ def test_only_a_full_packing_is_called_the_fewest_cores():
 
 
 @pytest.mark.parametrize("fill", [0, -1, 1.5, float("nan")])
-def test_a_fill_is_a_share(fill):
+def test_a_fill_is_a_share(fill: float) -> None:
     with pytest.raises(BadInput, match=r"fill is .* above 0 and at most 1"):
         compile_graph(recurrent(10, 12, 5), "loihi1", fill=fill)
 
 
-def test_a_cycle_that_the_chip_cannot_turn():
+def test_a_cycle_that_the_chip_cannot_turn() -> None:
     nodes = {
         "input": 2,
         "a": lif(2),
@@ -262,12 +267,14 @@ def test_a_cycle_that_the_chip_cannot_turn():
         compile_graph(graph(nodes, edges), "loihi1")
 
 
-def exact(bias, recurrence=0.0, threshold=100.0, tau=np.inf):
+def exact(
+    bias: Sequence[float], recurrence: float = 0.0, threshold: float = 100.0, tau: float = np.inf
+) -> SpikingGraph:
     """input -> a -> b: numbers that the chip holds as they are, so that the integer network is the float one."""
     n = 3
     rng = np.random.default_rng(0)
 
-    def population(name, kind, **changes):
+    def population(name: str, kind: Kind, **changes: Array) -> Population:
         fields = {
             "tau": np.full(n, tau),
             "tau_syn": np.ones(n),
@@ -276,7 +283,7 @@ def exact(bias, recurrence=0.0, threshold=100.0, tau=np.inf):
         }
         return Population(name, kind, n, **(fields | changes))
 
-    def synapses(name, source, target, delay):
+    def synapses(name: str, source: str, target: str, delay: int) -> Synapses:
         return Synapses(name, source, target, 2.0 * rng.integers(-20, 60, (n, n)), delay)
 
     back = Synapses("back", "b", "b", recurrence * np.eye(n), 3)
@@ -284,7 +291,9 @@ def exact(bias, recurrence=0.0, threshold=100.0, tau=np.inf):
     return SpikingGraph(populations, [synapses("ia", "in", "a", 0), synapses("ab", "a", "b", 0), back], DT)
 
 
-def chip_and_ideal(compiled, graph, ticks=60, batch=4):
+def chip_and_ideal(
+    compiled: Compiled, graph: SpikingGraph, ticks: int = 60, batch: int = 4
+) -> tuple[dict[str, Spikes], dict[str, Spikes]]:
     spikes = (np.random.default_rng(3).random((ticks, batch, 3)) < 0.3).astype(np.uint8)
     ideal, _ = run(graph, spikes)
     late = max(p.level for p in compiled.program.populations)
@@ -292,7 +301,7 @@ def chip_and_ideal(compiled, graph, ticks=60, batch=4):
     return {p.name: chip.spikes[p.name][p.level : p.level + ticks] for p in compiled.program.populations}, ideal
 
 
-def test_a_bias_behind_a_level_begins_with_ideal_time():
+def test_a_bias_behind_a_level_begins_with_ideal_time() -> None:
     """Without the reset, b would start with what its bias added before the first input could have reached it."""
     graph = exact([7.0, -5.0, 30.0])
     compiled = compile_graph(graph, "loihi1")
@@ -308,7 +317,7 @@ def test_a_bias_behind_a_level_begins_with_ideal_time():
     assert (chip["b"] != ideal["b"]).any()
 
 
-def test_a_bias_whose_early_spikes_would_outlive_the_reset_comes_as_spikes():
+def test_a_bias_whose_early_spikes_would_outlive_the_reset_comes_as_spikes() -> None:
     """b fires two ticks before its time, and hears itself three ticks later. A bias of 150 takes two of the largest
     weight, so that no weight leaves the grid."""
     graph = exact([150.0, 0, 0], recurrence=50.0)
@@ -323,7 +332,7 @@ def test_a_bias_whose_early_spikes_would_outlive_the_reset_comes_as_spikes():
     assert compile_graph(without_loop, "loihi1").program.population("b").bias.any()
 
 
-def test_a_bias_behind_a_filter_that_fires_early_is_a_risk():
+def test_a_bias_behind_a_filter_that_fires_early_is_a_risk() -> None:
     graph = exact([150.0, 0, 0], recurrence=50.0)
     filtered = [dataclasses.replace(p, tau_syn=np.full(3, 2.0)) if p.name == "b" else p for p in graph.populations]
     compiled = compile_graph(dataclasses.replace(graph, populations=filtered), "loihi1")
@@ -331,7 +340,7 @@ def test_a_bias_behind_a_filter_that_fires_early_is_a_risk():
     assert "population 'b': its bias makes it spike before its ideal time begins" in risk
 
 
-def test_reset_at_intervals_keeps_samples_apart():
+def test_reset_at_intervals_keeps_samples_apart() -> None:
     graph = exact([7.0, -5.0, 30.0])
     compiled = compile_graph(graph, "loihi1", reset_every=20)
     chip, ideal = chip_and_ideal(compiled, graph)
@@ -342,7 +351,7 @@ def test_reset_at_intervals_keeps_samples_apart():
     assert "synapses 'back': a spike that is on its way at a reset arrives behind it, up to 3 ticks into the" in risk
 
 
-def test_dt_and_metadata():
+def test_dt_and_metadata() -> None:
     graph = recurrent(10, 12, 5)
     graph.metadata = {}
     with pytest.raises(BadInput, match="does not say its dt"):

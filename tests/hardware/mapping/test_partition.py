@@ -1,5 +1,9 @@
+from __future__ import annotations
+
 import dataclasses
 import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,18 +13,18 @@ from hypothesis import strategies as st
 from chip_limits import chip
 from integer_populations import population
 from muspike.hardware import weights as w
-from muspike.hardware.chip import load_chip
-from muspike.hardware.mapping.lists import entry_bits, image_order, list_bits, lists
-from muspike.hardware.mapping.partition import RULES, _added, delay_problems, partition
-from muspike.hardware.mapping.quantise import IntegerGraph, IntegerSynapses
-from muspike.hardware.mapping.retime import retime
-from muspike.hardware.weights import Conv, Sparse
+from muspike.hardware.chip import SynapseFormat, load_chip
+from muspike.hardware.mapping.lists import Ints, entry_bits, image_order, list_bits, lists
+from muspike.hardware.mapping.partition import RULES, Partition, _added, delay_problems, partition
+from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
+from muspike.hardware.mapping.retime import Retimed, retime
+from muspike.hardware.weights import Array, Conv, Sparse, Weights
 
 CHIP = load_chip("loihi1")
 FORM = CHIP.synapse_format
 
 
-def net(populations, *synapses):
+def net(populations: Sequence[IntegerPopulation], *synapses: tuple[str, str, Weights, int]) -> Retimed:
     """synapses: (source, target, weight, ideal delay)."""
     made = [
         IntegerSynapses(f"s{i}", a, b, np.asarray(m, np.int16) if isinstance(m, np.ndarray) else m, d)
@@ -29,23 +33,23 @@ def net(populations, *synapses):
     return retime(IntegerGraph(populations, made, 1e-3), CHIP)
 
 
-def dense(sources, targets):
+def dense(sources: int, targets: int) -> Array:
     return np.full((targets, sources), 2)
 
 
-def feed(sources, targets, weight=None, **changes):
+def feed(sources: int, targets: int, weight: Weights | None = None, **changes: Any) -> Retimed:
     populations = [population("i", "input", sources), population("n", "lif", targets, **changes)]
     return net(populations, ("i", "n", dense(sources, targets) if weight is None else weight, 0))
 
 
-def test_bits_of_a_list_by_hand():
+def test_bits_of_a_list_by_hand() -> None:
     # 8 bits a synapse, 10 a block, words of 64, blocks of 64 synapses
     np.testing.assert_array_equal(
         list_bits(np.array([0, 1, 6, 7, 64, 65, 128]), 8, FORM), [0, 64, 64, 128, 576, 640, 1152]
     )
 
 
-def test_bits_of_a_synapse():
+def test_bits_of_a_synapse() -> None:
     assert entry_bits(1, None, FORM) == 8
     assert entry_bits(2, None, FORM) == 9
     assert entry_bits(8, None, FORM) == 11
@@ -53,7 +57,7 @@ def test_bits_of_a_synapse():
     assert [entry_bits(1, n, FORM) - 8 for n in (0, 63, 64, 1023)] == [6, 6, 7, 10]
 
 
-def test_use_of_one_small_core_by_hand():
+def test_use_of_one_small_core_by_hand() -> None:
     # 10 inputs to 65 neurons, dense: 10 lists of 640 bits; 65 neurons to 3 readouts with delay 2: 65 lists of 64 bits.
     populations = [
         population("i", "input", 10),
@@ -72,7 +76,7 @@ def test_use_of_one_small_core_by_hand():
     assert p.core_xy.tolist() == [[0, 0]]
 
 
-def test_sparse_where_it_is_smaller():
+def test_sparse_where_it_is_smaller() -> None:
     few = np.zeros((100, 50))
     few[::10] = 4  # ten synapses a list: 10 * 15 + 10 bits against 100 * 8 + 20
     full = partition(feed(50, 100), CHIP)
@@ -82,7 +86,7 @@ def test_sparse_where_it_is_smaller():
     assert sparse.use.cores[0].synaptic_memory_bytes == 50 * 192 / 8
 
 
-def test_a_sparse_list_without_synapses_needs_no_axon():
+def test_a_sparse_list_without_synapses_needs_no_axon() -> None:
     weight = np.zeros((100, 50))
     weight[3, :20] = 4
     p = partition(feed(50, 100, weight), CHIP)
@@ -90,7 +94,7 @@ def test_a_sparse_list_without_synapses_needs_no_axon():
     assert p.use.cores[0].synaptic_memory_bytes == 20 * 64 / 8
 
 
-def test_axons_are_shared_by_populations_and_not_by_delays():
+def test_axons_are_shared_by_populations_and_not_by_delays() -> None:
     populations = [population("i", "input", 10), population("a", "lif", 4), population("b", "lif", 4)]
     same = net(populations, ("i", "a", dense(10, 4), 0), ("i", "b", dense(10, 4), 0))
     other = net(populations, ("i", "a", dense(10, 4), 0), ("i", "b", dense(10, 4), 3))
@@ -98,22 +102,22 @@ def test_axons_are_shared_by_populations_and_not_by_delays():
     assert partition(other, CHIP).use.cores[0].input_axons == 20
 
 
-def cores_of(p, name="n"):
+def cores_of(p: Partition, name: str = "n") -> list[int]:
     return np.bincount(p.core[name]).tolist()
 
 
-def test_rule_neurons_per_core():
+def test_rule_neurons_per_core() -> None:
     p = partition(feed(2, 25), chip(neurons_per_core=10))
     assert cores_of(p) == [10, 10, 5] and p.use.fits and p.use.binding == "neurons_per_core"
 
 
-def test_rule_synaptic_memory():
+def test_rule_synaptic_memory() -> None:
     # A list of 7 synapses is 128 bits, of 6 is 64: three sources and 192 bits hold six neurons.
     p = partition(feed(3, 15), chip(synaptic_memory_bits_per_core=192))
     assert cores_of(p) == [6, 6, 3] and p.use.binding == "synaptic_memory_bits_per_core"
 
 
-def test_fill_leaves_room_on_every_core_but_not_of_what_spreading_multiplies():
+def test_fill_leaves_room_on_every_core_but_not_of_what_spreading_multiplies() -> None:
     assert cores_of(partition(feed(2, 25), chip(neurons_per_core=10), fill=0.5)) == [5, 5, 5, 5, 5]
     # As in the test of the rule above, with half of twice the memory.
     assert cores_of(partition(feed(3, 15), chip(synaptic_memory_bits_per_core=384), fill=0.5)) == [6, 6, 3]
@@ -121,7 +125,7 @@ def test_fill_leaves_room_on_every_core_but_not_of_what_spreading_multiplies():
     assert few.use.fits and cores_of(few) == [25]
 
 
-def test_a_fill_that_one_neuron_exceeds_does_not_fit_and_says_what_would():
+def test_a_fill_that_one_neuron_exceeds_does_not_fit_and_says_what_would() -> None:
     memory = chip(synaptic_memory_bits_per_core=30 * 64)  # a neuron takes 20 of the 30 lists
     alone = partition(feed(20, 2), memory, fill=0.5)
     assert cores_of(alone) == [1, 1]
@@ -136,7 +140,7 @@ def test_a_fill_that_one_neuron_exceeds_does_not_fit_and_says_what_would():
     assert limit == "core 0 ('n'): 1280 bits of synaptic memory, loihi1 holds 1000 on a core"
 
 
-def test_rule_input_axons():
+def test_rule_input_axons() -> None:
     populations = [population("i", "input", 5), population("a", "lif", 3), population("b", "lif", 3)]
     graph = net(populations, ("i", "a", dense(5, 3), 0), ("i", "b", dense(5, 3), 2))
     p = partition(graph, chip(input_axons_per_core=9))
@@ -144,7 +148,7 @@ def test_rule_input_axons():
     assert partition(graph, chip(input_axons_per_core=10)).core["b"].tolist() == [0] * 3
 
 
-def test_rule_output_axons_repacks():
+def test_rule_output_axons_repacks() -> None:
     # 8 neurons onto 4 cores are 32 output axons: with 12 to a core, three neurons each.
     populations = [population("i", "input", 1), population("a", "lif", 8), population("b", "lif", 8)]
     graph = net(populations, ("i", "a", dense(1, 8), 0), ("a", "b", dense(8, 8), 0))
@@ -156,23 +160,23 @@ def test_rule_output_axons_repacks():
     )
 
 
-def test_rule_threshold_configurations():
+def test_rule_threshold_configurations() -> None:
     p = partition(feed(2, 20, v_threshold=np.arange(20) + 1), chip(threshold_configurations_per_core=8))
     assert cores_of(p) == [8, 8, 4]
 
 
-def test_rule_compartment_configurations():
+def test_rule_compartment_configurations() -> None:
     p = partition(feed(2, 20, dv=np.arange(20)), chip(compartment_configurations_per_core=7))
     assert cores_of(p) == [7, 7, 6]
 
 
-def test_rule_delay():
+def test_rule_delay() -> None:
     too_long = IntegerSynapses("far", "a", "b", np.zeros((1, 1), np.int16), 64)
     assert list(delay_problems([too_long], CHIP)) == ["synapses 'far': a delay of 64 ticks, loihi1 has 1..63"]
     assert list(delay_problems([dataclasses.replace(too_long, delay=63)], CHIP)) == []
 
 
-def test_what_does_not_fit_says_why():
+def test_what_does_not_fit_says_why() -> None:
     p = partition(feed(5000, 2), CHIP)
     assert not p.use.fits
     assert p.use.problems[0] == "core 0 ('n'): 5000 input axons, loihi1 holds 4096 on a core"
@@ -181,7 +185,7 @@ def test_what_does_not_fit_says_why():
     assert p.use.problems == ("core 0 ('n'): 1280 bits of synaptic memory, loihi1 holds 1000 on a core",)
 
 
-def test_a_network_for_several_chips():
+def test_a_network_for_several_chips() -> None:
     p = partition(feed(1, 300), chip(neurons_per_core=1))
     assert p.use.fits and p.use.chips == 3 and len(p.use.cores) == 300
     assert [core.chip for core in p.use.cores] == [c // 128 for c in range(300)]
@@ -190,7 +194,7 @@ def test_a_network_for_several_chips():
     assert np.unique(p.core_xy, axis=0, return_counts=True)[1].max() == 4
 
 
-def test_cores_that_talk_lie_near():
+def test_cores_that_talk_lie_near() -> None:
     # Two chains that never meet: each must be shorter than random places would make it.
     names = [f"{c}{i}" for i in range(6) for c in "ab"]
     populations = [population("i", "input", 4)] + [population(n, "lif", 4) for n in names]
@@ -202,7 +206,7 @@ def test_cores_that_talk_lie_near():
     assert max(hops) <= 2 and sum(hops) <= 6
 
 
-def test_unpublished_limits_are_named():
+def test_unpublished_limits_are_named() -> None:
     loihi2 = load_chip("loihi2")
     use = partition(feed(9000, 2), loihi2).use
     assert use.fits and "input_axons_per_core" in use.unchecked
@@ -213,16 +217,16 @@ def test_unpublished_limits_are_named():
 # --- sparse matrices and convolutions --------------------------------------------------------------------------
 
 
-def kernel(*shape):
+def kernel(*shape: int) -> Array:
     return np.full(shape, 2, np.int16)
 
 
-def image(conv, **limits):
+def image(conv: Conv, **limits: int) -> Partition:
     """One convolution from an input, on a chip of these limits."""
     return partition(feed(conv.shape[1], conv.shape[0], conv), chip(**limits))
 
 
-def test_a_given_sparse_matrix_lies_as_a_dense_one_with_sparse_lists():
+def test_a_given_sparse_matrix_lies_as_a_dense_one_with_sparse_lists() -> None:
     rng = np.random.default_rng(0)
     weight = (2 * rng.integers(-9, 9, (300, 200)) * (rng.random((300, 200)) < 0.05)).astype(np.int16)
     listed = Sparse.of(weight)
@@ -232,13 +236,13 @@ def test_a_given_sparse_matrix_lies_as_a_dense_one_with_sparse_lists():
     assert made[0].use == made[1].use and made[0].core_xy.tolist() == made[1].core_xy.tolist()
 
 
-def test_what_is_given_as_sparse_has_sparse_lists_even_where_dense_ones_were_smaller():
+def test_what_is_given_as_sparse_has_sparse_lists_even_where_dense_ones_were_smaller() -> None:
     p = partition(feed(5, 8, Sparse.of(dense(5, 8).astype(np.int16))), CHIP)
     assert p.sparse == {"s0": True}
     assert p.use.cores[0].synaptic_memory_bytes == 5 * 128 / 8  # 8 synapses of 14 bits, and 10
 
 
-def test_a_large_sparse_matrix_is_never_dense():
+def test_a_large_sparse_matrix_is_never_dense() -> None:
     n = 200_000  # dense: 80 GB
     p = partition(feed(n, n, w.astype(w.identity(n), np.int16)), CHIP)
     assert len(p.use.cores) == -(-n // 1024) and p.use.chips == 2
@@ -247,7 +251,7 @@ def test_a_large_sparse_matrix_is_never_dense():
     assert p.use.cores[-1].closed_by is None
 
 
-def test_lists_that_axons_share_by_hand():
+def test_lists_that_axons_share_by_hand() -> None:
     # 3 x 3 inputs, 2 x 2 taps, 2 x 2 outputs: each of the nine pixels meets another set of taps: 1, 2 or 4 of them,
     # of 8 bits and 6 of index, and 10 a list.
     valid = Conv(kernel(1, 1, 2, 2), (1, 3, 3), (1, 2, 2))
@@ -264,7 +268,7 @@ def test_lists_that_axons_share_by_hand():
     assert grouped.synaptic_memory_bytes == 2 * (4 * 64 + 4 * 128 + 1 * 192) / 8
 
 
-def test_axons_that_lie_beyond_the_largest_offset_have_copies():
+def test_axons_that_lie_beyond_the_largest_offset_have_copies() -> None:
     one_to_one = Conv(kernel(1, 1, 1, 1), (1, 1, 600), (1, 1, 600))
     assert image(one_to_one).use.cores[0].synaptic_memory_bytes == 3 * 64 / 8  # from 0, from 256, from 512
     behind = [population("i", "input", 600), population("a", "lif", 200), population("b", "lif", 600)]
@@ -273,7 +277,9 @@ def test_axons_that_lie_beyond_the_largest_offset_have_copies():
     assert both.synaptic_memory_bytes == 600 * (3 * 576 + 128) / 8 + 4 * 64 / 8  # from 200 on: 0, 256, 512, 768
 
 
-def of_core(conv, order, start, stop, first_index):
+def of_core(
+    conv: Conv, order: Ints, start: int, stop: int, first_index: int
+) -> dict[int, tuple[list[tuple[int, int, int]], list[int], list[int]]]:
     """By source neuron: the taps (o, a, b) that land on the core, where on it, and the weights; one tap at a time."""
     g_out, g_in = conv.output_shape[0] // conv.groups, conv.kernel.shape[1]
     found = {}
@@ -292,7 +298,9 @@ def of_core(conv, order, start, stop, first_index):
     return found
 
 
-def shared_bits(conv, delay, order, start, stop, first_index, form):
+def shared_bits(
+    conv: Conv, delay: int, order: Ints, start: int, stop: int, first_index: int, form: SynapseFormat
+) -> int:
     """Memory of the lists of `of_core`, each counted once."""
     pixels = conv.input_shape[1] * conv.input_shape[2]
     shared = {}
@@ -307,7 +315,7 @@ def shared_bits(conv, delay, order, start, stop, first_index, form):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_axons_share_lists_that_are_the_same_but_for_an_offset(seed):
+def test_axons_share_lists_that_are_the_same_but_for_an_offset(seed: int) -> None:
     rng = np.random.default_rng(seed)
     groups, g_in, g_out = rng.integers(1, 3, 3).tolist()
     height, width, k_y, k_x, rows, columns = rng.integers(1, 6, 6).tolist()
@@ -329,11 +337,11 @@ def test_axons_share_lists_that_are_the_same_but_for_an_offset(seed):
     assert bits == shared_bits(conv, delay, order, start, stop, first_index, form)
 
 
-def sparse_net():
+def sparse_net() -> Retimed:
     return feed(40, 100, Sparse.of(np.where(np.arange(4000).reshape(100, 40) % 7 == 0, 2, 0).astype(np.int16)))
 
 
-def conv_net():
+def conv_net() -> Retimed:
     return feed(2 * 36, 3 * 36, Conv(kernel(3, 2, 3, 3), (2, 6, 6), (3, 6, 6), padding=(1, 1)))
 
 
@@ -346,7 +354,9 @@ def conv_net():
         ("input_axons_per_core", 35),
     ],
 )
-def test_every_rule_of_what_leads_onto_a_core_holds_in_all_forms(graph, limit, value):
+def test_every_rule_of_what_leads_onto_a_core_holds_in_all_forms(
+    graph: Callable[[], Retimed], limit: str, value: int
+) -> None:
     use = partition(graph(), chip(**{limit: value})).use
     assert use.fits and len(use.cores) > 2 and use.binding == limit
     assert {core.closed_by for core in use.cores[:-1]} == {limit}
@@ -356,7 +366,7 @@ def test_every_rule_of_what_leads_onto_a_core_holds_in_all_forms(graph, limit, v
 @pytest.mark.parametrize(
     "form", [Sparse.of(np.full((8, 8), 2, np.int16)), Conv(kernel(8, 8, 1, 1), (8, 1, 1), (8, 1, 1))]
 )
-def test_rule_output_axons_repacks_in_all_forms(form):
+def test_rule_output_axons_repacks_in_all_forms(form: Weights) -> None:
     populations = [population("i", "input", 1), population("a", "lif", 8), population("b", "lif", 8)]
     graph = net(populations, ("i", "a", dense(1, 8), 0), ("a", "b", form, 0))
     few = partition(graph, chip(neurons_per_core=2, output_axons_per_core=4)).use
@@ -394,7 +404,9 @@ def test_rule_output_axons_repacks_in_all_forms(form):
         ),
     ],
 )
-def test_what_one_neuron_exceeds_alone_says_why_and_what_it_would_take(limit, value, form, problem):
+def test_what_one_neuron_exceeds_alone_says_why_and_what_it_would_take(
+    limit: str, value: int, form: Weights, problem: str
+) -> None:
     use = partition(feed(form.shape[1], form.shape[0], form), chip(**{limit: value})).use
     assert not use.fits and use.problems[0] == problem and use.binding == limit
     (remedy,) = use.remedies
@@ -402,7 +414,7 @@ def test_what_one_neuron_exceeds_alone_says_why_and_what_it_would_take(limit, va
     assert use.fullest.per_cent[limit] > 100
 
 
-def test_a_neuron_that_reaches_too_many_cores_does_not_fit_and_ends():
+def test_a_neuron_that_reaches_too_many_cores_does_not_fit_and_ends() -> None:
     populations = [population("i", "input", 1), population("a", "lif", 1), population("b", "lif", 30)]
     graph = net(populations, ("i", "a", dense(1, 1), 0), ("a", "b", dense(1, 30), 0))
     use = partition(graph, chip(neurons_per_core=1, output_axons_per_core=20)).use
@@ -410,13 +422,13 @@ def test_a_neuron_that_reaches_too_many_cores_does_not_fit_and_ends():
     assert use.remedies == ("output_axons_per_core: a neuron whose targets lie on fewer cores",)
 
 
-def test_orders_of_an_image_by_hand():
+def test_orders_of_an_image_by_hand() -> None:
     assert image_order((4, 1, 2), 1).tolist() == list(range(8))
     assert image_order((4, 1, 2), 2).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
     assert image_order((4, 1, 2), 4).tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
 
 
-def test_an_image_of_many_channels_is_cut_by_pixels_where_that_takes_fewer_cores():
+def test_an_image_of_many_channels_is_cut_by_pixels_where_that_takes_fewer_cores() -> None:
     # 8 channels to 8 on 16 x 16 pixels, with 512 input axons: as many as 64 pixels have.
     conv = Conv(kernel(8, 8, 1, 1), (8, 16, 16), (8, 16, 16))
     p = image(conv, input_axons_per_core=512)
@@ -428,7 +440,7 @@ def test_an_image_of_many_channels_is_cut_by_pixels_where_that_takes_fewer_cores
     assert [c.neurons for c in p.use.cores] == np.bincount(p.core["n"]).tolist()
 
 
-def test_what_two_convolutions_see_as_different_images_is_cut_in_its_own_order():
+def test_what_two_convolutions_see_as_different_images_is_cut_in_its_own_order() -> None:
     first, second = (Conv(kernel(c, 8, 1, 1), (8, 16, 16), (c, 16, x)) for c, x in ((8, 16), (16, 8)))
     populations = [population(n, kind, 2048) for n, kind in (("i", "input"), ("j", "input"), ("n", "lif"))]
     graph = net(populations, ("i", "n", first, 0), ("j", "n", second, 0))
@@ -436,7 +448,7 @@ def test_what_two_convolutions_see_as_different_images_is_cut_in_its_own_order()
     assert (np.diff(p.core["n"]) >= 0).all() and len(p.use.cores) > 4
 
 
-def test_an_image_is_cut_by_channels_where_each_has_a_threshold():
+def test_an_image_is_cut_by_channels_where_each_has_a_threshold() -> None:
     conv = Conv(kernel(8, 8, 1, 1), (8, 16, 16), (8, 16, 16))
     thresholds = np.repeat(np.arange(8) + 1, 256)
     graph = feed(2048, 2048, conv, v_threshold=thresholds)
@@ -452,7 +464,7 @@ def test_an_image_is_cut_by_channels_where_each_has_a_threshold():
         assert core.threshold_configurations == len(np.unique(thresholds[few.core["n"] == core.core]))
 
 
-def test_thousands_of_cores_find_a_place():
+def test_thousands_of_cores_find_a_place() -> None:
     n = 3000
     p = partition(feed(n, n, w.astype(w.identity(n), np.int16)), chip(neurons_per_core=1))
     assert p.use.chips == 24 and [core.core for core in p.use.cores] == list(range(n))
@@ -460,7 +472,7 @@ def test_thousands_of_cores_find_a_place():
     assert p.use.cores[5].populations == ("n",)
 
 
-def memory_bits(retimed, p, form, orders):
+def memory_bits(retimed: Retimed, p: Partition, form: SynapseFormat, orders: Mapping[str, Ints]) -> list[int]:
     """Synaptic memory of every core, list by list, if populations are packed in these orders."""
     bits = [0] * len(p.use.cores)
     neurons = [0] * len(bits)  # on the core so far
@@ -485,7 +497,7 @@ def memory_bits(retimed, p, form, orders):
     return bits
 
 
-def counted_anew(retimed, p, form):
+def counted_anew(retimed: Retimed, p: Partition, form: SynapseFormat) -> None:
     """Asserts that the loads agree with the placement alone, neuron by neuron and list by list."""
     graph = retimed.graph
     incoming, outgoing = ([set() for _ in p.use.cores] for _ in range(2))
@@ -523,7 +535,12 @@ def counted_anew(retimed, p, form):
     assert [core.synaptic_memory_bytes * 8 for core in p.use.cores] in found
 
 
-def random_conv(rng, input_shape, channels=None, size=None):
+def random_conv(
+    rng: np.random.Generator,
+    input_shape: tuple[int, int, int],
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Conv:
     """Any kernel, stride, padding, dilation and groups; else than that as large as what it makes of the input."""
     groups = int(rng.choice([g for g in (1, 2, 4) if input_shape[0] % g == 0 and (channels or g) % g == 0]))
     channels = channels or groups * int(rng.choice([1, 2, 4, 8]))
@@ -537,7 +554,7 @@ def random_conv(rng, input_shape, channels=None, size=None):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_every_core_keeps_every_rule_counted_anew(seed):
+def test_every_core_keeps_every_rule_counted_anew(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = (int(rng.choice([1, 2, 4])), *rng.integers(2, 8, 2).tolist())
     first = random_conv(rng, shape)
@@ -581,7 +598,7 @@ def test_every_core_keeps_every_rule_counted_anew(seed):
     ("taps", "shape", "memory"),
     [(3, (8, 1), 5000), (3, (8, 1), 6000), (3, (8, 2), 7000), (5, (4, 1), 9000), (5, (4, 2), 15000)],
 )
-def test_memory_that_convolutions_fill_counted_anew(taps, shape, memory):
+def test_memory_that_convolutions_fill_counted_anew(taps: int, shape: tuple[int, int], memory: int) -> None:
     """Lists that axons share are counted on the whole core: those of parts of it do not add up."""
     to, of = shape
     conv = Conv(kernel(to, of, taps, taps), (of, 8, 8), (to, 8, 8), padding=(taps // 2, taps // 2))
@@ -591,7 +608,7 @@ def test_memory_that_convolutions_fill_counted_anew(taps, shape, memory):
     assert p.use.fits and len(p.use.cores) > 1
 
 
-def test_convolutions_share_no_axons():
+def test_convolutions_share_no_axons() -> None:
     # An axon has one offset, and the lists of a and b lie at different ones.
     one, other = (Conv(kernel(c, 1, 3, 3), (1, 8, 8), (c, 8, 8), padding=(1, 1)) for c in (4, 2))
     populations = [population(*args) for args in (("i", "input", 64), ("a", "lif", 256), ("b", "lif", 128))]
@@ -606,7 +623,7 @@ def test_convolutions_share_no_axons():
     assert [core.output_axons for core in p.use.cores] == [128]
 
 
-def test_a_packing_that_does_not_settle_is_no_limit_of_the_chip(monkeypatch):
+def test_a_packing_that_does_not_settle_is_no_limit_of_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     populations = [population("i", "input", 1), population("a", "lif", 8), population("b", "lif", 8)]
     graph = net(populations, ("i", "a", dense(1, 8), 0), ("a", "b", dense(8, 8), 0))
     limits = {"neurons_per_core": 2, "output_axons_per_core": 4}
@@ -620,11 +637,11 @@ def test_a_packing_that_does_not_settle_is_no_limit_of_the_chip(monkeypatch):
     assert use.remedies == ("output_axons_per_core: another fill, to pack it otherwise",)
 
 
-def test_packings_that_cannot_win_are_given_up(monkeypatch):
+def test_packings_that_cannot_win_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
     grown = _added
 
-    def counted(*args):
+    def counted(*args: Any) -> Any:
         loads.append(args)
         return grown(*args)
 

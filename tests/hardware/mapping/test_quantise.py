@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +13,22 @@ from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
-from muspike.hardware.mapping.quantise import quantise
+from muspike.hardware.mapping.quantise import (
+    IntegerPopulation,
+    IntegerSynapses,
+    PopulationReport,
+    QuantisationReport,
+    SynapsesReport,
+    quantise,
+)
 from muspike.hardware.weights import Conv
 
 CHIP = load_chip("loihi1")
 
 
-def into(target: Population, weight, delay=0):
+def into(
+    target: Population, weight: Any, delay: int = 0
+) -> tuple[IntegerPopulation, IntegerSynapses, PopulationReport, SynapsesReport, Sequence[str]]:
     weight = np.asarray(weight, float)
     graph = SpikingGraph(
         [population("i", "input", weight.shape[1]), target], [Synapses("w", "i", target.name, weight, delay)], dt_s=1e-3
@@ -24,7 +37,7 @@ def into(target: Population, weight, delay=0):
     return integers.populations[1], integers.synapses[0], report.populations[0], report.synapses[0], report.risks
 
 
-def test_weights_on_the_grid_are_met_exactly():
+def test_weights_on_the_grid_are_met_exactly() -> None:
     # gain 1/2 and threshold 3: k is a whole number of thirds of a unit, so weights and threshold are exact.
     w = np.array([[4.0, -8.0, 12.0], [20.0, 0.0, -100.0]])
     p, s, about, about_synapses, _ = into(population("n", "lif", 2, v_threshold=3.0), w)
@@ -36,7 +49,7 @@ def test_weights_on_the_grid_are_met_exactly():
     assert (p.dv, p.du) == (pytest.approx([2048] * 2), pytest.approx([4095] * 2))
 
 
-def test_a_quantised_network_keeps_its_own_scale():
+def test_a_quantised_network_keeps_its_own_scale() -> None:
     k = 37.25
     w = np.array([[254, -32, 2], [0, 100, -56]]) / k * 2
     p, s, about, about_synapses, _ = into(population("n", "lif", 2, v_threshold=19 / k), w.astype(np.float32))
@@ -45,19 +58,19 @@ def test_a_quantised_network_keeps_its_own_scale():
     assert about_synapses.rms_error < 1e-6 and about.threshold_error < 1e-6
 
 
-def test_weights_on_the_grid_do_not_cost_the_threshold():
+def test_weights_on_the_grid_do_not_cost_the_threshold() -> None:
     # Only k = 1/2 puts these weights on the grid, and there the threshold 3 would be 1.5 units, so 2: off by a third.
     w = 2 * np.array([[508.0, -404.0, 4.0, 12.0]])
     _, _, about, about_synapses, _ = into(population("n", "lif", 1, v_threshold=3.0), w)
     assert np.hypot(about.threshold_error, about_synapses.rms_error) < 1 / 3
 
 
-def test_a_weight_that_is_nearly_nothing_does_not_set_the_scale():
+def test_a_weight_that_is_nearly_nothing_does_not_set_the_scale() -> None:
     p, s, *_ = into(population("n", "lif", 1), [[1.0, 1e-4]])
     assert s.weight.tolist() == [[254, 0]] and p.v_threshold[0] == 254
 
 
-def test_random_weights_within_half_a_step_and_an_exact_threshold():
+def test_random_weights_within_half_a_step_and_an_exact_threshold() -> None:
     rng = np.random.default_rng(1)
     w = rng.uniform(-1, 1, (40, 60))
     p, s, about, about_synapses, _risks = into(population("n", "lif", 40), w)
@@ -71,7 +84,7 @@ def test_random_weights_within_half_a_step_and_an_exact_threshold():
     assert about_synapses.rms_error < 0.005  # uniform: step / sqrt(12) over range / sqrt(3)
 
 
-def test_outliers_are_clipped_only_when_that_pays_and_never_silently():
+def test_outliers_are_clipped_only_when_that_pays_and_never_silently() -> None:
     rng = np.random.default_rng(2)
     w = rng.normal(0, 0.1, (100, 200))
     w[0, 0] = 1.5
@@ -82,7 +95,7 @@ def test_outliers_are_clipped_only_when_that_pays_and_never_silently():
     assert any(f"'w': {about.saturated} weights clipped" in risk for risk in risks)
 
 
-def test_one_scale_per_setting_of_tau_and_threshold():
+def test_one_scale_per_setting_of_tau_and_threshold() -> None:
     rng = np.random.default_rng(3)
     tau = np.array([1.0, 2.0, 8.0] * 4)
     threshold = np.array([0.5] * 6 + [1.0] * 6)
@@ -93,7 +106,7 @@ def test_one_scale_per_setting_of_tau_and_threshold():
     np.testing.assert_array_equal(p.dv, np.round(4096 / tau))
 
 
-def test_a_readout_has_a_scale_per_neuron_and_never_fires():
+def test_a_readout_has_a_scale_per_neuron_and_never_fires() -> None:
     rng = np.random.default_rng(4)
     w = rng.normal(size=(5, 30)) * np.array([[1e-3], [1], [10], [1e3], [0]])
     p, s, about, about_synapses, _ = into(population("o", "li", 5, tau=4), w)
@@ -103,13 +116,13 @@ def test_a_readout_has_a_scale_per_neuron_and_never_fires():
     assert about_synapses.rms_error < 0.01
 
 
-def test_vanishing_weights_are_reported():
+def test_vanishing_weights_are_reported() -> None:
     _, s, _, about, _ = into(population("n", "lif", 1), [[1.0, 1e-4, -1e-4, 0.0, np.pi / 4]])
     assert about.vanished == 2 and about.zero_fraction == 3 / 5
     assert s.weight[0, 1] == s.weight[0, 2] == 0
 
 
-def test_bias_finds_mantissa_and_exponent():
+def test_bias_finds_mantissa_and_exponent() -> None:
     bias = np.array([0.0, 0.01, -0.5, 30.0])
     p, _, about, _, _ = into(population("n", "lif", 4, bias=bias), np.full((4, 2), 1.0))
     value = (p.bias_mant << p.bias_exp) / p.scale * 2
@@ -119,7 +132,7 @@ def test_bias_finds_mantissa_and_exponent():
     assert about.bias_error == pytest.approx(np.abs(value - bias).max())
 
 
-def test_a_large_bias_or_threshold_bounds_the_scale():
+def test_a_large_bias_or_threshold_bounds_the_scale() -> None:
     p, _, _, about, _ = into(population("n", "lif", 1, bias=1e4), [[1.0]])
     assert (p.bias_mant << p.bias_exp) / p.scale * 2 == pytest.approx([1e4], rel=1e-3)
     p, _, about, synapses, _ = into(population("n", "lif", 1, v_threshold=1e4), [[1.0, 0.7]])
@@ -128,7 +141,7 @@ def test_a_large_bias_or_threshold_bounds_the_scale():
     assert synapses.rms_error > 0.01  # and says what it cost
 
 
-def test_filters_and_integrators():
+def test_filters_and_integrators() -> None:
     p, s, about, _, _ = into(population("n", "lif", 1, tau=np.inf, tau_syn=4, v_threshold=2.0), [[1.0]])
     assert (p.du[0], p.dv[0]) == (1023, 0)
     assert s.weight[0, 0] / 4 * 16 == pytest.approx(p.scale[0] / 64)
@@ -137,7 +150,7 @@ def test_filters_and_integrators():
         into(population("n", "lif", 1, tau_syn=1e4), [[1.0]])
 
 
-def test_worst_cases_are_risks():
+def test_worst_cases_are_risks() -> None:
     w = np.full((1, 300), 1.0)
     w[0, :100] = -0.5
     _p, s, about, _, risks = into(population("n", "lif", 1), w)
@@ -149,7 +162,7 @@ def test_worst_cases_are_risks():
     assert few[2].spikes_to_overflow is None and not any("overflow" in risk for risk in few[4])
 
 
-def test_headroom_of_a_readout():
+def test_headroom_of_a_readout() -> None:
     # 10 sources of one unit each, tau = 2: the membrane rises to 20 weights.
     _p, s, about, _, risks = into(population("o", "li", 1), np.ones((1, 10)))
     assert about.membrane_headroom == pytest.approx(131071 / (10 * s.weight[0, 0] * 2))
@@ -158,8 +171,8 @@ def test_headroom_of_a_readout():
     assert about.membrane_headroom == 0 and any("without bound; it would be reset" in risk for risk in risks)
 
 
-def test_tau_of_one_tick_says_that_the_register_is_short_where_that_can_matter():
-    def says(weight, v_threshold, **settings):
+def test_tau_of_one_tick_says_that_the_register_is_short_where_that_can_matter() -> None:
+    def says(weight: list[list[float]], v_threshold: float, **settings: float) -> bool:
         p, *_, risks = into(population("n", "lif", len(weight), tau=1, v_threshold=v_threshold, **settings), weight)
         assert p.dv[0] == 4096
         return any("dv 4096" in risk for risk in risks)
@@ -169,7 +182,7 @@ def test_tau_of_one_tick_says_that_the_register_is_short_where_that_can_matter()
     assert not says([[1.0, 1.0]], 1.5) and not says([[1.0]], 0.5) and not says([[1.0, -1.0]], 0.5)  # gates
 
 
-def test_an_error_that_makes_another_network_is_a_risk():
+def test_an_error_that_makes_another_network_is_a_risk() -> None:
     # The bias takes all of the scale: weights and threshold are far below one of the chip's units.
     *_, about, about_synapses, risks = into(population("n", "lif", 1, v_threshold=0.5, bias=1e6), [[1e-3, 2e-3]])
     assert about_synapses.rms_error == 1 and about.threshold_error > 0.1
@@ -180,13 +193,13 @@ def test_an_error_that_makes_another_network_is_a_risk():
     assert not any("rounding changes" in risk for risk in risks)
 
 
-def test_no_weights_at_all():
+def test_no_weights_at_all() -> None:
     p, s, about, about_synapses, _ = into(population("n", "lif", 2, bias=1.0), np.zeros((2, 3)))
     assert about.threshold_error < 1e-12 and about_synapses.rms_error == 0 and (s.weight == 0).all()
     np.testing.assert_allclose((p.bias_mant << p.bias_exp) / p.scale * 2, 1, rtol=1e-2)
 
 
-def test_report_is_json():
+def test_report_is_json() -> None:
     graph = SpikingGraph(
         [population("i", "input", 2), population("n", "lif", 1)], [Synapses("w", "i", "n", np.ones((1, 2)), 0)], 1e-3
     )
@@ -196,7 +209,9 @@ def test_report_is_json():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(-8, 8), st.floats(1, 30), st.floats(-3, 3))
-def test_registers_are_in_range_and_the_membrane_unit_is_one(seed, magnitude, tau, threshold):
+def test_registers_are_in_range_and_the_membrane_unit_is_one(
+    seed: int, magnitude: float, tau: float, threshold: float
+) -> None:
     """Whatever the magnitudes: integers in range, and weight / threshold / bias share the unit 1/k."""
     rng = np.random.default_rng(seed)
     w = rng.normal(size=(4, 6)) * 10**magnitude
@@ -215,12 +230,12 @@ def test_registers_are_in_range_and_the_membrane_unit_is_one(seed, magnitude, ta
     assert np.isfinite(list(vars(about_synapses).values())[1:]).all()
 
 
-def test_ways_of_one_source_and_delay_overflow_together():
+def test_ways_of_one_source_and_delay_overflow_together() -> None:
     """Two synapses from the same neuron bring the sum of both with every spike: half as many overflow it."""
     weight = np.full((1, 400), 1.0)
     target = population("n", "lif", 1, v_threshold=50.0)
 
-    def fewest(*delays):
+    def fewest(*delays: int) -> int | None:
         synapses = [Synapses(f"w{i}", "i", "n", weight, d) for i, d in enumerate(delays)]
         graph = SpikingGraph([population("i", "input", 400), target], synapses, dt_s=1e-3)
         integers, report = quantise(graph, CHIP)
@@ -230,8 +245,8 @@ def test_ways_of_one_source_and_delay_overflow_together():
     assert fewest(0) == fewest(0, 1) == 130 and fewest(0, 0) == 65
 
 
-def test_large_errors_of_leak_filter_and_bias_are_risks():
-    def risks(**settings):
+def test_large_errors_of_leak_filter_and_bias_are_risks() -> None:
+    def risks(**settings: float) -> Sequence[str]:
         return into(population("n", "lif", 1, **settings), [[0.5]])[4]
 
     assert not any("rounding changes" in risk for risk in risks())
@@ -240,7 +255,9 @@ def test_large_errors_of_leak_filter_and_bias_are_risks():
     assert any("rounding changes 1 biases by over 10 %: the smallest was 0." in risk for risk in risks(bias=2e-5))
 
 
-def convolved(channels, size=8, spread=1.5):
+def convolved(
+    channels: int, size: int = 8, spread: float = 1.5
+) -> tuple[Conv, IntegerPopulation, float, QuantisationReport]:
     """A population of `channels` x `size` x `size` behind a convolution whose channels differ in magnitude."""
     rng = np.random.default_rng(0)
     kernel = rng.normal(0, 1, (channels, 4, 3, 3)) * np.logspace(-spread, 0, channels)[:, None, None, None]
@@ -256,7 +273,7 @@ def convolved(channels, size=8, spread=1.5):
     return found, integers.populations[1], (error.max((1, 2, 3)) / np.abs(kernel).max((1, 2, 3))).max(), report
 
 
-def test_channels_have_scales_of_their_own_as_far_as_a_core_has_thresholds():
+def test_channels_have_scales_of_their_own_as_far_as_a_core_has_thresholds() -> None:
     """16 threshold registers on a core: maps of 8 x 8 put 17 channels onto one."""
     for channels, groups in ((12, 12), (17, 16), (64, 16)):
         found, p, worst, report = convolved(channels)

@@ -1,6 +1,10 @@
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -10,24 +14,25 @@ from integer_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.mapping.quantise import IntegerGraph, IntegerSynapses
-from muspike.hardware.mapping.retime import retime
+from muspike.hardware.mapping.retime import Retimed, retime
 from muspike.hardware.weights import dense
 
 CHIP = load_chip("loihi1")
+Spikes = npt.NDArray[np.int64]
 
 
-def net(names, *synapses):
+def net(names: Iterable[str], *synapses: tuple[str, str, int]) -> IntegerGraph:
     """Populations of one neuron, the first an input, and synapses (source, target, ideal delay)."""
     populations = [population(name, "input" if i == 0 else "lif") for i, name in enumerate(names)]
     made = [IntegerSynapses(f"{a}{b}{d}", a, b, np.array([[2]], np.int16), d) for a, b, d in synapses]
     return IntegerGraph(populations, made, 1e-3)
 
 
-def delays(retimed):
+def delays(retimed: Retimed) -> dict[str, int]:
     return {s.name: s.delay for s in retimed.graph.synapses}
 
 
-def test_levels_are_the_longest_paths():
+def test_levels_are_the_longest_paths() -> None:
     r = retime(
         net("iabc", ("i", "a", 0), ("a", "b", 0), ("i", "b", 0), ("b", "c", 0), ("a", "c", 2), ("c", "c", 1)), CHIP
     )
@@ -36,32 +41,32 @@ def test_levels_are_the_longest_paths():
     assert r.relays == () and r.relay_neurons == 0
 
 
-def test_an_ideal_delay_needs_no_level():
+def test_an_ideal_delay_needs_no_level() -> None:
     r = retime(net("iab", ("i", "a", 1), ("a", "b", 5), ("b", "a", 2)), CHIP)
     assert r.levels == {"i": 0, "a": 0, "b": 0}
     assert delays(r) == {"ia1": 1, "ab5": 5, "ba2": 2}
 
 
-def test_a_loop_with_just_enough_delay():
+def test_a_loop_with_just_enough_delay() -> None:
     r = retime(net("iab", ("i", "a", 0), ("a", "b", 0), ("b", "a", 2)), CHIP)
     assert r.levels == {"i": 0, "a": 1, "b": 2}
     assert delays(r) == {"ia0": 1, "ab0": 1, "ba2": 1}
 
 
-def test_a_loop_that_is_too_short_is_named():
+def test_a_loop_that_is_too_short_is_named() -> None:
     with pytest.raises(BadInput, match=r"loop (a -> b -> a|b -> a -> b) \(.*\): its delay is 1 ticks for 2 synapses"):
         retime(net("iabc", ("i", "a", 0), ("a", "b", 0), ("b", "a", 1), ("b", "c", 0)), CHIP)
     with pytest.raises(BadInput, match=r"loop a -> a \(aa0\): its delay is 0 ticks for 1 synapses"):
         retime(net("ia", ("i", "a", 0), ("a", "a", 0)), CHIP)
 
 
-def test_the_longest_delay_of_the_chip_needs_no_relay():
+def test_the_longest_delay_of_the_chip_needs_no_relay() -> None:
     assert retime(net("ia", ("i", "a", 62)), CHIP).relays == ()
     assert delays(retime(net("ia", ("i", "a", 63)), CHIP)) == {"ia63": 63}
     assert retime(net("ia", ("i", "a", 64)), CHIP).relays == ("i.relay1",)
 
 
-def test_relays_are_one_chain_per_source():
+def test_relays_are_one_chain_per_source() -> None:
     r = retime(net("iab", ("i", "a", 0), ("a", "a", 150), ("a", "b", 64), ("a", "b", 3)), CHIP)
     assert r.relays == ("a.relay1", "a.relay2")
     assert r.levels == {"i": 0, "a": 1, "b": 0, "a.relay1": 64, "a.relay2": 127}
@@ -76,7 +81,7 @@ def test_relays_are_one_chain_per_source():
     }
 
 
-def execute(graph, spikes):
+def execute(graph: IntegerGraph, spikes: Spikes) -> dict[str, Spikes]:
     """The chip's arithmetic, tick by tick, with any delays: 0 means within the tick."""
     ticks = len(spikes)
     order, waiting = [], [p for p in graph.populations if p.kind != "input"]
@@ -101,7 +106,7 @@ def execute(graph, spikes):
 
 
 @st.composite
-def networks(draw):
+def networks(draw: st.DrawFn) -> tuple[IntegerGraph, Spikes]:
     """Skips, several synapses between the same two, loops, delays beyond the chip's."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = draw(st.integers(2, 5))
@@ -118,7 +123,7 @@ def networks(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(networks())
-def test_chip_spikes_are_ideal_spikes_shifted_by_the_level(drawn):
+def test_chip_spikes_are_ideal_spikes_shifted_by_the_level(drawn: tuple[IntegerGraph, Spikes]) -> None:
     graph, spikes = drawn
     try:
         r = retime(graph, CHIP)
@@ -136,13 +141,13 @@ def test_chip_spikes_are_ideal_spikes_shifted_by_the_level(drawn):
         np.testing.assert_array_equal(chip[name][late:], chip[source][:-late])
 
 
-def test_a_relay_name_that_is_taken():
+def test_a_relay_name_that_is_taken() -> None:
     graph = net("ia", ("i", "a", 100))
     taken = dataclasses.replace(graph, populations=[*graph.populations, population("i.relay1")])
     assert retime(taken, CHIP).relays == ("i.relay1_",)
 
 
-def test_delays_that_would_take_too_many_relays():
+def test_delays_that_would_take_too_many_relays() -> None:
     message = r"'ia9000000': a delay of 9000000 ticks takes 142857 relays in a row, .* 1000 \(63063 ticks\)"
     with pytest.raises(BadInput, match=message):
         retime(net("ia", ("i", "a", 9_000_000)), CHIP)

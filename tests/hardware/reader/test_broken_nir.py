@@ -1,5 +1,9 @@
 """Graphs that something has been done to: each is read and compiled, or refused with BadInput, and nothing else."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import nir
 import numpy as np
 import pytest
@@ -23,7 +27,7 @@ VALUES = (
 )  # fmt: skip
 
 
-def numbers(node, rng):
+def numbers(node: Any, rng: np.random.Generator) -> None:
     """A field of the node with one number changed, or another type or shape."""
     arrays = ((name, getattr(node, name, None)) for name in FIELDS)
     names = [
@@ -45,13 +49,13 @@ def numbers(node, rng):
     setattr(node, name, array)
 
 
-def field(node, rng):
+def field(node: Any, rng: np.random.Generator) -> None:
     names = [name for name in FIELDS if hasattr(node, name)]
     if names:
         setattr(node, names[rng.integers(len(names))], VALUES[rng.integers(len(VALUES))])
 
 
-def edges(graph, rng):
+def edges(graph: nir.NIRGraph, rng: np.random.Generator) -> None:
     names = [*graph.nodes, "ghost"]
     kind = rng.integers(3)
     if kind == 0 and graph.edges:
@@ -62,14 +66,14 @@ def edges(graph, rng):
         del graph.nodes[names[rng.integers(len(graph.nodes))]]
 
 
-def swap(graph, rng):
+def swap(graph: nir.NIRGraph, rng: np.random.Generator) -> None:
     """Two nodes change places."""
     names = list(graph.nodes)
     a, b = names[rng.integers(len(names))], names[rng.integers(len(names))]
     graph.nodes[a], graph.nodes[b] = graph.nodes[b], graph.nodes[a]
 
 
-def broken(seed):
+def broken(seed: int) -> nir.NIRGraph:
     rng = np.random.default_rng(seed)
     graph = random_graph(int(rng.integers(200)))
     for _ in range(rng.integers(1, 4)):
@@ -94,7 +98,7 @@ def broken(seed):
     return graph
 
 
-def check(seed):
+def check(seed: int) -> bool:
     with np.errstate(all="raise", under="ignore"):
         try:
             compile_graph(broken(seed), "loihi1", must_fit=False)
@@ -104,7 +108,7 @@ def check(seed):
     return True
 
 
-def test_broken_graphs_are_read_or_refused():
+def test_broken_graphs_are_read_or_refused() -> None:
     read = [check(seed) for seed in range(300)]
     assert 30 < sum(read) < 270
 
@@ -112,5 +116,5 @@ def test_broken_graphs_are_read_or_refused():
 @pytest.mark.nightly
 @settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32 - 1))
-def test_many_broken_graphs(seed):
+def test_many_broken_graphs(seed: int) -> None:
     check(seed)

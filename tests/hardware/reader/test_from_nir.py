@@ -1,20 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import nir
 import numpy as np
 import pytest
 
 from muspike.errors import BadInput
-from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
 from muspike.hardware.reader.from_nir import from_nir
-from muspike.hardware.weights import Conv, Sparse, dense
+from muspike.hardware.weights import Array, Conv, Sparse, dense
 from small_nir import DT, chain, graph, li, lif
 
 
-def delay(n, ticks):
+def delay(n: int, ticks: float | Sequence[float]) -> nir.Delay:
     return nir.Delay(np.broadcast_to(np.asarray(ticks) * DT, (n,)).copy())
 
 
-def simple(**changes):
+def simple(**changes: Any) -> nir.NIRGraph:
     """input 3 -> w -> a (2) -> u -> out (4), `changes` replacing nodes."""
     nodes = {
         "input": 3,
@@ -27,11 +33,11 @@ def simple(**changes):
     return graph(nodes | changes, chain("input", "w", "a", "u", "out", "output"))
 
 
-def synapse(g: SpikingGraph, name: str):
+def synapse(g: SpikingGraph, name: str) -> Synapses:
     return next(s for s in g.synapses if s.name == name)
 
 
-def test_populations_and_synapses_of_a_chain():
+def test_populations_and_synapses_of_a_chain() -> None:
     g = from_nir(simple())
     assert [(p.name, p.kind, p.size) for p in g.populations] == [
         ("input", "input", 3),
@@ -46,7 +52,7 @@ def test_populations_and_synapses_of_a_chain():
     assert (g.outputs, g.dt_s, g.metadata) == (("out",), DT, {"dt": DT})
 
 
-def test_file_round_trip_with_cycles_and_metadata(tmp_path):
+def test_file_round_trip_with_cycles_and_metadata(tmp_path: Path) -> None:
     nodes = {
         "input": 3,
         "w": nir.Linear(np.ones((2, 3))),
@@ -71,7 +77,7 @@ def test_file_round_trip_with_cycles_and_metadata(tmp_path):
         assert g.metadata["name"] == "x"
 
 
-def test_linear_chains_fold_by_matrix_product():
+def test_linear_chains_fold_by_matrix_product() -> None:
     first, second = np.arange(6.0).reshape(2, 3), np.arange(8.0).reshape(4, 2)
     g = from_nir(
         graph(
@@ -82,7 +88,7 @@ def test_linear_chains_fold_by_matrix_product():
     np.testing.assert_array_equal(synapse(g, "p+q").weight, second @ first)
 
 
-def test_delays_add_up_and_split_by_length():
+def test_delays_add_up_and_split_by_length() -> None:
     g = from_nir(
         graph(
             {
@@ -102,13 +108,13 @@ def test_delays_add_up_and_split_by_length():
     np.testing.assert_array_equal(g.synapses[1].weight, [[0, 2, 3], [0, 5, 6]])
 
 
-def test_resistance_scales_weights_and_leak_voltage_is_a_bias():
+def test_resistance_scales_weights_and_leak_voltage_is_a_bias() -> None:
     g = from_nir(simple(a=lif(2, r=3.0, v_leak=0.25)))
     np.testing.assert_array_equal(synapse(g, "w").weight, 3 * np.arange(6.0).reshape(2, 3))
     np.testing.assert_array_equal(g.population("a").bias, [0.25, 0.25])
 
 
-def test_affine_bias_counts_once_and_passes_linear_nodes():
+def test_affine_bias_counts_once_and_passes_linear_nodes() -> None:
     nodes = {
         "input": 3,
         "other": nir.Input(np.array([3])),
@@ -122,7 +128,7 @@ def test_affine_bias_counts_once_and_passes_linear_nodes():
     assert [s.source for s in g.synapses] == ["input", "other"]
 
 
-def test_integrate_and_fire_and_synaptic_filters():
+def test_integrate_and_fire_and_synaptic_filters() -> None:
     nodes = {
         "input": 2,
         "a": nir.IF(r=np.full(2, 1.5), v_threshold=np.full(2, 3), v_reset=np.full(2, 0)),
@@ -148,7 +154,7 @@ def test_integrate_and_fire_and_synaptic_filters():
     assert t.kind == "lif" and (t.tau == 1).all() and (t.v_threshold == 0.5).all()
 
 
-def test_nested_graph_is_the_flat_graph():
+def test_nested_graph_is_the_flat_graph() -> None:
     inner = nir.NIRGraph(
         {"in": nir.Input(np.array([2])), "lif": lif(2), "rec": nir.Linear(np.eye(2)), "out": nir.Output(np.array([2]))},
         [("in", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "out")],
@@ -175,7 +181,7 @@ def test_nested_graph_is_the_flat_graph():
     ]
 
 
-def test_a_cycle_without_delay_breaks_where_it_turns_back():
+def test_a_cycle_without_delay_breaks_where_it_turns_back() -> None:
     w = {key: nir.Linear(np.eye(2)) for key in ("ia", "ab", "bc", "ca", "ba")}
     nodes = {"input": 2, "a": lif(2), "b": lif(2), "c": lif(2), "output": 2} | w
     edges = [
@@ -188,13 +194,13 @@ def test_a_cycle_without_delay_breaks_where_it_turns_back():
     assert [p.name for p in g.update_order()] == ["input", "a", "b", "c"]
 
 
-def test_a_cycle_with_a_delay_is_literal():
+def test_a_cycle_with_a_delay_is_literal() -> None:
     nodes = {"input": 2, "a": lif(2), "b": lif(2), "ab": nir.Linear(np.eye(2)), "d": delay(2, 3), "output": 2}
     g = from_nir(graph(nodes, [("input", "a"), *chain("a", "ab", "b", "d", "a"), ("b", "output")]))
     assert {s.name: s.delay for s in g.synapses} == {"input->a": 0, "ab": 0, "b->a": 3}
 
 
-def test_float32_times_are_whole_ticks():
+def test_float32_times_are_whole_ticks() -> None:
     node = lif(2, tau=3.0)
     node.tau = node.tau.astype(np.float32)
     wait = nir.Delay(np.full(2, 7 * DT, np.float32))
@@ -203,12 +209,12 @@ def test_float32_times_are_whole_ticks():
     assert g.synapses[0].delay == 7
 
 
-def test_weights_keep_their_dtype():
+def test_weights_keep_their_dtype() -> None:
     g = from_nir(simple(w=nir.Linear(np.ones((2, 3), np.float32))))
     assert synapse(g, "w").weight.dtype == np.float32
 
 
-def test_dt_is_asked_for_and_never_guessed():
+def test_dt_is_asked_for_and_never_guessed() -> None:
     g = simple()
     g.metadata = {}
     with pytest.raises(BadInput, match=r"does not say its dt .*norse 1e-3, snntorch 1e-4"):
@@ -223,11 +229,11 @@ def test_dt_is_asked_for_and_never_guessed():
 
 
 class Strange(nir.NIRNode):
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
 
-def with_nan(n):
+def with_nan(n: int) -> Array:
     weight = np.ones((2, n))
     weight[1, 0] = np.nan
     return weight
@@ -257,7 +263,7 @@ def with_nan(n):
         ({"w": Strange()}, "node 'w': Strange is not supported; supported: Affine, .*LIF"),
     ],
 )
-def test_what_makes_no_sense_names_the_node(changes, message):
+def test_what_makes_no_sense_names_the_node(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         from_nir(simple(**changes))
 
@@ -271,14 +277,14 @@ def test_what_makes_no_sense_names_the_node(changes, message):
         ([("w", "w")], "node 'w': a cycle through w holds no neuron"),
     ],
 )
-def test_impossible_edges(edges, message):
+def test_impossible_edges(edges: list[tuple[str, str]], message: str) -> None:
     g = simple()
     g.edges = [*g.edges, *edges]
     with pytest.raises(BadInput, match=message):
         from_nir(g)
 
 
-def test_nodes_that_hang_in_the_air():
+def test_nodes_that_hang_in_the_air() -> None:
     g = simple()
     g.nodes["lost"] = nir.Linear(np.ones((2, 2)))
     g.edges = [*g.edges, ("a", "lost")]
@@ -293,27 +299,35 @@ def test_nodes_that_hang_in_the_air():
         from_nir(g)
 
 
-def maps(shape, **changes):
+def maps(shape: tuple[int, ...], **changes: Array) -> nir.IF:
     """Integrate-and-fire neurons in channels and pixels."""
     return nir.IF(**{"r": np.ones(shape), "v_threshold": np.ones(shape), "v_reset": np.zeros(shape)} | changes)
 
 
-def conv2d(weight, stride=1, padding=0, dilation=1, groups=1, bias=None, input_shape=None):
+def conv2d(
+    weight: Array,
+    stride: int = 1,
+    padding: int | str | tuple[int, int] = 0,
+    dilation: int = 1,
+    groups: int = 1,
+    bias: Array | None = None,
+    input_shape: tuple[int, int] | None = None,
+) -> nir.Conv2d:
     bias = np.zeros(len(weight)) if bias is None else bias
     return nir.Conv2d(input_shape, weight, stride, padding, dilation, groups, bias)
 
 
-def pooled(kind, kernel, stride=None, padding=0):
+def pooled(kind: Any, kernel: int, stride: int | None = None, padding: int = 0) -> Any:
     return kind(*(np.array([n, n]) for n in (kernel, stride or kernel, padding)))
 
 
-def image(shape, nodes, size):
+def image(shape: Sequence[float], nodes: dict[str, Any], size: int) -> nir.NIRGraph:
     """input of `shape` -> the nodes, one after the other -> output of `size`."""
     nodes = {"in": nir.Input(np.array(shape)), **nodes, "out": nir.Output(np.array([size]))}
     return graph(nodes, chain(*nodes))
 
 
-def test_a_convolutional_network_stays_one():
+def test_a_convolutional_network_stays_one() -> None:
     """The layout of the NIR paper's CNN: convolution, IF, pool, convolution, IF, pool, flatten, affine, IF."""
     rng = np.random.default_rng(0)
     nodes = {
@@ -342,7 +356,7 @@ def test_a_convolutional_network_stays_one():
     assert [s.name for s in g.synapses] == ["c1", "p1+c2", "p2+a"]
 
 
-def test_a_pool_and_a_convolution_are_one_kernel():
+def test_a_pool_and_a_convolution_are_one_kernel() -> None:
     rng = np.random.default_rng(0)
     nodes = {"p": pooled(nir.SumPool2d, 2), "c": conv2d(rng.normal(size=(3, 2, 3, 3)), padding=1), "n": maps((3, 4, 4))}
     (synapses,) = from_nir(image((2, 8, 8), nodes, 48)).synapses
@@ -350,7 +364,7 @@ def test_a_pool_and_a_convolution_are_one_kernel():
     assert (synapses.weight.stride, synapses.weight.padding) == ((2, 2), (2, 2))
 
 
-def test_the_bias_of_a_convolution_and_its_resistance():
+def test_the_bias_of_a_convolution_and_its_resistance() -> None:
     nodes = {
         "c": conv2d(np.ones((2, 1, 2, 2)), bias=np.array([1.0, 2.0])),
         "s": pooled(nir.SumPool2d, 2),
@@ -361,7 +375,7 @@ def test_the_bias_of_a_convolution_and_its_resistance():
     np.testing.assert_array_equal(dense(g.synapses[0].weight)[0], 3 * np.array([1, 2, 1, 2, 4, 2, 1, 2, 1]))
 
 
-def test_one_dimension():
+def test_one_dimension() -> None:
     weight = np.arange(12.0).reshape(2, 2, 3)
     node = nir.Conv1d(5, weight, 1, "same", 1, 1, np.zeros(2))
     (synapses,) = from_nir(image((2, 5), {"c": node, "n": lif(10)}, 10)).synapses
@@ -369,7 +383,7 @@ def test_one_dimension():
     assert synapses.weight.output_shape == (2, 1, 5) and synapses.weight.padding == (0, 1)
 
 
-def test_parameters_that_are_single_numbers_hold_for_what_arrives():
+def test_parameters_that_are_single_numbers_hold_for_what_arrives() -> None:
     """As norse, and older snnTorch and sinabs, write them."""
     scalar = nir.LIF(*(np.array(x) for x in (2 * DT, 1.0, 0.0, 0.5, 0.0)))
     nodes = {"c": conv2d(np.ones((2, 1, 2, 2))), "n": scalar, "w": nir.Linear(np.ones((3, 8))), "m": scalar}
@@ -382,12 +396,12 @@ def test_parameters_that_are_single_numbers_hold_for_what_arrives():
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 4), (25, 1, 4)])
-def test_dimensions_of_batch_and_time_before_an_input_are_left_out(shape):
+def test_dimensions_of_batch_and_time_before_an_input_are_left_out(shape: Sequence[float]) -> None:
     """As nirtorch writes them for norse and snnTorch."""
     assert from_nir(image(shape, {"w": nir.Linear(np.ones((2, 4))), "a": lif(2)}, 2)).population("in").size == 4
 
 
-def test_integrate_and_fire_whose_resistance_is_one_over_dt():
+def test_integrate_and_fire_whose_resistance_is_one_over_dt() -> None:
     """SpikingJelly's way to say that a spike brings a charge of 1, whatever dt."""
     for r in (1.0, 1 / DT):
         nodes = {"w": nir.Linear(np.full((2, 3), 0.25)), "a": maps((2,), r=np.full(2, r))}
@@ -397,7 +411,7 @@ def test_integrate_and_fire_whose_resistance_is_one_over_dt():
         from_nir(image((3,), nodes, 2))
 
 
-def test_what_an_output_reads_through_weights_is_a_population_that_forgets_at_once():
+def test_what_an_output_reads_through_weights_is_a_population_that_forgets_at_once() -> None:
     nodes = {
         "input": 3,
         "w": nir.Linear(np.ones((2, 3))),
@@ -417,7 +431,7 @@ def test_what_an_output_reads_through_weights_is_a_population_that_forgets_at_on
     np.testing.assert_array_equal(membranes["output"], expected)
 
 
-def test_two_populations_into_one_output_are_summed():
+def test_two_populations_into_one_output_are_summed() -> None:
     nodes = {"input": 2, "a": lif(2), "b": lif(2, v_threshold=0.2), "output": 2}
     g = from_nir(graph(nodes, [("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")]))
     spikes = np.ones((5, 1, 2), np.uint8)
@@ -425,7 +439,7 @@ def test_two_populations_into_one_output_are_summed():
     np.testing.assert_array_equal(membranes["output"], fired["a"].astype(float) + fired["b"])
 
 
-def test_a_bias_behind_a_filter_or_a_delay_comes_from_a_neuron_that_always_fires():
+def test_a_bias_behind_a_filter_or_a_delay_comes_from_a_neuron_that_always_fires() -> None:
     one = np.ones(2)
     cuba = nir.CubaLIF(tau_syn=4 * DT * one, tau_mem=2 * DT * one, r=one, v_leak=0 * one, v_threshold=one, w_in=3 * one)
     nodes = {
@@ -450,7 +464,7 @@ def test_a_bias_behind_a_filter_or_a_delay_comes_from_a_neuron_that_always_fires
         np.testing.assert_array_equal(fired["b"][t], x[t - 3] > 0.9 if t >= 3 else np.zeros((2, 2)))
 
 
-def test_nothing_gets_past_the_ports_of_a_nested_graph():
+def test_nothing_gets_past_the_ports_of_a_nested_graph() -> None:
     """Not a node that is called like one inside, in whatever order a file has them, nor an edge to one inside."""
     inner = {"in": nir.Input(np.array([2])), "n": lif(2), "out": nir.Output(np.array([2]))}
     cell = nir.NIRGraph(inner, chain("in", "n", "out"), type_check=False)
@@ -467,7 +481,7 @@ def test_nothing_gets_past_the_ports_of_a_nested_graph():
         from_nir(graph({"input": 2, "cell": cell, "output": 2}, [("input", "cell.n"), ("cell", "output")]))
 
 
-def test_ways_that_hold_the_same_weights_are_told_apart():
+def test_ways_that_hold_the_same_weights_are_told_apart() -> None:
     nodes = {
         "input": 2,
         "f": nir.Flatten({"input": np.array([2])}),
@@ -485,7 +499,7 @@ def test_ways_that_hold_the_same_weights_are_told_apart():
     ]
 
 
-def test_a_nested_graph_with_several_ports_is_named_by_port():
+def test_a_nested_graph_with_several_ports_is_named_by_port() -> None:
     inner = nir.NIRGraph(
         {
             "left": nir.Input(np.array([2])),
@@ -505,7 +519,7 @@ def test_a_nested_graph_with_several_ports_is_named_by_port():
         from_nir(graph(nodes, [("input", "cell"), *edges[1:]]))
 
 
-def unequal(node):
+def unequal(node: nir.IF) -> nir.IF:
     node.v_threshold = np.ones((2, 7))
     return node
 
@@ -529,12 +543,12 @@ def unequal(node):
         ({"n": unequal(maps((32,)))}, "node 'n': its parameters have different shapes: r .32., v_threshold .2, 7."),
     ],
 )
-def test_impossible_convolutions(nodes, message):
+def test_impossible_convolutions(nodes: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         from_nir(image((2, 4, 4), nodes, 32))
 
 
-def test_what_a_few_bytes_could_ask_for_is_bounded():
+def test_what_a_few_bytes_could_ask_for_is_bounded() -> None:
     """2^40 neurons; products of matrices beyond any memory; ways that double at every step; graphs within graphs."""
     with pytest.raises(BadInput, match=r"node 'in': shape \[1048576, 1048576\] has"):
         from_nir(image((2**20, 2**20), {"n": lif(2)}, 2))

@@ -6,7 +6,12 @@ Parameters are such that single precision holds them (time constants are dyadic 
 double precision: a spike that differs is a rule that differs.
 """
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -17,14 +22,19 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from muspike.hardware.interpreter import run
+from muspike.hardware.interpreter import Spikes, run
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.weights import Array
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:nirtorch"),
     pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths"),
 ]
+
+# A node, the same as a function of frames `[n, c, ...]`, and the shape of a frame.
+Layer = tuple[Any, Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]
+ThroughAFile = Callable[[nir.NIRGraph], nir.NIRGraph]
 
 DT = 2.0**-10
 TICKS, BATCH = 60, 3
@@ -32,48 +42,50 @@ TAUS = (1, 2, 4, 8, 16)  # ticks
 
 
 @pytest.fixture
-def rng():
+def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def frames(rng, *shape, rate=0.4, ticks=TICKS, batch=BATCH):
+def frames(
+    rng: np.random.Generator, *shape: int, rate: float = 0.4, ticks: int = TICKS, batch: int = BATCH
+) -> torch.Tensor:
     """Random spikes, `[ticks, batch, *shape]`."""
     return torch.from_numpy((rng.random((ticks, batch, *shape)) < rate).astype(np.float64))
 
 
-def of(shape, **parameters):
+def of(shape: tuple[int, ...], **parameters: Any) -> dict[str, Array]:
     """Each parameter as an array of `shape`."""
     return {key: np.broadcast_to(np.asarray(value, float), shape).copy() for key, value in parameters.items()}
 
 
-def graph(nodes, *edges, dt_s=DT):
+def graph(nodes: dict[str, Any], *edges: tuple[str, str], dt_s: float = DT) -> nir.NIRGraph:
     return nir.NIRGraph(nodes, list(edges), metadata={"dt": dt_s}, type_check=False)
 
 
-def chain(*nodes, dt_s=DT):
+def chain(*nodes: Any, dt_s: float = DT) -> nir.NIRGraph:
     names = [f"n{i}" for i in range(len(nodes))]
     return graph(dict(zip(names, nodes, strict=True)), *itertools.pairwise(names), dt_s=dt_s)
 
 
 @pytest.fixture
-def through_a_file(tmp_path):
+def through_a_file(tmp_path: Path) -> ThroughAFile:
     """What is left of a graph once it is written, and read by us."""
 
-    def written_and_read(nir_graph):
+    def written_and_read(nir_graph: nir.NIRGraph) -> nir.NIRGraph:
         nir.write(tmp_path / "peer.nir", nir_graph)
         return read_nir(tmp_path / "peer.nir")
 
     return written_and_read
 
 
-def ours(nir_graph, x, dt_s=None):
+def ours(nir_graph: nir.NIRGraph, x: torch.Tensor, dt_s: float | None = None) -> Spikes:
     """Spikes of the population that the one Output reads, `[ticks, batch, size]`."""
     read = from_nir(nir_graph, dt_s)
     (output,) = read.outputs
     return run(read, x.numpy().reshape(*x.shape[:2], -1))[0][output]
 
 
-def agree(spikes, theirs):
+def agree(spikes: Spikes, theirs: torch.Tensor) -> None:
     """Every spike is the same, and there are enough of them, and of silence, for this to say something."""
     assert 0.02 < spikes.mean() < 0.9
     one = spikes.reshape(-1, spikes.shape[-1])
@@ -84,27 +96,27 @@ def agree(spikes, theirs):
 # --- torch.nn.functional: what a layer computes, at any geometry ------------------------------------------------
 
 
-def whole(rng, *shape):
+def whole(rng: np.random.Generator, *shape: int) -> Array:
     """Small whole numbers: sums of them are exact, in whatever order."""
     return rng.integers(-3, 4, shape).astype(np.float64)
 
 
-def per_dimension(low, high, dims):
+def per_dimension(low: int, high: int, dims: int) -> st.SearchStrategy[Any]:
     """As frameworks write it: one number for all dimensions, or one for each."""
     return st.integers(low, high) | st.tuples(*[st.integers(low, high)] * dims)
 
 
-def pair(value, dims=2):
+def pair(value: Any, dims: int = 2) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,) * dims
 
 
-def sizes(low, high=8):
+def sizes(low: Iterable[int], high: int = 8) -> st.SearchStrategy[tuple[int, ...]]:
     """Sizes of a frame, at least `low` in each dimension."""
     return st.tuples(*(st.integers(max(1, n), high) for n in low))
 
 
 @st.composite
-def convolutions(draw, dims):
+def convolutions(draw: st.DrawFn, dims: int) -> Layer:
     """(node, the same as a function of frames `[n, c, ...]`, shape of a frame)."""
     groups = draw(st.integers(1, 3))
     c_in, c_out = (groups * draw(st.integers(1, 2)) for _ in range(2))
@@ -126,7 +138,7 @@ def convolutions(draw, dims):
 
 
 @st.composite
-def pools(draw):
+def pools(draw: st.DrawFn) -> Layer:
     """(node, the same as a function of frames `[n, c, y, x]`, shape of a frame)."""
     kind = draw(st.sampled_from([nir.SumPool2d, nir.AvgPool2d]))
     kernel, stride = draw(per_dimension(1, 4, 2)), draw(per_dimension(1, 3, 2))
@@ -139,7 +151,9 @@ def pools(draw):
     return kind(*fields), lambda x: F.avg_pool2d(x, kernel, stride, padding, divisor_override=divisor), shape
 
 
-def layer_agrees(nodes, theirs, shape, exact=True):
+def layer_agrees(
+    nodes: Sequence[Any], theirs: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], exact: bool = True
+) -> None:
     """The sums that come out of connections `nodes`, and the spikes of LIF neurons behind them."""
     x = frames(np.random.default_rng(1), *shape, ticks=12, batch=2, rate=0.5)
     threshold = 1 if exact else 0.3  # no ninth, sixteenth ... of a whole number is ever near 0.3
@@ -175,28 +189,28 @@ def layer_agrees(nodes, theirs, shape, exact=True):
 
 @settings(max_examples=60, deadline=None)
 @given(convolutions(1))
-def test_conv1d(layer):
+def test_conv1d(layer: Layer) -> None:
     node, theirs, shape = layer
     layer_agrees([node], theirs, shape)
 
 
 @settings(max_examples=100, deadline=None)
 @given(convolutions(2))
-def test_conv2d(layer):
+def test_conv2d(layer: Layer) -> None:
     node, theirs, shape = layer
     layer_agrees([node], theirs, shape)
 
 
 @settings(max_examples=60, deadline=None)
 @given(pools())
-def test_pools(layer):
+def test_pools(layer: Layer) -> None:
     node, theirs, shape = layer
     layer_agrees([node], theirs, shape, exact=isinstance(node, nir.SumPool2d))
 
 
 @settings(max_examples=40, deadline=None)
 @given(convolutions(2), st.sampled_from([(i, j) for i in range(3) for j in range(-3, 3) if i <= j % 3]))
-def test_flatten(layer, dimensions):
+def test_flatten(layer: Layer, dimensions: tuple[int, int]) -> None:
     """NIR's dimensions do not count the batch, torch's do."""
     node, theirs, shape = layer
     first, last = dimensions
@@ -206,12 +220,12 @@ def test_flatten(layer, dimensions):
 
 @settings(max_examples=40, deadline=None)
 @given(convolutions(2), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2**32 - 1))
-def test_layers_without_neurons_between_them(layer, kernel, stride, seed):
+def test_layers_without_neurons_between_them(layer: Layer, kernel: int, stride: int, seed: int) -> None:
     node, conv, shape = layer
     silence = torch.zeros(1, *shape, dtype=torch.float64)
     kernel = min(kernel, *conv(silence).shape[2:])
 
-    def pooled(x):
+    def pooled(x: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(conv(x), kernel, stride, divisor_override=1).flatten(1)
 
     n = pooled(silence).shape[1]
@@ -239,7 +253,7 @@ def test_layers_without_neurons_between_them(layer, kernel, stride, seed):
 # 37, 44; norse issue 411).
 
 
-def in_double(module):
+def in_double(module: nn.Module) -> nn.Module:
     """The module with all weights applied in double precision; snnTorch and sinabs give spikes in single precision."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.AvgPool2d):
@@ -247,7 +261,7 @@ def in_double(module):
     return module.double()
 
 
-def through_nirtorch(module, x):
+def through_nirtorch(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Frames `[ticks, ...]` through a module that takes and returns its state."""
     state, out = None, []
     with torch.no_grad():
@@ -257,30 +271,30 @@ def through_nirtorch(module, x):
     return torch.stack(out)
 
 
-def norse(nir_graph, x):
+def norse(nir_graph: nir.NIRGraph, x: torch.Tensor) -> torch.Tensor:
     module = pytest.importorskip("norse.torch").from_nir(nir_graph, dt=DT)
     return through_nirtorch(in_double(module), x)
 
 
-def norm(rng, *shape, scale=1.0):
+def norm(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
     """Normal random numbers that single precision holds; more of them excite than inhibit."""
     return (scale * rng.normal(0.4, 1, shape)).astype(np.float32).astype(np.float64)
 
 
-def taus(rng, *shape):
+def taus(rng: np.random.Generator, *shape: int) -> Array:
     return rng.choice(TAUS, shape) * DT
 
 
-def lif(rng, *shape):
+def lif(rng: np.random.Generator, *shape: int) -> nir.LIF:
     return nir.LIF(**of(shape, tau=taus(rng, *shape), r=1, v_leak=0, v_threshold=0.5))
 
 
-def cuba_lif(rng, *shape):
+def cuba_lif(rng: np.random.Generator, *shape: int) -> nir.CubaLIF:
     tau_mem, tau_syn = (taus(rng, *shape) for _ in range(2))
     return nir.CubaLIF(**of(shape, tau_mem=tau_mem, tau_syn=tau_syn, r=2, w_in=1.5, v_leak=0, v_threshold=0.5))
 
 
-def integrate_and_fire(*shape):
+def integrate_and_fire(*shape: int) -> nir.IF:
     return nir.IF(**of(shape, r=1, v_threshold=1))
 
 
@@ -292,7 +306,7 @@ NEURONS = {
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
-def test_norse_reads_neurons(rng, neuron):
+def test_norse_reads_neurons(rng: np.random.Generator, neuron: str) -> None:
     g = chain(
         nir.Input(np.array([10])),
         nir.Affine(norm(rng, 16, 10), norm(rng, 16, scale=0.1)),
@@ -304,7 +318,7 @@ def test_norse_reads_neurons(rng, neuron):
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
-def test_norse_reads_cycles(rng, neuron):
+def test_norse_reads_cycles(rng: np.random.Generator, neuron: str) -> None:
     nodes = {
         "input": nir.Input(np.array([10])),
         "w": nir.Affine(norm(rng, 16, 10), norm(rng, 16, scale=0.1)),
@@ -319,7 +333,7 @@ def test_norse_reads_cycles(rng, neuron):
     agree(ours(g, x), norse(g, x))
 
 
-def convolutional(rng, neuron, pool):
+def convolutional(rng: np.random.Generator, neuron: Callable[..., Any], pool: Any) -> nir.NIRGraph:
     """conv -> neurons -> pool -> conv -> neurons -> flatten -> weights -> neurons."""
     return chain(
         nir.Input(np.array([2, 9, 7])),
@@ -335,7 +349,7 @@ def convolutional(rng, neuron, pool):
     )
 
 
-def test_norse_reads_convolutions(rng):
+def test_norse_reads_convolutions(rng: np.random.Generator) -> None:
     pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
     g = convolutional(rng, lambda *shape: lif(rng, *shape), pool)
     x = frames(rng, 2, 9, 7, batch=1)
@@ -365,15 +379,15 @@ def test_norse_reads_convolutions(rng):
 SNNTORCH_DT_S = 1e-4
 
 
-def decay(rng, *shape):
+def decay(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.from_numpy(1 - 1 / rng.choice(TAUS[1:], shape)).float()
 
 
-def leaky(snn, rng, *shape, **options):
+def leaky(snn: Any, rng: np.random.Generator, *shape: int, **options: Any) -> Any:
     return snn.Leaky(decay(rng, *shape), torch.full(shape, 0.75), reset_mechanism="zero", init_hidden=True, **options)
 
 
-def random_weights(rng, net, scale):
+def random_weights(rng: np.random.Generator, net: nn.Module, scale: float) -> None:
     with torch.no_grad():
         for layer in net.modules():
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
@@ -382,18 +396,18 @@ def random_weights(rng, net, scale):
                     layer.bias.copy_(torch.from_numpy(norm(rng, *layer.bias.shape, scale=0.05)))
 
 
-def written_by_snntorch(net, x):
+def written_by_snntorch(net: nn.Module, x: torch.Tensor) -> nir.NIRGraph:
     """Its graph, from a network whose modules hold their state."""
     export = pytest.importorskip("snntorch.export_nir", reason="snntorch comes with muspike[peers]")
     return export.export_to_nir(net, x[0, :1].float(), ignore_dims=[0])
 
 
-def stepped(net, x):
+def stepped(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return torch.stack([net(frame) for frame in x])
 
 
-def snntorch_agrees(net, x, through_a_file):
+def snntorch_agrees(net: nn.Module, x: torch.Tensor, through_a_file: ThroughAFile) -> None:
     g = through_a_file(written_by_snntorch(net, x))
     for module in net.modules():
         if hasattr(module, "reset_mem"):
@@ -402,7 +416,7 @@ def snntorch_agrees(net, x, through_a_file):
 
 
 @pytest.mark.parametrize("reset_delay", [False, True])
-def test_snntorch_writes_leaky(through_a_file, rng, reset_delay):
+def test_snntorch_writes_leaky(through_a_file: ThroughAFile, rng: np.random.Generator, reset_delay: bool) -> None:
     snn = pytest.importorskip("snntorch", reason="snntorch comes with muspike[peers]")
     net = nn.Sequential(
         nn.Linear(10, 16),
@@ -414,7 +428,7 @@ def test_snntorch_writes_leaky(through_a_file, rng, reset_delay):
     snntorch_agrees(net, frames(rng, 10), through_a_file)
 
 
-def test_snntorch_writes_synaptic(through_a_file, rng):
+def test_snntorch_writes_synaptic(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
     snn = pytest.importorskip("snntorch", reason="snntorch comes with muspike[peers]")
     options = {"reset_mechanism": "zero", "init_hidden": True, "reset_delay": False}
     net = nn.Sequential(nn.Linear(10, 16), snn.Synaptic(decay(rng, 16), decay(rng, 16), torch.ones(16), **options))
@@ -423,7 +437,7 @@ def test_snntorch_writes_synaptic(through_a_file, rng):
 
 
 @pytest.mark.parametrize("all_to_all", [True, False])
-def test_snntorch_writes_recurrence(through_a_file, rng, all_to_all):
+def test_snntorch_writes_recurrence(through_a_file: ThroughAFile, rng: np.random.Generator, all_to_all: bool) -> None:
     snn = pytest.importorskip("snntorch", reason="snntorch comes with muspike[peers]")
     weights = {"linear_features": 16} if all_to_all else {"V": torch.from_numpy(norm(rng, 16, scale=0.4)).float()}
     cell = snn.RLeaky(
@@ -439,7 +453,7 @@ def test_snntorch_writes_recurrence(through_a_file, rng, all_to_all):
     snntorch_agrees(net, frames(rng, 10), through_a_file)
 
 
-def test_snntorch_writes_convolutions(through_a_file, rng):
+def test_snntorch_writes_convolutions(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
     snn = pytest.importorskip("snntorch", reason="snntorch comes with muspike[peers]")
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3, stride=(2, 1), padding=1),
@@ -455,7 +469,7 @@ def test_snntorch_writes_convolutions(through_a_file, rng):
     snntorch_agrees(net, frames(rng, 2, 9, 7), through_a_file)
 
 
-def read_by_snntorch(g, x, capsys):
+def read_by_snntorch(g: nir.NIRGraph, x: torch.Tensor, capsys: pytest.CaptureFixture[str]) -> torch.Tensor:
     module = pytest.importorskip("snntorch.import_nir", reason="snntorch comes with muspike[peers]")
     net = module.import_from_nir(g)
     capsys.readouterr()  # it prints
@@ -463,7 +477,7 @@ def read_by_snntorch(g, x, capsys):
 
 
 @pytest.mark.parametrize("r", [1.0, 3.0])
-def test_snntorch_reads_lif(rng, capsys, r):
+def test_snntorch_reads_lif(rng: np.random.Generator, capsys: pytest.CaptureFixture[str], r: float) -> None:
     tau = 4 * SNNTORCH_DT_S
     neurons = [nir.LIF(**of((n,), tau=tau, r=r, v_leak=0, v_threshold=0.5)) for n in (16, 12)]
     g = chain(
@@ -479,7 +493,7 @@ def test_snntorch_reads_lif(rng, capsys, r):
     agree(ours(g, x), read_by_snntorch(g, x, capsys))
 
 
-def test_snntorch_reads_cuba_lif(rng, capsys):
+def test_snntorch_reads_cuba_lif(rng: np.random.Generator, capsys: pytest.CaptureFixture[str]) -> None:
     ticks = np.array([4.0])
     parameters = of((16,), tau_mem=ticks * SNNTORCH_DT_S, tau_syn=2 * SNNTORCH_DT_S, r=4, v_leak=0, v_threshold=1)
     g = chain(
@@ -493,7 +507,7 @@ def test_snntorch_reads_cuba_lif(rng, capsys):
     agree(ours(g, x), read_by_snntorch(g, x, capsys))
 
 
-def test_snntorch_reads_convolutions(rng, capsys):
+def test_snntorch_reads_convolutions(rng: np.random.Generator, capsys: pytest.CaptureFixture[str]) -> None:
     g = chain(
         nir.Input(np.array([2, 9, 7])),
         nir.Conv2d((9, 7), norm(rng, 4, 2, 3, 2), (2, 1), (1, 0), (1, 2), 1, norm(rng, 4, scale=0.1)),
@@ -520,7 +534,7 @@ def test_snntorch_reads_convolutions(rng, capsys):
 #   frameworks write r = 1 for v += x.
 
 
-def spikingjelly():
+def spikingjelly() -> tuple[Any, Any, Any]:
     based = pytest.importorskip("spikingjelly.activation_based", reason="spikingjelly comes with muspike[peers]")
     exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange", reason="comes with muspike[peers]")
     return based.layer, based.neuron, exchange
@@ -536,7 +550,7 @@ JELLIES = {
 
 
 @pytest.mark.parametrize("kind", JELLIES)
-def test_spikingjelly_writes_neurons(through_a_file, rng, kind):
+def test_spikingjelly_writes_neurons(through_a_file: ThroughAFile, rng: np.random.Generator, kind: str) -> None:
     layer, neuron, exchange = spikingjelly()
     net = nn.Sequential(
         layer.Linear(10, 16), JELLIES[kind](neuron), layer.Linear(16, 12, bias=False), JELLIES[kind](neuron)
@@ -547,7 +561,7 @@ def test_spikingjelly_writes_neurons(through_a_file, rng, kind):
     agree(ours(g, x, DT), stepped(net, x))
 
 
-def test_spikingjelly_writes_convolutions(through_a_file, rng):
+def test_spikingjelly_writes_convolutions(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
     layer, neuron, exchange = spikingjelly()
     net = nn.Sequential(
         layer.Conv2d(2, 4, 3, stride=(2, 1), padding=1),
@@ -565,7 +579,7 @@ def test_spikingjelly_writes_convolutions(through_a_file, rng):
     agree(ours(g, x, DT), stepped(net, x))
 
 
-def test_spikingjelly_writes_conv1d(through_a_file, rng):
+def test_spikingjelly_writes_conv1d(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
     layer, neuron, exchange = spikingjelly()
     net = nn.Sequential(layer.Conv1d(2, 4, 4, stride=2, padding=3, dilation=2), neuron.LIFNode(v_threshold=0.25))
     net = net.double()
@@ -575,7 +589,7 @@ def test_spikingjelly_writes_conv1d(through_a_file, rng):
     agree(ours(g, x, DT), stepped(net, x))
 
 
-def jelly(n, cuba):
+def jelly(n: int, cuba: bool) -> Any:
     """A neuron of the few parameters that it reads."""
     parameters = {"v_leak": 0, "v_threshold": 1}
     if cuba:
@@ -584,7 +598,7 @@ def jelly(n, cuba):
 
 
 @pytest.mark.parametrize("cuba", [False, True])
-def test_spikingjelly_reads_cycles_and_several_ways(rng, cuba):
+def test_spikingjelly_reads_cycles_and_several_ways(rng: np.random.Generator, cuba: bool) -> None:
     """A cycle, and two biased ways of different lengths into one neuron."""
     _, _, exchange = spikingjelly()
     nodes = {
@@ -619,12 +633,12 @@ def test_spikingjelly_reads_cycles_and_several_ways(rng, cuba):
 # - Conv1d with a bias cannot be written (nir.py 194: `if module.bias` of a tensor).
 
 
-def test_sinabs_writes_convolutions(through_a_file, rng):
+def test_sinabs_writes_convolutions(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
     pytest.importorskip("sinabs", reason="sinabs is not in any extra: it requires samna, which its NIR does not use")
     from sinabs import activation, layers
     from sinabs.nir import to_nir
 
-    def neurons():
+    def neurons() -> Any:
         one = {"spike_fn": activation.SingleSpike, "reset_fn": activation.MembraneReset()}
         return layers.IAFSqueeze(batch_size=BATCH, spike_threshold=torch.tensor(1.5), **one)
 

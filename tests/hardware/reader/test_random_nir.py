@@ -1,12 +1,16 @@
 """Random graphs over every primitive: what is read, and what the chip spikes where nothing had to be rounded."""
 
+from __future__ import annotations
+
+import nir
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from literal_nir import Literal
-from muspike.hardware.interpreter import run
+from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.interpreter import Spikes, run
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
@@ -18,13 +22,13 @@ EVERY_PRIMITIVE = {
 }  # fmt: skip
 
 
-def spikes_for(graph, seed, ticks=40, batch=2):
+def spikes_for(graph: SpikingGraph, seed: int, ticks: int = 40, batch: int = 2) -> dict[str, Spikes]:
     rng = np.random.default_rng(seed)
     inputs = [p for p in graph.populations if p.kind == "input"]
     return {p.name: (rng.random((ticks, batch, p.size)) < 0.3).astype(np.uint8) for p in inputs}
 
 
-def test_every_primitive_is_drawn_and_read():
+def test_every_primitive_is_drawn_and_read() -> None:
     found = set()
     for seed in range(100):
         graph = random_graph(seed)
@@ -33,7 +37,7 @@ def test_every_primitive_is_drawn_and_read():
     assert found == EVERY_PRIMITIVE
 
 
-def check_meaning(nir_graph, seed, ticks=25):
+def check_meaning(nir_graph: nir.NIRGraph, seed: int, ticks: int = 25) -> int:
     """Populations and matrices, interpreted, are the graph taken literally: every spike, and membranes to 1e-9."""
     graph = from_nir(nir_graph)
     spikes = spikes_for(graph, seed, ticks)
@@ -51,7 +55,7 @@ def check_meaning(nir_graph, seed, ticks=25):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-def test_the_populations_mean_what_the_nodes_mean():
+def test_the_populations_mean_what_the_nodes_mean() -> None:
     assert sum(check_meaning(random_graph(seed), seed) for seed in range(80)) > 10_000
 
 
@@ -59,11 +63,11 @@ def test_the_populations_mean_what_the_nodes_mean():
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(graphs(), st.integers(0, 2**32 - 1))
-def test_many_populations_mean_what_the_nodes_mean(graph, seed):
+def test_many_populations_mean_what_the_nodes_mean(graph: nir.NIRGraph, seed: int) -> None:
     check_meaning(graph, seed)
 
 
-def check_exact(nir_graph, seed, ticks=40):
+def check_exact(nir_graph: nir.NIRGraph, seed: int, ticks: int = 40) -> int:
     """Chip spikes are float spikes, shifted by the level, wherever the report says that nothing was rounded."""
     graph = from_nir(nir_graph)
     compiled = compile_graph(graph, "loihi2")
@@ -90,7 +94,7 @@ def check_exact(nir_graph, seed, ticks=40):
     return fired
 
 
-def test_what_needs_no_rounding_spikes_on_the_chip_as_in_floats():
+def test_what_needs_no_rounding_spikes_on_the_chip_as_in_floats() -> None:
     fired = [check_exact(random_graph(seed, gentle=True), seed) for seed in range(60)]
     assert sum(n > 0 for n in fired) >= 25  # the others were rounded
 
@@ -98,5 +102,5 @@ def test_what_needs_no_rounding_spikes_on_the_chip_as_in_floats():
 @pytest.mark.nightly
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(graphs(gentle=True), st.integers(0, 2**32 - 1))
-def test_much_that_needs_no_rounding(graph, seed):
+def test_much_that_needs_no_rounding(graph: nir.NIRGraph, seed: int) -> None:
     check_exact(graph, seed)

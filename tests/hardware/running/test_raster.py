@@ -1,7 +1,10 @@
 """The picture of a run: that every spike of the shown neurons is a dot, in the colour of whoever fired it."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import matplotlib.axes
 import nir
@@ -13,12 +16,14 @@ from muspike.errors import BadInput
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.running.raster import write_raster
-from muspike.hardware.running.simulate import simulate
+from muspike.hardware.running.simulate import Simulation, simulate
 from small_nir import chain, li, lif
+
+Dots = list[tuple[str, set[tuple[int, int]]]]  # (tick, neuron) by colour
 
 
 @pytest.fixture(scope="module")
-def run():
+def run() -> Simulation:
     rng = np.random.default_rng(0)
     nodes = {
         "input": 8,
@@ -34,18 +39,18 @@ def run():
 
 
 @pytest.fixture
-def dots(monkeypatch: pytest.MonkeyPatch):
+def dots(monkeypatch: pytest.MonkeyPatch) -> Dots:
     """The dots that are drawn, (tick, neuron) by colour, per call."""
-    drawn = []
+    drawn: Dots = []
 
-    def scatter(self, x, y, *, c, **style):
+    def scatter(self: object, x: Any, y: Any, *, c: str, **style: Any) -> None:
         drawn.append((c, set(zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True))))
 
     monkeypatch.setattr(matplotlib.axes.Axes, "scatter", scatter)
     return drawn
 
 
-def test_every_spike_is_a_dot_of_its_colour(run, dots, tmp_path: Path) -> None:
+def test_every_spike_is_a_dot_of_its_colour(run: Simulation, dots: Dots, tmp_path: Path) -> None:
     write_raster(run, tmp_path / "r.svg")
     shown = np.unique(np.linspace(0, 299, 128).astype(int))
     chip = {(t, n) for t, n in np.argwhere(run.spikes["a"][1:41, 0]).tolist() if n in shown}
@@ -56,20 +61,20 @@ def test_every_spike_is_a_dot_of_its_colour(run, dots, tmp_path: Path) -> None:
     assert chip and len({colour for colour, _ in layer}) == 3
 
 
-def test_without_a_float_network_there_is_one_colour(run, dots, tmp_path: Path) -> None:
+def test_without_a_float_network_there_is_one_colour(run: Simulation, dots: Dots, tmp_path: Path) -> None:
     write_raster(dataclasses.replace(run, ideal=None), tmp_path / "r.png")
     assert len(dots) == 2 and (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg"])
-def test_a_picture_is_the_same_every_time(run, tmp_path: Path, ending: str) -> None:
+def test_a_picture_is_the_same_every_time(run: Simulation, tmp_path: Path, ending: str) -> None:
     for name in ("a", "b"):
         write_raster(run, tmp_path / f"{name}{ending}")
     first, second = ((tmp_path / f"{name}{ending}").read_bytes() for name in ("a", "b"))
     assert len(first) > 5000 and first == second
 
 
-def test_other_endings_are_refused(run, tmp_path: Path) -> None:
+def test_other_endings_are_refused(run: Simulation, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"a picture ends in \.png, \.svg, \.pdf"):
         write_raster(run, tmp_path / "r.jpg")
     assert not list(tmp_path.iterdir())

@@ -151,6 +151,6 @@ def test_of_very_many_problems_the_first_are_shown() -> None:
     assert text.count("4 input axons, loihi1 holds 3") == 40 and "- and 10 more" in text
 
 
-def test_names_that_a_terminal_would_act_on_are_escaped():
+def test_names_that_a_terminal_would_act_on_are_escaped() -> None:
     (line,) = list(table(["name", "n"], [["a\x1b[31m\nb", "1"]]))[1:]
     assert line == "a\\x1b[31m\\nb  1"
