@@ -1,0 +1,116 @@
+"""A training as a function call: what the recipe decides, what watches it, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muspike import adversarial, architectures, corpora, training
+from muspike.checkpoint import load_model
+from muspike.corpora import Corpus
+from muspike.errors import BadInput
+from muspike.export.training_grid import TrainingGrid
+from muspike.recipe import Recipe, train
+from noise_corpus import noise_corpus
+
+
+@pytest.fixture(autouse=True)
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    """Found by any name; the working folder is empty."""
+    made = noise_corpus([40] * 6, train=3, validation=2, name="jsb")
+    monkeypatch.setattr(corpora, "load", lambda name, progress=True: made)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+Told = list[tuple[str, int, bool]]
+
+
+def teller(told: Told) -> Callable[..., Any]:
+    """A watch that notes the part of the training, the step, and whether it was validated."""
+
+    @contextlib.contextmanager
+    def watch(run: training.Run, part: str) -> Iterator[Callable[[int, float, float | None], None]]:
+        yield lambda step, bits, validated: told.append((part, step, validated is not None))
+
+    return watch
+
+
+def test_a_recipe_is_trained_and_taken_up_where_it_was() -> None:
+    told: Told = []
+    run, model = train(Recipe("s-rnn", preset="tiny", seed=3, steps=2, network={"width": 20}), report=teller(told))
+    assert run.folder == Path("runs/s-rnn-jsb-tiny-3") and run.progress.step == 2
+    assert told == [("", 1, False), ("", 2, True)]
+    assert model.settings == architectures.preset("s-rnn", "tiny")["network"] | {"width": 20}
+    assert model.training["settings"]["seed"] == 3
+    assert load_model("runs/s-rnn-jsb-tiny-3").training == model.training
+
+    told.clear()
+    again = train(Recipe("s-rnn", preset="tiny", seed=3, steps=2, network={"width": 20}), report=teller(told))
+    assert told == [] and again.model.training == model.training
+    with pytest.raises(BadInput, match="holds a run with network width 20"):
+        train(Recipe("s-rnn", preset="tiny", seed=3, steps=2))
+
+
+def test_what_differs_from_the_preset_reaches_the_settings(tmp_path: Path) -> None:
+    recipe = Recipe(
+        "s-rnn",
+        preset="tiny",
+        folder=tmp_path / "run",
+        steps=1,
+        learning_rate=0.5,
+        target_rate=0.01,
+        precision="bfloat16",
+    )
+    settings = train(recipe).run.settings
+    assert (settings.steps, settings.learning_rate, settings.target_rate) == (1, 0.5, 0.01)
+    assert settings.rate_weight > 0 and settings.precision == "bfloat16"
+
+
+def test_a_trained_model_is_tuned_on_the_grid_of_a_chip() -> None:
+    start = train(Recipe("s-rnn", preset="tiny", steps=1)).run
+    run, model = train(Recipe("s-rnn", preset="tiny", steps=1, initial=start.folder), grid=TrainingGrid("loihi2"))
+    assert run.folder == Path("runs/s-rnn-jsb-tiny-0-loihi2")
+    assert model.training["quantise"] == "loihi2"
+    assert run.settings.schedule == "cosine"
+    assert run.settings.learning_rate == pytest.approx(start.settings.learning_rate / 10)
+
+
+def test_adversarial_training_warms_up_first_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {
+        "network": {"width": 16, "layers": 1, "ticks": 2, "recurrent_delays": [1]},
+        "training": {"steps": 2, "batch": 2, "tokens": 16, "validate_every": 1, "warmup": 1},
+        "adversarial": {"steps": 1, "critic_width": 8, "check_pieces": 2, "check_tokens": 16},
+    }
+    monkeypatch.setattr(architectures, "preset", lambda name, which: small)
+    told: Told = []
+    run, model = train(Recipe("s-gan"), report=teller(told))
+    assert isinstance(run, adversarial.Run)
+    assert [(part, step) for part, step, _ in told] == [("warm-up ", 1), ("warm-up ", 2), ("", 1)]
+    assert model.training["warmup"]["step"] in (1, 2)
+
+    told.clear()
+    train(Recipe("s-gan"), report=teller(told))
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "grid", "words"),
+    [
+        (Recipe("s-xyz"), None, "architecture 's-xyz' is not known"),
+        (Recipe("s-rnn", preset="huge"), None, "preset 'huge' of s-rnn is not known"),
+        (Recipe("s-rnn", preset="tiny", steps=0), None, "steps 0 must be at least 1"),
+        (Recipe("s-rnn", preset="tiny", precision="float8"), None, "precision float8 must be one of"),
+        (Recipe("s-rnn", preset="tiny", network={"wdith": 3}), None, "unknown key 'wdith'"),
+        (Recipe("s-rnn", preset="tiny", teacher="nosuch"), None, "nosuch: neither a model folder nor a shipped"),
+        (Recipe("ann-rnn", preset="tiny", target_rate=0.1), None, "target rate 0.1: ann-rnn does not spike"),
+        (Recipe("ann-rnn", preset="tiny"), "loihi1", "grid of loihi1: ann-rnn does not spike"),
+    ],
+)
+def test_what_a_recipe_cannot_mean_is_refused(recipe: Recipe, grid: str | None, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        train(recipe, grid=TrainingGrid(grid) if grid else None)
