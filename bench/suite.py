@@ -34,7 +34,6 @@ from muspike.export.loihi import ChipRunner, compile_model, presented
 from muspike.export.verify import example_words
 from muspike.files import make_folder
 from muspike.generation import Sampling, generate
-from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
@@ -157,7 +156,7 @@ def _profile(
                 chips[chip] = misfit_entry("; ".join(compiled[chip].use.problems))
                 continue
             # One chip after another: the counts of all mappings of one are large enough.
-            mappings = spread_over(compiled[chip], load_chip(chip))
+            mappings = spread_over(compiled[chip])
             read = Reading(runners[chip], mappings, given)
             chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
@@ -310,7 +309,7 @@ def costs_on_chip(
 ) -> dict[str, Any]:
     """The entry of a chip in `bench.json`; `reading` counts what each of `mappings` does with `words` and `notes`."""
     compiled = mappings[0]
-    use, chip = compiled.use, load_chip(compiled.use.chip)
+    use, chip = compiled.use, compiled.chip
     rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
     reads = words * sum(p.size for p in compiled.program.readouts)
     first, *others = energy.price_all(reading.counts[0], chip, reads=reads)

@@ -26,13 +26,23 @@ FILLS = (1 / 2, 1 / 4, 1 / 8)
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """A program, what quantisation did to the network, how much of the chip it takes, and what may still go wrong.
+    """A program, what it was made of and for, and what became of the network on the way.
 
-    `risks` holds every way in which the program's spikes may differ from the float network's beyond the reported
-    rounding; an empty tuple means there is none that is known. `integers` is the network in ideal time, `retimed` in
-    chip time, `fill` the share of each core that the packing used.
+    Attributes:
+        graph: the float network that the caller gave, as `from_nir` reads it.
+        chip: the chip that the program was made for.
+        quantisation: what rounding did to the network.
+        use: how much of the chip the program takes.
+        risks: every way in which the program's spikes may differ from the float network's beyond the reported
+            rounding; an empty tuple means there is none that is known.
+        retimed, integers: the integer network in chip time and in ideal time. They may have a population that `graph`
+            has not: one whose spikes stand for a bias.
+        fill: the share of each core that the packing used.
+        reset_every: ticks of ideal time after which every neuron is brought to rest; None: never.
     """
 
+    graph: SpikingGraph
+    chip: Chip
     program: Program
     quantisation: QuantisationReport
     use: Use
@@ -41,6 +51,12 @@ class Compiled:
     integers: IntegerGraph
     fill: float
     reset_every: int | None = None
+
+    @property
+    def misfit(self) -> str | None:
+        """The first limit that the program exceeds, "does not fit loihi1: ..."; None where the program fits."""
+        problems = self.use.problems
+        return f"does not fit {self.chip.name}: {problems[0]}" if problems else None
 
 
 def compile_graph(
@@ -81,10 +97,10 @@ def compile_graph(
     if early := _early(compiled):
         compiled = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every)
     risks = [*compiled.quantisation.risks, *_early_risks(compiled), *_reset_risks(compiled)]
-    if must_fit and compiled.use.problems:
+    if must_fit and compiled.misfit:
         more = f" (and {len(compiled.use.problems) - 1} more)" if len(compiled.use.problems) > 1 else ""
-        raise BadInput(f"does not fit {chip.name}: {compiled.use.problems[0]}{more}")
-    return replace(compiled, risks=tuple(risks))
+        raise BadInput(f"{compiled.misfit}{more}")
+    return replace(compiled, graph=graph, risks=tuple(risks))
 
 
 def _compiled(
@@ -94,7 +110,7 @@ def _compiled(
     retimed = retime(integers, chip)
     about = {**graph.metadata, "outputs": list(graph.outputs), "relays": list(retimed.relays), **(metadata or {})}
     program, use = _placed(retimed, chip, fill, graph.dt_s, about, reset_every)
-    return Compiled(program, report, use, (), retimed, integers, fill, reset_every)
+    return Compiled(graph, chip, program, report, use, (), retimed, integers, fill, reset_every)
 
 
 def _early(compiled: Compiled) -> list[str]:
@@ -138,8 +154,8 @@ def _reset_risks(compiled: Compiled) -> Iterator[str]:
             )
 
 
-def spread_over(compiled: Compiled, chip: Chip, fills: Sequence[float] = FILLS) -> tuple[Compiled, ...]:
-    """The same network on as many chips, its cores filled less and less; first `compiled` itself.
+def spread_over(compiled: Compiled, fills: Sequence[float] = FILLS) -> tuple[Compiled, ...]:
+    """The same network on as many chips of the same kind, its cores filled less and less; first `compiled` itself.
 
     What fits no longer, takes more chips, or takes no more cores than the mapping before it, is left out. Integers,
     delays and so spikes are those of `compiled`: only what depends on the mapping has to be counted and priced again.
@@ -147,10 +163,11 @@ def spread_over(compiled: Compiled, chip: Chip, fills: Sequence[float] = FILLS) 
     Raises:
         BadInput: a fill is not above 0 and at most 1.
     """
-    found = [compiled]
+    found, before = [compiled], compiled.program
     for fill in sorted(fills, reverse=True):
-        program = compiled.program
-        program, use = _placed(compiled.retimed, chip, fill, program.dt_s, program.metadata, compiled.reset_every)
+        program, use = _placed(
+            compiled.retimed, compiled.chip, fill, before.dt_s, before.metadata, compiled.reset_every
+        )
         if use.fits and use.chips == compiled.use.chips and len(use.cores) > len(found[-1].use.cores):
             found.append(replace(compiled, program=program, use=use, fill=fill))
     return tuple(found)

@@ -163,8 +163,8 @@ def _map(args: argparse.Namespace) -> int:
     else:
         lines = [] if agreements is None else ["", *agreement_lines(agreements)]
         say("\n".join([f"{args.file} on {mapping_text(compiled)}", *lines]))
-    if not compiled.use.fits:
-        raise Failed(f"{args.file}: does not fit {chip.name}: {compiled.use.problems[0]}")
+    if compiled.misfit:
+        raise Failed(f"{args.file}: {compiled.misfit}")
     if args.output:
         compiled.program.save(args.output)
     return 0
@@ -197,7 +197,7 @@ def _simulate(args: argparse.Namespace) -> int:
         with _about(args.file):
             compiled = compile_graph(graph, chip, must_fit=False, reset_every=args.reset_every)
         program = compiled.program
-        misfit = next((f"does not fit {chip.name}: {problem}" for problem in compiled.use.problems), None)
+        misfit = compiled.misfit
         # Those of the run first: the ones of quantisation are many, and `map` shows them beside what they come from.
         risks = tuple(sorted(compiled.risks, key=set(compiled.quantisation.risks).__contains__))
     given = _spikes(args, input_shapes(graph or program), program.dt_s)

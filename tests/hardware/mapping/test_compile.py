@@ -195,12 +195,14 @@ def test_what_does_not_fit_is_refused_or_said() -> None:
         compile_graph(recurrent(10, 12, 5), tiny)
     compiled = compile_graph(recurrent(10, 12, 5), tiny, must_fit=False)
     assert not compiled.use.fits and compiled.program.n_cores == 12 + 12 + 5
+    assert compiled.misfit == f"does not fit loihi1: {compiled.use.problems[0]}" and len(compiled.use.problems) > 1
+    assert compiled.chip is tiny and compile_graph(recurrent(10, 12, 5), "loihi1").misfit is None
 
 
 def test_spread_over_takes_more_cores_of_the_same_chip_and_changes_nothing_else() -> None:
     chip = load_chip("loihi1")
     compiled = compile_graph(recurrent(40, 300, 20), chip)
-    found = spread_over(compiled, chip)
+    found = spread_over(compiled)
     assert found[0] is compiled
     assert [c.fill for c in found] == [1, 1 / 2, 1 / 4, 1 / 8]
     cores = [len(c.use.cores) for c in found]
@@ -221,10 +223,10 @@ def test_spread_over_takes_more_cores_of_the_same_chip_and_changes_nothing_else(
 def test_spread_over_stays_on_as_many_chips() -> None:
     chip = load_chip("loihi1")
     graph = recurrent(40, 300, 20)
-    fewest, more, *_, most = (len(c.use.cores) for c in spread_over(compile_graph(graph, chip), chip))
+    fewest, more, *_, most = (len(c.use.cores) for c in spread_over(compile_graph(graph, chip)))
     limit = dataclasses.replace(chip.limits.cores_per_chip, value=more)
     small = dataclasses.replace(chip, limits=dataclasses.replace(chip.limits, cores_per_chip=limit))
-    found = spread_over(compile_graph(graph, small), small)
+    found = spread_over(compile_graph(graph, small))
     assert fewest < more < most and [len(c.use.cores) for c in found] == [fewest, more]
     wide = compile_graph(graph, small, fill=1 / 8)
     assert wide.use.fits and wide.use.chips == -(-most // more) > 1  # it fits, and says on how many chips
@@ -235,7 +237,7 @@ def test_spread_over_stays_on_as_many_chips() -> None:
 def test_spread_over_leaves_out_a_fill_that_one_neuron_exceeds() -> None:
     chip = load_chip("loihi1")
     compiled = compile_graph(recurrent(40, 300, 20), chip)
-    assert [c.fill for c in spread_over(compiled, chip, (1 / 2, 0.001))] == [1, 1 / 2]
+    assert [c.fill for c in spread_over(compiled, (1 / 2, 0.001))] == [1, 1 / 2]
     with pytest.raises(BadInput, match=r"fill 0.001: one neuron takes .* core's synaptic memory; expected at least"):
         compile_graph(recurrent(40, 300, 20), chip, fill=0.001)
 
@@ -323,6 +325,7 @@ def test_a_bias_whose_early_spikes_would_outlive_the_reset_comes_as_spikes() -> 
     graph = exact([150.0, 0, 0], recurrence=50.0)
     compiled = compile_graph(graph, "loihi1")
     bias = compiled.program.population("b.bias")
+    assert compiled.graph is graph
     assert (bias.kind, bias.level, bias.size) == ("lif", 0, 2) and not compiled.program.population("b").bias.any()
     assert not any("bias" in risk for risk in compiled.risks)
     chip, ideal = chip_and_ideal(compiled, graph)

@@ -11,6 +11,7 @@ import pytest
 from chip_limits import chip
 from integer_populations import population
 from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import partition
 from muspike.hardware.mapping.quantise import (
@@ -63,7 +64,8 @@ def compiled(on: Chip, *layers: Weights) -> Compiled:
         tuple(SynapsesReport(**values_of(SynapsesReport, name=s.name)) for s in synapses),  # type: ignore[arg-type]
         (),
     )
-    return Compiled(program, report, places.use, (), retimed, retimed.graph, 1.0)
+    graph = SpikingGraph([], [], 1e-3)  # the report does not read it
+    return Compiled(graph, on, program, report, places.use, (), retimed, retimed.graph, 1.0)
 
 
 def one_to_one(size: int) -> Sparse:
