@@ -1,4 +1,4 @@
-"""A program run on given spikes: what fired, what each core did, what it costs, and how it follows the float network.
+"""A network run on its chip on given spikes: what fired, what each core did, what it costs, how it follows the floats.
 
 As data, JSON and text. The chip is run until its deepest population has heard the last tick of the input, so for
 `ticks` of the input and the largest level more.
@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from muspike.errors import BadInput, printable
 from muspike.hardware import interpreter
-from muspike.hardware.chip import Chip
+from muspike.hardware.chip import Chip, load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.cost.energy import Energy, Meter, Quantity, Row
 from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
 from muspike.hardware.running.report import READING, table
@@ -59,8 +60,8 @@ class Simulation:
         energies: of the run, one for each cost set of the chip; empty where `no_energy` says why there is none.
         ideal: spikes and membranes of the float network, as `interpreter.run` gives them, None where it was not run.
         agreements: with the float network.
-        risks: what is known to make the chip's spikes differ from the float network's (`compile.Compiled`); None where
-            that is not known.
+        risks: what is known to make the chip's spikes differ from the float network's (`compile.Compiled`), what this
+            run brings first, then what rounding does; None for a bare program, which does not tell.
         seconds: that the simulator took.
     """
 
@@ -124,42 +125,45 @@ def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = N
 
 
 def simulate(
-    program: Program,
+    network: Compiled | Program,
     inputs: Mapping[str, Array],
     chip: Chip | None = None,
     *,
-    graph: SpikingGraph | None = None,
+    beside_float: bool = True,
     ticks: int | None = None,
-    misfit: str | None = None,
-    risks: tuple[str, ...] | None = None,
     record_membranes: bool = False,
-    reset_every: int | None = None,
     device: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Simulation:
-    """Run a program from silence on spikes, count, price and compare.
+    """Run a network on its chip from silence on spikes, count, price and compare.
+
+    What does not fit its chip has no energy, nor has a program of a chip that is not known; its spikes stand.
 
     Args:
+        network: a network as `compile_graph` gives it, or a program alone.
         inputs: uint8 `[ticks, batch, size]` of every input.
-        chip: that prices the counts; None: nothing is priced.
-        graph: the float network that the program was made of, to run beside it; None: it is not.
+        chip: the chip that prices a program; None: the known one that the program names. A compiled network has its
+            own.
+        beside_float: run the float network that a compiled one was made of beside it; a program has none.
         ticks: how many, of a program without inputs.
-        misfit: the limit that the program exceeds; what does not fit has no energy.
-        risks: as in `Simulation`.
         record_membranes: keep current and membrane of every population.
-        reset_every: what the program was compiled with, for the float network.
         device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
         progress: called with the ticks done since it was called last: all of the chip's, then those of the float
             network, which has `deepest` fewer.
 
     Raises:
-        BadInput: the inputs do not fit the program, or the run is too long to hold all of its spikes.
+        BadInput: the inputs do not fit the program, or the run is too long to hold all of its spikes; a chip is given
+            for a compiled network.
     """
+    compiled, program = (network, network.program) if isinstance(network, Compiled) else (None, network)
+    if compiled and chip:
+        raise BadInput(f"simulate: chip {chip.name} is given for a network that is compiled for {compiled.chip.name}")
     given = delayed(program, inputs, ticks)
     run_ticks, batch, _ = given.shape
     input_ticks = run_ticks - deepest(program)
-    _check_memory(program, run_ticks, batch, record_membranes, graph is not None)
-    meters, no_energy = _meters(program, chip, misfit)
+    beside = compiled if beside_float else None
+    _check_memory(program, run_ticks, batch, record_membranes, beside is not None)
+    meters, no_energy = _meters(compiled, program, chip)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
     run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
     energies: tuple[Energy, ...] = ()
@@ -168,9 +172,9 @@ def simulate(
     except BadInput as error:  # an event without a price: the spikes stand
         no_energy = str(error)
     ideal, agreements = None, None
-    if graph is not None:
+    if beside:
         shown: Array | Mapping[str, Array] = inputs if program.inputs else given[:input_ticks]
-        ideal = interpreter.run(graph, shown, reset_every=reset_every, progress=progress)
+        ideal = interpreter.run(beside.graph, shown, reset_every=beside.reset_every, progress=progress)
         agreements = agreement(program, *ideal, run.spikes, run.membrane)
     return Simulation(
         program=program,
@@ -187,7 +191,7 @@ def simulate(
         no_energy=no_energy,
         ideal=ideal,
         agreements=agreements,
-        risks=risks,
+        risks=_risks(compiled) if compiled else None,
         seconds=seconds,
     )
 
@@ -217,14 +221,20 @@ def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
     return DenseSimulator(program, batch, device)
 
 
-def _meters(program: Program, chip: Chip | None, misfit: str | None) -> tuple[tuple[Meter, ...], str | None]:
+def _meters(compiled: Compiled | None, program: Program, chip: Chip | None) -> tuple[tuple[Meter, ...], str | None]:
     """What prices the run, or why nothing does."""
-    if chip is None or misfit:
-        return (), misfit or "no chip was named to price it"
+    if compiled and compiled.misfit:
+        return (), compiled.misfit
+    chip = compiled.chip if compiled else chip
     try:
-        return energy.meters(program.core_xy, chip), None
-    except BadInput as error:  # more cores on a tile than it has: the spikes stand
+        return energy.meters(program.core_xy, chip or load_chip(program.chip)), None
+    except BadInput as error:  # no such chip, or more cores on a tile than it has: the spikes stand
         return (), str(error)
+
+
+def _risks(compiled: Compiled) -> tuple[str, ...]:
+    # Those of the run first: the ones of quantisation are many, and `map` shows them beside what they come from.
+    return tuple(sorted(compiled.risks, key=set(compiled.quantisation.risks).__contains__))
 
 
 def _run(

@@ -25,6 +25,7 @@ from muspike.files import check_file, check_target
 
 if TYPE_CHECKING:
     from muspike.hardware.graph import SpikingGraph
+    from muspike.hardware.mapping.compile import Compiled
     from muspike.hardware.program import Program
     from muspike.hardware.running.spikes import InputSpikes
 
@@ -152,10 +153,8 @@ def _map(args: argparse.Namespace) -> int:
         compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every)
         run = None
         if given:
-            with _ticks_bar(compiled.program, given.ticks, graph) as progress:
-                run = simulate(
-                    compiled.program, given.spikes, graph=graph, reset_every=args.reset_every, progress=progress
-                )
+            with _ticks_bar(compiled.program, given.ticks, beside_float=True) as progress:
+                run = simulate(compiled, given.spikes, progress=progress)
     agreements = run.agreements if run else None
     if args.json:
         more = {} if agreements is None else {"agreement": [row.to_dict() for row in agreements]}
@@ -182,37 +181,32 @@ def _simulate(args: argparse.Namespace) -> int:
     if args.picture:
         check_picture(args.picture)
         check_target(args.picture)
-    graph, misfit, risks = None, None, None
+    network: Compiled | Program
     if _is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every")
         refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float")
-        program = Program.load(args.file)
+        network = program = Program.load(args.file)
+        shapes, beside_float = input_shapes(program), False
         with _about(args.file):
             chip = load_chip(args.chip or program.chip)
         if chip.name != program.chip:
             raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
     else:
-        chip = load_chip(args.chip or "loihi1")
+        its_chip, chip = load_chip(args.chip or "loihi1"), None
         graph = _network(args.file, args.dt)
         with _about(args.file):
-            compiled = compile_graph(graph, chip, must_fit=False, reset_every=args.reset_every)
-        program = compiled.program
-        misfit = compiled.misfit
-        # Those of the run first: the ones of quantisation are many, and `map` shows them beside what they come from.
-        risks = tuple(sorted(compiled.risks, key=set(compiled.quantisation.risks).__contains__))
-    given = _spikes(args, input_shapes(graph or program), program.dt_s)
-    beside = None if args.no_float else graph
-    with _about(args.file), _ticks_bar(program, given.ticks, beside) as progress:
+            network = compile_graph(graph, its_chip, must_fit=False, reset_every=args.reset_every)
+        program = network.program
+        shapes, beside_float = input_shapes(graph), not args.no_float
+    given = _spikes(args, shapes, program.dt_s)
+    with _about(args.file), _ticks_bar(program, given.ticks, beside_float) as progress:
         found = simulate(
-            program,
+            network,
             given.spikes,
             chip,
-            graph=beside,
+            beside_float=beside_float,
             ticks=given.ticks,
-            misfit=misfit,
-            risks=risks,
             record_membranes=args.membranes,
-            reset_every=args.reset_every,
             device=args.device,
             progress=progress,
         )
@@ -282,13 +276,13 @@ def _run_lava(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _ticks_bar(program: Program, ticks: int, graph: SpikingGraph | None) -> Iterator[Callable[[int], object]]:
+def _ticks_bar(program: Program, ticks: int, beside_float: bool) -> Iterator[Callable[[int], object]]:
     """A bar on stderr over the ticks of a chip's run on `ticks` of input, and of the float network's beside it."""
     from tqdm import tqdm
 
     from muspike.hardware.running.simulate import deepest
 
-    total = ticks + deepest(program) + (ticks if graph else 0)
+    total = ticks + deepest(program) + (ticks if beside_float else 0)
     with tqdm(unit="tick", total=total, disable=None, leave=False) as bar:
         yield bar.update
 

@@ -304,7 +304,7 @@ def test_a_long_run_takes_no_more_memory_than_its_spikes(compiled: Program, monk
 
     def peak(ticks: int) -> int:
         tracemalloc.start()
-        module.simulate(compiled, {"input": np.ones((ticks, 1, 8), np.uint8)}, load_chip("loihi1"))
+        module.simulate(compiled, {"input": np.ones((ticks, 1, 8), np.uint8)})
         try:
             return tracemalloc.get_traced_memory()[1]
         finally:

@@ -35,7 +35,7 @@ def run() -> Simulation:
     }
     graph = from_nir(small_nir.graph(nodes, chain(*nodes)))
     spikes = (rng.random((40, 2, 8)) < 0.3).astype(np.uint8)
-    return simulate(compile_graph(graph, "loihi1").program, {"input": spikes}, graph=graph)
+    return simulate(compile_graph(graph, "loihi1"), {"input": spikes})
 
 
 @pytest.fixture

@@ -1,0 +1,87 @@
+"""`simulate` takes from a compiled network what it knows, and of a bare program what its name tells.
+
+What it tells of a run is held against the modules in `tests/muspike/test_cli_simulate.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from muspike.errors import BadInput
+from muspike.hardware import interpreter
+from muspike.hardware.chip import load_chip
+from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.mapping.compile import Compiled, compile_graph
+from muspike.hardware.running.simulate import simulate
+
+INPUTS = {"in": (np.random.default_rng(3).random((50, 2, 3)) < 0.3).astype(np.uint8)}
+
+
+def network(bias: float = 7.0) -> SpikingGraph:
+    """in -> a -> b, and b -> b three ticks later: numbers that a chip holds as they are. `bias` is that of b."""
+    rng, one = np.random.default_rng(0), np.ones(3)
+
+    def population(name: str, kind: str, bias: float = 0.0) -> Population:
+        return Population(name, kind, 3, tau=one * np.inf, tau_syn=one, v_threshold=one * 100, bias=one * bias)  # type: ignore[arg-type]
+
+    synapses = [
+        Synapses("ia", "in", "a", 2.0 * rng.integers(-20, 60, (3, 3)), 0),
+        Synapses("ab", "a", "b", 2.0 * rng.integers(-20, 60, (3, 3)), 0),
+        Synapses("bb", "b", "b", 50.0 * np.eye(3), 3),
+    ]
+    populations = [population("in", "input"), population("a", "lif"), population("b", "lif", bias)]
+    return SpikingGraph(populations, synapses, 1e-3)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Compiled:
+    return compile_graph(network(), "loihi1")
+
+
+def test_a_compiled_network_brings_its_graph_chip_and_resets() -> None:
+    # A bias that comes as spikes: the float network beside is the one that was given, without that population.
+    graph = network(bias=150.0)
+    compiled = compile_graph(graph, "loihi1", reset_every=20)
+    assert "b.bias" in {p.name for p in compiled.program.populations}
+    run = simulate(compiled, INPUTS)
+    assert run.ideal is not None
+    ideal, never_reset = (interpreter.run(graph, INPUTS, reset_every=every)[0] for every in (20, None))
+    assert set(run.ideal[0]) == {"in", "a", "b"}
+    assert all(np.array_equal(run.ideal[0][name], ideal[name]) for name in ideal)
+    assert not np.array_equal(ideal["a"], never_reset["a"])
+    assert run.risks and "on its way at a reset" in run.risks[0]  # of the run before those of rounding
+    assert sorted(run.risks) == sorted(compiled.risks) and run.risks != compiled.risks
+    assert [e.chip for e in run.energies] == ["loihi1"] * len(load_chip("loihi1").costs) and run.no_energy is None
+
+
+def test_the_float_network_may_stay_out(compiled: Compiled) -> None:
+    run = simulate(compiled, INPUTS, beside_float=False)
+    assert run.ideal is None and run.agreements is None
+    assert run.energies and run.risks == compiled.risks
+
+
+def test_what_does_not_fit_has_spikes_and_no_energy(compiled: Compiled) -> None:
+    wide = replace(compiled, use=replace(compiled.use, problems=("core 0: too much", "core 1: too much")))
+    run = simulate(wide, INPUTS)
+    assert (run.energies, run.no_energy) == ((), "does not fit loihi1: core 0: too much")
+    assert run.spikes["b"].any() and run.agreements
+
+
+def test_a_program_is_priced_by_the_chip_of_its_name_or_the_one_given(compiled: Compiled) -> None:
+    whole, bare = simulate(compiled, INPUTS), simulate(compiled.program, INPUTS)
+    assert [e.total for e in bare.energies] == [e.total for e in whole.energies]
+    assert bare.ideal is None and bare.risks is None
+    strange = replace(compiled.program, chip="mine")
+    unpriced = simulate(strange, INPUTS)
+    assert unpriced.energies == () and "chip 'mine' is not known" in str(unpriced.no_energy)
+    assert np.array_equal(unpriced.spikes["b"], whole.spikes["b"]) and whole.spikes["b"].any()
+    given = simulate(strange, INPUTS, replace(load_chip("loihi1"), name="mine"))
+    assert [e.total for e in given.energies] == [e.total for e in whole.energies]
+
+
+def test_a_compiled_network_has_its_own_chip(compiled: Compiled) -> None:
+    with pytest.raises(BadInput, match="chip loihi2 is given for a network that is compiled for loihi1"):
+        simulate(compiled, INPUTS, load_chip("loihi2"))
