@@ -78,7 +78,7 @@ def _title(axis: Axes, p: ChipPopulation, chosen: Array) -> None:
 
 def _draw_spikes(axis: Axes, p: ChipPopulation, simulation: Simulation) -> None:
     neurons = _some(p, _MOST_NEURONS)
-    chip = simulation.spikes[p.name][simulation.ideal_ticks(p.name), 0][:, neurons] != 0
+    chip = simulation.run.spikes[p.name][simulation.ideal_ticks(p.name), 0][:, neurons] != 0
     ideal = simulation.ideal[0].get(p.name) if simulation.ideal is not None and p.kind == "lif" else None
     groups: Mapping[str, Array] = {"black" if p.kind == "input" else _CHIP: chip}
     if ideal is not None:
@@ -96,7 +96,7 @@ def _draw_spikes(axis: Axes, p: ChipPopulation, simulation: Simulation) -> None:
 
 def _draw_membranes(axis: Axes, p: ChipPopulation, simulation: Simulation) -> None:
     neurons = _some(p, _MOST_MEMBRANES)
-    chip = (simulation.membranes[p.name][simulation.ideal_ticks(p.name), 0] / p.scale)[:, neurons]
+    chip = (simulation.run.membrane[p.name][simulation.ideal_ticks(p.name), 0] / p.scale)[:, neurons]
     axis.plot(chip, color=_CHIP, lw=0.8)
     if simulation.ideal is not None and p.name in simulation.ideal[1]:
         axis.plot(simulation.ideal[1][p.name][:, 0][:, neurons], color=_FLOAT, lw=0.8, ls=(0, (2, 2)))

@@ -52,10 +52,8 @@ class Simulation:
     Attributes:
         input_ticks: of the input; the run has `ticks`.
         batch: sequences.
-        spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.
-        membranes, currents: int32 `[ticks, batch, size]`; of every population on the chip where they were asked for,
-            else membranes of readouts alone.
-        overflows, readout_resets: as in `simulator.Run`.
+        run: what the chip did, in chip time: spikes, and membranes of readouts; current and membrane of every
+            population where they were asked for.
         counts: totals of the run, for each core.
         energies: of the run, one for each cost set of the chip; empty where `no_energy` says why there is none.
         ideal: spikes and membranes of the float network, as `interpreter.run` gives them, None where it was not run.
@@ -69,11 +67,7 @@ class Simulation:
     input_ticks: int
     ticks: int
     batch: int
-    spikes: Mapping[str, Array]
-    membranes: Mapping[str, Array]
-    currents: Mapping[str, Array]
-    overflows: Mapping[str, int]
-    readout_resets: Mapping[str, int]
+    run: Run
     counts: activity.Counts
     energies: tuple[Energy, ...]
     no_energy: str | None
@@ -181,11 +175,7 @@ def simulate(
         input_ticks=input_ticks,
         ticks=run_ticks,
         batch=batch,
-        spikes=run.spikes,
-        membranes=run.membrane,
-        currents=run.current,
-        overflows=run.overflows,
-        readout_resets=run.readout_resets,
+        run=run,
         counts=counts,
         energies=energies,
         no_energy=no_energy,
@@ -298,10 +288,10 @@ def arrays(
 
 def warnings(simulation: Simulation) -> Iterator[str]:
     """What makes the figures other than the chip's."""
-    for name, n in simulation.overflows.items():
+    for name, n in simulation.run.overflows.items():
         if n:
             yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from there on this is not the chip's run"
-    for name, n in simulation.readout_resets.items():
+    for name, n in simulation.run.readout_resets.items():
         if n:
             yield f"{name}: a readout whose membrane reached the largest threshold and was reset {n:,} times"
 
@@ -339,12 +329,11 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
 def _population(simulation: Simulation, name: str) -> dict[str, Any]:
     p = simulation.program.population(name)
     row: dict[str, Any] = {"name": name, "kind": p.kind, "size": p.size, "level": p.level, "spikes": None, "rate": None}
-    if name in simulation.spikes:
-        fired = simulation.spikes[name]
+    if name in simulation.run.spikes:
+        fired = simulation.run.spikes[name]
         answered = fired[simulation.ideal_ticks(name)]
         row |= {"spikes": int(np.count_nonzero(fired)), "rate": np.count_nonzero(answered) / answered.size}
-    counted = {"overflows": simulation.overflows, "readout_resets": simulation.readout_resets}
-    return row | {kind: numbers.get(name) for kind, numbers in counted.items()}
+    return row | {kind: getattr(simulation.run, kind).get(name) for kind in ("overflows", "readout_resets")}
 
 
 def _energy(priced: Energy) -> dict[str, Any]:

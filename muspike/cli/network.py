@@ -211,8 +211,8 @@ def _simulate(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.output:
-        more = arrays(program, found.membranes, found.currents, args.membranes)
-        write_spikes(args.output, found.spikes, args.events, program.dt_s, more)
+        more = arrays(program, found.run.membrane, found.run.current, args.membranes)
+        write_spikes(args.output, found.run.spikes, args.events, program.dt_s, more)
     if args.picture:
         write_raster(found, args.picture)
     if args.json:

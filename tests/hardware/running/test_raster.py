@@ -23,7 +23,7 @@ Dots = list[tuple[str, set[tuple[int, int]]]]  # (tick, neuron) by colour
 
 
 @pytest.fixture(scope="module")
-def run() -> Simulation:
+def simulation() -> Simulation:
     rng = np.random.default_rng(0)
     nodes = {
         "input": 8,
@@ -50,31 +50,31 @@ def dots(monkeypatch: pytest.MonkeyPatch) -> Dots:
     return drawn
 
 
-def test_every_spike_is_a_dot_of_its_colour(run: Simulation, dots: Dots, tmp_path: Path) -> None:
-    write_raster(run, tmp_path / "r.svg")
+def test_every_spike_is_a_dot_of_its_colour(simulation: Simulation, dots: Dots, tmp_path: Path) -> None:
+    write_raster(simulation, tmp_path / "r.svg")
     shown = np.unique(np.linspace(0, 299, 128).astype(int))
-    chip = {(t, n) for t, n in np.argwhere(run.spikes["a"][1:41, 0]).tolist() if n in shown}
-    ideal = {(t, n) for t, n in np.argwhere(run.ideal[0]["a"][:, 0]).tolist() if n in shown}
+    chip = {(t, n) for t, n in np.argwhere(simulation.run.spikes["a"][1:41, 0]).tolist() if n in shown}
+    ideal = {(t, n) for t, n in np.argwhere(simulation.ideal[0]["a"][:, 0]).tolist() if n in shown}
     (_, inputs), *layer = dots
-    assert inputs == {tuple(x) for x in np.argwhere(run.spikes["input"][:40, 0]).tolist()}
+    assert inputs == {tuple(x) for x in np.argwhere(simulation.run.spikes["input"][:40, 0]).tolist()}
     assert [spikes for _, spikes in layer] == [chip & ideal, chip - ideal, ideal - chip]
     assert chip and len({colour for colour, _ in layer}) == 3
 
 
-def test_without_a_float_network_there_is_one_colour(run: Simulation, dots: Dots, tmp_path: Path) -> None:
-    write_raster(dataclasses.replace(run, ideal=None), tmp_path / "r.png")
+def test_without_a_float_network_there_is_one_colour(simulation: Simulation, dots: Dots, tmp_path: Path) -> None:
+    write_raster(dataclasses.replace(simulation, ideal=None), tmp_path / "r.png")
     assert len(dots) == 2 and (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg"])
-def test_a_picture_is_the_same_every_time(run: Simulation, tmp_path: Path, ending: str) -> None:
+def test_a_picture_is_the_same_every_time(simulation: Simulation, tmp_path: Path, ending: str) -> None:
     for name in ("a", "b"):
-        write_raster(run, tmp_path / f"{name}{ending}")
+        write_raster(simulation, tmp_path / f"{name}{ending}")
     first, second = ((tmp_path / f"{name}{ending}").read_bytes() for name in ("a", "b"))
     assert len(first) > 5000 and first == second
 
 
-def test_other_endings_are_refused(run: Simulation, tmp_path: Path) -> None:
+def test_other_endings_are_refused(simulation: Simulation, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"a picture ends in \.png, \.svg, \.pdf"):
-        write_raster(run, tmp_path / "r.jpg")
+        write_raster(simulation, tmp_path / "r.jpg")
     assert not list(tmp_path.iterdir())

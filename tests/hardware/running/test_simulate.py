@@ -46,28 +46,28 @@ def test_a_compiled_network_brings_its_graph_chip_and_resets() -> None:
     graph = network(bias=150.0)
     compiled = compile_graph(graph, "loihi1", reset_every=20)
     assert "b.bias" in {p.name for p in compiled.program.populations}
-    run = simulate(compiled, INPUTS)
-    assert run.ideal is not None
+    found = simulate(compiled, INPUTS)
+    assert found.ideal is not None
     ideal, never_reset = (interpreter.run(graph, INPUTS, reset_every=every)[0] for every in (20, None))
-    assert set(run.ideal[0]) == {"in", "a", "b"}
-    assert all(np.array_equal(run.ideal[0][name], ideal[name]) for name in ideal)
+    assert set(found.ideal[0]) == {"in", "a", "b"}
+    assert all(np.array_equal(found.ideal[0][name], ideal[name]) for name in ideal)
     assert not np.array_equal(ideal["a"], never_reset["a"])
-    assert run.risks and "on its way at a reset" in run.risks[0]  # of the run before those of rounding
-    assert sorted(run.risks) == sorted(compiled.risks) and run.risks != compiled.risks
-    assert [e.chip for e in run.energies] == ["loihi1"] * len(load_chip("loihi1").costs) and run.no_energy is None
+    assert found.risks and "on its way at a reset" in found.risks[0]  # of the run before those of rounding
+    assert sorted(found.risks) == sorted(compiled.risks) and found.risks != compiled.risks
+    assert [e.chip for e in found.energies] == ["loihi1"] * len(load_chip("loihi1").costs) and found.no_energy is None
 
 
 def test_the_float_network_may_stay_out(compiled: Compiled) -> None:
-    run = simulate(compiled, INPUTS, beside_float=False)
-    assert run.ideal is None and run.agreements is None
-    assert run.energies and run.risks == compiled.risks
+    found = simulate(compiled, INPUTS, beside_float=False)
+    assert found.ideal is None and found.agreements is None
+    assert found.energies and found.risks == compiled.risks
 
 
 def test_what_does_not_fit_has_spikes_and_no_energy(compiled: Compiled) -> None:
     wide = replace(compiled, use=replace(compiled.use, problems=("core 0: too much", "core 1: too much")))
-    run = simulate(wide, INPUTS)
-    assert (run.energies, run.no_energy) == ((), "does not fit loihi1: core 0: too much")
-    assert run.spikes["b"].any() and run.agreements
+    found = simulate(wide, INPUTS)
+    assert (found.energies, found.no_energy) == ((), "does not fit loihi1: core 0: too much")
+    assert found.run.spikes["b"].any() and found.agreements
 
 
 def test_a_program_is_priced_by_the_chip_of_its_name_or_the_one_given(compiled: Compiled) -> None:
@@ -77,7 +77,7 @@ def test_a_program_is_priced_by_the_chip_of_its_name_or_the_one_given(compiled: 
     strange = replace(compiled.program, chip="mine")
     unpriced = simulate(strange, INPUTS)
     assert unpriced.energies == () and "chip 'mine' is not known" in str(unpriced.no_energy)
-    assert np.array_equal(unpriced.spikes["b"], whole.spikes["b"]) and whole.spikes["b"].any()
+    assert np.array_equal(unpriced.run.spikes["b"], whole.run.spikes["b"]) and whole.run.spikes["b"].any()
     given = simulate(strange, INPUTS, replace(load_chip("loihi1"), name="mine"))
     assert [e.total for e in given.energies] == [e.total for e in whole.energies]
 
