@@ -34,6 +34,7 @@ from muspike.export.loihi import ChipRunner, compile_model, presented
 from muspike.export.verify import example_words
 from muspike.files import make_folder
 from muspike.generation import Sampling, generate
+from muspike.hardware.chip import known_chips
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.metrics.distance import distance
@@ -41,7 +42,8 @@ from muspike.model_folder import shipped_models
 
 Words = npt.NDArray[np.int16]
 
-CHIPS = ("loihi1", "loihi2")
+# It composes the pieces where the network fits it, and else the first chip that the network fits.
+PREFERRED_CHIP = "loihi1"
 # Excerpts must be of equal length: most metrics grow with it.
 EXCERPT = 128
 # What is computed of so many sequences that it takes no more than this.
@@ -134,13 +136,13 @@ def _profile(
         # As many are read for activity and energy as are composed; the music is held against all.
         heard = excerpts[:, :pieces]
         given = model.spiking.noise.behind(read_after_pad(heard))
-    with steps.step(f"{name}: programs for {', '.join(CHIPS)}"):
-        compiled = {chip: compile_model(model, chip, must_fit=False) for chip in CHIPS}
+    with steps.step(f"{name}: programs for {', '.join(known_chips())}"):
+        compiled = {chip: compile_model(model, chip, must_fit=False) for chip in known_chips()}
     # What does not fit has no behaviour, quality or cost on that chip.
     runners = {chip: ChipRunner(c.program) for chip, c in compiled.items() if c.use.fits}
     if not runners:
         raise BadInput(f"{name} fits no chip: {'; '.join(p for c in compiled.values() for p in c.use.problems)}")
-    shown = next(iter(runners))
+    shown = PREFERRED_CHIP if PREFERRED_CHIP in runners else next(iter(runners))
     with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
         nll = likelihoods(model, runners, test)
     with steps.step(f"{name}: {pieces} pieces composed by {shown}"):
@@ -151,7 +153,7 @@ def _profile(
         words = heard.shape[0] * heard.shape[1]
         reading = {"pieces": heard.shape[1], "words": words, "notes": notes, "of_words": sum(map(len, test))}
         chips: dict[str, Any] = {}
-        for chip in CHIPS:
+        for chip in compiled:
             if chip not in runners:
                 chips[chip] = misfit_entry("; ".join(compiled[chip].use.problems))
                 continue
@@ -248,7 +250,7 @@ def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequenc
             chip: likelihood(lambda words, r=runner: on_chip(r, words), pieces).bits_per_note  # type: ignore[misc]
             for chip, runner in runners.items()
         }
-        | {chip: None for chip in CHIPS if chip not in runners},
+        | {chip: None for chip in known_chips() if chip not in runners},
     }
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal, cast
 
 from muspike.errors import BadInput
 from muspike.files import check_file
-from muspike.hardware.program import DELAY_MAX, REGISTERS, STATE, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
 
 Tag = Literal["measured", "fitted", "simulated", "inferred", "assumed"]
 TAGS: tuple[Tag, ...] = ("measured", "fitted", "simulated", "inferred", "assumed")
@@ -195,7 +194,7 @@ class Chip:
 
 
 def known_chips() -> tuple[str, ...]:
-    """Names of the chips that come with the package."""
+    """Names of the chips that come with the package: of the files in `chips/`, sorted. It imports no numpy."""
     folder = resources.files("muspike.hardware") / "chips"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
@@ -236,6 +235,9 @@ def parse_chip(text: str, where: str) -> Chip:
     Raises:
         BadInput: not TOML, or a missing, unknown or impossible entry.
     """
+    # Imported here, because a program needs numpy, and the command line asks for the chips' names without it.
+    from muspike.hardware.program import DELAY_MAX
+
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -354,6 +356,8 @@ def _range(table: _Table) -> Range:
 
 def _ranges(table: _Table) -> Ranges:
     """The chip's ranges: registers within what a Program holds, a state equal to the one that its dynamics have."""
+    from muspike.hardware.program import REGISTERS, STATE, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
+
     ranges: Ranges = _filled(Ranges, table, _range)
     for name, (low, high, what) in REGISTERS.items():
         found: Range = getattr(ranges, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from muspike.cli.options import CHIPS, Commands, add_json, add_model, refuse_unused, whole
+from muspike.cli.options import Commands, add_json, add_model, chips, refuse_unused, whole
 from muspike.cli.output import say, say_json
 
 
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     export.add_argument(
         "--to", choices=("nir", "lava"), required=True, help="nir: a .nir file; lava: a chip program, run in Lava"
     )
-    export.add_argument("--chip", choices=CHIPS, help="for lava (default: loihi1)")
+    export.add_argument("--chip", choices=chips(), help="for lava (default: loihi1)")
     export.add_argument("-o", "--output", type=Path, help="file to write (default: MODEL.nir or MODEL-CHIP.npz)")
     export.add_argument(
         "--tokens", type=whole(1, 10_000), default=16, help="compound words to compare on (default: 16)"

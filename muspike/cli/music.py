@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from muspike.cli.options import (
-    CHIPS,
     LONGEST_PIECE,
     Commands,
     add_json,
     add_model,
     add_seed,
+    chips,
     folder,
     share,
     temperature,
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     )
     generate.add_argument(
         "--on",
-        choices=("torch", "loihi", *CHIPS),
+        choices=("torch", "loihi", *chips()),
         default="torch",
         help="what computes the network: torch, or the integer network of a chip; loihi is loihi1 (default: torch)",
     )

@@ -14,6 +14,7 @@ from muspike.cli.options import (
     Commands,
     add_json,
     add_lava_python,
+    chips,
     refuse_unused,
     seconds,
     share,
@@ -47,7 +48,9 @@ def add(commands: Commands) -> None:
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
     mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
-    mapping.add_argument("--chip", default="loihi1", help="loihi1, loihi2 or a chip's .toml file (default: loihi1)")
+    mapping.add_argument(
+        "--chip", default="loihi1", help=f"{', '.join(chips())} or a chip's .toml file (default: loihi1)"
+    )
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, where the file's metadata do not say")
     _add_reset(mapping)
     mapping.add_argument(
@@ -71,7 +74,9 @@ def add(commands: Commands) -> None:
         "file", metavar="FILE.nir|PROGRAM.npz", type=Path, help="a network, or a program written by map or export"
     )
     _add_input(simulate, "the spikes to run on")
-    simulate.add_argument("--chip", help="loihi1, loihi2 or a chip's .toml file (default: loihi1, or the program's)")
+    simulate.add_argument(
+        "--chip", help=f"{', '.join(chips())} or a chip's .toml file (default: loihi1, or the program's)"
+    )
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, where a .nir file's metadata do not say")
     _add_reset(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")

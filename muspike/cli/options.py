@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from muspike.errors import BadInput
 
-CHIPS = ("loihi1", "loihi2")
 # Every random state here takes as much.
 LARGEST_SEED = 2**32 - 1
 # The ticks of a MIDI file are 32 bits: so many words of the longest bars still fit.
@@ -55,6 +54,13 @@ def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
         if given is not None and given is not False and given != []:  # 0 is given
             shown = name if name.isupper() else f"--{name.replace('_', '-')}"
             raise BadInput(f"{shown}: is not used {when}; leave it out")
+
+
+def chips() -> tuple[str, ...]:
+    """The names of the chips that come with muspike."""
+    from muspike.hardware.chip import known_chips
+
+    return known_chips()
 
 
 # --- options that several commands share -----------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muspike.cli.options import (
-    CHIPS,
     Commands,
     above_0,
     add_data,
     add_device,
     add_json,
     add_seed,
+    chips,
     finite_number,
     refuse_unused,
     share,
@@ -78,7 +78,7 @@ def add(commands: Commands) -> None:
     )
     train.add_argument(
         "--quantise",
-        choices=CHIPS,
+        choices=chips(),
         help="train with the weights rounded as this chip will hold them; with --init a fine-tuning: a tenth of the "
         "preset's steps and learning rate, on a cosine schedule",
     )
@@ -107,7 +107,9 @@ def add(commands: Commands) -> None:
     ablate.add_argument("--preset", help=f"network and training settings (default: {PRESET})")
     ablate.add_argument("--steps", type=whole(1), help="at most so many, instead of the preset's")
     add_seed(ablate, "of training and of composing")
-    ablate.add_argument("--chip", choices=CHIPS, default="loihi2", help="that composes and is priced (default: loihi2)")
+    ablate.add_argument(
+        "--chip", choices=chips(), default="loihi2", help="that composes and is priced (default: loihi2)"
+    )
     ablate.add_argument("-n", "--pieces", type=whole(1), default=64, help="how many to compose (default: 64)")
     ablate.add_argument("-o", "--output", type=Path, help="folder for a run per value (default: runs)")
     add_device(ablate)

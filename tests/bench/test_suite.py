@@ -20,7 +20,7 @@ from muspike.evaluation import lined_up
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.to_nir import to_nir
 from muspike.generation import generate
-from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.chip import Chip, known_chips, load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.network import Network
@@ -102,7 +102,7 @@ def test_likelihoods_are_of_whole_pieces_on_torch_and_on_each_chip(
     entry: dict[str, Any], corpus: Corpus, folder: Path
 ) -> None:
     model = load_model(folder)
-    runners = {chip: ChipRunner(compile_model(model, chip).program) for chip in suite.CHIPS}
+    runners = {chip: ChipRunner(compile_model(model, chip).program) for chip in known_chips()}
     bits = dict.fromkeys(("torch", *runners), 0.0)
     notes = 0
     for piece in corpus.split("test"):
@@ -129,7 +129,7 @@ def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], 
     excerpts = [piece.words[:128] for piece in corpus.split("test") if len(piece.words) >= 128]
     assert len(excerpts) == 3
     notes = sum(int((words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum()) for words in excerpts)
-    for chip in suite.CHIPS:
+    for chip in known_chips():
         program = compile_model(load_model(folder), chip).program
         total = latency = spikes = 0.0
         for words in excerpts:
@@ -165,7 +165,7 @@ def test_other_prices_other_mappings_and_waiting_stand_beside_the_total(
     notes = int((words[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
     given = np.concatenate([np.zeros_like(words[:1]), words[:-1]])
     network = to_nir(load_model(folder).network)
-    for name in suite.CHIPS:
+    for name in known_chips():
         chip, found = load_chip(name), entry["chip"][name]
 
         def priced(fill: float, chip: Chip = chip) -> tuple[int, tuple[energy.Energy, ...]]:

@@ -24,7 +24,7 @@ from muspike.cli import main
 from muspike.corpora import Corpus
 from muspike.errors import Failed
 from muspike.export import lava_runner
-from muspike.hardware.chip import Constant, load_chip
+from muspike.hardware.chip import Constant, known_chips, load_chip
 from muspike.model_folder import shipped_models
 from noise_corpus import noise_corpus
 from small_model import small_model
@@ -149,7 +149,7 @@ def test_energy_has_every_constant_of_the_chips() -> None:
         band = f"{c.low:g} – {c.high:g}" if c.band_known else "unknown"
         return f"| `{name}` | {c.value:g} {c.unit} | {band} | {c.tag} |"
 
-    for name in ("loihi1", "loihi2"):
+    for name in known_chips():
         chip = load_chip(name)
         for costs in chip.costs.values():
             default = " (the default)" if costs is chip.cost_set(None) else ""
