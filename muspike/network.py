@@ -1,11 +1,11 @@
 """A spiking network as a graph: populations, synapses, and how long a token lasts.
 
-An architecture is a function that returns a `Network`. The same graph is trained here, exported to NIR node by node and
-put on a chip: there is no second description of a model.
+An architecture is a function that returns a `Network`. This graph is the only description of a model: it is trained
+here, exported to NIR node by node, and put on a chip.
 
-Two executions, equal spike for spike up to the order in which floating-point sums are taken: `Network.forward` trains,
-with all tokens and ticks of a population at once; `Network.tick` advances one tick of any graph, the plain meaning of
-it, and is what generation uses.
+A network runs in two ways, which are equal spike for spike up to the order of floating-point sums. `Network.forward`
+is for training: it computes all tokens and ticks of a population at once. `Network.tick` computes one tick of any
+graph: it defines what the graph means, and generation uses it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,23 @@ from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]
-# Beyond, no chip and no float32 can tell a membrane from 0.
+# The largest tau and v_threshold: with larger ones neither a chip nor float32 can tell a membrane from 0.
 _LARGEST = 1e6
 Words = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A token is presented for `ticks` ticks and owns `period` ticks of `dt_s` seconds."""
+    """How long a token lasts.
+
+    Attributes:
+        ticks: ticks in which the token is presented as input.
+        period: ticks from the start of the token to the start of the next one, at least `ticks`.
+        dt_s: seconds per tick.
+
+    Raises:
+        BadInput: `ticks` is not from 1 to `period`.
+    """
 
     ticks: int
     period: int
@@ -47,7 +56,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class Population:
-    """Neurons of one kind. `tau` (ticks) and `v_threshold` hold for all, or one value per neuron."""
+    """Neurons of one kind.
+
+    Attributes:
+        name: unique in the network.
+        size: number of neurons.
+        kind: "input" (axons that the host makes spike), "lif" (spiking neurons) or "li" (readout, without spikes).
+        tau: time constant of the membrane in ticks, at least 1: one value for all neurons, or one per neuron. A
+            readout has one value.
+        v_threshold: a neuron spikes when its membrane exceeds it; one value for all neurons, or one per neuron.
+
+    Raises:
+        BadInput: `tau` or `v_threshold` is out of its range, or has another number of values than there are neurons.
+    """
 
     name: str
     size: int
@@ -72,21 +93,28 @@ class Population:
 
 
 def and_gate(name: str, size: int) -> Population:
-    """Neurons that spike where two unit synapses bring a spike in the same tick."""
+    """Neurons that spike when two synapses of weight 1 each bring a spike in the same tick."""
     return Population(name, size, tau=1.0, v_threshold=1.5)
 
 
 def or_gate(name: str, size: int) -> Population:
-    """Neurons that spike where any unit synapse brings a spike; an inhibiting one of weight -1 vetoes one of them."""
+    """Neurons that spike when any synapse of weight 1 brings a spike.
+
+    A spike through a synapse of weight -1 is a veto: it cancels one spike through a synapse of weight 1.
+    """
     return Population(name, size, tau=1.0, v_threshold=0.5)
 
 
 @dataclass(frozen=True, eq=False)
 class Synapse:
-    """Every neuron of `source` to every one of `target`; a spike arrives `delay` ticks (ideal time) later.
+    """Connections from every neuron of one population to every neuron of another.
 
-    `wires`: constant weights instead of trained ones, a matrix `[target, source]`, or a number where each neuron
-    reaches only the one of the same index.
+    Attributes:
+        source: name of the population that spikes.
+        target: name of the population that receives the spikes.
+        delay: ticks (ideal time) after which a spike arrives.
+        wires: None for trained weights; a matrix `[target, source]` of constant weights; or a number, the constant
+            weight of one-to-one connections (each neuron reaches only the neuron of its own index).
     """
 
     source: str
@@ -102,7 +130,15 @@ class Synapse:
 
 @dataclass(frozen=True)
 class Noise:
-    """Axons behind those of a token: `draws` times one of `values` axons spikes with it, drawn evenly by the host."""
+    """Random input beside a token, on axons after the token's own.
+
+    Attributes:
+        draws: number of axons that spike with each token, each from a group of its own.
+        values: number of axons in a group; the host draws one of them, each with the same chance.
+
+    Raises:
+        BadInput: `draws` is negative, or `values` is not from 1 to 2^15 (0 is allowed if there are no draws).
+    """
 
     draws: int = 0
     values: int = 0
@@ -117,17 +153,24 @@ class Noise:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """The first axon of each column of a token, its seven features and the draws behind them."""
+        """The first axon of each column of a token: of its seven features, then of each draw."""
         return (*OFFSETS, *(N_AXONS + k * self.values for k in range(self.draws)))
 
     def drawn(self, seed: int, pieces: Iterable[int], length: int) -> Words:
-        """Draws `[length, pieces, draws]`; piece i draws from (seed, i) alone, whatever else is drawn from these."""
+        """Draws for `length` tokens of each of `pieces`: int16 `[length, pieces, draws]`.
+
+        The draws of piece i depend on (seed, i) alone. They are independent of anything else drawn from (seed, i).
+        """
         streams = (np.random.default_rng([seed, piece]).spawn(1)[0] for piece in pieces)
         shape, values = (length, self.draws), max(1, self.values)  # without draws nothing is drawn from 1 value
         return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
 
     def completed(self, words: torch.Tensor, training: bool) -> torch.Tensor:
-        """`words` `[..., 7 + draws]`; draws that `[..., 7]` lacks are those of `behind`, in training torch's own."""
+        """`words` with draws, `[..., 7 + draws]`. Draws are added if `words` has none, `[..., 7]`.
+
+        The added draws are those of `behind` for `words` `[tokens, pieces, 7]` outside training. Else they come from
+        torch's random state.
+        """
         missing = len(OFFSETS) + self.draws - words.shape[-1]
         if not missing:
             return words
@@ -137,7 +180,7 @@ class Noise:
         return torch.cat([words, drawn], -1)
 
     def behind(self, words: Words, seed: int = 0) -> Words:
-        """`words` `[tokens, pieces, 7]` and the draws for them, `[tokens, pieces, 7 + draws]`."""
+        """`words` `[tokens, pieces, 7]` followed by the draws of `drawn`, `[tokens, pieces, 7 + draws]`."""
         length, pieces, _ = words.shape
         return np.concatenate([words, self.drawn(seed, range(pieces), length)], axis=2)
 
@@ -147,23 +190,26 @@ Rounding = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
 
 
 class Runner(Protocol):
-    """A generator as its host sees it: a token in, logits out, for several pieces side by side."""
+    """A generator as its host sees it: tokens go in and logits come out, for several pieces side by side."""
 
     @property
     def noise(self) -> Noise:
-        """What the host draws for each token."""
+        """The noise that the host draws for each token."""
 
     def reset(self, batch: int) -> None:
-        """Bring the network to rest, for `batch` pieces side by side."""
+        """Bring the network to rest and get it ready for `batch` pieces side by side."""
 
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7 + draws of noise]`."""
+        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + draws of noise]`."""
 
 
 class Generator(nn.Module, ABC):
-    """What an architecture builds: logits for the next token from the tokens so far, spiking or not."""
+    """A network, spiking or not, that computes logits for the next token from the tokens so far.
+
+    Every architecture builds one.
+    """
 
     @abstractmethod
     def forward(
@@ -173,19 +219,23 @@ class Generator(nn.Module, ABC):
         regularise: dict[str, torch.Tensor] | None = None,
         dropout: float = 0.0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`; see `Network.forward`."""
+        """Logits `[tokens, batch, N_AXONS]` after each of `words` `[tokens, batch, 7]`; see `Network.forward`."""
 
     @abstractmethod
     def runner(self) -> Runner:
-        """The same network token by token."""
+        """A runner that computes this network token by token."""
 
 
 class Ran(NamedTuple):
-    """What a composite gives: spikes of those members that others read, rates of all, and currents by synapse name.
+    """The result of a composite.
 
-    `spikes` and `currents` are `[time, batch, neurons]`; `rates` are mean spikes per slot, with their gradient where
-    the composite has one: logic that only passes on what was written need not. A synapse from a member to outside needs
-    either its source's spikes or its own current.
+    Each synapse from a member to a population outside needs an entry: the spikes of its source, or its own current.
+
+    Attributes:
+        spikes: by member, `[time, batch, neurons]`; only of members whose spikes others read.
+        rates: by member, for all members: mean spikes per neuron and slot. A rate has a gradient if the composite
+            computes one; logic that only passes on what was written need not have one.
+        currents: by synapse name, `[time, batch, neurons]`.
     """
 
     spikes: dict[str, torch.Tensor]
@@ -194,14 +244,15 @@ class Ran(NamedTuple):
 
 
 class Composite(Protocol):
-    """A faster form of some populations for training, equal to them spike for spike.
+    """A faster way to train some populations together, equal to them spike for spike.
 
-    On a chip, in a NIR file and tick by tick the populations stand for themselves.
+    A composite exists in training only: on a chip, in a NIR file and in `Network.tick` its members are ordinary
+    populations.
     """
 
     @property
     def members(self) -> Sequence[str]:
-        """The populations that it computes, loops included."""
+        """Names of the populations that the composite computes, with the loops among them."""
 
     def run(
         self,
@@ -210,21 +261,34 @@ class Composite(Protocol):
         spikes: Mapping[str, torch.Tensor],
         driven: Callable[[str], torch.Tensor],
     ) -> Ran:
-        """All time at once.
+        """Compute the members for all time at once.
 
-        `weights` by synapse name; `spikes` of the populations before; `driven(member)`: the current that reaches a
-        member from outside the composite. All `[time, batch, neurons]`.
+        Args:
+            network: the network that the members belong to.
+            weights: `[target, source]`, by synapse name.
+            spikes: `[time, batch, neurons]`, of populations computed before, by name.
+            driven: gives the current `[time, batch, neurons]` that reaches a member from outside the composite.
         """
 
 
 class Network(Generator):
-    """Populations and synapses that read seven-hot tokens and answer with logits for the next token.
+    """Populations and synapses that read seven-hot tokens and compute logits for the next token.
 
-    One population is `input` (`N_AXONS` axons, and those of the noise), one the readout (`li`). The logits of token n
-    are the readout's membrane at ideal tick n * period + ticks - 1, plus a constant per logit.
+    The logits of token n are the readout's membrane at ideal tick n * period + ticks - 1, plus a constant per logit.
+
+    Args:
+        populations: exactly one of kind "input", with `N_AXONS` axons and then those of the noise, and exactly one of
+            kind "li", the readout, with `N_AXONS` neurons.
+        synapses: between these populations. Trained weights start at 0.
+        timing: how long a token lasts.
+        composites: faster ways to train some of the populations.
+        noise: random input beside a token.
 
     Raises:
-        BadInput: names that do not fit, a loop without a delay.
+        BadInput: two populations or two synapses share a name; a synapse names an unknown population, leaves the
+            readout or enters the input; there is not one input and one readout of the right size; nothing reaches a
+            population; wires have the wrong shape; a loop has no delay; a population outside a composite is in a loop
+            with its members.
     """
 
     def __init__(
@@ -265,9 +329,9 @@ class Network(Generator):
         self.weights = nn.ParameterDict(weights)
         self.bias = nn.Parameter(torch.zeros(N_AXONS))
         self.alpha = 2.0
-        # How the weights are rounded in training for a chip; by the name of the synapse, all at once.
+        # Rounds all trained weights, by synapse name, when training for a chip.
         self.rounding: Rounding | None = None
-        # Dense products of the backward pass in bfloat16.
+        # Compute the dense products of the backward pass in bfloat16.
         self.low_precision = False
         self._units = self._in_units()
         self._token_synchronous = self._find_token_synchronous()
@@ -293,7 +357,7 @@ class Network(Generator):
         return [s for s in self.synapses if s.target == target]
 
     def _by_tick(self) -> list[str]:
-        """Every population after those that reach it within the tick."""
+        """Names of all populations, each after those whose spikes reach it within the same tick."""
         order: list[str] = []
         waiting = list(self.populations)
         while waiting:
@@ -305,7 +369,10 @@ class Network(Generator):
         return order
 
     def _in_units(self) -> list[tuple[Composite | None, list[str]]]:
-        """What is trained as one, each after what it reads: a population, a loop of several, a composite's members."""
+        """Groups of populations that training computes together, each after the groups whose spikes it reads.
+
+        A group is a composite and its members, or (with None) a loop of populations or a single population.
+        """
         reach = {name: {s.source for s in self._into(name)} for name in self.populations}
         for known in self.composites:
             for member in known.members:
@@ -323,7 +390,10 @@ class Network(Generator):
         return units
 
     def _find_token_synchronous(self) -> set[str]:
-        """Populations that can only spike in the first `ticks` ticks of a token: all that reaches them does."""
+        """Populations that can spike only in the first `ticks` ticks of a token.
+
+        All spikes that reach such a population come from the input or from other such populations, after whole periods.
+        """
         found: set[str] = set()
         for _, members in self._units:
             into = [s for name in members for s in self._into(name)]
@@ -332,20 +402,20 @@ class Network(Generator):
         return found
 
     def parameters_of(self, name: str) -> LIFParameters:
-        """`tau` and `v_threshold` of a population as tensors `[neurons]` or scalars."""
+        """Parameters of a population: `tau` and `v_threshold` as tensors, `[neurons]` or scalar."""
         p = self.populations[name]
         tau, v_threshold = (self.bias.new_tensor(value) for value in (p.tau, p.v_threshold))
         return LIFParameters(tau, v_threshold, self.alpha)
 
     def axons(self, words: torch.Tensor) -> torch.Tensor:
-        """The input axons of each token, `[..., 7 + draws]`, of `words` `[..., 7]` or with the draws of noise behind.
+        """The input axons on which each token spikes, `[..., 7 + draws]`.
 
-        Where the draws are missing, see `Noise.completed`.
+        `words` are `[..., 7 + draws]`; `Noise.completed` adds the draws to `words` `[..., 7]`.
         """
         return self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
 
     def slots(self, name: str) -> int:
-        """Slots per token in which a population can spike: the first `ticks` of each period, or all of it."""
+        """Number of slots per token in which a population can spike: the first `ticks` of the period, or all of it."""
         return self.timing.ticks if name in self._token_synchronous else self.timing.period
 
     def clock(self, name: str) -> Clock:
@@ -354,7 +424,7 @@ class Network(Generator):
         return Clock(slots, self.timing.ticks, self.timing.period - slots)
 
     def in_slots(self, delay: int, name: str) -> int:
-        """A delay in ticks that reaches a population, in its slots."""
+        """`delay`, in ticks, of a synapse into population `name`, converted to slots of that population."""
         return delay * self.slots(name) // self.timing.period
 
     def forward(
@@ -364,16 +434,23 @@ class Network(Generator):
         regularise: dict[str, torch.Tensor] | None = None,
         dropout: float = 0.0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`, the network at rest before the first.
+        """Compute the logits after each token, starting from a network at rest.
 
-        Also the spikes of the populations named in `record`, `[tokens, slots, batch, neurons]`, with a slot per tick
-        in which the population can spike: the first `ticks` of each period, or all of it. `regularise`, where given,
-        receives the mean firing rate per tick of every LIF population, with its gradient. In training, a share
-        `dropout` of the neurons is silenced in each piece towards trained synapses of other populations, for all its
-        tokens; loops hear all.
+        Args:
+            words: `[tokens, batch, 7]`, or with the draws of the noise `[tokens, batch, 7 + draws]`.
+            record: names of populations whose spikes are returned.
+            regularise: a dict that receives the mean firing rate, in spikes per neuron and tick, of every LIF
+                population, with its gradient.
+            dropout: in training, the share of the neurons that trained synapses to other populations do not hear. The
+                neurons are drawn for each piece and stay silent for all its tokens. Loops hear all neurons.
+
+        Returns:
+            Logits `[tokens, batch, N_AXONS]`, and by name the spikes `[tokens, slots, batch, neurons]` of the
+            populations in `record`. There is a slot per tick in which a population can spike: the first `ticks` of each
+            period, or all of it.
 
         Raises:
-            BadInput: a population in `record` that does not spike here, or only inside a composite.
+            BadInput: a population in `record` does not spike, or a composite keeps its spikes to itself.
         """
         axons, tokens = self.axons(words), words.shape[0]
         weights = self._held()
@@ -399,7 +476,7 @@ class Network(Generator):
         return run.logits(), {n: split(run.spikes[n], 0, tokens, self.slots(n)) for n in record}
 
     def without_composites(self) -> Network:
-        """The same network, weights and all, in which every population is computed for itself."""
+        """A copy of the network, weights included, that computes its populations without composites."""
         plain = copy.deepcopy(self)
         plain.composites = ()
         plain._units = plain._in_units()
@@ -409,20 +486,23 @@ class Network(Generator):
         return any(s.source == name and s.wires is not None for s in self._into(name))
 
     def at_rest(self, batch: int) -> State:
-        """The state before the first tick, for `tick`."""
+        """The state of a network at rest, from which `tick` starts, for `batch` pieces."""
         state = {}
         for name, population in self.populations.items():
             if population.kind != "input":
                 state[name] = self.bias.new_zeros(batch, population.size)
             past = max((s.delay for s in self.synapses if s.source == name), default=0)
-            # The population's spikes of this and the last `past` ticks, newest first.
+            # Spikes of the population in this tick and the `past` ticks before, newest first.
             state[f"{name} past"] = self.bias.new_zeros(past + 1, batch, population.size)
         return state
 
     def tick(self, spikes_in: torch.Tensor, state: State) -> State:
-        """One tick in ideal time: the state after it, given the input spikes `[batch, axons]` of this tick.
+        """Advance by one tick in ideal time and return the new state.
 
-        `state[name]` is the membrane of a population, `state[name + " past"][0]` its spikes of the tick.
+        Args:
+            spikes_in: input spikes of this tick, `[batch, axons]`.
+            state: the state before the tick. `state[name]` is the membrane of a population, `[batch, neurons]`;
+                `state[name + " past"]` are its spikes, `[ticks, batch, neurons]`, newest first.
         """
         after: State = {}
         weights = self._held()
@@ -434,7 +514,7 @@ class Network(Generator):
                 continue
             current = torch.zeros_like(state[name])
             for s in self._into(name):
-                # What comes later in the order has not been pushed yet.
+                # A source later in the order has not been pushed yet: its newest spikes are one tick old.
                 pushed = after.get(f"{s.source} past")
                 source = state[f"{s.source} past"][s.delay - 1] if pushed is None else pushed[s.delay]
                 current = current + self._through(s, source, weights)
@@ -449,30 +529,34 @@ class Network(Generator):
         return after
 
     def _held(self) -> Mapping[str, torch.Tensor]:
-        """The trained weights to compute with, by the name of the synapse: rounded, where they are."""
+        """The trained weights to compute with, by synapse name: rounded if `rounding` is set."""
         weights = dict(self.weights)
         return self.rounding(weights) if self.rounding else weights
 
     def _through(self, synapse: Synapse, spikes: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The current `[..., target]` of `spikes` `[..., source]`."""
+        """The current `[..., target]` that `spikes` `[..., source]` give through `synapse`."""
         if synapse.wires is None:
             return spikes @ weights[synapse.name].t()
         wires = self.get_buffer(f"_wires_{synapse.name}")
         return spikes @ wires.t() if wires.ndim else spikes * wires
 
     def period(self, words: torch.Tensor, state: State) -> Iterator[State]:
-        """The states after each tick of one token's period, `words` `[batch, 7]` presented in the first of them."""
+        """Yield the state after each tick of one token's period.
+
+        `words` `[batch, 7]` (or `[batch, 7 + draws]`) are presented in the first `ticks` ticks. `state` is the state
+        before the period.
+        """
         shown = torch.zeros_like(state[f"{self.input} past"][0]).scatter_(1, self.axons(words), 1.0)
         for t in range(self.timing.period):
             state = self.tick(shown if t < self.timing.ticks else torch.zeros_like(shown), state)
             yield state
 
     def runner(self) -> TorchRunner:
-        """The same network token by token."""
+        """A runner that computes this network token by token."""
         return TorchRunner(self)
 
     def firing(self, state: State, name: str) -> torch.Tensor:
-        """Spikes `[batch, neurons]` of a population in the tick that led to `state`."""
+        """Spikes `[batch, neurons]` of population `name` in the tick that led to `state`."""
         return state[f"{name} past"][0]
 
 
@@ -481,7 +565,7 @@ def _pushed(past: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
 
 
 def _reachable(reach: Mapping[str, set[str]], start: str) -> set[str]:
-    """All that leads to `start` in one or more steps of `reach`."""
+    """All names that can be reached from `start` in one or more steps; `reach` holds the single steps."""
     found: set[str] = set()
     waiting = list(reach[start])
     while waiting:
@@ -493,7 +577,10 @@ def _reachable(reach: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 class _Run:
-    """One forward pass: spikes, rates and currents so far. All spikes and currents are `[time, batch, neurons]`."""
+    """One forward pass, with the spikes, rates and currents computed so far.
+
+    All spikes and currents are `[time, batch, neurons]`.
+    """
 
     def __init__(
         self, network: Network, weights: Mapping[str, torch.Tensor], axons: torch.Tensor, dropout: float
@@ -503,7 +590,7 @@ class _Run:
         self.spikes: dict[str, torch.Tensor] = {}
         self.currents: dict[str, torch.Tensor] = {}
         self.rates: dict[str, torch.Tensor] = {}
-        # Which neurons of a population its trained synapses hear, `[batch, neurons]`.
+        # By population: the neurons that its trained synapses to others hear, `[batch, neurons]`.
         self._kept: dict[str, torch.Tensor] = {}
 
     def add(self, spikes: Mapping[str, torch.Tensor], rates: Mapping[str, torch.Tensor]) -> None:
@@ -514,7 +601,7 @@ class _Run:
                 self._kept[name] = torch.rand(values.shape[1:], device=values.device) >= self.dropout
 
     def layer(self, name: str) -> torch.Tensor:
-        """Spikes of a LIF population that no other is in a loop with."""
+        """Spikes of a LIF population that is in no loop with another population."""
         net = self.network
         loops, rest = [], []
         for s in net._into(name):
@@ -535,7 +622,7 @@ class _Run:
         )
 
     def driven(self, name: str, outside: Sequence[str]) -> torch.Tensor:
-        """The current into a population from all that is not in `outside`."""
+        """The current that reaches population `name` from populations that are not in `outside`."""
         net = self.network
         gathers, sources, current = self._split(name, [s for s in net._into(name) if s.source not in outside])
         return drive(net.clock(name), self._shape(name), gathers, sources, current, net.low_precision)
@@ -545,7 +632,11 @@ class _Run:
         return tokens * self.network.slots(name), batch, self.network.populations[name].size
 
     def _split(self, name: str, synapses: Sequence[Synapse]) -> tuple[list[Gather], list[Source], torch.Tensor | None]:
-        """Synapses by how they are computed: from the input, from spikes, and the rest as one current."""
+        """Sort synapses into population `name` by how they are computed.
+
+        Trained synapses become gathers if they come from the input after whole periods, else sources. The others, which
+        are wires or have a current that a composite computed, are added up to one current (None if there are none).
+        """
         net, timing = self.network, self.network.timing
         gathers, sources, rest = [], [], []
         for s in synapses:
@@ -565,7 +656,7 @@ class _Run:
         return gathers, sources, torch.stack(rest).sum(0) if len(rest) > 1 else rest[0] if rest else None
 
     def _in_slots_of(self, target: str, source: str) -> torch.Tensor:
-        """Spikes of `source` in the slots of `target`, which has as many or more."""
+        """Spikes of `source` on the slots of `target`, which has at least as many slots per token."""
         net = self.network
         if source == net.input:
             tokens, batch, _ = self.axons.shape
@@ -579,7 +670,7 @@ class _Run:
         return nn.functional.pad(spikes, (0, 0, 0, 0, 0, net.slots(target) - slots)).flatten(0, 1)
 
     def stepped(self, members: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Spikes of populations in a loop, slot by slot: plain, slow, for any graph."""
+        """Spikes of populations that form a loop, computed slot by slot. This works for any graph, but slowly."""
         net = self.network
         clock = net.clock(members[0])
         outside = {name: self.driven(name, outside=members) for name in members if self._reached(name, members)}
@@ -603,9 +694,10 @@ class _Run:
         return any(s.source not in members for s in self.network._into(name))
 
     def logits(self) -> torch.Tensor:
-        """The readout's membrane at the last presented tick of every token, plus the constants per logit.
+        """The readout's membrane at the last presented tick of every token, plus the constant of each logit.
 
-        A leaky membrane is linear, so what arrives leaks before it meets the weights: once per token.
+        The readout is linear, so the leaky integration comes first. The product with the weights is then needed only
+        once per token.
         """
         net = self.network
         tau = net.populations[net.readout].tau
@@ -625,21 +717,21 @@ class _Run:
 
 
 class TorchRunner:
-    """A network in torch as a runner: a token in, logits out, one period of ticks each."""
+    """A runner that computes a network in torch, one period of ticks for each token."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.noise = network, network.noise
         self.reset(1)
 
     def reset(self, batch: int) -> None:
-        """Bring the network to rest, for `batch` pieces side by side."""
+        """Bring the network to rest and get it ready for `batch` pieces side by side."""
         self.state = self.network.at_rest(batch)
 
     @torch.no_grad()
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`, or with the noise behind."""
+        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + draws of noise]`."""
         net = self.network
         states = list(net.period(torch.as_tensor(np.asarray(words), device=net.bias.device), self.state))
         self.state = states[-1]
