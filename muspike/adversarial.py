@@ -1,16 +1,20 @@
-"""Adversarial training: a critic tells composed excerpts from real ones, the generator learns to deceive it.
+"""Adversarial training: a critic tells composed excerpts from real ones, and the generator learns to deceive it.
 
-It goes on from a generator that was trained by likelihood, and that loss stays beside the critic's. A step composes
-excerpts as the host does, word by word, choosing by the Gumbel-max trick. The composed words then go through the
-network once more, all at once, which gives the same logits, now with their gradient. The critic reads the composed
-words themselves; backwards, each chosen value is the softmax of the same logits and the same Gumbel noise (the
-straight-through Gumbel softmax of Jang et al. 2017, arXiv 1611.01144). No gradient flows through the feedback: neither
-through what a chosen word changes in the words after it, nor through the context that the host fills in.
-The critic's loss is the hinge loss (Miyato et al. 2018, arXiv 1802.05957, eq. 16). It is never deployed.
+Adversarial training continues from a generator that was trained by likelihood (the warm-up). The likelihood stays in
+the loss, beside the critic's score.
 
-At every validation pieces are composed and measured beside as long excerpts of the validation split (`collapsed`). The
-model that is kept is the one nearest to the data (`distance`) among those that have not collapsed and whose NLL is
-within 5 % of that of the warm-up's model, which is the first of them; so something is kept always.
+A step composes excerpts word by word, as the host does, and chooses each value by the Gumbel-max trick. The network
+then reads the composed words once more, all at once. This second pass gives the same logits, with their gradient.
+Forwards, the critic reads the composed words themselves. Backwards, each chosen value counts as the softmax of the same
+logits and the same Gumbel noise: this is the straight-through Gumbel softmax (Jang et al. 2017, arXiv 1611.01144). No
+gradient flows through the feedback: the effect of a chosen word on later words has none, nor has the context that the
+host fills in. The critic's loss is the hinge loss (Miyato et al. 2018, arXiv 1802.05957, eq. 16). The critic is never
+deployed.
+
+Each validation composes pieces and compares them with excerpts of the same length from the validation split
+(`collapsed`, `distance`). The run keeps the model with the smallest `distance` among those that have not collapsed and
+have an NLL within 5 % of the warm-up model's. The warm-up model is the first candidate and is kept in any case, so the
+run always has a model.
 """
 
 from __future__ import annotations
@@ -39,11 +43,12 @@ from muspike.neurons import Clock, LIFParameters
 from muspike.processes import ALONE, Team
 
 WARMUP = "warmup"
-_TAU, _V_THRESHOLD = 2.0, 0.5  # of the spiking critic, in ticks and in units of its membranes
+_TAU, _V_THRESHOLD = 2.0, 0.5  # of the spiking critic's neurons; tau is in ticks
 _NLL_MARGIN = 1.05
-# Nearly as the network says: what people hear is chosen more carefully, which can look like a collapse.
+# Sampling for the checks stays close to the network's own distribution. The default sampling is narrower, and its
+# pieces can look like a collapse.
 _CHECKED = Sampling(temperature=1.0, top_p=0.95)
-# Below, an empty beat rate is as good as none: how many times another it is says nothing.
+# The least divisor of a relative difference of empty beat rates: a ratio to a rate near 0 says nothing.
 _LEAST_EMPTY_BEATS = 0.02
 
 _ABOVE_0 = ("temperature", "critic_learning_rate")
@@ -55,14 +60,23 @@ _LIMITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings(training.Settings):
-    """How to train adversarially. What `training.Settings` has, `batch` and `tokens` too, holds for both losses.
+    """How to train adversarially.
 
-    `weight` of the critic's score beside the NLL in nats per word; `temperature` of the Gumbel softmax; the critic:
-    layer k reads `critic_taps` tokens, `critic_taps`^k apart, each for `critic_ticks` ticks where it spikes; its
-    learning rate follows the schedule too. `check_pieces` pieces of `check_tokens` words are composed at a validation.
+    The settings of `training.Settings` hold for both losses: `batch` and `tokens` also size the composed excerpts.
+
+    Attributes:
+        weight: of the critic's score in the loss, beside the NLL in nats per word.
+        temperature: of the Gumbel softmax.
+        critic_learning_rate: the critic's largest learning rate; it follows the schedule of the generator's.
+        critic_width: neurons or units in each layer of the critic.
+        critic_layers: layers of the critic.
+        critic_taps: tokens that each layer of the critic reads; in layer k (from 0) they are `critic_taps`^k apart.
+        critic_ticks: ticks in which a spiking critic reads each token.
+        check_pieces: pieces that a validation composes, at most (fewer if the validation split has fewer excerpts).
+        check_tokens: compound words in each of these pieces.
 
     Raises:
-        BadInput: a value outside its range.
+        BadInput: a value is outside its range.
     """
 
     weight: float = 0.1
@@ -86,12 +100,12 @@ class Settings(training.Settings):
 
 
 class Critic(nn.Module, ABC):
-    """A causal dilated convolution over tokens; every layer is read out into a score per token."""
+    """A causal dilated convolution over tokens. A linear readout of all layers gives a score per token."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         width, layers, taps = settings.critic_width, settings.critic_layers, settings.critic_taps
-        # [taps, target, source]
+        # The weights of each layer, `[taps, target, source]`.
         self.layers = nn.ParameterList(torch.randn(taps, width, s) for s in (tokens.N_AXONS, *[width] * (layers - 1)))
         hot = [len(tokens.FEATURES), *[width] * (layers - 1)]
         with torch.no_grad():
@@ -100,26 +114,26 @@ class Critic(nn.Module, ABC):
         self.head = nn.Linear(layers * width, 1)
 
     def delays(self, layer: int) -> list[int]:
-        """What each tap of a layer reads, in tokens ago."""
+        """The delay of each tap of a layer, in tokens."""
         taps = len(self.layers[layer])
         return [tap * taps**layer for tap in range(taps)]
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Scores `[batch]`, the means over all tokens, of excerpts `rows` `[tokens, batch, N_AXONS]`."""
+        """Scores `[batch]` of excerpts `rows` `[tokens, batch, N_AXONS]`, each the mean of the scores of its tokens."""
         scores: torch.Tensor = self.head(torch.cat(self.answers(rows), -1))
         return scores.mean((0, 2))
 
     @abstractmethod
     def gain(self, layer: int) -> float:
-        """Spread of the sums that a layer's weights start with."""
+        """Scale of a layer's first random weights: the standard deviation that they give to its sums."""
 
     @abstractmethod
     def answers(self, rows: torch.Tensor) -> list[torch.Tensor]:
-        """What the readout reads of each layer, `[tokens, batch, width]`."""
+        """The values that the readout reads from each layer, `[tokens, batch, width]`."""
 
 
 class SpikingCritic(Critic):
-    """Of LIF neurons; the readout reads leaky membranes at a token's last tick."""
+    """A critic of LIF neurons. Its readout reads leaky integrators of their spikes at each token's last tick."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -128,7 +142,7 @@ class SpikingCritic(Critic):
             self.register_buffer(name, torch.tensor(value), persistent=False)
 
     def gain(self, layer: int) -> float:
-        """Spikes are few: synapses from them start strong."""
+        """See `Critic.gain`. Spikes are few, so the weights of later layers start larger."""
         return (5.0 if layer else 1.2) * _V_THRESHOLD
 
     def answers(self, rows: torch.Tensor) -> list[torch.Tensor]:
@@ -136,7 +150,7 @@ class SpikingCritic(Critic):
         ticks = self.clock.slots
         p = LIFParameters(self.get_buffer("_tau"), self.get_buffer("_v_threshold"))
         shape = (rows.shape[0] * ticks, rows.shape[1], self.layers[0].shape[1])
-        # A token stands still while it is presented, so its current is computed once.
+        # A token does not change while it is presented, so its current is computed once.
         current = drive(Clock(1, 1, 0), (rows.shape[0], *shape[1:]), sources=self._sources(0, rows, 1))
         spikes = [lif_layer(p, self.clock, shape, current=current.repeat_interleave(ticks, 0))]
         for k in range(1, len(self.layers)):
@@ -149,14 +163,14 @@ class SpikingCritic(Critic):
 
 
 class PlainCritic(Critic):
-    """Of rectified linear units."""
+    """A critic of rectified linear units."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.biases = nn.ParameterList(torch.zeros(settings.critic_width) for _ in self.layers)
 
     def gain(self, layer: int) -> float:
-        """He et al. 2015."""
+        """See `Critic.gain`: the value of He et al. 2015."""
         return math.sqrt(2)
 
     def answers(self, rows: torch.Tensor) -> list[torch.Tensor]:
@@ -169,20 +183,24 @@ class PlainCritic(Critic):
 
 
 def critic_of(network: Generator, settings: Settings) -> Critic:
-    """A critic of the generator's kind, spiking or not, with weights drawn from torch's random state."""
+    """A critic of the generator's kind (spiking or not). Its weights are drawn from torch's random state."""
     return SpikingCritic(settings) if isinstance(network, Network) else PlainCritic(settings)
 
 
 def hard_rows(words: torch.Tensor) -> torch.Tensor:
-    """Seven-hot rows `[..., N_AXONS]` of words `[..., 7]`."""
+    """Words `[..., 7]` as seven-hot rows `[..., N_AXONS]`, float32."""
     axons = words.long() + torch.tensor(tokens.OFFSETS, device=words.device)
     return torch.zeros(*words.shape[:-1], tokens.N_AXONS, device=words.device).scatter_(-1, axons, 1.0)
 
 
 class Composed(NamedTuple):
-    """Excerpts as they were chosen: `words` `[tokens, batch, 7]`, and what the network `read`, noise behind, for each.
+    """Composed excerpts, and how their values were chosen.
 
-    `gumbel` and `allowed` `[tokens, batch, N_AXONS]`: the noise added to the logits, and the values to choose from.
+    Attributes:
+        words: the composed words, `[tokens, batch, 7]`.
+        read: the network's input for each word, `[tokens, batch, 7 + draws]`: the word before it, then the noise.
+        gumbel: the Gumbel noise added to the logits, `[tokens, batch, N_AXONS]`.
+        allowed: bool, the values that could be chosen, `[tokens, batch, N_AXONS]`.
     """
 
     words: torch.Tensor
@@ -192,7 +210,7 @@ class Composed(NamedTuple):
 
 
 class _GumbelMax:
-    """A `generation.Chooser` that draws from the softmax of the logits, and remembers what was allowed."""
+    """A `generation.Chooser` that draws from the softmax of the logits and records the allowed values."""
 
     def __init__(self, gumbel: Logits) -> None:
         self.gumbel, self.allowed = gumbel, np.zeros(gumbel.shape, np.bool_)
@@ -204,7 +222,14 @@ class _GumbelMax:
 
 
 def composed(runner: Runner, gumbel: Logits, noise: Words, device: torch.device = CPU) -> Composed:
-    """Starts of pieces, by `gumbel` `[tokens, batch, N_AXONS]` and `noise` `[tokens, batch, draws]`."""
+    """Compose the starts of pieces, cut at a given number of words.
+
+    Args:
+        runner: the generator.
+        gumbel: Gumbel noise that decides the choices, `[tokens, batch, N_AXONS]`.
+        noise: the generator's noise, `[tokens, batch, draws]`.
+        device: where the result is put.
+    """
     choose = _GumbelMax(gumbel)
     words = compose(runner, noise, choose, ended=False)
     read = np.concatenate([np.concatenate([np.zeros_like(words[:1]), words[:-1]]), noise], axis=2)
@@ -212,10 +237,15 @@ def composed(runner: Runner, gumbel: Logits, noise: Words, device: torch.device 
 
 
 def straight_through(logits: torch.Tensor, chosen: Composed, temperature: float) -> torch.Tensor:
-    """Rows `[tokens, batch, N_AXONS]` that are the composed words and have the gradient of soft choices.
+    """The composed words as rows `[tokens, batch, N_AXONS]`, with the gradient of soft choices.
 
-    `logits` are those of `chosen.read`. Only what is predicted on a word (`tokens.PREDICTED`) is a choice. Where tempo
-    or chord may stay, that is a choice of the value that holds.
+    Only the features that are predicted on a word (`tokens.PREDICTED`) are choices. For tempo and chord, choosing
+    "unchanged" counts as choosing the value that holds.
+
+    Args:
+        logits: `[tokens, batch, N_AXONS]`, the network's answer to `chosen.read`.
+        chosen: the composed words.
+        temperature: of the softmax.
     """
     scores = ((logits + chosen.gumbel) / temperature).masked_fill(~chosen.allowed, -math.inf)
     soft = torch.cat([part.softmax(-1) for part in torch.split(scores, list(tokens.SIZES), -1)], -1)
@@ -226,7 +256,7 @@ def straight_through(logits: torch.Tensor, chosen: Composed, temperature: float)
     for feature in (tokens.TEMPO_, tokens.CHORD):
         axons[..., tokens.OFFSETS[feature]] += chosen.read[..., feature].long()
     soft = torch.zeros_like(soft).scatter_add(-1, axons, soft)
-    # In this order forward exactly the composed words.
+    # The order of this sum matters: the bracket is exactly 0, so forwards the rows are exactly the composed words.
     return hard_rows(chosen.words) + (soft - soft.detach())
 
 
@@ -234,9 +264,9 @@ _NEAR = ("pitch_count", "empty_beat_rate", "pitch_in_scale_rate")
 
 
 def qualities(pieces: Sequence[Words]) -> dict[str, float]:
-    """The metrics that are watched, their means over the pieces, and `distinct_pitches`, how many there are in all."""
+    """The means over `pieces` of the watched metrics, and `distinct_pitches`, the number of pitches in all of them."""
     grids = [metrics.on_grid(tokens.decode(words)) for words in pieces]
-    # A piece without notes has no scale; it has empty beats alone.
+    # A piece without notes has metrics that are nan: its empty beat rate counts as 1 and its scale rate as 0.
     measured = metrics.evaluate_set(grids, _NEAR)
     measured["empty_beat_rate"] = np.nan_to_num(measured["empty_beat_rate"], nan=1.0)
     means = {name: float(np.nan_to_num(values).mean()) for name, values in measured.items()}
@@ -244,19 +274,27 @@ def qualities(pieces: Sequence[Words]) -> dict[str, float]:
 
 
 def collapsed(found: Mapping[str, Any], data: Mapping[str, float]) -> bool:
-    """Fewer than half of the data's pitches, in a piece or in all, or a tenth more of empty beats."""
+    """Whether composed pieces have collapsed.
+
+    They have if they use fewer than half as many pitches as the data, per piece or in all, or if their empty beat rate
+    is above the data's by more than 0.1. `found` and `data` are `qualities` of the pieces and of the data.
+    """
     fewer = any(found[name] < data[name] / 2 for name in ("pitch_count", "distinct_pitches"))
     return fewer or found["empty_beat_rate"] > data["empty_beat_rate"] + 0.1
 
 
 def distance(found: Mapping[str, float], data: Mapping[str, float]) -> float:
-    """From the data: the mean relative difference of pitch count, empty beat rate (to at least 0.02) and scale rate."""
+    """Distance of composed pieces from the data: the mean of three relative differences.
+
+    They are those of pitch count, empty beat rate (relative to 0.02 at least) and scale rate. `found` and `data` are
+    `qualities` of the pieces and of the data.
+    """
     least = {"empty_beat_rate": _LEAST_EMPTY_BEATS}
     return float(np.mean([abs(found[name] - data[name]) / max(data[name], least.get(name, 0.0)) for name in _NEAR]))
 
 
 def is_best(history: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the model of the last validation is the one to keep so far; see the top of this file."""
+    """Whether the model of the last validation in `history` is the one to keep; see the docstring of this module."""
     most = _NLL_MARGIN * history[0]["validation"]
     fit = [not point["collapsed"] and point["validation"] <= most for point in history]
     before = [point["distance"] for point, fits in zip(history[:-1], fit, strict=False) if fits]
@@ -264,10 +302,10 @@ def is_best(history: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def refuse_without_warmup(folder: Path) -> None:
-    """Refuse the folder of a run that had no warm-up of its own, before one is made.
+    """Refuse a folder in which a run without a warm-up of its own lies, before a warm-up is put there.
 
     Raises:
-        BadInput: it is one.
+        BadInput: such a run, or a model, lies in the folder.
     """
     if (folder / WARMUP).exists():
         return
@@ -280,10 +318,12 @@ def refuse_without_warmup(folder: Path) -> None:
 
 
 class Run(training.Run):
-    """The adversarial part of a training, in a folder of its own; see `training.Run`.
+    """The adversarial part of a training, in a folder of its own. It continues from the model `initial`.
+
+    The other arguments are those of `training.Run`.
 
     Raises:
-        BadInput: as there; or a split without a piece of more words than are composed.
+        BadInput: as for `training.Run`; or a split has no piece with more words than a composed piece.
     """
 
     settings: Settings
@@ -306,7 +346,7 @@ class Run(training.Run):
             torch.manual_seed(settings.seed)
             self.critic = critic_of(initial.network, settings).to(device)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), betas=(0.5, 0.98))
-        # Of the last step.
+        # The critic's loss in the last step.
         self.critic_loss: float | None = None
         super().__init__(
             folder,
@@ -322,12 +362,12 @@ class Run(training.Run):
         self._real = team.decided(lambda: _longer(corpus, "train", settings.tokens))
         excerpts = team.decided(lambda: _longer(corpus, "validation", settings.check_tokens))
         self._check_pieces = min(settings.check_pieces, len(excerpts))
-        # As many pieces have as many pitches in all.
+        # The number of pitches in all grows with the number of pieces: count it on as many excerpts as are composed.
         several = excerpts[:: len(excerpts) // self._check_pieces][: self._check_pieces]
         self.of_data = qualities(excerpts) | {"distinct_pitches": qualities(several)["distinct_pitches"]}
 
     def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
-        """See `training.Run.train`. The model to start from is validated first."""
+        """See `training.Run.train`. A new run validates the initial model first."""
         if not self.progress.history:
             torch.manual_seed(self.settings.seed)
             pieces = [piece.words for piece in self.corpus.split("validation")]
@@ -335,13 +375,13 @@ class Run(training.Run):
         return super().train(report)
 
     def told(self, point: Mapping[str, Any]) -> str:
-        """What was composed, the data in brackets."""
+        """The metrics of the composed pieces as text, with the data's in brackets."""
         names = {"pitch_count": "pitches a piece", "distinct_pitches": "in all", "empty_beat_rate": "empty beats"}
         parts = [f"{point[name]:.3g} {what} ({self.of_data[name]:.3g})" for name, what in names.items()]
         return "; composed: " + ", ".join(parts) + (", COLLAPSED" if point["collapsed"] else "")
 
     def step(self, pieces: Sequence[Words]) -> float:
-        """See `training.Run.step`. The critic is updated before."""
+        """See `training.Run.step`. The critic is updated first."""
         real, self._composed = self._excerpts()
         self.critic.requires_grad_(True)
         self._teach_critic(hard_rows(real), hard_rows(self._composed.words))
@@ -349,9 +389,9 @@ class Run(training.Run):
         return super().step(pieces)
 
     def _excerpts(self) -> tuple[torch.Tensor, Composed]:
-        """This process's share of real words `[tokens, batch, 7]` and of composed ones."""
+        """This process's share of the real words, `[tokens, batch, 7]`, and of the composed ones."""
         settings, share = self.settings, self.team.share(self.settings.batch)
-        # `draw_batch` draws from the parent.
+        # A child of the generator in `draw_batch`: its draws are independent of the batch's.
         random = np.random.default_rng([settings.seed, self.progress.step]).spawn(1)[0]
         chosen = [self._real[i] for i in random.integers(len(self._real), size=settings.batch)]
         real = np.stack([training.transposed(words, settings.transpose, random) for words in chosen], axis=1)
@@ -363,7 +403,7 @@ class Run(training.Run):
         return torch.from_numpy(real[:, share]).to(self.device), words
 
     def _teach_critic(self, real: torch.Tensor, fake: torch.Tensor) -> None:
-        """One update of the critic by the hinge loss."""
+        """Update the critic once, by the hinge loss, with real and composed rows `[tokens, batch, N_AXONS]`."""
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss = ((1 - self.critic(real)).relu() + (1 + self.critic(fake)).relu()).sum() / self.settings.batch
         loss.backward()
@@ -376,15 +416,18 @@ class Run(training.Run):
         self.critic_optimiser.step()
 
     def loss(self, batch: training.Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of likelihood, and what the critic thinks of the composed excerpts."""
+        """The likelihood's loss minus the weighted critic's score of the composed excerpts; and the NLL in nats."""
         loss, nats = super().loss(batch)
-        # In float32, as they were composed.
+        # Without autocast: the excerpts were composed in float32 too.
         logits, _ = self.network(self._composed.read)
         scores = self.critic(straight_through(logits, self._composed, self.settings.temperature))
         return loss - self.settings.weight * scores.sum() / self.settings.batch, nats
 
     def observed(self) -> dict[str, float | None]:
-        """Metrics of composed pieces, whether they have collapsed, their distance from the data; the critic's loss."""
+        """Compose pieces and return what is noted about them.
+
+        These are their `qualities`, whether they have `collapsed`, their `distance` from the data, and `critic_loss`.
+        """
         runner = training.as_deployed(self.network.eval()).runner()
         seed, length = self.settings.seed, self.settings.check_tokens
         found = qualities(generate(runner, self._check_pieces, length, seed, _CHECKED, ended=False))
@@ -392,18 +435,18 @@ class Run(training.Run):
         return {**found, **verdict, "critic_loss": self.critic_loss}
 
     def is_best(self, bits: float) -> bool:
-        """See `is_best` of this module; NLL alone does not decide."""
+        """See `is_best` of this module: NLL alone does not decide."""
         return is_best(self.progress.history)
 
     def model(self) -> Model:
-        """With the record of the warm-up, and the check of this model beside the data."""
+        """The model of `training.Run.model`, with the record of the warm-up and the metrics of model and data."""
         model, point = super().model(), self.progress.history[-1]
         check = {"composed": {name: point[name] for name in self.of_data}, "data": self.of_data}
         check |= {name: point[name] for name in ("collapsed", "distance")}
         return dataclasses.replace(model, training=model.training | {"warmup": self.initial.training, "check": check})
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Those of the generator, and of the critic."""
+        """The tensors of the generator and of the critic, with their optimisers."""
         return super().tensors() | training.tensors_of(self.critic, self.critic_optimiser, "critic.")
 
     def take_up(self, kept: training.State) -> None:
@@ -413,7 +456,11 @@ class Run(training.Run):
 
 
 def _longer(corpus: Corpus, split: str, length: int) -> list[Words]:
-    """The first `length` words of the pieces that have more."""
+    """The first `length` words of each piece in `split` that has more.
+
+    Raises:
+        BadInput: no piece has more.
+    """
     pieces = [piece.words for piece in corpus.split(split)]
     if not (longer := [words[:length] for words in pieces if len(words) > length]):
         raise BadInput(
