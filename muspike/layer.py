@@ -1,8 +1,8 @@
-"""A population of LIF neurons over a whole sequence as one differentiable function: what trains fast.
+"""The fast training path: a population of LIF neurons over a whole sequence as one differentiable function.
 
-On the CPU, spikes are few, so their products with weights cost what the spikes cost, forward and for the gradient of
-the weights; only the gradient of the spikes needs a dense product. On CUDA, products are dense and the scan over slots
-is one kernel. `lif_layer_reference` is the meaning, in plain torch, on any device.
+On the CPU, the products of spikes and weights visit only the spikes, which are few. This holds for the forward pass and
+for the gradient of the weights; only the gradient of the spikes needs a dense product. On CUDA, all products are dense
+and one kernel scans the slots. `lif_layer_reference` defines the result, in plain torch, on any device.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from muspike.neurons import Clock, LIFParameters, lif_scan_reference
 
 
 class Gather(NamedTuple):
-    """Tokens `axons` `[tokens, batch, k]`, each spiking on k axons, through `weight`, `delay` tokens later."""
+    """Current from tokens, each of which spikes on k axons while it is presented.
+
+    Attributes:
+        axons: `[tokens, batch, k]`, int64: the axons on which a token spikes.
+        weight: `[neurons, number of axons]`.
+        delay: tokens after which the current arrives.
+    """
 
     axons: torch.Tensor
     weight: torch.Tensor
@@ -27,9 +33,13 @@ class Gather(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Spikes `[time, batch, sources]` through `weight` `[neurons, sources]`, `delay` slots later.
+    """Current from the spikes of another population.
 
-    `kept` `[batch, sources]`, bool: the others are not heard (all are, where it is None).
+    Attributes:
+        spikes: `[time, batch, sources]`.
+        weight: `[neurons, sources]`.
+        delay: slots after which the current arrives.
+        kept: `[batch, sources]`, bool: the sources that are heard. None: all are heard.
     """
 
     spikes: torch.Tensor
@@ -39,37 +49,38 @@ class Source(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """The neurons' own spikes through `weight` `[neurons, neurons]`, `delay` (at least 1) slots later."""
+    """Current from the neurons' own spikes through `weight` `[neurons, neurons]`, `delay` slots later (at least 1)."""
 
     weight: torch.Tensor
     delay: int
 
 
 class Kernels(Protocol):
-    """What a layer is computed with on one kind of device, forward and backward.
+    """The functions that compute a layer on one kind of device, forward and backward.
 
-    Tensors are float32 and contiguous, `[time, batch, neurons]`; weights are `[target, source]`, not always contiguous.
+    Tensors are float32, contiguous and `[time, batch, neurons]`. Weights are `[target, source]`, not always contiguous.
+    `rate` is 1 / tau.
     """
 
     def add_gathered(
         self, out: torch.Tensor, axons: torch.Tensor, weight: torch.Tensor, clock: Clock, delay: int
     ) -> None:
-        """Add to `out` the current of a `Gather`."""
+        """Add the current of a `Gather` to `out`."""
 
     def gathered_gradient(
         self, axons: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor, clock: Clock, delay: int
     ) -> torch.Tensor:
-        """The gradient of the weight of a `Gather`, from that of the current."""
+        """The gradient of a `Gather`'s weight. `grad` is the gradient of the current."""
 
     def add_product(
         self, out: torch.Tensor, spikes: torch.Tensor, kept: torch.Tensor | None, weight: torch.Tensor, delay: int
     ) -> None:
-        """Add to `out` the current of a `Source`."""
+        """Add the current of a `Source` to `out`."""
 
     def product_gradient(
         self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
     ) -> torch.Tensor:
-        """The gradient of the weight of a `Source`, from that of the current."""
+        """The gradient of a `Source`'s weight. `grad` is the gradient of the current."""
 
     def scan(
         self,
@@ -81,7 +92,10 @@ class Kernels(Protocol):
         weights: Sequence[torch.Tensor],
         delays: Sequence[int],
     ) -> None:
-        """LIF neurons in loops over all time: `membrane` holds the current and becomes that before each reset."""
+        """Run LIF neurons, with their loops, over all time.
+
+        `membrane` holds the current and is overwritten with the membrane before each reset. `spikes` is written.
+        """
 
     def scan_gradient(
         self,
@@ -96,16 +110,19 @@ class Kernels(Protocol):
         start: int,
         stop: int,
     ) -> None:
-        """The adjoint of `scan`, less the loops, over the slots `start..stop`: `grad` of spikes becomes the current's.
+        """Run the adjoint of `scan`, without the loops, over the slots `start..stop`.
 
-        `carry` `[batch, neurons]` is the gradient of the membrane after the slot `stop - 1`, then after `start - 1`.
+        `grad` holds the gradient of the spikes and is overwritten with the gradient of the current. `carry`
+        `[batch, neurons]` holds the gradient of the membrane after slot `stop - 1` and is overwritten with the gradient
+        of the membrane after slot `start - 1`. `idle_decay` is the factor by which a membrane decays in a token's idle
+        ticks.
         """
 
     def leaky_answers(self, out: torch.Tensor, drive: torch.Tensor, rate: float, clock: Clock) -> None:
         """Write the membranes of leaky integrators in the last presented slot of every token to `out`."""
 
     def leaky_answers_gradient(self, into: torch.Tensor, grad: torch.Tensor, rate: float, clock: Clock) -> None:
-        """The adjoint of `leaky_answers`: write the gradient of the drive to `into`."""
+        """Run the adjoint of `leaky_answers`: write the gradient of the drive to `into`."""
 
 
 @functools.cache
@@ -125,7 +142,7 @@ _KERNELS: dict[str, Callable[[], Kernels | None]] = {"cpu": lambda: kernels_cpu,
 
 
 def _kernels_for(device: torch.device) -> Kernels | None:
-    """None: plain torch has to do."""
+    """The kernels for `device`. None if there are none: then plain torch computes the layer."""
     return _KERNELS.get(device.type, lambda: None)()
 
 
@@ -139,11 +156,20 @@ def lif_layer(
     current: torch.Tensor | None = None,
     low_precision: bool = False,
 ) -> torch.Tensor:
-    """Spikes `[time, batch, neurons]` (that is `shape`) of LIF neurons driven by all that is given.
+    """Spikes `[time, batch, neurons]` of LIF neurons that receive the sum of all given currents.
 
-    `current` `[time, batch, neurons]` is added. `low_precision`: the dense products of the backward pass in bfloat16,
-    several times faster where the processor has it; the forward pass is float32 always. Equal to
-    `lif_layer_reference`, forward and backward, up to the order of sums.
+    The result equals `lif_layer_reference`, forward and backward, up to the order of sums.
+
+    Args:
+        p: `tau` and `v_threshold` of the neurons, and the slope of the surrogate gradient.
+        clock: the slots and idle ticks of a token.
+        shape: (time in slots, batch, neurons), the shape of the result.
+        gathers: currents from tokens.
+        sources: currents from the spikes of other populations.
+        loops: currents from the neurons' own spikes.
+        current: `[time, batch, neurons]`, a current that is added.
+        low_precision: compute the dense products of the backward pass in bfloat16, which is several times faster if the
+            processor supports it. The forward pass is always float32.
     """
     kernels = _kernels_for(p.tau.device)
     if kernels is None:
@@ -177,7 +203,7 @@ def drive(
     current: torch.Tensor | None = None,
     low_precision: bool = False,
 ) -> torch.Tensor:
-    """The current `[time, batch, neurons]` (that is `shape`) of all that is given; see `lif_layer`."""
+    """The sum `[time, batch, neurons]` of all given currents. The arguments are those of `lif_layer`."""
     tensors = [x for part in (gathers, sources) for item in part for x in item[:2]]
     if not tensors:
         return torch.zeros(shape) if current is None else current
@@ -226,19 +252,24 @@ def lif_layer_reference(
 
 
 def split(values: torch.Tensor, dim: int, *sizes: int) -> torch.Tensor:
-    """`values` with the dimension `dim` as several of these sizes."""
+    """`values` with dimension `dim` split into dimensions of the given sizes."""
     unflattened: torch.Tensor = values.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
     return unflattened
 
 
 def later(values: torch.Tensor, steps: int) -> torch.Tensor:
-    """`values` moved `steps` along the first axis, zeros in front."""
+    """`values` shifted by `steps` along the first axis, with zeros in front. The shape stays the same."""
     if steps == 0:
         return values
     return torch.cat([torch.zeros_like(values[:steps]), values[: max(0, values.shape[0] - steps)]])
 
 
 class _Spec(NamedTuple):
+    """What a layer's autograd function needs besides tensors with a gradient.
+
+    `gathers`, `sources` and `loops` are delays; `kept` is that of each source.
+    """
+
     kernels: Kernels
     alpha: float
     clock: Clock
@@ -253,7 +284,7 @@ class _Spec(NamedTuple):
 def _driven(
     spec: _Spec, current: torch.Tensor | None, gathers: Pairs, sources: Pairs, like: torch.Tensor
 ) -> torch.Tensor:
-    """A new tensor with the current of all that is given, on the device of `like`."""
+    """A new tensor with the sum of all given currents, on the device of `like`."""
     if current is None:
         total = torch.zeros(spec.shape, device=like.device)
     else:
@@ -268,7 +299,10 @@ def _driven(
 def _drive_gradients(
     grad: torch.Tensor, spec: _Spec, gathers: Pairs, sources: Pairs, wanted: Sequence[bool]
 ) -> list[torch.Tensor | None]:
-    """Gradients of gathers and sources, two each, from that of the current; of spikes only where `wanted`."""
+    """Gradients of the gathers and sources, two for each: of its axons or spikes, then of its weight.
+
+    `grad` is the gradient of the current. Axons have no gradient. Spikes get one if `wanted` says so.
+    """
     time, _, neurons = grad.shape
     products = dense_products(spec.low_precision, spec.kernels)
     grads: list[torch.Tensor | None] = []
@@ -335,6 +369,7 @@ class _LIFLayer(torch.autograd.Function):
         carry = torch.zeros_like(grad[0])
         constants = rate, threshold, (1 - rate) ** spec.clock.idle, spec.alpha
         loop_weights = [products.weight(weight) for weight in loops]
+        # No spike of a chunk is heard within the chunk: before its scan, all gradients from later chunks are there.
         chunk = min(spec.loops, default=time)
         for start in reversed(range(0, time, chunk)):
             stop = min(start + chunk, time)
@@ -353,14 +388,14 @@ Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def _sorted_out(spec: _Spec, tensors: Sequence[torch.Tensor]) -> tuple[Pairs, Pairs, list[torch.Tensor]]:
-    """Gathers and sources in pairs, and the weights of the loops, from their flat list."""
+    """Split a flat list of tensors: the pairs of the gathers, the pairs of the sources, the weights of the loops."""
     pairs = 2 * (len(spec.gathers) + len(spec.sources))
     both = list(zip(tensors[0:pairs:2], tensors[1:pairs:2], strict=True))
     return both[: len(spec.gathers)], both[len(spec.gathers) :], list(tensors[pairs:])
 
 
 class _Full:
-    """Dense products of the backward pass in float32."""
+    """The dense products of the backward pass, in float32."""
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
@@ -377,12 +412,12 @@ class _Full:
     def grad_weight(
         self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
     ) -> torch.Tensor:
-        """The gradient of a weight, `[target, source]`."""
+        """The gradient of a weight, `[target, source]`. On a CPU only the spikes cost time."""
         return self._kernels.product_gradient(spikes, kept, grad, delay)
 
 
 class _Low:
-    """The same in bfloat16, added up in float32."""
+    """The dense products of the backward pass, computed in bfloat16 and added up in float32."""
 
     def weight(self, weight: torch.Tensor) -> torch.Tensor:
         return weight.bfloat16()
@@ -396,7 +431,7 @@ class _Low:
     def grad_weight(
         self, spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int
     ) -> torch.Tensor:
-        """The gradient of a weight; a dense product here costs less than the spikes do."""
+        """The gradient of a weight, `[target, source]`: in bfloat16 a dense product is faster than a sparse one."""
         time, _, neurons = grad.shape
         heard = spikes[: max(0, time - delay)].bfloat16()
         if kept is not None:
@@ -406,7 +441,7 @@ class _Low:
 
 
 def dense_products(low_precision: bool, kernels: Kernels = kernels_cpu) -> _Full | _Low:
-    """How a backward pass multiplies: in float32, or where `low_precision` in bfloat16."""
+    """The dense products of a backward pass: in bfloat16 if `low_precision`, else in float32."""
     return _Low() if low_precision else _Full(kernels)
 
 
@@ -425,7 +460,7 @@ class _Project(torch.autograd.Function):
 
 
 def project(values: torch.Tensor, weight: torch.Tensor, low_precision: bool = False) -> torch.Tensor:
-    """`values @ weight.t()`; `low_precision` as in `lif_layer`."""
+    """`values @ weight.t()`. `low_precision` is that of `lif_layer`."""
     if not low_precision:
         return values @ weight.t()
     projected: torch.Tensor = _Project.apply(values, weight)  # type: ignore[no-untyped-call]
@@ -454,7 +489,10 @@ class _LeakyAnswers(torch.autograd.Function):
 def leaky_answers(drive: torch.Tensor, tau: float, clock: Clock) -> torch.Tensor:
     """Membranes `[tokens, batch, neurons]` of LI neurons in the last presented slot of every token.
 
-    `drive` `[time, batch, neurons]`, `tau` in ticks, common to all.
+    Args:
+        drive: `[time, batch, neurons]`, the current.
+        tau: time constant in ticks, common to all neurons.
+        clock: the slots and idle ticks of a token.
     """
     kernels = _kernels_for(drive.device)
     if kernels is None:

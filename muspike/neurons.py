@@ -1,10 +1,11 @@
-"""Leaky neurons: LIF and LI by forward Euler, the ATan surrogate, and their plain scan over many ticks.
+"""Leaky neurons: LIF and LI by forward Euler, the ATan surrogate, and a plain scan over many ticks.
 
     LIF:  v += dt/tau * (I - v);  s = v > v_threshold;  v = 0 where s
     LI:   the same membrane without spikes
 
-These are NIR's LIF and LI with v_leak = 0, r = 1, v_reset = 0, `tau` in ticks. The surrogate derivative is
-`alpha/2 / (1 + (pi/2 * alpha * (v - v_threshold))^2)` (ATan, Fang et al. 2021); no gradient flows through the reset.
+v is the membrane, I the current, s the spike (0 or 1). These are NIR's LIF and LI with v_leak = 0, r = 1, v_reset = 0,
+and `tau` in ticks. The surrogate derivative is `alpha/2 / (1 + (pi/2 * alpha * (v - v_threshold))^2)` (ATan, Fang et
+al. 2021). No gradient flows through the reset.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ class _ATan(torch.autograd.Function):
 
 
 def atan_spike(distance: torch.Tensor, alpha: float = 2.0) -> torch.Tensor:
-    """1 where `distance` (membrane minus threshold) is above 0, else 0, with the ATan surrogate gradient."""
+    """1 where `distance` (membrane minus threshold) is above 0, else 0; the gradient is the ATan surrogate's."""
     spikes: torch.Tensor = _ATan.apply(distance, alpha)  # type: ignore[no-untyped-call]
     return spikes
 
 
 class Clock(NamedTuple):
-    """How the time of a token is computed.
+    """How a token's ticks are computed.
 
     Attributes:
-        slots: ticks that are computed one by one.
-        presented: of these, the first so many carry the token's input.
-        idle: ticks after the slots, through which a membrane decays without current.
+        slots: number of ticks that are computed one by one.
+        presented: number of slots, from the first on, in which the token is presented as input.
+        idle: number of ticks after the slots, in which a membrane decays without current.
     """
 
     slots: int
@@ -51,13 +52,19 @@ class Clock(NamedTuple):
 
 
 class LIFState(NamedTuple):
-    """Membrane `v` after the reset, `[..., neurons]`."""
+    """State of LIF neurons: the membrane `v` after the reset, `[..., neurons]`."""
 
     v: torch.Tensor
 
 
 class LIFParameters(NamedTuple):
-    """`tau` in ticks and `v_threshold`, each `[neurons]` or a scalar tensor; `alpha`, the slope of the surrogate."""
+    """Parameters of LIF neurons.
+
+    Attributes:
+        tau: time constant in ticks, `[neurons]` or a scalar tensor.
+        v_threshold: threshold, `[neurons]` or a scalar tensor.
+        alpha: slope of the surrogate gradient.
+    """
 
     tau: torch.Tensor
     v_threshold: torch.Tensor
@@ -67,19 +74,22 @@ class LIFParameters(NamedTuple):
 def lif_step(
     current: torch.Tensor, state: LIFState, p: LIFParameters, dt: float = 1.0
 ) -> tuple[torch.Tensor, LIFState]:
-    """One tick of the LIF of this module's docstring; `current` is `[..., neurons]`, `dt` in ticks."""
+    """Compute one tick of the LIF in this module's docstring: the spikes `[..., neurons]`, and the state after it.
+
+    `current` is `[..., neurons]`; `dt` is in ticks.
+    """
     v = state.v + dt / p.tau * (current - state.v)
     spikes = atan_spike(v - p.v_threshold, p.alpha)
     return spikes, LIFState(v * (1 - spikes.detach()))
 
 
 def at_rest(current: torch.Tensor) -> LIFState:
-    """The state of neurons that nothing has reached; `current` `[..., neurons]` gives the shape."""
+    """The state of neurons at rest: membranes of 0, in the shape of `current` `[..., neurons]`."""
     return LIFState(torch.zeros_like(current))
 
 
 def rested(state: LIFState, p: LIFParameters, ticks: int) -> LIFState:
-    """`state` after so many ticks without current."""
+    """The state that `state` becomes after `ticks` ticks without current."""
     for _ in range(ticks):
         state = LIFState(state.v + 1 / p.tau * (0 - state.v))
     return state
@@ -93,11 +103,17 @@ def lif_scan_reference(
     idle: int = 0,
     recurrent: Sequence[tuple[int, torch.Tensor]] = (),
 ) -> torch.Tensor:
-    """Spikes `[time, batch, neurons]` of LIF neurons driven by `current` of that shape, plainly with `lif_step`.
+    """Spikes `[time, batch, neurons]` of LIF neurons, computed slot by slot with `lif_step`.
 
-    Time is a run of slots, `slots` per token, after the last of which the membrane decays through `idle` ticks without
-    current. `recurrent` holds (delay in slots, at least 1; weight `[neurons, neurons]`, target first): the neurons' own
-    spikes, `delay` slots ago, add `weight @ spikes`. This is the meaning that every fused scan is held to.
+    Tests hold every fused scan to this function.
+
+    Args:
+        current: `[time, batch, neurons]`, the current in each slot.
+        p: parameters of the neurons.
+        slots: slots per token.
+        idle: ticks without current after a token's last slot, in which the membrane decays.
+        recurrent: pairs (delay in slots, at least 1; weight `[neurons, neurons]`, target first). The neurons' own
+            spikes of `delay` slots ago add the current `weight @ spikes`.
     """
     state = at_rest(current[0])
     spikes: list[torch.Tensor] = []
