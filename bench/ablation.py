@@ -23,6 +23,7 @@ from muspike.evaluation import firing_rate
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
 from muspike.network import Network, Words
+from muspike.tables import text_table
 
 DEFAULT_VALUES: Mapping[str, tuple[float, ...]] = {"v_threshold": (0.3, 0.5, 0.7)}
 _COSTS = ("cores", "energy_uj_per_note", "latency_ms_per_note", "accumulator_overflows", "readout_resets")
@@ -166,21 +167,15 @@ def _empty_beat_rate(pieces: Sequence[Words]) -> float:
 def table(results: Mapping[str, Any]) -> str:
     """What `ablate` gives, for people: a line per value, and one for the data."""
     field, chip = results["field"], results["chip"]
-    lines = [["", field, "step", "bits per note", f"on {chip}", "firing rate", "empty beats", "µJ per note", ""]]
+    titles = ["", field, "step", "bits per note", f"on {chip}", "firing rate", "empty beats", "µJ per note", ""]
+    rows = []
     for row in results["rows"]:
         nll = row["nll_bits_per_note"]
         figures = [nll["torch"], nll["chip"], row["firing_rate"], row["empty_beat_rate"]]
         told = [row["architecture"], f"{row['value']:g}", str(row["step"]), *map(_figure, figures)]
-        lines.append([*told, *_energy(row["chip"])])
-    lines.append(["data", *[""] * 5, _figure(results["data"]["empty_beat_rate"]), "", ""])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-
-    def aligned(line: list[str]) -> str:
-        first, *others = line
-        cells = [cell.rjust(width) for cell, width in zip(others[:-1], widths[1:-1], strict=True)]
-        return "  ".join([first.ljust(widths[0]), *cells, others[-1]]).rstrip()
-
-    return "\n".join([*map(aligned, lines), "", *_notes(results)])
+        rows.append([*told, *_energy(row["chip"])])
+    rows.append(["data", *[""] * 5, _figure(results["data"]["empty_beat_rate"]), "", ""])
+    return "\n".join([*text_table(titles, rows, left=(0, len(titles) - 1)), "", *_notes(results)])
 
 
 def _figure(value: float | None) -> str:

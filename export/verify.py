@@ -24,6 +24,7 @@ from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import Network
+from muspike.tables import text_table
 
 Spikes = npt.NDArray[np.uint8]
 
@@ -65,8 +66,8 @@ class Proof:
     def table(self) -> str:
         """For people."""
         lines = [f"{self.file}: {self.reference} against {self.against}"]
-        lines.append(f"{'population':<20}{'neuron-ticks':>14}{'spikes':>10}{'differences':>13}")
-        lines += [f"{r.population:<20}{r.compared:>14,}{r.spikes:>10,}{r.differences:>13,}" for r in self.rows]
+        rows = [[r.population, f"{r.compared:,}", f"{r.spikes:,}", f"{r.differences:,}"] for r in self.rows]
+        lines += text_table(["population", "neuron-ticks", "spikes", "differences"], rows)
         if self.worst_logit is not None:
             lines.append(f"largest difference of a logit: {self.worst_logit:.1e} (at most {_LOGIT_TOLERANCE:.0e})")
         lines.append("equal" if self.holds else "NOT EQUAL")

@@ -12,6 +12,7 @@ from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import CoreUse, Use
 from muspike.hardware.program import ChipSynapses
 from muspike.hardware.weights import Conv
+from muspike.tables import text_table
 
 # More cores than these are shown as runs, and of more runs the first, with the fullest cores after them. Of more
 # problems or risks, too, the first are shown.
@@ -178,7 +179,7 @@ def _cores(use: Use) -> Iterator[str]:
         yield f"at most, of the cores in a row; then the {_FULLEST} fullest cores"
         if len(runs) > _MOST_ROWS:
             yield f"the first {_MOST_ROWS} of {len(runs):,} rows"
-    yield from table(["core", *(title for title, *_ in _COLUMNS)], rows)
+    yield from text_table(["core", *(title for title, *_ in _COLUMNS)], rows)
 
 
 def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[list[str]]:
@@ -197,7 +198,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _first_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield from table(titles, rows[:_MOST_ROWS])
+    yield from text_table(titles, rows[:_MOST_ROWS])
     if len(rows) > _MOST_ROWS:
         yield f"and {len(rows) - _MOST_ROWS:,} more (--json has all)"
 
@@ -217,11 +218,3 @@ def _stored_as(synapses: ChipSynapses) -> str:
 
 def _per_cent(core: CoreUse, limit: str) -> str:
     return f" {core.per_cent[limit]:5.1f} %" if limit in core.per_cent else ""
-
-
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table, the first column to the left, the others to the right; a file's names are made printable."""
-    cells = [[printable(cell) for cell in row] for row in (titles, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for first, *others in cells:
-        yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))])

@@ -23,11 +23,12 @@ from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
-from muspike.hardware.running.report import READING, table
+from muspike.hardware.running.report import READING
 from muspike.hardware.running.spikes import LARGEST_BYTES
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
 from muspike.hardware.weights import Conv
+from muspike.tables import text_table
 
 if TYPE_CHECKING:
     from muspike.hardware.simulator.dense import DenseSimulator
@@ -394,7 +395,7 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     rows = [_population(simulation, p.name) for p in program.populations]
     names = ("kind", "level", "size", "spikes", "rate", "overflows", "readout_resets")
     titles = ("population", "kind", "level", "neurons", "spikes", "spikes per neuron and tick", "overflows", "resets")
-    yield from table(titles, [[row["name"], *(_cell(row[name]) for name in names)] for row in rows])
+    yield from text_table(titles, [[row["name"], *(_cell(row[name]) for name in names)] for row in rows])
     for line in warnings(simulation):
         yield f"WARNING: {printable(line)}"
     risks = simulation.risks or ()
@@ -419,7 +420,7 @@ def _cores(counts: activity.Counts) -> Iterator[str]:
     totals = counts.profile()
     rows = [[str(core), *(f"{column[core]:,}" for column in totals.values())] for core in range(len(counts.core_xy))]
     rows.append(["all", *(f"{column.sum():,}" for column in totals.values())])
-    yield from table(("core", *totals), rows)
+    yield from text_table(("core", *totals), rows)
 
 
 def _costs(simulation: Simulation) -> Iterator[str]:
@@ -439,7 +440,7 @@ def _costs(simulation: Simulation) -> Iterator[str]:
         for row in _shown(first)
     ]
     rows += [[name, "", *_band(getattr(first, name) / batch, "uJ")] for name in ("dynamic", "static", "total")]
-    yield from table(("component", "events", "µJ", "band", "tag"), rows)
+    yield from text_table(("component", "events", "µJ", "band", "tag"), rows)
     value, band, tag = _band(first.latency / batch, "us")
     bottleneck = first.bottleneck
     yield (
@@ -462,7 +463,7 @@ def agreement_lines(agreements: Agreements) -> Iterator[str]:
     spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
     readouts = [row for row in agreements if isinstance(row, ReadoutAgreement)]
     if spiking:
-        yield from table(
+        yield from text_table(
             ("float against integers", "float spikes", "chip's", "in both", "agreement", "rate change", "same winner"),
             [
                 [
@@ -478,7 +479,7 @@ def agreement_lines(agreements: Agreements) -> Iterator[str]:
             ],
         )
     if readouts:
-        yield from table(
+        yield from text_table(
             ("readout against float", "largest difference", "rms difference", "rms of the float membrane"),
             [
                 [

@@ -6,6 +6,7 @@ import argparse
 
 from muspike.cli.options import Commands, add_json
 from muspike.cli.output import say, say_json
+from muspike.tables import text_table
 
 
 def add(commands: Commands) -> None:
@@ -34,11 +35,11 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         say_json(rows)
     else:
-        lines = [f"{'model':<18}{'data':<6}{'parameters':>11}{'bits per note':>15}{'firing rate':>13}{'steps':>7}"]
+        cells = []
         for row in rows:
             bits, rate = row["validation_bits_per_note"], row["validation_firing_rate"]
-            about = f"{row['name']:<18}{row['corpus']:<6}{row['parameters']:>11,}"
-            firing = "-" if rate is None else f"{rate:.3f}"
-            lines.append(f"{about}{bits:>15.3f}{firing:>13}{row['steps']:>7}")
-        say("\n".join(lines))
+            figures = [f"{row['parameters']:,}", f"{bits:.3f}", "-" if rate is None else f"{rate:.3f}"]
+            cells.append([row["name"], row["corpus"], *figures, str(row["steps"])])
+        titles = ("model", "data", "parameters", "bits per note", "firing rate", "steps")
+        say("\n".join(text_table(titles, cells, left=(0, 1))))
     return 0

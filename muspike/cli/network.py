@@ -23,6 +23,7 @@ from muspike.cli.options import (
 from muspike.cli.output import say, say_json
 from muspike.errors import BadInput, Failed
 from muspike.files import check_file, check_target
+from muspike.tables import text_table
 
 if TYPE_CHECKING:
     from muspike.hardware.graph import SpikingGraph
@@ -232,7 +233,6 @@ def _run_lava(args: argparse.Namespace) -> int:
 
     from muspike.export import lava_runner
     from muspike.hardware.program import Program
-    from muspike.hardware.running.report import table
     from muspike.hardware.running.simulate import arrays, delayed, input_shapes
     from muspike.hardware.running.spikes import write_spikes
     from muspike.hardware.simulator.events import as_inputs
@@ -274,7 +274,9 @@ def _run_lava(args: argparse.Namespace) -> int:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         titles = ("population", "neuron-ticks", "spikes", "different spikes", "different u or v", "first at tick")
         cells = [dataclasses.astuple(row) for row in rows]
-        lines = table(titles, [[name, *("–" if n is None else f"{n:,}" for n in numbers)] for name, *numbers in cells])
+        lines = text_table(
+            titles, [[name, *("–" if n is None else f"{n:,}" for n in numbers)] for name, *numbers in cells]
+        )
         say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
         say("equal in every spike, u and v" if equal else "NOT EQUAL")
     return 0 if equal else 1

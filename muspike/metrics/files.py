@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from muspike import metrics, midi, tokens
 from muspike.errors import BadInput
+from muspike.tables import text_table
 
 ENDINGS = (".mid", ".midi")
 
@@ -75,16 +75,6 @@ def table(results: Mapping[str, Any]) -> str:
     if len(rows) > 1:
         rows.append(("mean", results["mean"]))
     # Long names stand on several lines, a word on each.
-    columns = [["file"], *(name.split("_") for name in metrics.METRICS)]
+    titles = ["file", *(name.replace("_", "\n") for name in metrics.METRICS)]
     cells = [[label, *("–" if math.isnan(row[n]) else f"{row[n]:.4g}" for n in metrics.METRICS)] for label, row in rows]
-    heads = list(zip_longest(*(reversed(column) for column in columns), fillvalue=""))[::-1]
-    widths = [max(map(len, column)) for column in zip(*heads, *cells, strict=True)]
-
-    def line(entries: Sequence[str]) -> str:
-        first, *others = (
-            entry.ljust(width) if i == 0 else entry.rjust(width)
-            for i, (entry, width) in enumerate(zip(entries, widths, strict=True))
-        )
-        return "  ".join([first, *others]).rstrip()
-
-    return "\n".join([*map(line, heads), *map(line, cells)])
+    return "\n".join(text_table(titles, cells))

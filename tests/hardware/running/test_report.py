@@ -23,7 +23,7 @@ from muspike.hardware.mapping.quantise import (
 )
 from muspike.hardware.mapping.retime import Retimed
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
-from muspike.hardware.running.report import mapping, mapping_text, table
+from muspike.hardware.running.report import mapping, mapping_text
 from muspike.hardware.weights import Conv, Sparse, Weights, astype, identity
 
 
@@ -151,8 +151,3 @@ def test_a_network_for_several_chips_says_so(neurons: int) -> None:
 def test_of_very_many_problems_the_first_are_shown() -> None:
     text = mapping_text(compiled(chip(input_axons_per_core=3), np.full((50, 4), 2, np.int16)))
     assert text.count("4 input axons, loihi1 holds 3") == 40 and "- and 10 more" in text
-
-
-def test_names_that_a_terminal_would_act_on_are_escaped() -> None:
-    (line,) = list(table(["name", "n"], [["a\x1b[31m\nb", "1"]]))[1:]
-    assert line == "a\\x1b[31m\\nb  1"

@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware import interpreter
 from muspike.hardware.chip import load_chip
-from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.running.simulate import simulate
 
@@ -22,17 +23,14 @@ INPUTS = {"in": (np.random.default_rng(3).random((50, 2, 3)) < 0.3).astype(np.ui
 
 def network(bias: float = 7.0) -> SpikingGraph:
     """in -> a -> b, and b -> b three ticks later: numbers that a chip holds as they are. `bias` is that of b."""
-    rng, one = np.random.default_rng(0), np.ones(3)
-
-    def population(name: str, kind: str, bias: float = 0.0) -> Population:
-        return Population(name, kind, 3, tau=one * np.inf, tau_syn=one, v_threshold=one * 100, bias=one * bias)  # type: ignore[arg-type]
-
+    rng = np.random.default_rng(0)
     synapses = [
         Synapses("ia", "in", "a", 2.0 * rng.integers(-20, 60, (3, 3)), 0),
         Synapses("ab", "a", "b", 2.0 * rng.integers(-20, 60, (3, 3)), 0),
         Synapses("bb", "b", "b", 50.0 * np.eye(3), 3),
     ]
-    populations = [population("in", "input"), population("a", "lif"), population("b", "lif", bias)]
+    a, b = (population(name, "lif", 3, tau=np.inf, v_threshold=100.0, bias=of) for name, of in (("a", 0), ("b", bias)))
+    populations = [population("in", "input", 3), a, b]
     return SpikingGraph(populations, synapses, 1e-3)
 
 

@@ -1,0 +1,30 @@
+"""Tables as text, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import zip_longest
+
+from muspike.errors import printable
+
+
+def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> Iterator[str]:
+    """The lines of a table: the titles, then a line for each row.
+
+    A column is as wide as its widest cell. What a terminal would act on in a cell, such as in the name of a file or a
+    neuron, is escaped.
+
+    Args:
+        titles: one for each column; a title with line breaks stands on several lines, the last one above the rows.
+        rows: cells, one for each title.
+        left: numbers of the columns that are flush left; the others are flush right.
+
+    Raises:
+        ValueError: a row has another number of cells than there are titles.
+    """
+    heads = list(zip_longest(*(title.split("\n")[::-1] for title in titles), fillvalue=""))[::-1]
+    cells = [[printable(cell) for cell in row] for row in (*heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        sized = enumerate(zip(row, widths, strict=True))
+        yield "  ".join(cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in sized).rstrip()
