@@ -64,7 +64,7 @@ from muspike.bench import pictures
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.hardware.chip import TAGS
-from muspike.hardware.cost.energy import BOUNDARY, Energy, Quantity
+from muspike.hardware.cost.energy import Energy
 from muspike.midi import Score
 
 
@@ -89,6 +89,7 @@ class Material:
 
 _NUMBER = (int, float)
 _QUANTITY = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str, "tag": TAGS, "band_known?": bool}
+_NO_ENERGY = {"value": None, "low": None, "high": None, "unit": "uJ", "tag": None}
 _TOTALS = {"energy_uj_per_note": _QUANTITY, "latency_ms_per_note": _QUANTITY}
 _MOMENTS = {"mean": (int, float, None), "std": (int, float, None)}
 _CHIP = {
@@ -232,33 +233,27 @@ def chip_entry(
     """
     if notes <= 0:
         raise BadInput(f"notes is {notes}; need at least one to give a figure per note")
-    bottleneck = energy.bottleneck
-    waiting = energy.waiting  # mW are uJ per ms
+    bottleneck, per_note = energy.bottleneck, energy.to_dict(notes, time_unit="ms")
     return {
         "fits": True,
         "cores": cores,
-        "chips": energy.chips,
+        "chips": per_note["chips"],
         "binding_limit": binding_limit,
-        "boundary": BOUNDARY,
-        "costs": energy.costs,
-        "description": energy.description,
+        "boundary": per_note["boundary"],
+        "costs": per_note["costs"],
+        "description": per_note["description"],
         "bottleneck": (
             f"{bottleneck.resource}, {bottleneck.share * 100:.0f} % of the time; "
             f"core {bottleneck.core}, the slowest for {bottleneck.core_share * 100:.0f} % of the time"
         ),
         "fill": fill,
-        "energy_uj_per_note": {
-            name: _quantity(getattr(energy, name) / notes, "uJ") for name in ("total", "dynamic", "static")
-        },
-        "static_uj_per_ms_of_waiting": _quantity(waiting, "mW") | {"unit": "uJ"},
-        "latency_ms_per_note": _quantity(energy.latency / notes, "ms"),
-        "components": [_component(row, notes) for row in energy.rows],
-        "uncertainty": [
-            {"name": part.name, "low": part.low / notes * 1e-6, "high": part.high / notes * 1e-6, "unit": "uJ"}
-            for part in energy.uncertainty
-        ],
-        "unbanded": list(energy.unbanded),
-        "time_sources": list(energy.time_sources),
+        "energy_uj_per_note": {name: per_note[name] for name in ("total", "dynamic", "static")},
+        "static_uj_per_ms_of_waiting": per_note["waiting"] | {"unit": "uJ"},  # mW are uJ per ms
+        "latency_ms_per_note": per_note["latency"],
+        "components": [_component(row) for row in per_note["components"]],
+        "uncertainty": per_note["uncertainty"],
+        "unbanded": per_note["unbanded"],
+        "time_sources": per_note["time_sources"],
         "use": [dict(row) for row in use],
         "other_costs": [
             {"costs": other.costs, "description": other.description, **_totals(other, notes)} for other in others
@@ -269,8 +264,8 @@ def chip_entry(
 
 def _totals(energy: Energy, notes: int) -> dict[str, Any]:
     return {
-        "energy_uj_per_note": _quantity(energy.total / notes, "uJ"),
-        "latency_ms_per_note": _quantity(energy.latency / notes, "ms"),
+        "energy_uj_per_note": energy.total.to_dict("uJ", notes),
+        "latency_ms_per_note": energy.latency.to_dict("ms", notes),
     }
 
 
@@ -279,22 +274,12 @@ def misfit_entry(reason: str) -> dict[str, Any]:
     return {"fits": False, "reason": reason}
 
 
-def _quantity(quantity: Quantity, unit: str) -> dict[str, Any]:
-    return dict(vars(quantity.to(unit)))
-
-
-def _component(row: Any, notes: int) -> dict[str, Any]:
-    priced = None if row.energy is None else _quantity(row.energy / notes, "uJ")
-    constant = row.constant
-    return {
-        "name": row.name,
-        "status": row.status,
-        "count": None if row.count is None else row.count / notes,
-        **(priced or {"value": None, "low": None, "high": None, "unit": "uJ", "tag": None}),
-        "price": constant and {key: getattr(constant, key) for key in ("value", "low", "high", "unit", "band_known")},
-        "source": constant and constant.source,
-        "note": row.note,
-    }
+def _component(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `Energy.to_dict`, with the entries of its energy in the place of `energy`."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        flat |= (value or _NO_ENERGY) if key == "energy" else {key: value}
+    return flat
 
 
 def write_report(

@@ -87,6 +87,10 @@ class Quantity:
             raise BadInput(f"cannot express {self.unit} in {unit}")
         return replace(self * (_PREFIX[old[1]] / _PREFIX[new[1]]), unit=unit)
 
+    def to_dict(self, unit: str, per: int | None = None) -> dict[str, Any]:
+        """As a JSON-able dict in another unit of the same kind; divided by `per`, where it is given."""
+        return dict(vars((self if per is None else self / per).to(unit)))
+
 
 def weakest(tags: Iterable[Tag]) -> Tag:
     """The weakest of the tags, in the order measured > fitted > simulated > inferred > assumed."""
@@ -113,6 +117,19 @@ class Row:
     constant: Constant | None
     status: Literal["priced", "covered", "unpriced"]
     note: str
+
+    def to_dict(self, per: int | None = None) -> dict[str, Any]:
+        """As a JSON-able dict, the energy in uJ; `price` is the constant. `per` as in `Energy.to_dict`."""
+        constant = self.constant
+        return {
+            "name": self.name,
+            "status": self.status,
+            "count": self.count if per is None or self.count is None else self.count / per,
+            "energy": self.energy and self.energy.to_dict("uJ", per),
+            "price": constant and {k: getattr(constant, k) for k in ("value", "low", "high", "unit", "band_known")},
+            "source": constant and constant.source,
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True)
@@ -141,6 +158,11 @@ class Influence:
     def width(self) -> float:
         """How far the total moves, in pJ."""
         return self.high - self.low
+
+    def to_dict(self, per: int | None = None) -> dict[str, Any]:
+        """As a JSON-able dict, in uJ; `per` as in `Energy.to_dict`."""
+        low, high = (end if per is None else end / per for end in (self.low, self.high))
+        return {"name": self.name, "low": low * 1e-6, "high": high * 1e-6, "unit": "uJ"}
 
 
 @dataclass(frozen=True)
@@ -174,6 +196,33 @@ class Energy:
     unbanded: tuple[str, ...]
     time_sources: tuple[str, ...]
     chips: int
+
+    def to_dict(self, per: int | None = None, time_unit: str = "us") -> dict[str, Any]:
+        """As a JSON-able dict, energies in uJ.
+
+        Args:
+            per: divide counts, energies and latency by so many, such as the notes of the run; None: they are of the
+                whole run. The slowest tick and the power while the chip waits stay what they are.
+            time_unit: of the latency and the slowest tick.
+        """
+        return {
+            "chip": self.chip,
+            "costs": self.costs,
+            "description": self.description,
+            "boundary": BOUNDARY,
+            "chips": self.chips,
+            "total": self.total.to_dict("uJ", per),
+            "dynamic": self.dynamic.to_dict("uJ", per),
+            "static": self.static.to_dict("uJ", per),
+            "latency": self.latency.to_dict(time_unit, per),
+            "slowest_tick": self.slowest_tick.to_dict(time_unit),
+            "waiting": self.waiting.to_dict("mW"),
+            "bottleneck": dict(vars(self.bottleneck)),
+            "components": [row.to_dict(per) for row in self.rows],
+            "uncertainty": [influence.to_dict(per) for influence in self.uncertainty],
+            "unbanded": list(self.unbanded),
+            "time_sources": list(self.time_sources),
+        }
 
 
 @dataclass(frozen=True)

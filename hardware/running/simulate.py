@@ -318,7 +318,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "cores": {name: column.tolist() for name, column in simulation.counts.profile().items()},
         "warnings": list(warnings(simulation)),
         "risks": None if simulation.risks is None else list(simulation.risks),
-        "energy": [_energy(e) for e in simulation.energies],
+        "energy": [e.to_dict() | {"components": [row.to_dict() for row in _shown(e)]} for e in simulation.energies],
         "no_energy": simulation.no_energy,
         "agreement": None if found is None else [row.to_dict() for row in found],
         "seconds": simulation.seconds,
@@ -335,38 +335,6 @@ def _population(simulation: Simulation, name: str) -> dict[str, Any]:
         answered = fired[simulation.ideal_ticks(name)]
         row |= {"spikes": int(np.count_nonzero(fired)), "rate": np.count_nonzero(answered) / answered.size}
     return row | {kind: getattr(simulation.run, kind).get(name) for kind in ("overflows", "readout_resets")}
-
-
-def _energy(priced: Energy) -> dict[str, Any]:
-    def quantity(value: Quantity, unit: str) -> dict[str, Any]:
-        return dict(vars(value.to(unit)))
-
-    return {
-        "chip": priced.chip,
-        "costs": priced.costs,
-        "description": priced.description,
-        "boundary": energy.BOUNDARY,
-        "chips": priced.chips,
-        "total": quantity(priced.total, "uJ"),
-        "dynamic": quantity(priced.dynamic, "uJ"),
-        "static": quantity(priced.static, "uJ"),
-        "latency": quantity(priced.latency, "us"),
-        "slowest_tick": quantity(priced.slowest_tick, "us"),
-        "bottleneck": dict(vars(priced.bottleneck)),
-        "components": [
-            {
-                "name": row.name,
-                "status": row.status,
-                "count": row.count,
-                "energy": None if row.energy is None else quantity(row.energy, "uJ"),
-                "source": row.constant and row.constant.source,
-                "note": row.note,
-            }
-            for row in _shown(priced)
-        ],
-        "unbanded": list(priced.unbanded),
-        "time_sources": list(priced.time_sources),
-    }
 
 
 def _shown(priced: Energy) -> Iterator[Row]:

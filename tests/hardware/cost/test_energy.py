@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -432,3 +433,29 @@ def test_calibration_of_loihi2_is_consistent_with_the_benchmark_it_was_inferred_
     )
     assert loihi2.limits.neurons_per_core.value is not None
     assert loihi2.limits.neurons_per_core.value * latency["neuron_access"].high < measured_s / steps * 1e9
+
+
+def test_as_data_everything_is_of_the_run_or_per_note(loihi1: Chip) -> None:
+    energy = price(made_counts(), loihi1, reads=7)
+    whole, per_note = energy.to_dict(), energy.to_dict(4, time_unit="ms")
+    assert json.loads(json.dumps(whole)) == whole
+    for name in ("total", "dynamic", "static"):
+        of = getattr(energy, name)
+        assert whole[name] == vars(of.to("uJ")) and per_note[name] == vars((of / 4).to("uJ"))
+    assert whole["latency"] == vars(energy.latency.to("us")) and per_note["latency"] == vars(
+        (energy.latency / 4).to("ms")
+    )
+    assert per_note["slowest_tick"] == vars(energy.slowest_tick.to("ms"))  # one tick is one tick
+    assert per_note["waiting"] == whole["waiting"] == vars(energy.waiting)
+    assert per_note["bottleneck"] == whole["bottleneck"] == vars(energy.bottleneck)
+    for told, divided, of in zip(whole["components"], per_note["components"], energy.rows, strict=True):
+        assert (told["name"], told["status"], told["count"], told["note"]) == (of.name, of.status, of.count, of.note)
+        assert (told["energy"] is None) == (of.energy is None) == (divided["energy"] is None)
+        if of.count is not None:
+            assert divided["count"] == of.count / 4
+        if of.energy is not None and of.constant is not None:
+            assert divided["energy"]["high"] == pytest.approx(of.energy.high * 1e-6 / 4)
+            assert told["price"]["value"] == of.constant.value and told["source"] == of.constant.source
+    for told, divided, influence in zip(whole["uncertainty"], per_note["uncertainty"], energy.uncertainty, strict=True):
+        assert told["high"] == pytest.approx(influence.high * 1e-6) == pytest.approx(4 * divided["high"])
+    assert [c["status"] for c in whole["components"]].count("unpriced") > 1 and whole["boundary"] == BOUNDARY
