@@ -41,6 +41,7 @@ from muspike.layer import Source, drive, later, leaky_answers, lif_layer
 from muspike.network import Generator, Network, Runner, Words
 from muspike.neurons import Clock, LIFParameters
 from muspike.processes import ALONE, Team
+from muspike.ranges import above_0, check, from_to, setting
 
 WARMUP = "warmup"
 _TAU, _V_THRESHOLD = 2.0, 0.5  # of the spiking critic's neurons; tau is in ticks
@@ -50,12 +51,6 @@ _NLL_MARGIN = 1.05
 _CHECKED = Sampling(temperature=1.0, top_p=0.95)
 # The least divisor of a relative difference of empty beat rates: a ratio to a rate near 0 says nothing.
 _LEAST_EMPTY_BEATS = 0.02
-
-_ABOVE_0 = ("temperature", "critic_learning_rate")
-_LIMITS = {
-    "weight": (0, 1e30), "critic_width": (1, 8192), "critic_layers": (1, 8), "critic_taps": (1, 16),
-    "critic_ticks": (1, 64), "check_pieces": (1, 10_000), "check_tokens": (SHORTEST, 10_000),
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,24 +74,18 @@ class Settings(training.Settings):
         BadInput: a value is outside its range.
     """
 
-    weight: float = 0.1
-    temperature: float = 1.0
-    critic_learning_rate: float = 1e-3
-    critic_width: int = 128
-    critic_layers: int = 3
-    critic_taps: int = 3
-    critic_ticks: int = 2
-    check_pieces: int = 16
-    check_tokens: int = 128
+    weight: float = setting(0.1, from_to(0, 1e30))
+    temperature: float = setting(1.0, above_0())
+    critic_learning_rate: float = setting(1e-3, above_0())
+    critic_width: int = setting(128, from_to(1, 8192))
+    critic_layers: int = setting(3, from_to(1, 8))
+    critic_taps: int = setting(3, from_to(1, 16))
+    critic_ticks: int = setting(2, from_to(1, 64))
+    check_pieces: int = setting(16, from_to(1, 10_000))
+    check_tokens: int = setting(128, from_to(SHORTEST, 10_000))
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in _ABOVE_0:
-            if not 0 < (value := getattr(self, name)) <= 1e30:
-                raise BadInput(f"adversarial training: {name} {value} must be above 0 and at most 1e30")
-        for name, (least, most) in _LIMITS.items():
-            if not least <= (value := getattr(self, name)) <= most:
-                raise BadInput(f"adversarial training: {name} {value} must be from {least} to {most}")
+        check(self, "adversarial training")
 
 
 class Critic(nn.Module, ABC):

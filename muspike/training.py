@@ -34,31 +34,12 @@ from muspike.evaluation import CPU, Words, feature_losses, firing_rate, likeliho
 from muspike.files import write_whole
 from muspike.network import Generator, Network, Rounding
 from muspike.processes import ALONE, Team
+from muspike.ranges import above_0, at_least, check, from_to, one_of, setting, share_below_1
 
 PRECISIONS = ("float32", "bfloat16")
 # Of the penalty on firing rates, where a target rate is asked for and the preset has none.
 RATE_WEIGHT = 10.0
 SCHEDULES = ("plateau", "cosine")
-
-
-def _numbers(low: float, high: float = math.inf) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: low <= value <= high and value != math.inf, (
-        f"at least {low}" if high == math.inf else f"from {low} to {high}"
-    )
-
-
-# What a setting must be, by its name.
-_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("steps", "batch", "tokens", "warmup", "validate_every", "patience"), _numbers(1)),
-    **dict.fromkeys(("halvings", "weight_decay", "rate_weight", "seed"), _numbers(0)),
-    # The optimiser computes in float32.
-    **dict.fromkeys(("learning_rate", "clip"), (lambda value: 0 < value <= 1e30, "above 0 and at most 1e30")),
-    "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
-    "transpose": _numbers(0, 127),
-    **dict.fromkeys(("target_rate", "teacher_share"), _numbers(0, 1)),
-    "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-    "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,29 +72,27 @@ class Settings:
         BadInput: a value outside its range.
     """
 
-    steps: int = 6000
-    batch: int = 16
-    tokens: int = 256
-    learning_rate: float = 2e-3
-    warmup: int = 100
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    dropout: float = 0.0
-    transpose: int = 6
-    validate_every: int = 100
-    patience: int = 4
-    halvings: int = 5
-    target_rate: float = 1.0
-    rate_weight: float = 0.0
-    precision: str = "float32"
-    schedule: str = "plateau"
-    teacher_share: float = 0.5
-    seed: int = 0
+    steps: int = setting(6000, at_least(1))
+    batch: int = setting(16, at_least(1))
+    tokens: int = setting(256, at_least(1))
+    learning_rate: float = setting(2e-3, above_0())
+    warmup: int = setting(100, at_least(1))
+    weight_decay: float = setting(0.0, at_least(0))
+    clip: float = setting(1.0, above_0())
+    dropout: float = setting(0.0, share_below_1())
+    transpose: int = setting(6, from_to(0, 127))
+    validate_every: int = setting(100, at_least(1))
+    patience: int = setting(4, at_least(1))
+    halvings: int = setting(5, at_least(0))
+    target_rate: float = setting(1.0, from_to(0, 1))
+    rate_weight: float = setting(0.0, at_least(0))
+    precision: str = setting("float32", one_of(PRECISIONS))
+    schedule: str = setting("plateau", one_of(SCHEDULES))
+    teacher_share: float = setting(0.5, from_to(0, 1))
+    seed: int = setting(0, at_least(0))
 
     def __post_init__(self) -> None:
-        for name, (holds, what) in _RANGES.items():
-            if not holds(value := getattr(self, name)):
-                raise BadInput(f"training: {name} {value} must be {what}")
+        check(self, "training")
 
 
 S = TypeVar("S", bound=Settings)

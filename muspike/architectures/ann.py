@@ -11,7 +11,6 @@ the spiking networks.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from torch.nn import functional
 
 from muspike.errors import BadInput
 from muspike.network import Generator, Noise
+from muspike.ranges import between, check, setting
 from muspike.tokens import N_AXONS
 
 # What a trunk remembers of the tokens so far, a tensor or a pair of them per layer. Empty: at rest.
@@ -36,36 +36,36 @@ _SILENT = Noise()
 class Recurrent:
     """Sizes of the twins of S-RNN and S-LSTM."""
 
-    width: int = 512
-    layers: int = 2
+    width: int = setting(512, between(1, 8192))
+    layers: int = setting(2, between(1, 64))
 
     def __post_init__(self) -> None:
-        _refuse_absurd(self)
+        check(self, "twin")
 
 
 @dataclass(frozen=True)
 class Adversarial:
     """Sizes of the twin of S-GAN: with each token, `noise_draws` times one of `noise_values` more axons."""
 
-    width: int = 512
-    layers: int = 2
-    noise_draws: int = 4
-    noise_values: int = 16
+    width: int = setting(512, between(1, 8192))
+    layers: int = setting(2, between(1, 64))
+    noise_draws: int = setting(4, between(1, 64))
+    noise_values: int = setting(16, between(1, 8192))
 
     def __post_init__(self) -> None:
-        _refuse_absurd(self)
+        check(self, "twin")
 
 
 @dataclass(frozen=True)
 class Convolutional:
     """Sizes of the twin of S-CNN: layer k reads `kernel` tokens, 2^k apart."""
 
-    width: int = 192
-    layers: int = 7
-    kernel: int = 3
+    width: int = setting(192, between(1, 8192))
+    layers: int = setting(7, between(1, 64))
+    kernel: int = setting(3, between(1, 8192))
 
     def __post_init__(self) -> None:
-        _refuse_absurd(self)
+        check(self, "twin")
         if self.layers > 16:
             raise BadInput(f"twin: {self.layers} layers reach 2^{self.layers} tokens back; at most 16")
 
@@ -78,23 +78,16 @@ class Attending:
     window no longer than training excerpts, no distance in a long piece is new to the network.
     """
 
-    width: int = 160
-    layers: int = 4
-    heads: int = 4
-    hidden: int = 640
-    window: int = 256
+    width: int = setting(160, between(1, 8192))
+    layers: int = setting(4, between(1, 64))
+    heads: int = setting(4, between(1, 8192))
+    hidden: int = setting(640, between(1, 8192))
+    window: int = setting(256, between(1, 8192))
 
     def __post_init__(self) -> None:
-        _refuse_absurd(self)
+        check(self, "twin")
         if self.width % (2 * self.heads):
             raise BadInput(f"twin: width {self.width} must be a multiple of 2 x {self.heads} heads")
-
-
-def _refuse_absurd(config: Any) -> None:
-    for field in dataclasses.fields(config):
-        value, most = getattr(config, field.name), {"layers": 64, "noise_draws": 64}.get(field.name, 8192)
-        if not 1 <= value <= most:
-            raise BadInput(f"twin: {field.name} {value} must lie between 1 and {most}")
 
 
 def _refuse_to_record(names: Iterable[str]) -> None:
