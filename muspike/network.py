@@ -377,7 +377,7 @@ class Network(Generator):
         for known in self.composites:
             for member in known.members:
                 reach[member] |= set(known.members)
-        before = {name: _reachable(reach, name) for name in self.populations}
+        before = {name: reachable(reach, name) for name in self.populations}
         units: list[tuple[Composite | None, list[str]]] = []
         for name in sorted(self.order, key=lambda n: len(before[n])):
             members = [n for n in self.order if n == name or (n in before[name] and name in before[n])]
@@ -564,7 +564,7 @@ def _pushed(past: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
     return torch.cat([newest[None], past[:-1]])
 
 
-def _reachable(reach: Mapping[str, set[str]], start: str) -> set[str]:
+def reachable(reach: Mapping[str, set[str]], start: str) -> set[str]:
     """All names that can be reached from `start` in one or more steps; `reach` holds the single steps."""
     found: set[str] = set()
     waiting = list(reach[start])

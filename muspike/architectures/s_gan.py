@@ -9,22 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muspike.architectures import s_rnn
-from muspike.errors import BadInput
 from muspike.network import Network, Noise
+from muspike.ranges import between, check, setting
 
 
 @dataclass(frozen=True)
 class Config(s_rnn.Config):
     """Sizes of the generator: those of an S-RNN, and of its noise."""
 
-    noise_draws: int = 4
-    noise_values: int = 16
+    noise_draws: int = setting(4, between(1, 64))
+    noise_values: int = setting(16, between(2, 1024))
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least, most in (("noise_draws", 1, 64), ("noise_values", 2, 1024)):
-            if not least <= getattr(self, name) <= most:
-                raise BadInput(f"S-GAN: {name} {getattr(self, name)} must lie between {least} and {most}")
+        check(self, "S-GAN")
 
 
 def build(config: Config) -> Network:

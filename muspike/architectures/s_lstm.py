@@ -11,7 +11,6 @@ constant wires.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +20,12 @@ import numpy as np
 import torch
 
 from muspike import kernels
-from muspike.errors import BadInput
+from muspike.architectures.common import draw_weights, timing
 from muspike.layer import dense_products
 from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
-from muspike.tokens import FEATURES, N_AXONS
+from muspike.ranges import between, check, setting
+from muspike.tokens import N_AXONS
 
 GATES = ("write_gate", "candidate", "erase", "mute")
 
@@ -34,52 +34,34 @@ GATES = ("write_gate", "candidate", "erase", "mute")
 class Config:
     """Sizes of an S-LSTM: cells per layer, layers; `tau` of the gates and `tau_readout` in ticks."""
 
-    width: int = 224
-    layers: int = 2
-    ticks: int = 4
+    width: int = setting(224, between(1, 8192))
+    layers: int = setting(2, between(1, 16))
+    ticks: int = setting(4, between(1, 64))
     tau: float = 2.0
     v_threshold: float = 0.5
     tau_readout: float = 4.0
 
     def __post_init__(self) -> None:
-        for name, most in {"width": 8192, "layers": 16, "ticks": 64}.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise BadInput(f"S-LSTM: {name} {getattr(self, name)} must lie between 1 and {most}")
+        check(self, "S-LSTM")
 
 
 def build(config: Config) -> Network:
     """The network of `config`, with weights drawn from torch's random state."""
-    # A layer is four synapses deep: gate, write, cell, hidden. The answer is out before the next token goes in.
-    timing = Timing(config.ticks, config.ticks + 4 * config.layers + 1)
+    clock = timing(config.ticks, depth=4 * config.layers)  # of a layer: gate, write, cell, hidden
     populations, synapses, composites = [Population("input", N_AXONS, "input")], [], []
     source = "input"
     for k in range(1, config.layers + 1):
         layer = Layer(k, source)
         populations += layer.populations(config)
-        synapses += layer.synapses(timing)
+        synapses += layer.synapses(clock)
         composites.append(layer)
         source = layer.named("hidden")
         synapses.append(Synapse(source, "readout"))
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
-    network = Network(populations, synapses, timing, composites)
-    _draw(network, config)
+    network = Network(populations, synapses, clock, composites)
+    # Two gates must agree before a cell is written: they start out firing often. By name, as the first models were.
+    draw_weights(network, from_input=2.4, forward=6.0, order=network.weights)
     return network
-
-
-def _draw(network: Network, config: Config) -> None:
-    for name, weight in network.weights.items():
-        source, target = name.split("_to_")
-        if source == network.input:
-            # Two gates must agree before a cell is written: they start out firing often.
-            spread = 2.4 * config.v_threshold / math.sqrt(len(FEATURES))
-        elif target == network.readout:
-            spread = 1 / math.sqrt(config.width)
-        else:
-            # Spikes are few: a forward synapse starts strong, so that every layer has something to learn from; a loop
-            # starts weak, so that gradients through it do not grow.
-            spread = (0.6 if "_after_" in target else 6.0) * config.v_threshold / math.sqrt(config.width)
-        with torch.no_grad():
-            weight.copy_(torch.randn_like(weight) * spread)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ overwritten where k spikes (the delta rule, Schlag et al. 2021); with spikes k^T
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +32,13 @@ import numpy.typing as npt
 import torch
 
 from muspike import kernels
+from muspike.architectures.common import draw_weights, timing
 from muspike.errors import BadInput
 from muspike.layer import later, split
 from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, or_gate
 from muspike.neurons import atan_spike
-from muspike.tokens import FEATURES, N_AXONS
+from muspike.ranges import between, check, setting
+from muspike.tokens import N_AXONS
 
 # Levels of a block: q, k, v; three of attention; attended; hidden.
 _DEPTH = 6
@@ -51,14 +52,14 @@ class Config:
     `tau` of all LIF but the gates, and `tau_readout`, in ticks.
     """
 
-    blocks: int = 2
-    heads: int = 8
-    rows: int = 8
-    values: int = 16
-    mlp: int = 256
+    blocks: int = setting(2, between(1, 16))
+    heads: int = setting(8, between(1, 64))
+    rows: int = setting(8, between(1, 256))
+    values: int = setting(16, between(1, 256))
+    mlp: int = setting(256, between(1, 8192))
     attention: str = "linear"
-    window: int = 8
-    ticks: int = 4
+    window: int = setting(8, between(1, 1024))
+    ticks: int = setting(4, between(1, 64))
     tau: float = 2.0
     v_threshold: float = 0.5
     tau_readout: float = 4.0
@@ -69,17 +70,14 @@ class Config:
         return 1.5 * self.tau * self.v_threshold
 
     def __post_init__(self) -> None:
-        limits = {"blocks": 16, "heads": 64, "rows": 256, "values": 256, "mlp": 8192, "window": 1024, "ticks": 64}
-        for name, most in limits.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise BadInput(f"S-Transformer: {name} {getattr(self, name)} must lie between 1 and {most}")
+        check(self, "S-Transformer")
         if self.attention not in _ATTENTION:
             raise BadInput(f"S-Transformer: attention {self.attention!r} must be one of {', '.join(_ATTENTION)}")
 
 
 def build(config: Config) -> Network:
     """The network of `config`, with weights drawn from torch's random state."""
-    timing = Timing(config.ticks, config.ticks + _DEPTH * config.blocks + 1)
+    clock = timing(config.ticks, _DEPTH * config.blocks)
     populations, synapses = [Population("input", N_AXONS, "input")], list[Synapse]()
     composites: list[Composite] = []
     sources = ["input"]
@@ -90,37 +88,19 @@ def build(config: Config) -> Network:
             Population(name, size, "lif", config.tau, config.v_threshold)
             for name, size in zip((q, k, v, attended, hidden), sizes, strict=True)
         ]
-        attention = _ATTENTION[config.attention](b, config, timing)
+        attention = _ATTENTION[config.attention](b, config, clock)
         populations += [*lif[:3], *attention.populations(), *lif[3:]]
         for target in (q, k, v):
-            synapses += [Synapse(s, target, delay) for s in sources for delay in (0, timing.period)]
+            synapses += [Synapse(s, target, delay) for s in sources for delay in (0, clock.period)]
         synapses += attention.synapses()
         synapses += [Synapse(s, hidden) for s in (*sources, attended)]
         synapses += [Synapse(attended, "readout"), Synapse(hidden, "readout")]
         composites.append(attention)
         sources += [attended, hidden]
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
-    network = Network(populations, synapses, timing, composites)
-    _draw(network, config)
+    network = Network(populations, synapses, clock, composites)
+    draw_weights(network, forward=3.0)
     return network
-
-
-def _draw(network: Network, config: Config) -> None:
-    """Draw weights so that every population fires now and then: spikes are few, so synapses from them start strong."""
-    for synapse in network.synapses:
-        if synapse.wires is not None:
-            continue
-        weight = network.weights[synapse.name]
-        copies = sum(s.source == synapse.source and s.target == synapse.target for s in network.synapses)
-        if synapse.source == network.input:
-            threshold = network.populations[synapse.target].v_threshold
-            spread = 1.2 * float(np.mean(threshold)) / math.sqrt(len(FEATURES) * copies)
-        elif synapse.target == network.readout:
-            spread = 1 / math.sqrt(weight.shape[1])
-        else:
-            spread = 3.0 * config.v_threshold / math.sqrt(weight.shape[1] * copies)
-        with torch.no_grad():
-            weight.copy_(torch.randn_like(weight) * spread)
 
 
 def _wires(pairs: npt.NDArray[np.int64], shape: tuple[int, int], weight: float = 1.0) -> npt.NDArray[np.float32]:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from muspike import architectures, tokens
+from muspike.architectures.common import draw_weights
 from muspike.errors import BadInput
-from muspike.network import Network
+from muspike.network import Network, Population, Synapse, Timing
 
 SPIKING = sorted(name for name in architectures.ARCHITECTURES if name.startswith("s-"))
 VARIANTS = [(name, {}) for name in SPIKING] + [("s-transformer", {"attention": "windowed", "window": 3})]
@@ -116,3 +117,50 @@ def test_an_unknown_attention_is_refused() -> None:
 def test_nonsense_in_a_list_or_a_constant_is_refused(name: str, settings: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         architectures.build(name, settings)
+
+
+def test_first_weights_follow_threshold_fan_in_parallel_synapses_loops_and_tau() -> None:
+    """input -> a (twice), a -> b, b -> a a token later: a loop of two; b -> readout."""
+    size, period = 300, 6
+    populations = [
+        Population("input", tokens.N_AXONS, "input"),
+        Population("a", size, tau=(2.0,) * 150 + (8.0,) * 150, v_threshold=0.8),
+        Population("b", size, tau=2.0, v_threshold=0.5),
+        Population("readout", tokens.N_AXONS, "li"),
+    ]
+    synapses = [
+        Synapse("input", "a"),
+        Synapse("input", "a", period),
+        Synapse("a", "b"),
+        Synapse("b", "a", period),
+        Synapse("b", "readout"),
+    ]
+    network = Network(populations, synapses, Timing(2, period))
+    torch.manual_seed(0)
+    draw_weights(network, from_input=1.5, forward=3.0, loop=0.5, by_tau=True)
+    spread = {name: weight.detach().std().item() for name, weight in network.weights.items()}
+    assert spread["b_to_readout"] == pytest.approx(1 / size**0.5, rel=0.02)
+    slow, fast = network.weights["input_to_a"][150:], network.weights["input_to_a"][:150]
+    assert fast.std().item() == pytest.approx(1.5 * 0.8 / (7 * 2) ** 0.5, rel=0.02)
+    assert slow.std().item() == pytest.approx(2 * fast.std().item(), rel=0.02)
+    # a and b are a loop, so the synapses between them are both weak.
+    assert spread["a_to_b"] == pytest.approx(0.5 * 0.5 / size**0.5, rel=0.02)
+    assert network.weights["b_to_a_after_6"][:150].std().item() == pytest.approx(0.5 * 0.8 / size**0.5, rel=0.02)
+
+    open_loop = Network(populations, [s for s in synapses if s.source != "b" or s.target != "a"], Timing(2, period))
+    draw_weights(open_loop, forward=3.0)
+    assert open_loop.weights["a_to_b"].std().item() == pytest.approx(3.0 * 0.5 / size**0.5, rel=0.02)
+    assert open_loop.weights["input_to_a"][150:].std().item() == pytest.approx(1.2 * 0.8 / 14**0.5, rel=0.02)
+
+
+def test_weights_are_drawn_in_the_order_asked_for() -> None:
+    """The S-LSTM's come by name, whatever order its synapses stand in: the same seed gives the same model as ever."""
+    settings = architectures.preset("s-lstm", "tiny")["network"]
+    torch.manual_seed(3)
+    network = architectures.build("s-lstm", settings)
+    assert isinstance(network, Network)
+    trained = sorted(s.name for s in network.synapses if s.wires is None)
+    torch.manual_seed(3)
+    first = torch.randn_like(network.weights[trained[0]])
+    drawn = network.weights[trained[0]].detach()
+    torch.testing.assert_close(drawn / drawn.std(), first / first.std())
