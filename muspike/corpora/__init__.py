@@ -1,8 +1,8 @@
 """The corpora by name: `load("jsb")` gives a `Corpus` of pieces as compound words, with its splits.
 
-A corpus is a module of this package with `VERSION` and `build(progress) -> Corpus`. It is built from its source once,
-then read from a cache file; `VERSION` is part of the file's name and goes up whenever the pieces would come out
-otherwise.
+A corpus is a row in `CORPORA` and the module that it names, which has `VERSION` and `build(progress) -> Corpus`. It is
+built from its source once, then read from a cache file; `VERSION` is part of the file's name and goes up whenever the
+pieces would come out otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from muspike.errors import BadInput, Failed
 from muspike.files import write_whole
 from muspike.tokens import Words
 
-MODULES = {"jsb": "muspike.corpora.jsb"}
+CORPORA: Mapping[str, str] = {
+    "jsb": "muspike.corpora.jsb",
+}
+"""By name: the module that builds it."""
 SPLITS = ("train", "validation", "test")
 
 
@@ -70,9 +73,9 @@ def load(name: str, progress: bool = True) -> Corpus:
     Raises:
         BadInput: there is no such corpus.
     """
-    if name not in MODULES:
-        raise BadInput(f"corpus {name!r}: unknown; there are {', '.join(MODULES)}")
-    module = importlib.import_module(MODULES[name])
+    if name not in CORPORA:
+        raise BadInput(f"corpus {name!r}: unknown; there are {', '.join(CORPORA)}")
+    module = importlib.import_module(CORPORA[name])
     cache = cache_path(name)
     if cache.exists():
         try:
@@ -98,7 +101,7 @@ def load(name: str, progress: bool = True) -> Corpus:
 
 def cache_path(name: str) -> Path:
     """Where the built corpus of that name is kept."""
-    module = importlib.import_module(MODULES[name])
+    module = importlib.import_module(CORPORA[name])
     return platformdirs.user_cache_path("muspike") / f"{name}-{module.VERSION}.npz"
 
 
