@@ -170,7 +170,8 @@ def test_music_has_every_feature_and_every_metric() -> None:
 
 
 def test_report_describes_every_entry_of_bench_json(folder: Path) -> None:
-    assert main(["bench", "s-rnn", "--quick", "--no-lava", "-o", "report"]) == 0
+    save_model(small_model("jsb"), folder / "small")
+    assert main(["bench", "./small", "--quick", "--no-lava", "-o", "report"]) == 0
     results = json.loads(Path("report/bench.json").read_text(encoding="utf-8"))
     text = (DOCS / "report.md").read_text(encoding="utf-8")
     described = [
