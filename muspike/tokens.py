@@ -1,7 +1,8 @@
-"""Compound words: a piece as tokens of seven features, and back, and what may follow what.
+"""Compound words: `encode` turns a piece into tokens of seven features, `decode` turns them back.
 
-After the Compound Word of Hsiao et al. (AAAI 2021), regrouped into the seven features of MuSpike, with bars of any
-metre, ties for long notes, and the current context filled in. The table of features stands in docs/architecture.md.
+`State` says which tokens may follow which. The tokens are the Compound Words of Hsiao et al. (AAAI 2021), regrouped
+into the seven features of MuSpike. Ours also have bars of any metre, ties for long notes, and the current context
+filled in. docs/architecture.md has the table of features.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TEMPO_, CHORD, BAR_BEAT, POSITION, PITCH, DURATION, VELOCITY = range(7)
 
 
 class BarBeat(IntEnum):
-    """What a token is: the values of the feature `bar_beat`."""
+    """The kinds of token: the values of the feature `bar_beat`."""
 
     PAD = 0
     BAR = 1
@@ -37,7 +38,7 @@ class BarBeat(IntEnum):
     END = 4
 
 
-_BAR, _BEAT, _NOTE, _END = (int(kind) for kind in list(BarBeat)[1:])  # numba knows no IntEnum among plain integers
+_BAR, _BEAT, _NOTE, _END = (int(kind) for kind in list(BarBeat)[1:])  # numba cannot mix an IntEnum with integers
 
 PREDICTED = np.zeros((5, 7), np.bool_)
 PREDICTED[:, BAR_BEAT] = True
@@ -47,21 +48,24 @@ PREDICTED[BarBeat.NOTE, [PITCH, DURATION, VELOCITY]] = True
 
 MAX_BAR = 32  # sixteenths
 MAX_DURATION = 32  # sixteenths of one NOTE
-TIED = 33  # the duration of a NOTE of 32 sixteenths that goes on in another
+TIED = 33  # the duration of a NOTE of 32 sixteenths that another NOTE continues
 
-DEFAULT_BPM = 120.0  # what a Standard MIDI File without a tempo means
+DEFAULT_BPM = 120.0  # the tempo of a Standard MIDI File that states none
 TICKS_PER_BEAT = 480  # of decoded scores
 _SIXTEENTH = TICKS_PER_BEAT // 4
 _COLUMNS = ("onset", "duration", "pitch", "velocity")
 
 
 def tempo_index(bpm: float) -> int:
-    """The nearest tempo bin, 1 (32 bpm) to 65 (224 bpm)."""
+    """The index of the tempo nearest to `bpm`, from 1 (32 bpm) to 65 (224 bpm)."""
     return min(max(round((bpm - 32) / 3) + 1, 1), 65)
 
 
 def metre(sixteenths: int) -> tuple[int, int]:
-    """The time signature of a bar of that many sixteenths: 16 is 4/4, 12 is 3/4, 6 is 3/8, 24 is 3/2, 5 is 5/16."""
+    """The time signature (numerator, denominator) of a bar of `sixteenths` sixteenths.
+
+    16 sixteenths are 4/4, 12 are 3/4, 6 are 3/8, 24 are 3/2, 5 are 5/16.
+    """
     if sixteenths >= 24 and sixteenths % 8 == 0:
         return sixteenths // 8, 2
     unit = 4 if sixteenths % 4 == 0 else 2 if sixteenths % 2 == 0 else 1
@@ -69,12 +73,15 @@ def metre(sixteenths: int) -> tuple[int, int]:
 
 
 def encode(score: Score) -> Words:
-    """The compound words `[tokens, 7]` of a score; drums and tracks are not part of them.
+    """The compound words of a score, int16 `[tokens, 7]`. Drums are left out, and tracks are merged.
 
-    Onsets and ends go to the nearest sixteenth (an onset in the middle to the later one), a duration is at least one
-    sixteenth. Bars follow the time signatures, 4/4 before the first; a time signature inside a bar ends it there. A bar
-    longer than 32 sixteenths becomes bars of 32 and one of the rest. Bars before the first onset and after the last are
-    dropped. Chords are the annotated ones, else recognised; the tempo is 120 bpm where none is written.
+    - Onsets and ends are rounded to the nearest sixteenth, and up if they lie in the middle between two. A note lasts
+      at least one sixteenth.
+    - Bars follow the time signatures, 4/4 before the first. A time signature inside a bar ends that bar. A bar longer
+      than 32 sixteenths becomes bars of 32 and one with the rest. Bars before the first onset's and after the last
+      onset's are dropped.
+    - Chords are the annotated ones; without annotations they are recognised.
+    - The tempo is 120 bpm until the score writes one.
 
     >>> from muspike import Score, encode, midi
     >>> c_major = midi.table([(0, 480, pitch, 80, 0) for pitch in (60, 64, 67)], midi.NOTE)
@@ -82,7 +89,7 @@ def encode(score: Score) -> Words:
     (6, 7)
 
     Raises:
-        BadInput: the score has no notes other than drums.
+        BadInput: the score has no notes outside drum tracks.
     """
     notes = score.notes
     if any(track.is_drum for track in score.tracks):
@@ -117,7 +124,7 @@ def encode(score: Score) -> Words:
 
 
 def _sixteenth(ticks: Any, ticks_per_beat: int) -> Any:
-    """The nearest sixteenth; the middle between two goes to the later."""
+    """`ticks` rounded to sixteenths; the middle between two sixteenths is rounded up."""
     return (8 * ticks + ticks_per_beat) // (2 * ticks_per_beat)
 
 
@@ -132,10 +139,11 @@ def _quantise(
     velocities: NDArray[np.int64],
     ticks_per_beat: int,
 ) -> NDArray[np.int64]:
-    """NOTEs `[notes, 4]` in the order of the tokens: onset in sixteenths, then the values of pitch, duration, velocity.
+    """The NOTEs of a piece in token order, int64 `[notes, 4]`: onset in sixteenths, and pitch, duration, velocity.
 
-    A note longer than 32 sixteenths becomes several. The notes come sorted by onset and the sort is stable, so among
-    NOTEs of one onset and pitch those that go on come first, the oldest foremost: `decode` joins in this order.
+    The last three are values of the features. A note longer than 32 sixteenths becomes several NOTEs. The notes arrive
+    sorted by onset and the sort is stable. So among NOTEs of one onset and pitch, continuations come first, those of
+    the oldest note foremost: `decode` joins them in this order.
     """
     starts = np.empty(len(onsets), np.int64)
     lengths = np.empty(len(onsets), np.int64)
@@ -163,7 +171,7 @@ def _quantise(
 def _bars(
     metre_starts: NDArray[np.int64], metre_lengths: NDArray[np.int64], first_onset: int, last_onset: int
 ) -> NDArray[np.int64]:
-    """Start and length in sixteenths, `[bars, 2]`, of the bars from that of the first onset to that of the last."""
+    """Start and length of each bar in sixteenths, int64 `[bars, 2]`, from the first onset's bar to the last onset's."""
     bars = []
     start, length, i = 0, 16, 0
     while start <= last_onset:
@@ -182,7 +190,7 @@ def _bars(
 @njit(cache=True)
 def _write(
     bars: NDArray[np.int64],
-    notes: NDArray[np.int64],  # of _quantise
+    notes: NDArray[np.int64],  # as _quantise returns them
     tempo_starts: NDArray[np.int64],
     tempo_values: NDArray[np.int64],
     tempo: int,
@@ -216,11 +224,11 @@ def _write(
 
 
 def decode(words: Words, name: str = "") -> Score:
-    """The score of context-filled compound words `[tokens, 7]`; what follows END or PAD is not read.
+    """The score of compound words `[tokens, 7]` whose context is filled in. `name` becomes the score's name.
 
-    A NOTE of duration 33 is joined with the NOTE of its pitch 32 sixteenths later, the first one where there are
-    several; without one it lasts 32 sixteenths. END may be missing, as after sampling a given number of tokens.
-    `encode(decode(words))` is `words` where `encode` wrote them.
+    Reading stops at END or PAD. END may be missing, as after sampling a fixed number of tokens. A NOTE of duration 33
+    is joined with the NOTE of the same pitch 32 sixteenths later, with the first one if there are several; if there is
+    none, it lasts 32 sixteenths. If `encode` made `words`, then `encode(decode(words))` equals `words`.
 
     >>> from muspike import decode, generate, load_model
     >>> piece, = generate(load_model("s-rnn").network.runner(), pieces=1, length=16, seed=0)
@@ -228,7 +236,7 @@ def decode(words: Words, name: str = "") -> Score:
     True
 
     Raises:
-        BadInput: the words are no piece; the message names the first token that cannot stand where it stands.
+        BadInput: the words are not a piece; the message names the first token that breaks a rule.
     """
     stop = np.flatnonzero(np.isin(words[:, BAR_BEAT], (BarBeat.PAD, BarBeat.END)))
     words = words[: stop[0]] if len(stop) else words
@@ -264,7 +272,7 @@ def decode(words: Words, name: str = "") -> Score:
 
 
 def _changes(ticks: NDArray[np.int64], values: NDArray[np.integer]) -> list[tuple[int, int]]:
-    """Where the value changes, as (tick, value); the first holds from tick 0."""
+    """The (tick, value) of each change of value. The first value holds from tick 0."""
     changed = np.flatnonzero(np.diff(values, prepend=-1))
     return [(int(ticks[i]) if i else 0, int(values[i])) for i in changed]
 
@@ -272,7 +280,8 @@ def _changes(ticks: NDArray[np.int64], values: NDArray[np.integer]) -> list[tupl
 def _join(notes: NDArray[Any], tied: NDArray[np.bool_]) -> NDArray[Any]:
     if not tied.any():
         return notes
-    going_on: dict[tuple[int, int], list[int]] = {}  # (onset of the continuation, pitch) -> notes, first come first
+    # (onset of the continuation, pitch) -> notes that are continued there, in their order
+    going_on: dict[tuple[int, int], list[int]] = {}
     kept = np.ones(len(notes), np.bool_)
     for i, (onset, duration, pitch, *_) in enumerate(notes.tolist()):
         waiting = going_on.get((onset, pitch))
@@ -318,9 +327,10 @@ def _check(words: Words) -> None:
 
 
 def targets(words: Words) -> Words:
-    """What a network should predict at each token: `words`, `tempo` and `chord` 0 on a BEAT that does not change them.
+    """The values that a network should predict at each token, int16 `[tokens, 7]`.
 
-    Only the features `PREDICTED` for the token's `bar_beat` are predicted; the others are context. `[tokens, 7]`.
+    They equal `words`, except that `tempo` and `chord` are 0 on a BEAT that does not change them. Only the features in
+    `PREDICTED[bar_beat]` are predicted on a token; its other features are context.
     """
     predicted = words.copy()
     beats = np.flatnonzero(words[:, BAR_BEAT] == BarBeat.BEAT)
@@ -331,10 +341,10 @@ def targets(words: Words) -> Words:
 
 
 def transpose(words: Words, semitones: int) -> Words:
-    """The same piece `semitones` higher, chords included.
+    """The piece `words` `[tokens, 7]` moved up by `semitones`, chords included.
 
     Raises:
-        BadInput: a pitch would leave 0..127.
+        BadInput: a pitch would leave the range 0 to 127.
     """
     moved = words.copy()
     pitched, chorded = words[:, PITCH] > 0, words[:, CHORD] > chords.NO_CHORD
@@ -349,7 +359,8 @@ def transpose(words: Words, semitones: int) -> Words:
     return moved
 
 
-# May the column's kind follow the row's? State adds what depends on more than that. PAD as a row: nothing yet.
+# [kind, next kind]: whether a token of the second kind may follow one of the first. The row PAD stands for the start of
+# a piece. `State` adds the rules that depend on more than the two kinds.
 _FOLLOWS = np.zeros((5, 5), np.bool_)
 _FOLLOWS[BarBeat.PAD, BarBeat.BAR] = True
 _FOLLOWS[BarBeat.BAR, [BarBeat.BAR, BarBeat.BEAT]] = True
@@ -363,20 +374,35 @@ _VALUE_OF_AXON = np.concatenate([np.arange(size) for size in SIZES])
 
 @dataclass
 class State:
-    """Where each of a batch of growing pieces stands, and so what may come next; all arrays are `[batch]`.
+    """The state of a batch of growing pieces, which decides the tokens that may come next.
 
-    For every token: sample `bar_beat` under `allowed_bar_beat`, then the other features under `allowed`, then
-    `complete` the sample into the next input. Pieces sampled so always decode: the first token is BAR, the first bar is
-    not empty, BEATs ascend inside their bar and carry NOTEs of descending pitch, the first BEAT states tempo and chord,
-    END comes after a NOTE, and after END only PAD. `unisons` limits how many NOTEs of one pitch an onset may have: a
-    piece has no limit, but a sampler without one can hang on one chord for ever.
+    For every token: sample `bar_beat` under `allowed_bar_beat`, then sample the other features under `allowed`, then
+    `complete` the sample into the next input. Pieces sampled in this way always decode:
+
+    - The first token is BAR, and the first bar is not empty.
+    - BEATs ascend inside their bar. The NOTEs after a BEAT descend in pitch.
+    - The first BEAT states tempo and chord.
+    - END comes after a NOTE, and only PAD comes after END.
+
+    All arrays are int64 `[batch]`.
+
+    Attributes:
+        bar_beat: of the latest token.
+        bar_length: length of the current bar in sixteenths.
+        position: of the latest BEAT in this bar, -1 if there is none.
+        pitch: the highest pitch value that a NOTE may have at this onset.
+        same: number of NOTEs so far at this onset that have the latest pitch.
+        tempo: the value that holds, 0 before the first BEAT.
+        chord: the value that holds, 0 before the first BEAT.
+        unisons: the most NOTEs of one pitch at an onset, None for no limit. A piece may have any number of them, but a
+            sampler without a limit can stay on one chord for ever.
     """
 
-    bar_beat: NDArray[np.int64]  # of the latest token
-    bar_length: NDArray[np.int64]  # sixteenths
-    position: NDArray[np.int64]  # of the latest BEAT in this bar, -1 if there is none
-    pitch: NDArray[np.int64]  # the highest pitch value that may come at this onset
-    same: NDArray[np.int64]  # NOTEs of the latest pitch so far at this onset
+    bar_beat: NDArray[np.int64]
+    bar_length: NDArray[np.int64]
+    position: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+    same: NDArray[np.int64]
     tempo: NDArray[np.int64]
     chord: NDArray[np.int64]
 
@@ -384,13 +410,13 @@ class State:
 
     @classmethod
     def start(cls, batch: int, unisons: int | None = None) -> State:
-        """Before the first token of `batch` pieces."""
+        """The state before the first token of `batch` pieces."""
         zeros = np.zeros(batch, np.int64)
         return cls(zeros, zeros, zeros - 1, zeros, zeros, zeros, zeros, unisons)
 
     @classmethod
     def after(cls, words: Words) -> State:
-        """After the tokens `[tokens, batch, 7]` of prompts of equal length."""
+        """The state after prompts of equal length; `words` are their tokens, `[tokens, batch, 7]`."""
         state = cls.start(words.shape[1])
         for row in words:
             state.complete(row)
@@ -398,21 +424,21 @@ class State:
 
     @property
     def ended(self) -> NDArray[np.bool_]:
-        """Which pieces have had their END."""
+        """Whether each piece has had its END, `[batch]`."""
         ended: NDArray[np.bool_] = self.bar_beat == BarBeat.END
         return ended
 
     def allowed_bar_beat(self) -> NDArray[np.bool_]:
-        """What kind of token may come next, `[batch, 5]`."""
+        """The kinds of token that may come next, bool `[batch, 5]`."""
         mask: NDArray[np.bool_] = _FOLLOWS[self.bar_beat]
         mask[:, BarBeat.BEAT] &= self.position + 1 < self.bar_length
         mask[:, BarBeat.BAR] &= (self.bar_beat != BarBeat.BAR) | (self.tempo > 0)
         return mask
 
     def allowed(self, bar_beat: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which values may come with tokens of the kinds `bar_beat` `[batch]`: `[batch, N_AXONS]`.
+        """The values that may come with tokens of the kinds `bar_beat` `[batch]`: bool `[batch, N_AXONS]`.
 
-        A feature not predicted on that kind has only its value 0, `bar_beat` only the given one.
+        A feature that is not predicted on such a token may only be 0. `bar_beat` may only have the given value.
         """
         kind = np.asarray(bar_beat, np.int64)
         first = np.zeros((len(kind), 7), np.int64)
@@ -427,7 +453,7 @@ class State:
             first[note, feature], last[note, feature] = 1, SIZES[feature] - 1
         last[note, PITCH] = self.pitch[note]
         if self.unisons is not None:
-            # The lowest pitch of all stays possible: a NOTE can always follow.
+            # The lowest pitch of all stays possible, so that a NOTE can always follow.
             full = note & (self.same >= self.unisons) & (self.pitch > 1)
             last[full, PITCH] -= 1
         mask: NDArray[np.bool_] = first[:, _FEATURE_OF_AXON] <= _VALUE_OF_AXON
@@ -435,9 +461,10 @@ class State:
         return mask
 
     def complete(self, sampled: NDArray[np.integer]) -> Words:
-        """Take the sampled tokens `[batch, 7]` and return them as inputs, every unused feature filled with its context.
+        """Advance by the sampled tokens `[batch, 7]` and return them as the next inputs, int16 `[batch, 7]`.
 
-        `tempo` and `chord` 0 on a BEAT mean the value that holds. Input rows are their own completion.
+        In the inputs, every unused feature is filled with its context. A `tempo` or `chord` of 0 on a BEAT means the
+        value that holds. A token that is an input already is returned unchanged.
         """
         sampled = np.asarray(sampled, np.int64)
         kind = sampled[:, BAR_BEAT]
