@@ -1,9 +1,12 @@
-"""Training: likelihood of the next compound word, by gradient through the spiking network.
+"""Training: maximise the likelihood of the next compound word, by gradient descent through the spiking network.
 
-A run lives in a folder: `state.safetensors` (weights, optimiser, step; its JSON header holds settings and history) from
-which a killed run goes on to the same weights, and `model/`, the best model so far by validation NLL. Step k draws its
-batch and its noise from (seed, k) alone, so the past of a run does not matter. Several processes share every batch and
-add up their gradients (`processes.Team`): they go the way of one, up to the order of floating-point sums.
+A run lives in a folder. Its `state.safetensors` holds weights, optimiser and step, and settings and history in its JSON
+header. A killed run continues from this file and reaches the same weights. `model/` holds the best model so far by
+validation NLL.
+
+Step k draws its batch and its noise from (seed, k) alone, so a batch does not depend on the steps before it. Several
+processes can share every batch and add up their gradients (`processes.Team`). Their result is that of one process, up
+to the order of floating-point sums.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from muspike.processes import ALONE, Team
 from muspike.ranges import above_0, at_least, check, from_to, one_of, setting, share_below_1
 
 PRECISIONS = ("float32", "bfloat16")
-# Of the penalty on firing rates, where a target rate is asked for and the preset has none.
+# Weight of the penalty on firing rates, if a recipe asks for a target rate and its preset has no such weight.
 RATE_WEIGHT = 10.0
 SCHEDULES = ("plateau", "cosine")
 
@@ -47,29 +50,30 @@ class Settings:
     """How to train.
 
     Attributes:
-        steps: updates of the weights, at most.
-        batch: excerpts of an update.
-        tokens: compound words of an excerpt.
-        learning_rate: the largest; `warmup` and `schedule` say how it rises and falls.
-        warmup: steps in which the learning rate rises in a straight line to its full height.
-        weight_decay: of AdamW, on weight matrices alone.
-        clip: the largest norm of the gradient; a longer one is shortened to it.
-        dropout: share of the neurons that are silent towards the next populations for a whole excerpt, in training
-            only.
-        transpose: the largest transposition of an excerpt, in semitones each way.
-        validate_every: steps between two validations.
-        patience: validations without a gain, after which a plateau schedule halves the learning rate.
-        halvings: how many times a plateau schedule does so; then training ends.
-        target_rate: spikes per neuron and tick above which the firing of a population costs.
-        rate_weight: weight in the loss of that cost, which is the squared excess, summed over populations.
-        precision: of matrix products, "float32" or "bfloat16". In a spiking network only the backward pass follows it.
+        steps: the most updates of the weights.
+        batch: number of excerpts in an update.
+        tokens: number of compound words in an excerpt.
+        learning_rate: the largest learning rate; `warmup` and `schedule` say how it rises and falls.
+        warmup: number of steps in which the learning rate rises in a straight line to its full value.
+        weight_decay: weight decay of AdamW, on weight matrices alone.
+        clip: the largest norm of the gradient; a longer gradient is shortened to it.
+        dropout: in training, the share of a population's neurons that the next populations do not hear, for a whole
+            excerpt.
+        transpose: the largest transposition of an excerpt, in semitones up or down.
+        validate_every: number of steps between two validations.
+        patience: number of validations without a gain after which a plateau schedule halves the learning rate.
+        halvings: number of times that a plateau schedule halves the learning rate. Training ends with the next halving.
+        target_rate: a firing rate of a population above this, in spikes per neuron and tick, is penalised.
+        rate_weight: weight of this penalty in the loss. The penalty is the squared excess, summed over populations.
+        precision: of matrix products, "float32" or "bfloat16". A spiking network uses it in the backward pass alone.
             Membranes, weights and validation are always float32.
-        schedule: "plateau", or "cosine": to a hundredth over `steps` (Loshchilov & Hutter 2017).
-        teacher_share: weight in the loss of what a teacher says, where there is one; the data have the rest.
+        schedule: "plateau" halves the learning rate (see `patience`); "cosine" lowers it to a hundredth over `steps`
+            (Loshchilov & Hutter 2017).
+        teacher_share: weight of the teacher's distributions in the loss, if there is a teacher. The data have the rest.
         seed: of the first weights, of batches and of dropout.
 
     Raises:
-        BadInput: a value outside its range.
+        BadInput: a value is outside its range.
     """
 
     steps: int = setting(6000, at_least(1))
@@ -99,13 +103,17 @@ S = TypeVar("S", bound=Settings)
 
 
 def fine_tuning(settings: S) -> S:
-    """For a trained network: a tenth of the steps and of the learning rate, which falls all the way."""
+    """`settings` for a network that is trained already: a tenth of the steps and learning rate, a cosine schedule."""
     steps = max(1, settings.steps // 10)
     return dataclasses.replace(settings, steps=steps, learning_rate=settings.learning_rate / 10, schedule="cosine")
 
 
 def draw_batch(pieces: Sequence[Words], settings: Settings, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch of step `step`: excerpts that start at a bar (half of them at the first one), transposed at random."""
+    """Draw the batch of step `step`: inputs and targets, each `[tokens, batch, 7]`.
+
+    An excerpt starts at the first bar of its piece or, with a chance of one half, at a random bar. The random bar lies
+    more than half an excerpt before the end of the piece, unless it is the first. Excerpts are transposed at random.
+    """
     random = np.random.default_rng([settings.seed, step])
     chosen, starts = [], []
     for index in random.integers(len(pieces), size=settings.batch):
@@ -118,7 +126,7 @@ def draw_batch(pieces: Sequence[Words], settings: Settings, step: int) -> tuple[
 
 
 def transposed(piece: Words, largest: int, random: np.random.Generator) -> Words:
-    """`piece` moved at random, at most `largest` semitones each way and so that every pitch stays a MIDI pitch."""
+    """`piece` transposed at random, by at most `largest` semitones up or down, with every pitch still in 0 to 127."""
     pitch = piece[:, tokens.PITCH]
     pitch = pitch[pitch > 0] - 1
     low = max(-largest, -int(pitch.min())) if len(pitch) else 0
@@ -131,7 +139,18 @@ _NOTHING: Mapping[str, torch.Tensor] = {}
 
 @dataclasses.dataclass
 class _Progress:
-    """What a run remembers besides weights and optimiser."""
+    """What a run remembers besides weights and optimiser.
+
+    Attributes:
+        step: number of updates so far.
+        halved: number of times that the learning rate was halved.
+        stale: number of regular validations since the last gain or halving.
+        best_bits: validation bits per note of the best model.
+        best_firing_rate: firing rate of the best model, in spikes per neuron and tick.
+        last_gain_bits: validation bits per note at the last gain.
+        seconds: time that the run has taken up to the last validation, in all its continuations.
+        history: a row for each validation.
+    """
 
     step: int = 0
     halved: int = 0
@@ -143,16 +162,16 @@ class _Progress:
     history: list[dict[str, float | None]] = dataclasses.field(default_factory=list)
 
 
-# Of glibc's malloc.h, with what glibc starts from.
+# Options of glibc's mallopt (malloc.h), each with the value that glibc starts with.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = (-1, 128 * 1024), (-4, 65_536)
 
 
 @contextlib.contextmanager
 def with_held_memory() -> Iterator[None]:
-    """Let glibc keep freed blocks for the next step, here only.
+    """Inside the `with` block, let glibc keep freed memory for the next step.
 
-    Else it gives large ones back to the system at once, and every new one costs a page fault for each 4 KiB: a sixth
-    of the time of a step on the CPU. With other C libraries nothing changes.
+    By default glibc returns large blocks to the system at once. A new block then costs a page fault for each 4 KiB,
+    which takes a sixth of the time of a step on the CPU. With other C libraries nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -168,9 +187,10 @@ def with_held_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_denormals() -> Iterator[None]:
-    """Round denormal numbers to 0, here only: membranes and gradients that decay through silence end in them.
+    """Inside the `with` block, round denormal numbers to 0.
 
-    They cost a CPU tens of cycles each. The setting is that of this thread and of threads that it starts.
+    Membranes and gradients that decay in silence become denormal, and each operation on a denormal number costs a CPU
+    tens of cycles. The setting holds for this thread and for the threads that it starts.
     """
     torch.set_flush_denormal(True)
     try:
@@ -180,7 +200,7 @@ def _without_denormals() -> Iterator[None]:
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> str:
-    """Of the bytes of all tensors, by name, and of JSON-able `about`."""
+    """The sha256, as hex, of the names and bytes of all tensors and of the JSON-able `about`."""
     sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
         sha256.update(name.encode() + tensors[name].cpu().numpy().tobytes())
@@ -188,10 +208,10 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any
 
 
 def _decisive(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a run must keep; those that it was made without are as they are by default.
+    """The settings of training that must be the same when a run is continued. Missing ones take their default.
 
-    How fast to train is none of them, nor how long, where the schedule does not hang on it: a run may be taken up
-    with another learning rate, and on a plateau schedule for more steps.
+    The learning rate may differ. On a plateau schedule the number of steps may differ too, because the schedule does
+    not depend on it.
     """
     whole = dataclasses.asdict(Settings()) | dict(training)
     free = ("learning_rate", "steps") if whole["schedule"] == "plateau" else ("learning_rate",)
@@ -199,7 +219,7 @@ def _decisive(training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """The first entry in which two tables differ, in words."""
+    """The first entry in which two tables differ, in words; None if they are equal."""
     for key in {**found, **wanted}:
         one, other = found.get(key), wanted.get(key)
         if one != other:
@@ -210,7 +230,14 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
 
 
 class Batch(NamedTuple):
-    """This process's share of the excerpts of a step, `[tokens, pieces, 7]`; the counts are of the whole batch."""
+    """This process's share of the excerpts of a step.
+
+    Attributes:
+        words: the network's inputs, `[tokens, pieces, 7]`.
+        wanted: the values to predict, `[tokens, pieces, 7]`.
+        n_words: words to predict in the whole batch, of all processes.
+        n_notes: NOTEs to predict in the whole batch, of all processes.
+    """
 
     words: torch.Tensor
     wanted: torch.Tensor
@@ -219,51 +246,56 @@ class Batch(NamedTuple):
 
 
 class State(NamedTuple):
-    """What `state.safetensors` holds."""
+    """The content of `state.safetensors`: the progress of the run, and its tensors by name."""
 
     progress: _Progress
     tensors: dict[str, torch.Tensor]
 
 
 class Grid(Protocol):
-    """The weights that a chip can hold (`muspike.export.training_grid`)."""
+    """The grid of weights that a chip can hold. `muspike.export.training_grid` makes one."""
 
     @property
     def chip(self) -> str:
         """The chip's name."""
 
     def rounding(self, network: Network) -> Rounding:
-        """What rounds the weights of `network` to the grid."""
+        """The function that rounds the weights of `network` to the grid."""
 
 
 class Run:
-    """One training run in a folder; made anew, or taken up where it stood.
+    """One training run in a folder: a new run, or the continuation of the run that the folder holds.
 
     Args:
-        folder: of the run. With a `team`, the first process alone writes to it.
-        architecture, network_settings: what `architectures.build` makes the network of.
-        initial: the model whose weights the run starts from; None: they are drawn.
+        folder: where the run lives. With a `team`, only the first process writes to it.
+        architecture: name of the network's architecture.
+        network_settings: settings of the network, for `architectures.build`.
+        settings: how to train.
+        corpus: the pieces, in the splits train and validation.
+        device: where the network is computed.
+        initial: a model of the same network, whose weights the run starts with. None: they are drawn from the seed.
         teacher: a model whose distributions are learned beside the data.
         team: the processes that train together. Each makes the same Run and calls `train`.
-        grid: the weights that a chip can hold. Training and validation compute with the weights rounded to it. The
-            model that is kept has the rounded weights, the state has those behind them.
+        grid: the weights that a chip can hold. Training and validation compute with the weights rounded to this grid.
+            The kept model has the rounded weights; the state has the weights before rounding.
 
-    Another kind of training is a subclass (`adversarial.Run`). It may override these methods and no other; each says
-    what it must give, and the first process alone calls `observed`, `is_best` and `model`:
+    Another kind of training is a subclass (`adversarial.Run`). It may override these methods and no others. The first
+    process alone calls `observed`, `is_best` and `model`.
 
         train       the whole training
         step        one update of the weights
-        loss        what an update descends
+        loss        the loss whose gradient an update follows
         observed    what a validation notes besides likelihood and firing rate
-        told        that note, for people
+        told        the note of `observed`, for people
         is_best     whether the newest model is the one to keep
         model       the model to keep
-        tensors     what the state holds
-        take_up     the way back from a state
+        tensors     the tensors in the state
+        take_up     continuing from a state
 
     Raises:
-        BadInput: the folder holds a run of other settings, another model or a damaged state; `initial` is another
-            network; a split without notes; a batch that the processes cannot share evenly.
+        BadInput: the folder holds a run with other settings, another model or a damaged state; `initial` is another
+            network; a grid is given for a network that does not spike; a split has no notes; the processes cannot share
+            a batch evenly.
     """
 
     def __init__(
@@ -295,7 +327,7 @@ class Run:
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
         self.network: Generator = network.to(device)
-        # A spiking network keeps to float32 on the way forward: its spikes are those of the deployed network.
+        # A spiking network computes its forward pass in float32, so that its spikes are the deployed network's.
         self._autocast = settings.precision == "bfloat16" and not isinstance(self.network, Network)
         if settings.precision == "bfloat16" and isinstance(self.network, Network):
             self.network.low_precision = True
@@ -309,7 +341,7 @@ class Run:
             betas=(0.9, 0.98),
         )
         self.progress = _Progress()
-        # Of the last step: mean per neuron and tick over all spiking populations.
+        # Of the last step: mean spikes per neuron and tick, over all spiking populations.
         self.firing_rate: float | None = None
         if kept:
             self.take_up(kept)
@@ -320,12 +352,12 @@ class Run:
 
     @property
     def model_folder(self) -> Path:
-        """Where the best model so far lies."""
+        """The folder of the best model so far."""
         return self.folder / "model"
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """The learning rate of the next step."""
         warm = min(1.0, (self.progress.step + 1) / self.settings.warmup)
         if self.settings.schedule == "cosine":
             done = self.progress.step / self.settings.steps
@@ -334,10 +366,14 @@ class Run:
         return self.settings.learning_rate * warm * 0.5**self.progress.halved
 
     def train(self, report: Callable[[int, float, float | None], None] = lambda *_: None) -> Model:
-        """Train to the end; `report(step, training bits per note, validation bits per note or None)` after each step.
+        """Train to the end and return the best model.
 
-        Returns the best model. Raises Failed where the loss, a gradient or a weight is not a number, leaving the last
-        good state.
+        Args:
+            report: called after each step with its number, the training bits per note, and the validation bits per note
+                (None if the step had no validation).
+
+        Raises:
+            Failed: the loss, a gradient or a weight is not finite. The last good state stays in the folder.
         """
         settings = self.settings
         training = [piece.words for piece in self.corpus.split("train")]
@@ -358,11 +394,11 @@ class Run:
     # --- what another kind of training may override; see the docstring of the class ---
 
     def told(self, point: Mapping[str, float | None]) -> str:
-        """What `observed` noted at the validation `point` of the history, in words that follow its NLL and rate."""
+        """The note of `observed` in the row `point` of the history, as text that follows its NLL and firing rate."""
         return ""
 
     def step(self, pieces: Sequence[Words]) -> float:
-        """Update the weights once, with excerpts of `pieces`; training bits per note of its batch."""
+        """Update the weights once, with excerpts of `pieces`, and return the training bits per note of the batch."""
         settings, step = self.settings, self.progress.step
         batch = self._draw(pieces)
         torch.manual_seed(settings.seed * 1_000_003 + step)
@@ -379,9 +415,9 @@ class Run:
         return float(nats_in_all) / math.log(2) / max(1, batch.n_notes)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of this process's share of a batch, and its NLL in nats; both are scalars.
+        """The loss of this process's share of a batch, and the share's NLL in nats; both are scalars.
 
-        The gradient that the weights receive is the sum of those of all processes.
+        The weights receive the sum of the gradients of all processes.
         """
         rates: dict[str, torch.Tensor] = {}
         logits = self._forward(batch.words, rates)
@@ -389,15 +425,15 @@ class Run:
         return self._taught(logits, nats, batch) / batch.n_words + self._rate_penalty(rates), nats
 
     def observed(self) -> dict[str, float | None]:
-        """What the history notes at a validation besides NLL and firing rate, by name; JSON-able."""
+        """Values that a validation adds to the history besides NLL and firing rate, by name; JSON-able."""
         return {}
 
     def is_best(self, bits: float) -> bool:
-        """Whether the newest validation, of `bits` per note and last in the history, has the best model so far."""
+        """Whether the newest model is the best so far. It has `bits` per note and the last row of the history."""
         return bits < self.progress.best_bits
 
     def model(self) -> Model:
-        """The network as it would be deployed now, with the record of its training."""
+        """The network as it would be deployed now, and the record of its training."""
         progress = self.progress
         training = {
             "corpus": self.corpus.name,
@@ -415,18 +451,22 @@ class Run:
         return Model(self.architecture, self.network_settings, as_deployed(self.network), training)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All tensors that the run needs to go on from here, by name."""
+        """All tensors that the run needs to continue from here, by name."""
         return tensors_of(self.network, self.optimiser)
 
     def take_up(self, kept: State) -> None:
-        """Go on from `kept`, which holds what `tensors` gave."""
+        """Continue from the state `kept`. Its tensors are those that `tensors` returned."""
         self.progress = kept.progress
         restore(kept.tensors, self.network, self.optimiser)
 
     # --- what all kinds of training share ---
 
     def _examined(self) -> State | None:
-        """What the folder holds of this run, if anything, once all that was given is found good."""
+        """Check the batch, the corpus and the folder. Return the state of this run in the folder, None without one.
+
+        Raises:
+            BadInput: one of these checks fails; see the docstring of the class.
+        """
         if self.settings.batch % self.team.size:
             raise BadInput(
                 f"training: a batch of {self.settings.batch} pieces cannot be shared evenly by {self.team.size} "
@@ -453,11 +493,12 @@ class Run:
         return None
 
     def _differs(self, model: Model) -> str | None:
-        """How the network of `model` is not that of this run, if so."""
+        """How the network of `model` differs from this run's network, in words; None if it does not."""
         wanted = _network_of(self.architecture, self.network_settings)
         return _difference(_network_of(model.architecture, model.settings), wanted)
 
     def _built(self) -> Generator:
+        """The network with its first weights, drawn or from `initial`, and with the rounding of the grid."""
         torch.manual_seed(self.settings.seed)
         network = architectures.build(self.architecture, self.network_settings)
         if self.initial:
@@ -482,7 +523,7 @@ class Run:
         )
 
     def _taught(self, logits: torch.Tensor, nats: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """`nats`, mixed with what the teacher would have said, where there is one (Hinton et al. 2015)."""
+        """`nats` if there is no teacher, else mixed with the loss against its distributions (Hinton et al. 2015)."""
         if self.teacher is None:
             return nats
         with torch.no_grad():
@@ -491,14 +532,14 @@ class Run:
         return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits).sum()
 
     def _forward(self, words: torch.Tensor, rates: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits of `words` in training; `rates` receives the mean firing rate of every population."""
+        """The logits of `words` in training. `rates` receives the mean firing rate of every population."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits: torch.Tensor
             logits, _ = self.network(words, regularise=rates, dropout=self.settings.dropout)
         return logits.float()
 
     def _rate_penalty(self, rates: Mapping[str, torch.Tensor]) -> torch.Tensor | float:
-        """Of mean firing rates of the whole batch above the target."""
+        """The penalty on firing rates, means over the whole batch, that exceed the target. Sets `firing_rate`."""
         if not isinstance(self.network, Network) or not rates:
             return 0.0
         settings = self.settings
@@ -509,7 +550,11 @@ class Run:
         return settings.rate_weight * ((mean - settings.target_rate).relu() ** 2).sum()
 
     def _update(self) -> None:
-        """Move the weights along their gradients, which are finite, or refuse to."""
+        """Update the weights by their gradients.
+
+        Raises:
+            Failed: the norm of the gradient is not finite.
+        """
         gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
         norm = torch.nn.utils.get_total_norm(gradients.values())
         if not math.isfinite(norm):
@@ -520,10 +565,11 @@ class Run:
         self.optimiser.step()
 
     def refuse_step(self, what: str, value: float, gradients: Mapping[str, torch.Tensor] = _NOTHING) -> NoReturn:
-        """End the training because `what`, a result of this step, has the value `value`, which is not finite.
+        """End the training because `what`, a result of this step, has a `value` that is not finite.
 
         Raises:
-            Failed: names the first weight, else the first of `gradients`, else `what`, that is not finite.
+            Failed: always. The message names the first tensor of the state that is not finite (weights come first),
+                else the first such gradient in `gradients`, else `what`.
         """
         self._refuse_unless_finite("", self.tensors())
         self._refuse_unless_finite("gradient of ", gradients)
@@ -544,14 +590,17 @@ class Run:
         )
 
     def _pause(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> tuple[float, _Progress]:
-        """Validate, and keep the state; validation bits per note."""
+        """Validate and keep the state. Return the validation bits per note and the progress."""
         self._refuse_unless_finite("", self.tensors())
         bits = self._validate(pieces, training_bits, due)
         self._keep()
         return bits, self.progress
 
     def _validate(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> float:
-        """Validate, keep the model where it is the best; where `due`, also decide on the learning rate."""
+        """Validate, keep the model if it is the best, and return the validation bits per note.
+
+        `due` says that the validation comes at its regular time: then it counts for the patience.
+        """
         progress = self.progress
         bits, rate = self._evaluate(pieces)
         if not math.isfinite(bits):
@@ -569,7 +618,7 @@ class Run:
         if self.is_best(bits):
             progress.best_bits, progress.best_firing_rate = bits, rate
             save_model(self.model(), self.model_folder)
-        # A thousandth is within what another batch order gives: less, in all, is no gain worth waiting for.
+        # Another order of batches changes the result by a thousandth: less, in all since the last gain, is no gain.
         if bits < progress.last_gain_bits * 0.999:
             progress.last_gain_bits, progress.stale = bits, 0
         elif due:
@@ -579,7 +628,7 @@ class Run:
         return bits
 
     def _evaluate(self, pieces: Sequence[Words]) -> tuple[float, float | None]:
-        """Bits per note, in float32, and the firing rate."""
+        """Bits per note of `pieces`, computed in float32, and the firing rate."""
         network = self.network.eval()
         found = likelihood(lambda words: network(words)[0], pieces, device=self.device)
         return found.bits_per_note, firing_rate(network, pieces)
@@ -611,7 +660,7 @@ class Run:
 
 
 def tensors_of(network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Weights and optimiser moments by name; moments that do not exist yet are left out."""
+    """Weights and optimiser moments by name. Moments that do not exist yet are left out."""
     tensors = {}
     for name, parameter in network.named_parameters():
         tensors[f"{prefix}network.{name}"] = parameter.detach()
@@ -623,7 +672,7 @@ def tensors_of(network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str
 def restore(
     tensors: Mapping[str, torch.Tensor], network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = ""
 ) -> None:
-    """Take back what `tensors_of` gave."""
+    """Put `tensors`, as `tensors_of` returned them, back into the network and the optimiser."""
     parameters = dict(network.named_parameters())
     for name, parameter in parameters.items():
         with torch.no_grad():
@@ -632,12 +681,12 @@ def restore(
         if path.startswith(start := f"{prefix}optimiser."):
             key, _, name = path.removeprefix(start).partition(".")
             parameter = parameters[name]
-            # AdamW counts its steps on the CPU.
+            # The optimiser keeps its step count on the CPU.
             optimiser.state[parameter][key] = tensor if key == "step" else tensor.to(parameter.device)
 
 
 def as_deployed(network: Generator) -> Generator:
-    """The network; where its weights are rounded in training, one that has them rounded for good."""
+    """`network`; if training rounds its weights, a new network whose weights are the rounded ones."""
     if not isinstance(network, Network) or network.rounding is None:
         return network
     populations = tuple(network.populations.values())
@@ -648,6 +697,6 @@ def as_deployed(network: Generator) -> Generator:
 
 
 def _network_of(architecture: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a network, with the defaults of its architecture."""
+    """The architecture and all its settings, which define a network. Missing settings take their default."""
     config = architectures.configured(architectures.find(architecture).config, settings, f"architecture {architecture}")
     return {"architecture": architecture, "network": dataclasses.asdict(config)}
