@@ -1,7 +1,7 @@
-"""Composing: a network in the loop with its host, which samples the next compound word and feeds it back.
+"""Composing: the host samples the next compound word from the network's logits and feeds it back to the network.
 
-The host knows the grammar of compound words and masks what cannot follow, so every piece decodes. It does not know
-what computes the network: anything that turns a word into logits will do.
+The host knows the grammar of compound words and masks every word that cannot follow, so every piece decodes. The
+network is any `network.Runner`: in torch, or on a chip.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ Logits = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
-# BAR, BEAT, NOTE, END.
+# Words of the shortest piece: BAR, BEAT, NOTE, END.
 SHORTEST = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How to choose.
+    """How the host chooses the next word.
 
-    `temperature` divides the logits; `top_p` keeps the likeliest values that make up this share of each feature;
-    `unisons`: at most so many notes of one pitch at an onset; `chord`: at most so many notes at an onset. Without these
-    a piece can hang on one chord for ever.
+    `unisons` and `chord` keep a piece from staying on one chord for ever.
+
+    Attributes:
+        temperature: divides the logits.
+        top_p: share of a feature's probability that is kept: the likeliest values that together reach it.
+        unisons: the most notes of one pitch at an onset.
+        chord: the most notes at an onset.
     """
 
     temperature: float = 0.9
@@ -43,10 +47,17 @@ class Sampling:
 
 
 class Chooser(Protocol):
-    """How the host chooses a value."""
+    """A function that chooses the values of a feature."""
 
     def __call__(self, n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
-        """Values `[batch]` of a feature of word n, each among the `allowed` `[batch, values]`."""
+        """Choose a feature's value in word n of each piece, `[batch]`.
+
+        Args:
+            n: number of the word, from 0.
+            feature: index of the feature in `tokens.FEATURES`.
+            logits: of the feature's values, `[batch, values]`.
+            allowed: the values that may be chosen, `[batch, values]`.
+        """
 
 
 def generate(
@@ -68,15 +79,17 @@ def generate(
 
     Args:
         runner: a network on torch (`Network.runner`), or on a chip (`muspike.export.loihi.ChipRunner`).
-        pieces: how many.
-        length: words of each.
-        seed: piece i draws from (seed, i) alone.
+        pieces: number of pieces.
+        length: number of words in each piece.
+        seed: piece i depends on (seed, i) alone.
         sampling: how a value is chosen from logits.
-        ended: the last word is END, and the ones before it lead there; else the piece is cut at `length`, as an
-            excerpt.
+        batch: the most pieces that run side by side.
+        progress: show a progress bar on a terminal's stderr.
+        ended: if true, the last word is END and the words before it lead there. Else the piece has no END: it is cut at
+            `length`, as an excerpt.
 
     Raises:
-        BadInput: a length in which no piece fits.
+        BadInput: `length` is shorter than the shortest piece, 4 words.
     """
     if length < SHORTEST:
         raise BadInput(f"length {length}: a piece has at least {SHORTEST} words (BAR, BEAT, NOTE, END)")
@@ -104,9 +117,15 @@ def compose(
     ended: bool = True,
     advanced: Callable[[int], object] = lambda _: None,
 ) -> Words:
-    """One batch of pieces, `[length, batch, 7]`, with `noise` `[length, batch, draws]`; `ended` as in `generate`.
+    """Compose one batch of pieces, int16 `[length, batch, 7]`.
 
-    Of `sampling` only the limits on an onset count: the rest is up to `choose`. `advanced` hears of new words.
+    Args:
+        runner: the network.
+        noise: the network's noise for each word, `[length, batch, draws]`. It sets the length and the batch.
+        choose: chooses the values.
+        sampling: only its limits `unisons` and `chord` are used here.
+        ended: as in `generate`.
+        advanced: called with the number of new words after each step.
     """
     length, batch, _ = noise.shape
     runner.reset(batch)
@@ -118,7 +137,7 @@ def compose(
         logits = runner.step(np.concatenate([latest, noise[n]], axis=1))
         kinds = state.allowed_bar_beat()
         kinds[:, _forbidden(length - n) if ended else [tokens.BarBeat.END]] = False
-        # Where the end is near a NOTE must stay possible; two more do no harm.
+        # An ended piece ends NOTE, END, so NOTE must stay possible near the end. Two notes above the limit do no harm.
         if length - n > 3 or not ended:
             kinds[at_onset >= sampling.chord, tokens.BarBeat.NOTE] = False
         sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
@@ -137,9 +156,9 @@ def compose(
 
 
 def _forbidden(left: int) -> list[int]:
-    """Kinds of word that must not come when `left` words are to come, so that the last one is END and not before.
+    """Kinds of word that must not come next when `left` words are missing, so that END is the last word and only that.
 
-    A piece of exactly n words ends NOTE, END; the word before that NOTE is not BAR, which a BEAT would have to follow.
+    A piece ends NOTE, END. The word before that NOTE cannot be BAR, because a BEAT would have to stand between them.
     """
     kinds = tokens.BarBeat
     if left == 1:
@@ -155,7 +174,14 @@ def _feature(values: npt.NDArray[T], feature: int) -> npt.NDArray[T]:
 
 
 def sample(logits: Logits, allowed: Mask, draws: npt.NDArray[np.float64], sampling: Sampling) -> npt.NDArray[np.int64]:
-    """One value per row of `logits` `[batch, values]` among the `allowed`, by the uniform `draws` `[batch]`."""
+    """Sample one value per row, int64 `[batch]`.
+
+    Args:
+        logits: `[batch, values]`.
+        allowed: the values that may be sampled, `[batch, values]`.
+        draws: uniform random numbers from 0 to 1, `[batch]`, which decide the values.
+        sampling: its `temperature` and `top_p` are used.
+    """
     scaled = np.where(allowed, logits.astype(np.float64) / sampling.temperature, -np.inf)
     chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
@@ -169,7 +195,7 @@ def sample(logits: Logits, allowed: Mask, draws: npt.NDArray[np.float64], sampli
 
 
 def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
-    """Write pieces as `piece-000.mid`, ... into `folder`; the files.
+    """Write pieces as `piece-000.mid`, `piece-001.mid`, ... into `folder` and return the paths of the files.
 
     >>> from pathlib import Path
     >>> from muspike import generate, load_model, write_pieces
@@ -178,7 +204,8 @@ def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
     ['piece-000.mid', 'piece-001.mid']
 
     Raises:
-        BadInput: `folder` holds pieces of another call that these would not replace, so that they would be mixed.
+        BadInput: `folder` holds more pieces of an earlier call than these would replace. Old and new pieces would be
+            mixed.
     """
     files = piece_files(folder, len(pieces))
     for words, file in zip(pieces, files, strict=True):
@@ -187,7 +214,11 @@ def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
 
 
 def piece_files(folder: Path, count: int) -> list[Path]:
-    """The files that `write_pieces` would write. Raises as it does."""
+    """The paths of the files that `write_pieces` would write for `count` pieces.
+
+    Raises:
+        BadInput: as for `write_pieces`.
+    """
     files = [folder / f"piece-{number:03}.mid" for number in range(count)]
     others = sorted(set(folder.glob("piece-*.mid")) - set(files))
     if others:

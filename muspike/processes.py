@@ -1,7 +1,7 @@
-"""Where a network is trained: the device, and the processes that train it together, as `torchrun` starts them.
+"""Where a network is trained: on which device, and by which processes together (started by `torchrun`).
 
-Each process takes its share of every batch; sums over the processes make the result that of one process with the
-whole batch. The first process decides, reads and writes; the others follow.
+Each process takes its share of every batch. Sums over the processes give the result that one process with the whole
+batch would have. Only the first process decides, reads and writes; the others follow.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from muspike.errors import BadInput, Failed, MuspikeError
 
 T = TypeVar("T")
 DEVICES = ("auto", "cpu", "cuda")
-# Others wait while the first process builds a corpus or validates. One that ended is noticed at once all the same.
+# How long a process waits for the first one, which may build a corpus or validate. A process that has ended is noticed
+# at once, whatever this limit is.
 _PATIENCE = datetime.timedelta(days=1)
 
 
 def find_device(name: str) -> torch.device:
-    """The device called `auto`, `cpu` or `cuda`; `auto` is CUDA where torch sees it. Each process has a GPU of its own.
+    """The device called `auto`, `cpu` or `cuda`. `auto` is CUDA if torch sees a CUDA device, else the CPU.
+
+    Each process of a machine gets a GPU of its own.
 
     Raises:
-        BadInput: there is no such device.
+        BadInput: torch sees no CUDA device, or none for this process.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and count == 0):
@@ -45,20 +48,21 @@ def find_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Team:
-    """The processes of one training: `rank` is this one's number, `size` how many there are."""
+    """The processes of one training: `rank` is the number of this process, from 0, and `size` is their number."""
 
     rank: int = 0
     size: int = 1
 
     def share(self, whole: int) -> slice:
-        """This process's part of `whole` pieces. `size` divides `whole`."""
+        """This process's part of `whole` pieces; `size` must divide `whole`."""
         part = whole // self.size
         return slice(self.rank * part, (self.rank + 1) * part)
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """The mean of `value` over the processes.
 
-        Its gradient is this process's part of the whole: the sum over the processes is the gradient of the mean.
+        Its gradient in this process is this process's part. The parts of all processes add up to the gradient of the
+        mean.
         """
         if self.size == 1:
             return value
@@ -68,7 +72,10 @@ class Team:
         return part + (whole - part.detach())
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter], more: torch.Tensor) -> torch.Tensor:
-        """Replace every gradient by its sum over the processes; the sum of `more` `[n]`, in the same message."""
+        """Replace the gradient of each parameter by its sum over the processes; return the sum of `more` `[n]`.
+
+        Both travel in one message.
+        """
         if self.size == 1:
             return more
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -80,9 +87,10 @@ class Team:
         return summed
 
     def decided(self, decide: Callable[[], T]) -> T:
-        """What `decide` gives in the first process, in every one; it is called there alone.
+        """Call `decide` in the first process alone and return its result in every process.
 
-        Where it raises a MuspikeError, the other processes end without a word, with the same exit status.
+        If `decide` raises a MuspikeError, an OSError or a MemoryError, the first process raises it. The other processes
+        exit silently with the same exit status.
         """
         if self.size == 1:
             return decide()
@@ -93,7 +101,7 @@ class Team:
                 result = decide()
             except (MuspikeError, OSError, MemoryError) as raised:
                 error = raised
-        # (what went right, exit status of what went wrong)
+        # [result, exit status of the error or None]
         outcome: list[Any] = [result, error and getattr(error, "exit_status", 1)]
         with self._together():
             distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
@@ -105,7 +113,10 @@ class Team:
         return decision
 
     def drawing(self) -> contextlib.AbstractContextManager[object]:
-        """Inside, networks draw this process's share of what one process would draw for the whole batch."""
+        """A context in which networks draw this process's share of the random numbers for the whole batch.
+
+        These shares are what one process would draw for the whole batch.
+        """
         return contextlib.nullcontext() if self.size == 1 else _Draws(self)
 
     def _sum(self, value: torch.Tensor) -> None:
@@ -125,7 +136,10 @@ ALONE = Team()
 
 
 class _Draws(TorchFunctionMode):
-    """Random tensors have the batch as their last axis but one, `[batch, n]` or `[tokens, batch, n]`."""
+    """Makes torch draw random tensors for the whole batch and keep this process's share.
+
+    The batch is the last axis but one of every random tensor: `[batch, n]` or `[tokens, batch, n]`.
+    """
 
     def __init__(self, team: Team) -> None:
         super().__init__()
@@ -136,7 +150,7 @@ class _Draws(TorchFunctionMode):
     ) -> Any:
         if function not in (torch.rand, torch.randn, torch.randint):
             return function(*args, **(kwargs or {}))
-        # rand(2, 3), rand((2, 3)), randint(9, (2, 3))
+        # The size comes in several forms: rand(2, 3), rand((2, 3)), randint(9, (2, 3)).
         front, size = (args[:-1], args[-1]) if isinstance(args[-1], Sequence) else ((), args)
         whole = [*size[:-2], size[-2] * self.team.size, size[-1]]
         return function(*front, whole, **(kwargs or {}))[..., self.team.share(whole[-2]), :]
@@ -144,10 +158,12 @@ class _Draws(TorchFunctionMode):
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
-    """The team of this process, as the variables RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT of torchrun say.
+    """Join the team that torchrun's variables RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe.
+
+    The team is left at the end of the `with` block. Without WORLD_SIZE, or with a value of 1, it is `ALONE`.
 
     Raises:
-        BadInput: the variables are not whole.
+        BadInput: a variable is missing or wrong.
         Failed: the processes do not find each other.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
@@ -156,7 +172,7 @@ def joined(device: torch.device) -> Iterator[Team]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        # What is no tensor goes through gloo also where gradients go through NCCL.
+        # On CUDA, gradients go through NCCL. Other objects go through gloo there too.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     except ValueError as error:
         raise BadInput(f"several processes: {error}; start them with torchrun") from error

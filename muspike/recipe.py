@@ -1,8 +1,8 @@
-"""A training from its recipe: a preset of an architecture, a data set, and what is to differ from the preset.
+"""A training from its recipe: a preset of an architecture, a data set, and the differences from the preset.
 
-An architecture with the table `[adversarial]` in its preset is trained by likelihood first (the warm-up, a run of its
-own in the folder `warmup`), then adversarially. A recipe with `initial` starts from the weights of that model, and so
-needs no warm-up; on the grid of a chip it is then a fine-tuning (`training.fine_tuning`).
+If a preset has the table `[adversarial]`, its network is trained by likelihood first and adversarially afterwards. The
+first part is the warm-up, a run of its own in the folder `warmup`. A recipe with `initial` starts from the weights of
+that model and needs no warm-up. On the grid of a chip, such a recipe is a fine-tuning (`training.fine_tuning`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,23 @@ from muspike.files import make_folder
 from muspike.processes import ALONE, Team
 
 RUNS = Path("runs")
-"""Where the folders of runs are made by default."""
+"""The folder in which runs are put by default."""
 
 Report = Callable[[int, float, float | None], None]
-"""Called after each step with its number, bits per note in training, and in validation where it was validated."""
+"""Called after each step with its number, the training bits per note, and the validation bits per note.
+
+The last is None if the step had no validation.
+"""
 Watch = Callable[[training.Run, str], contextlib.AbstractContextManager[Report]]
-"""Entered around a run, with the part of the training that it is ("" or "warm-up "); gives what the run reports to."""
+"""Called with a run and its part of the training ("" or "warm-up "); returns a context manager.
+
+The context surrounds the run, and its value is the function to which the run reports.
+"""
 
 
 @contextlib.contextmanager
 def unwatched(run: training.Run, part: str) -> Iterator[Report]:
-    """A `Watch` that tells nobody."""
+    """A `Watch` that ignores all reports."""
     yield lambda step, bits, validated: None
 
 
@@ -44,18 +50,21 @@ class Recipe:
     """What to train.
 
     Attributes:
-        architecture: its name, as in `architectures.ARCHITECTURES`.
-        data: the name of the data set.
-        preset: the name of the settings of network and training: `tiny`, `small`, `base`, and others.
-        folder: of the run; None: `runs/ARCHITECTURE-DATA-PRESET-SEED`, and `-CHIP` on the grid of a chip.
+        architecture: name of the architecture, as in `architectures.ARCHITECTURES`.
+        data: name of the data set.
+        preset: name of the preset, the settings of network and training: `tiny`, `small`, `base`, and others.
+        folder: where the run is put. None: `runs/ARCHITECTURE-DATA-PRESET-SEED`, with `-CHIP` at the end on the grid of
+            a chip.
         seed: of weights, batches and noise.
-        steps: at most so many; None: the preset's. After a warm-up it bounds the adversarial steps too.
-        learning_rate: None: the preset's. After a warm-up it counts only where it is below the preset's.
-        target_rate: spikes per neuron and tick above which firing costs; None: the preset's.
-        precision: of matrix products, as in `training.Settings`; None: bfloat16 on CUDA where it computes that, else
-            the preset's.
-        initial: a model, by name or folder, whose weights the training starts from; None: they are drawn.
-        teacher: a model, by name or folder, of any architecture, whose distributions are learned beside the data.
+        steps: the most steps. None: the preset's. In the adversarial part after a warm-up, the smaller of this number
+            and the preset's holds.
+        learning_rate: the largest learning rate. None: the preset's. In the adversarial part after a warm-up, the
+            smaller of this value and the preset's holds.
+        target_rate: firing above this rate, in spikes per neuron and tick, is penalised. None: the preset's.
+        precision: of matrix products, as in `training.Settings`. None: bfloat16 if the device is a CUDA GPU that
+            supports it, else the preset's.
+        initial: name or folder of a model whose weights the training starts with. None: they are drawn.
+        teacher: name or folder of a model, of any architecture, whose distributions are learned beside the data.
         network: settings of the network that differ from the preset's.
     """
 
@@ -74,14 +83,23 @@ class Recipe:
 
 
 class Trained(NamedTuple):
-    """A training that is done: its last run, and the best model of that."""
+    """A finished training: its last run, and the best model of that run."""
 
     run: training.Run
     model: Model
 
 
 class _Plan(NamedTuple):
-    """What a recipe comes to: `against` are the settings of the adversarial part, None where there is none."""
+    """A recipe, checked and completed.
+
+    Attributes:
+        network: settings of the network.
+        settings: settings of the training by likelihood.
+        against: settings of the adversarial part, None if there is none.
+        folder: where the run is put.
+        corpus: the data.
+        initial: the model to start from, None if weights are drawn.
+    """
 
     network: dict[str, Any]
     settings: training.Settings
@@ -99,7 +117,7 @@ def train(
     device: torch.device = CPU,
     grid: training.Grid | None = None,
 ) -> Trained:
-    """Train as `recipe` says, or go on with the run that is in its folder.
+    """Train as `recipe` says, or continue the run in its folder.
 
     >>> from muspike import Recipe, train
     >>> run, model = train(Recipe("s-rnn", preset="tiny", steps=2, seed=1))
@@ -108,14 +126,14 @@ def train(
 
     Args:
         team: the processes that train together.
-        report: what watches the run, and the run of a warm-up before it.
+        report: watches the run, and the run of a warm-up before it.
         device: where torch computes.
-        grid: the weights that a chip can hold, to train with; None: any.
+        grid: the weights that a chip can hold; training rounds the weights to it. None: weights are not rounded.
 
     Raises:
-        BadInput: there is no such architecture, preset, data set or model; a setting is out of its range, or would have
+        BadInput: there is no such architecture, preset, data set or model; a setting is out of its range or would have
             no effect; the folder holds another run.
-        Failed: a number that is not finite came up, or the disk refuses.
+        Failed: a loss, gradient or weight is not finite, or the disk refuses a write.
     """
     plan = team.decided(lambda: _planned(recipe, device, grid))
     teacher = team.decided(lambda: _loaded(recipe.teacher))
@@ -133,7 +151,7 @@ def train(
     if initial is None:
         team.decided(lambda: adversarial.refuse_without_warmup(plan.folder))
         if (plan.folder / "state.safetensors").exists():
-            # Past its warm-up: that is not trained on, whatever was asked for.
+            # The adversarial part has begun: the warm-up is not continued, even if more steps are asked for.
             initial = team.decided(lambda: load_model(warmup / "model"))
         else:
             first = training.Run(warmup, *about, plan.settings, plan.corpus, device=device, teacher=teacher, team=team)
@@ -168,11 +186,11 @@ def _planned(recipe: Recipe, device: torch.device, grid: training.Grid | None) -
     initial = _loaded(recipe.initial)
     against: adversarial.Settings | None = None
     if "adversarial" in preset:
-        # The table says in what it differs from [training].
+        # [adversarial] holds only the differences from [training].
         table = preset.get("training", {}) | preset["adversarial"]
         against = architectures.configured(adversarial.Settings, table, f"{where}, [adversarial]")
         if initial is None:
-            # They are for the warm-up; after it they lower what the preset has.
+            # These settings are the warm-up's. In the adversarial part they can only lower the preset's.
             for key in {"steps", "learning_rate"} & set(changes):
                 changes[key] = min(changes[key], getattr(against, key))
         against = dataclasses.replace(training.fine_tuning(against) if tuning else against, **changes)
@@ -186,7 +204,7 @@ def _planned(recipe: Recipe, device: torch.device, grid: training.Grid | None) -
 def _changes(
     recipe: Recipe, settings: training.Settings, device: torch.device, grid: training.Grid | None
 ) -> dict[str, Any]:
-    """The settings of training that the recipe changes; `settings` are the preset's."""
+    """The settings of training that `recipe` changes, by name. `settings` are the preset's."""
     spikes = architectures.find(recipe.architecture).spikes
     if recipe.target_rate is not None and not spikes:
         raise BadInput(f"target rate {recipe.target_rate:g}: {recipe.architecture} does not spike")
