@@ -1,8 +1,8 @@
 """The loops over ticks, compiled for the CPU: sparse products of spikes, the LIF scan, its adjoint, the readout.
 
-Arrays are float32 and C-contiguous, time first: `[time, batch, neurons]`. Time is a run of slots, `slots` of them per
-token. Tables are weights with the source first, `[source, target]`, so that a spike adds one row. Every kernel works on
-the pieces `first..last` of the batch: pieces do not touch, so threads take a share each.
+Arrays are float32, C-contiguous and `[time, batch, neurons]`. Time is a sequence of slots, `slots` of them per token.
+Tables are weights with the source first, `[source, target]`, so that a spike adds one row. Every kernel works on the
+pieces `first..last` of the batch. Pieces are independent of each other, so each thread takes a share of them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ Array = npt.NDArray[np.float32]
 Axons = npt.NDArray[np.int64]
 Kept = npt.NDArray[np.bool_]
 
-# Below, a thread costs more than it saves.
+# With less work than this (the number of elements that a kernel computes), a thread costs more than it saves.
 _WORTH_THREADS = 200_000
 
 
 def shared_out(kernel: Callable[..., None], batch: int, work: int, *arguments: Any) -> None:
-    """Call `kernel(*arguments, first, last)` for shares of the batch, on as many threads as torch uses."""
+    """Call `kernel(*arguments, first, last)` for each share of the batch, on as many threads as torch uses.
+
+    If there is little work, one call computes the whole batch.
+    """
     threads = min(batch, torch.get_num_threads())
     if threads == 1 or work < _WORTH_THREADS:
         kernel(*arguments, 0, batch)
@@ -38,7 +41,10 @@ def shared_out(kernel: Callable[..., None], batch: int, work: int, *arguments: A
 
 
 def summed_over_shares(kernel: Callable[..., None], like: Array, batch: int, work: int, *arguments: Any) -> Array:
-    """The sum of what `kernel(out, *arguments, first, last)` adds to an `out` of zeros, a share of the batch each."""
+    """The sum of the results of `kernel(out, *arguments, first, last)` for each share of the batch, in `like`'s shape.
+
+    The kernel adds its result to `out`, which is 0 before the call.
+    """
     threads = min(batch, torch.get_num_threads()) if work >= _WORTH_THREADS else 1
     outs = np.zeros((threads, *like.shape), np.float32)
     if threads == 1:
@@ -52,7 +58,7 @@ def summed_over_shares(kernel: Callable[..., None], like: Array, batch: int, wor
     return np.asarray(outs.sum(0), np.float32)
 
 
-# Sums of weights may be taken with fused multiply-adds: their order is free anyway.
+# Sums of weights may use fused multiply-adds, because the order of these sums is free anyway.
 _sums = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 _exact = numba.njit(cache=True, nogil=True)
 
@@ -61,7 +67,11 @@ _exact = numba.njit(cache=True, nogil=True)
 def add_gathered(
     out: Array, axons: Axons, table: Array, slots: int, presented: int, delay: int, first: int, last: int
 ) -> None:
-    """Current of tokens `[tokens, batch, k]` with k axons each, held for `presented` slots, `delay` tokens later."""
+    """Add the current of tokens to `out`.
+
+    `axons` `[tokens, batch, k]` are the k axons of each token. The current arrives `delay` tokens later and is held for
+    `presented` slots.
+    """
     tokens, _, hot = axons.shape
     row = np.empty(table.shape[1], np.float32)
     for n in range(tokens - delay):
@@ -81,7 +91,7 @@ def add_gathered(
 def add_gathered_gradient(
     grad_table: Array, axons: Axons, grad: Array, slots: int, presented: int, delay: int, first: int, last: int
 ) -> None:
-    """The adjoint of `add_gathered` with respect to the table."""
+    """Add the gradient of `add_gathered`'s table to `grad_table`. `grad` is the gradient of the current."""
     tokens, _, hot = axons.shape
     row = np.empty(grad_table.shape[1], np.float32)
     for n in range(tokens - delay):
@@ -99,7 +109,10 @@ def add_gathered_gradient(
 
 @_sums
 def add_rows(into: Array, values: Array, kept: Kept, table: Array, active: npt.NDArray[np.int64]) -> None:
-    """`into += (values * kept) @ table`, by the rows that are not multiplied with 0, four at a time."""
+    """Compute `into += (values * kept) @ table`, four rows at a time, without the rows that are multiplied by 0.
+
+    `active` is working memory of one number more than there are values.
+    """
     count = 0
     for j in range(values.size):
         active[count] = j
@@ -121,9 +134,9 @@ def add_rows(into: Array, values: Array, kept: Kept, table: Array, active: npt.N
 
 @_sums
 def add_product(out: Array, spikes: Array, kept: Kept, table: Array, delay: int, first: int, last: int) -> None:
-    """Current of `spikes` `[time, batch, sources]` through `table`, `delay` slots later, at the price of the spikes.
+    """Add the current of `spikes` `[time, batch, sources]` through `table`, `delay` slots later, to `out`.
 
-    `kept` `[batch, sources]`: which sources are heard at all.
+    Only the spikes cost time. `kept` `[batch, sources]` are the sources that are heard.
     """
     active = np.empty(spikes.shape[2] + 1, np.int64)
     for t in range(spikes.shape[0] - delay):
@@ -135,7 +148,10 @@ def add_product(out: Array, spikes: Array, kept: Kept, table: Array, delay: int,
 def add_product_gradient(
     grad_table: Array, spikes: Array, kept: Kept, grad: Array, delay: int, first: int, last: int
 ) -> None:
-    """The adjoint of `add_product` with respect to the table, at the price of the spikes."""
+    """Add the gradient of `add_product`'s table to `grad_table`. `grad` is the gradient of the current.
+
+    Only the spikes cost time.
+    """
     for t in range(spikes.shape[0] - delay):
         for b in range(first, last):
             g, values = grad[t + delay, b], spikes[t, b]
@@ -149,7 +165,10 @@ def add_product_gradient(
 
 @_exact
 def lif(current: Array, rate: Array, threshold: Array, v: Array, spikes: Array) -> None:
-    """One tick: `current` becomes the membrane before the reset, `v` the one after it."""
+    """Compute one tick of LIF neurons. `current` is overwritten with the membrane before the reset, `v` with it after.
+
+    `rate` is 1 / tau.
+    """
     for i in range(v.size):
         x = v[i]
         x = x + rate[i] * (current[i] - x)
@@ -172,10 +191,10 @@ def scan(
     first: int,
     last: int,
 ) -> None:
-    """LIF neurons over all time: `membrane` holds the current and becomes the membrane before each reset.
+    """Run LIF neurons over all time: write `spikes`, and overwrite the current in `membrane` with the membrane.
 
-    After the last slot of a token the membrane decays through `idle` ticks. The neurons' own spikes come back through
-    `tables[k]`, `delays[k]` slots later; where there is no recurrence, `delays` is empty.
+    This is the membrane before each reset. After the last slot of a token, it decays through `idle` ticks. The neurons'
+    own spikes come back through `tables[k]`, `delays[k]` slots later. Without recurrence, `delays` is empty.
     """
     time, _, neurons = membrane.shape
     v = np.empty(neurons, np.float32)
@@ -210,9 +229,11 @@ def scan_gradient(
     first: int,
     last: int,
 ) -> None:
-    """The adjoint of `scan` over the slots `start..stop`: the gradient of the spikes becomes that of the current.
+    """Run the adjoint of `scan`, without the loops, over the slots `start..stop`.
 
-    `carry` `[batch, neurons]` is the gradient of the membrane after the slot `stop - 1`, then after `start - 1`.
+    `grad` holds the gradient of the spikes and is overwritten with the gradient of the current. `carry`
+    `[batch, neurons]` holds the gradient of the membrane after slot `stop - 1` and is overwritten with the gradient of
+    the membrane after slot `start - 1`.
     """
     half, bend, one = np.float32(0.5) * alpha, np.float32(math.pi / 2) * alpha, np.float32(1.0)
     neurons = rate.size
@@ -236,7 +257,7 @@ def scan_gradient(
 def leaky_answers(
     out: Array, drive: Array, rate: np.float32, slots: int, answered: int, idle: int, first: int, last: int
 ) -> None:
-    """Membranes `[tokens, batch, neurons]` of leaky integrators in slot `answered` of every token."""
+    """Write to `out` `[tokens, batch, neurons]` the membranes of leaky integrators in slot `answered` of each token."""
     v = np.empty(drive.shape[2], np.float32)
     for b in range(first, last):
         v[:] = 0
@@ -256,7 +277,7 @@ def leaky_answers(
 def leaky_answers_gradient(
     grad_drive: Array, grad: Array, rate: np.float32, slots: int, answered: int, idle: int, first: int, last: int
 ) -> None:
-    """The adjoint of `leaky_answers`: the integrator run backwards in time."""
+    """Run the adjoint of `leaky_answers`, an integrator backwards in time: write `grad_drive`, the drive's gradient."""
     kept = np.float32(1.0) - rate
     decay = kept**idle
     carry = np.empty(grad.shape[2], np.float32)

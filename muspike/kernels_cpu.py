@@ -1,4 +1,4 @@
-"""What `layer.py` computes on the CPU: the loops of `kernels.py` over tensors. See `layer.Kernels`."""
+"""The kernels of `layer.py` for the CPU: they call the loops of `kernels.py` on tensors. See `layer.Kernels`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gathered_gradient(
 def add_product(
     out: torch.Tensor, spikes: torch.Tensor, kept: torch.Tensor | None, weight: torch.Tensor, delay: int
 ) -> None:
-    """See `layer.Kernels`; at the price of the spikes."""
+    """See `layer.Kernels`. Only the spikes cost time."""
     kernels.shared_out(
         kernels.add_product, out.shape[1], out.numel(),
         out.numpy(), _array(spikes), _mask(spikes, kept), _table(weight), delay,
@@ -41,7 +41,7 @@ def add_product(
 
 
 def product_gradient(spikes: torch.Tensor, kept: torch.Tensor | None, grad: torch.Tensor, delay: int) -> torch.Tensor:
-    """See `layer.Kernels`; at the price of the spikes."""
+    """See `layer.Kernels`. Only the spikes cost time."""
     _, batch, neurons = grad.shape
     like = np.empty((spikes.shape[2], neurons), np.float32)
     table = kernels.summed_over_shares(
@@ -61,7 +61,7 @@ def scan(
     delays: Sequence[int],
 ) -> None:
     """See `layer.Kernels`."""
-    # Numba wants at least one table to know the type of.
+    # Numba needs at least one table to infer a type.
     tables = tuple(_table(weight) for weight in weights) or (np.zeros((1, 1), np.float32),)
     kernels.shared_out(
         kernels.scan, membrane.shape[1], membrane.numel(),
@@ -107,12 +107,12 @@ def leaky_answers_gradient(into: torch.Tensor, grad: torch.Tensor, rate: float, 
 
 
 def _table(weight: torch.Tensor) -> kernels.Array:
-    """`weight` `[target, source]` as a table, source first."""
+    """`weight` `[target, source]` as a table `[source, target]`."""
     return _array(weight.t())
 
 
 def _mask(spikes: torch.Tensor, kept: torch.Tensor | None) -> kernels.Kept:
-    """`kept`, or all of the sources of `spikes`."""
+    """`kept` as an array; if it is None, a mask `[batch, sources]` that keeps all sources of `spikes`."""
     mask: kernels.Kept = np.ones(spikes.shape[1:], np.bool_) if kept is None else kept.contiguous().numpy()
     return mask
 

@@ -1,7 +1,7 @@
-"""What `layer.py` computes on CUDA: products in torch, the scans over slots in Triton (which CUDA's torch brings).
+"""The kernels of `layer.py` for CUDA: products in torch, scans over slots in Triton (which CUDA's torch brings).
 
-See `layer.Kernels`. A program takes some neurons of the batch through all slots, so that a membrane never leaves its
-register. Multiplications and additions are not fused: spikes are those of plain torch, bit for bit.
+See `layer.Kernels`. A Triton program computes some neurons of the batch through all slots, so that a membrane never
+leaves its register. Multiplications and additions are not fused, so the spikes are those of plain torch, bit for bit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import triton.language as tl
 
 from muspike.neurons import Clock
 
-# Neurons of a program, one to a thread: a scan waits for memory, and more programs wait side by side.
+# Neurons of a program, one for each thread. A scan waits for memory; with small programs, many wait side by side.
 _BLOCK = 128
 
 
@@ -30,7 +30,7 @@ def add_gathered(out: torch.Tensor, axons: torch.Tensor, weight: torch.Tensor, c
 def gathered_gradient(
     axons: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor, clock: Clock, delay: int
 ) -> torch.Tensor:
-    """See `layer.Kernels`. As a dense product: rows added up by atomic operations would differ from run to run."""
+    """See `layer.Kernels`. It is a dense product: sums of rows by atomic operations would differ from run to run."""
     shown = grad.new_zeros(*axons.shape[:2], weight.shape[1]).scatter_add_(
         2, axons, torch.ones((), device=grad.device).expand(axons.shape)
     )
@@ -38,7 +38,7 @@ def gathered_gradient(
 
 
 def _by_token(values: torch.Tensor, clock: Clock) -> torch.Tensor:
-    """The slots of every token in which it is presented, `[tokens, presented, batch, neurons]`."""
+    """The values in the slots in which each token is presented, `[tokens, presented, batch, neurons]`."""
     return values.view(-1, clock.slots, *values.shape[1:])[:, : clock.presented]
 
 
@@ -55,7 +55,7 @@ def product_gradient(spikes: torch.Tensor, kept: torch.Tensor | None, grad: torc
 
 
 def _arrived(spikes: torch.Tensor, kept: torch.Tensor | None, delay: int) -> torch.Tensor:
-    """What has arrived when the time is over, `[time * batch, sources]`."""
+    """The spikes that arrive before the time is over, `[(time - delay) * batch, sources]`."""
     arrived = spikes[: max(0, spikes.shape[0] - delay)]
     return (arrived if kept is None else arrived * kept).flatten(0, 1)
 
@@ -69,7 +69,7 @@ def scan(
     weights: Sequence[torch.Tensor],
     delays: Sequence[int],
 ) -> None:
-    """See `layer.Kernels`. By chunks of the shortest delay: no spike of a chunk is heard within it."""
+    """See `layer.Kernels`. Chunks are as long as the shortest delay, so no spike of a chunk is heard within it."""
     time = membrane.shape[0]
     carry = torch.zeros_like(membrane[0])
     chunk = min(delays, default=time)
@@ -123,15 +123,18 @@ def _launch(kernel: Any, slot: torch.Tensor, *arguments: Any) -> None:
         kernel[(-(-row // _BLOCK),)](*arguments, row, BLOCK=_BLOCK, num_warps=_BLOCK // 32, enable_fp_fusion=False)
 
 
-# Triton compiles by annotation: what is none is an array, or a number.
-# `row` is the number of elements in a slot, batch times neurons; products with it may need 64 bits.
+# Triton reads annotations as instructions, so arrays and plain numbers have none.
+# `row` is the number of elements in a slot, batch times neurons. Products with it may need 64 bits.
 
 
 @triton.jit(do_not_specialize=["start", "stop"])  # type: ignore[untyped-decorator]
 def _scan(  # type: ignore[no-untyped-def]
     membrane, spikes, carry, rate, threshold, neurons, slots, idle, start, stop, row, BLOCK: tl.constexpr
 ):
-    """`kernels.scan` over the slots `start..stop`; `carry` is the membrane before them, then after them."""
+    """`kernels.scan` without recurrence, for the whole batch, over the slots `start..stop`.
+
+    `carry` holds the membrane before these slots and is overwritten with the membrane after them.
+    """
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < row
     r = tl.load(rate + at % neurons, mask=inside, other=0.0)
@@ -157,7 +160,7 @@ def _scan(  # type: ignore[no-untyped-def]
 def _scan_gradient(  # type: ignore[no-untyped-def]
     grad, membrane, carry, rate, threshold, idle_decay, alpha, neurons, slots, start, stop, row, BLOCK: tl.constexpr
 ):
-    """`kernels.scan_gradient`, for all of the batch."""
+    """`kernels.scan_gradient`, for the whole batch."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < row
     r = tl.load(rate + at % neurons, mask=inside, other=0.0)
@@ -183,7 +186,7 @@ def _scan_gradient(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _leaky_answers(out, drive, rate, tokens, slots, answered, idle, row, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """`kernels.leaky_answers`, for all of the batch."""
+    """`kernels.leaky_answers`, for the whole batch."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < row
     v = tl.full((BLOCK,), 0.0, tl.float32)
@@ -202,7 +205,7 @@ def _leaky_answers(out, drive, rate, tokens, slots, answered, idle, row, BLOCK: 
 def _leaky_answers_gradient(  # type: ignore[no-untyped-def]
     into, grad, rate, idle_decay, tokens, slots, answered, row, BLOCK: tl.constexpr
 ):
-    """`kernels.leaky_answers_gradient`, for all of the batch."""
+    """`kernels.leaky_answers_gradient`, for the whole batch."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < row
     back = tl.full((BLOCK,), 0.0, tl.float32)
