@@ -1,7 +1,8 @@
 """Chords: their vocabulary, their names, and a recogniser.
 
-A chord is an index of the feature `chord` of `muspike.tokens`: 0 none or unchanged, 1 no chord (`N`),
-`2 + 11 root + quality` with the root as a pitch class (C = 0). Its name is root, underscore, quality: "C_M7", "F#_/o7".
+A chord is a value of the feature `chord` of `muspike.tokens`: 0 is none or unchanged, 1 is no chord (`N`), and
+`2 + 11 root + quality` is a chord whose root is a pitch class (C = 0). Its name is root, underscore, quality: "C_M7",
+"F#_/o7".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS) if index}
 
 _M, _m, _o, _aug, _7, _M7, _m7, _o7, _ho7, _sus2, _sus4 = range(11)
 
-# Templates of chorder 0.1.4 (Dechorder.chord_weights): the weight of each interval above the root, a row per quality.
+# The templates of chorder 0.1.4 (Dechorder.chord_weights): a row per quality, a weight per interval above the root.
 _TEMPLATES = np.array([
     [10, -2, -1, -2, 10, -5, -2, 10, -2, -1, -2, 0],  # M
     [10, -2, -1, 10, -2, -5, -2, 10, -1, -2, 0, -2],  # m
@@ -34,7 +35,8 @@ _TEMPLATES = np.array([
 ])  # fmt: skip
 _TEMPLATE_QUALITY = np.array([_M, _m, _o, _aug, _sus2, _sus4])
 
-# A chord over another bass: [template quality, root above the bass in semitones] -> quality on the bass, -1: as it is.
+# Renames a chord whose bass is not its root: [quality, root above the bass in semitones] -> the quality of the chord
+# whose root is the bass. -1: the chord keeps its name.
 _ON_BASS = np.full((11, 12), -1)
 for _quality, _interval, _renamed in (
     (_o, 4, _7), (_o, 3, _o7), (_M, 3, _m7), (_m, 4, _M7), (_m, 3, _ho7), (_sus2, 5, _sus4), (_sus4, 7, _sus2),
@@ -43,10 +45,10 @@ for _quality, _interval, _renamed in (
 
 
 def index(symbol: str) -> int:
-    """The chord index of a symbol such as "C_M7", "Bb_m", "N".
+    """The index of a chord, given a symbol such as "C_M7", "Bb_m" or "N".
 
     Raises:
-        BadInput: the symbol is none of the vocabulary.
+        BadInput: the symbol is not in the vocabulary.
     """
     root, _, quality = symbol.partition("_")
     found = _INDEX.get(f"{_FLATS.get(root, root)}_{quality}" if quality else symbol)
@@ -56,11 +58,13 @@ def index(symbol: str) -> int:
 
 
 def recognise(score: Score) -> NDArray[np.int16]:
-    """The chord index of every quarter-note beat, `[beats]`, from tick 0 to the end of the last note.
+    """Recognise the chord of every quarter-note beat from tick 0 to the end of the last note: int16 `[beats]`.
 
-    Weighted templates on the duration-weighted chroma of each beat and of each two beats; the two-beat chord stands
-    unless both its beats score at least as well on their own. This is `Dechorder.dechord` of chorder 0.1.4, with one
-    difference: chorder overlooks a sounding note that began more than ten onsets before the beat. Drums are left out.
+    Weighted templates are matched with the duration-weighted chroma of each beat and of each pair of beats. A pair gets
+    one chord, unless both of its beats score at least as well on their own. Drums are left out.
+
+    This is `Dechorder.dechord` of chorder 0.1.4, with one difference: chorder overlooks sounding notes that began more
+    than ten onsets before the beat.
     """
     notes = score.notes
     if any(track.is_drum for track in score.tracks):
@@ -70,7 +74,7 @@ def recognise(score: Score) -> NDArray[np.int16]:
 
 
 def recognised_marks(score: Score) -> list[ChordMark]:
-    """The chords of `recognise` as marks, one wherever the chord changes."""
+    """The chords of `recognise` as marks, one for each change of chord."""
     chords = recognise(score)
     changes = np.flatnonzero(np.diff(chords, prepend=0))
     return [ChordMark(int(beat) * score.ticks_per_beat, SYMBOLS[chords[beat]]) for beat in changes]
@@ -84,8 +88,8 @@ def _recognise(
         return np.empty(0, np.int16)
     beats = ends.max() // ticks_per_beat + 1
     chords = np.empty(beats, np.int16)
-    sounding = np.empty((2, 128), np.int64)  # [beat of the pair, pitch] in ticks
-    oldest = 0  # no note before it sounds any more
+    sounding = np.empty((2, 128), np.int64)  # ticks that each pitch sounds in each beat of a pair, [beat, pitch]
+    oldest = 0  # the first note that may still sound
     for beat in range(0, beats, 2):
         start = beat * ticks_per_beat
         middle, end = start + ticks_per_beat, start + 2 * ticks_per_beat
@@ -112,7 +116,10 @@ def _recognise(
 
 @njit(cache=True)
 def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
-    """Best chord and its score (-1: none good enough) of the ticks each pitch sounds within `window` ticks."""
+    """The best chord for a window of `window` ticks, and its score (-1 if no chord is good enough).
+
+    `sounding` `[128]` is the number of ticks in which each pitch sounds.
+    """
     chroma = np.zeros(12, np.int64)
     bass = -1  # the lowest pitch that sounds for an eighth of the window
     for pitch in range(128):

@@ -1,4 +1,4 @@
-"""Music as notes in time: `Score`, and Standard MIDI Files to and from it."""
+"""Music as notes in time: `Score`, and functions that read it from and write it to Standard MIDI Files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#
 
 
 class Track(NamedTuple):
-    """One instrument: its name, General MIDI program (0 to 127), and whether it is the drum kit."""
+    """One instrument.
+
+    Attributes:
+        name: may be empty.
+        program: General MIDI program, 0 to 127.
+        is_drum: whether the instrument is the drum kit.
+    """
 
     name: str = ""
     program: int = 0
@@ -37,14 +43,14 @@ class Track(NamedTuple):
 
 
 class ChordMark(NamedTuple):
-    """A chord that holds from `tick` on; `symbol` as in `muspike.chords` ("C_M7", "F#_m", "N")."""
+    """A chord that holds from `tick` on. `symbol` is a name of `muspike.chords` ("C_M7", "F#_m", "N")."""
 
     tick: int
     symbol: str
 
 
 def table(rows: Iterable[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rows (tuples) as a structured array of `NOTE`, `TEMPO`, `TIME_SIGNATURE` or `KEY_SIGNATURE`."""
+    """`rows` (tuples) as a structured array of `dtype`: `NOTE`, `TEMPO`, `TIME_SIGNATURE` or `KEY_SIGNATURE`."""
     if isinstance(rows, np.ndarray) and rows.dtype == dtype:
         return rows
     return np.array([tuple(row) for row in rows], dtype=dtype)
@@ -52,15 +58,22 @@ def table(rows: Iterable[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 @dataclass
 class Score:
-    """Notes, tempos, metre, keys and chords of a piece, in ticks (`ticks_per_beat` to the quarter note).
+    """Notes, tempos, metre, keys and chords of a piece, with all times in ticks.
 
-    `notes` [notes] of dtype `NOTE`, sorted by onset, then descending pitch (equal ones keep their order); `tempos` of
-    `TEMPO`, `time_signatures` of `TIME_SIGNATURE`, `key_signatures` of `KEY_SIGNATURE` (fifths: sharps positive, flats
-    negative), each sorted by tick. `table` makes them of
-    tuples. `chords` are annotated ones, None where there are none.
+    `table` makes the arrays from tuples. The constructor sorts them.
+
+    Attributes:
+        ticks_per_beat: ticks in a quarter note.
+        notes: `[notes]` of dtype `NOTE`, sorted by onset, then by descending pitch; equal notes keep their order.
+        tempos: of dtype `TEMPO`, sorted by tick.
+        time_signatures: of dtype `TIME_SIGNATURE`, sorted by tick.
+        key_signatures: of dtype `KEY_SIGNATURE`, sorted by tick; `fifths` counts sharps as positive, flats as negative.
+        tracks: the instruments; `track` of a note is an index into them.
+        chords: the annotated chords, sorted by tick; None if the piece has no annotation.
+        name: may be empty.
 
     Raises:
-        BadInput: a pitch outside 0 to 127, a negative onset or duration.
+        BadInput: a pitch is outside 0 to 127, or an onset or duration is negative.
     """
 
     ticks_per_beat: int
@@ -80,7 +93,7 @@ class Score:
             )
         if len(notes) and min(notes["onset"].min(), notes["duration"].min()) < 0:
             raise BadInput(f"{self.name or 'score'}: a note with a negative onset or duration")
-        # 128 pitches to an onset: one integer key sorts faster than two columns.
+        # One integer key (128 pitches per onset) sorts faster than two columns.
         self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
             rows = table(getattr(self, name), dtype)
@@ -90,7 +103,10 @@ class Score:
 
     @classmethod
     def from_miditoolkit(cls, midi: miditoolkit.MidiFile, name: str = "") -> Score:
-        """The notes and signatures of a `miditoolkit.MidiFile`; controls, pitch bends and lyrics have no place here."""
+        """The score of a `miditoolkit.MidiFile`: its notes, tempos and signatures.
+
+        Controls, pitch bends, lyrics and markers are dropped.
+        """
         notes = [
             (note.start, note.end - note.start, note.pitch, note.velocity, number)
             for number, instrument in enumerate(midi.instruments)
@@ -111,7 +127,7 @@ class Score:
         )
 
     def to_miditoolkit(self) -> miditoolkit.MidiFile:
-        """The score as a `miditoolkit.MidiFile`; annotated chords become markers."""
+        """The score as a `miditoolkit.MidiFile`. Annotated chords become markers."""
         import miditoolkit
         from miditoolkit.midi import containers
 
@@ -139,10 +155,11 @@ def _fifths(key_name: str) -> tuple[int, bool]:
 
 
 def read(path: str | os.PathLike[str]) -> Score:
-    """The Standard MIDI File at `path`.
+    """Read the Standard MIDI File at `path`.
 
     Raises:
-        BadInput: there is no such file, it is no MIDI file, it is cut short, or it holds no notes.
+        BadInput: the file cannot be read, is not a MIDI file, is cut short, has no ticks per quarter note, or holds no
+            notes.
     """
     path = Path(path)
     try:
@@ -161,7 +178,7 @@ def read(path: str | os.PathLike[str]) -> Score:
     for name, source in (("onset", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
         notes[name] = np.concatenate([column[source] for column in columns])
     notes["track"] = np.repeat(np.arange(len(columns)), [len(column["pitch"]) for column in columns])
-    # An unknown key or mode (255 occurs in real files) says nothing; a metre without beats or note value neither.
+    # Unknown keys (255 occurs in real files) and metres without beats or note value say nothing and are dropped.
     keys = [(key.time, key.key, key.tonality == 1) for key in midi.key_signatures if -7 <= key.key <= 7]
     metres = [
         (metre.time, metre.numerator, metre.denominator)
@@ -180,7 +197,11 @@ def read(path: str | os.PathLike[str]) -> Score:
 
 
 def _check_whole(path: Path, content: bytes) -> None:
-    """Refuse what is no MIDI file or lacks tracks; symusic reads a file cut between two tracks without a word."""
+    """Refuse a file that is not a MIDI file or lacks tracks. symusic reads a file cut between two tracks silently.
+
+    Raises:
+        BadInput: the file is refused.
+    """
     if content[:4] != b"MThd":
         raise BadInput(f"{path}: not a MIDI file: it starts with {content[:4]!r}, not with b'MThd'")
     if len(content) < 14:
@@ -202,10 +223,10 @@ def _check_whole(path: Path, content: bytes) -> None:
 
 
 def write(score: Score, path: str | os.PathLike[str]) -> None:
-    """Write `score` as a Standard MIDI File (format 1), whole or not at all; annotated chords become markers.
+    """Write `score` to `path` as a Standard MIDI File (format 1). Annotated chords become markers.
 
-    The format cannot say which of two notes of one pitch that sound together on one track ends first: a reader may
-    exchange their ends.
+    The file appears whole or not at all. If two notes of one pitch sound together on one track, the format cannot say
+    which of them ends first: a reader may exchange their ends.
 
     Raises:
         Failed: the file cannot be written.

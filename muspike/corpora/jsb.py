@@ -1,10 +1,17 @@
-"""JSB Chorales: the four-part chorales of the Bach corpus inside the music21 package (its encodings carry keys, metres,
-pickups and repeated notes, which the sixteenth-grid files of Boulanger-Lewandowski 2012 have lost).
+"""JSB Chorales: the four-part chorales of the Bach corpus in the music21 package.
 
-Each chorale is taken as written: repeats are not expanded (a repeated half would count twice in training and in every
-metric), pickup and split bars are short bars, fermatas and ornaments are ignored. Velocity is 80 throughout; the tempo
-is the written one, else 100 bpm (assumed). The mode of the key is the soprano's: in many of these files the other
-voices say major whatever the key is. Ten thirty-second notes, in three chorales, go to the sixteenth grid.
+music21's encodings have keys, metres, pickups and repeated notes, which the sixteenth-grid files of
+Boulanger-Lewandowski 2012 have lost.
+
+Each chorale is taken as written:
+
+- Repeats are not expanded: a repeated half would count twice in training and in every metric.
+- Pickup bars and split bars are short bars.
+- Fermatas and ornaments are ignored.
+- Velocity is 80 throughout.
+- The tempo is the written one, else 100 bpm (assumed).
+- The mode of the key is the soprano's. In many of these files the other voices say major whatever the key is.
+- Ten thirty-second notes, in three chorales, are rounded to the sixteenth grid.
 """
 
 from __future__ import annotations
@@ -28,10 +35,11 @@ VELOCITY = 80
 ASSUMED_BPM = 100.0
 TICKS_PER_BEAT = 480
 
-# Chorales that share more than half of their notes, transposition aside (the notes both have / the notes either has),
-# or a third of the six-beat windows of the shorter: the same harmonisation in another key or with other words, a light
-# revision, a verse with its repeat written out. They stay together in the splits. The same tune in another
-# harmonisation does not count: Bach set many a tune several times, and settings of one tune stand in different splits.
+# Groups of chorales that are the same music, which stay together in the splits. Two chorales are the same music if they
+# share more than half of their notes, transposition aside (the notes that both have / the notes that either has), or a
+# third of the six-beat windows of the shorter one. Examples are the same harmonisation in another key or with other
+# words, a light revision, and a verse with its repeat written out. The same tune in another harmonisation does not
+# count: Bach set many tunes several times, and settings of one tune can be in different splits.
 SAME_MUSIC = (
     ("bwv101.7", "bwv102.7"),
     ("bwv114.7", "bwv256", "bwv257", "bwv258"),
@@ -62,7 +70,10 @@ SAME_MUSIC = (
 
 
 def build(progress: bool) -> Corpus:
-    """Parse the chorales, about 0.06 s each; 60 % of them are for training, 20 % for validation, 20 % for the test."""
+    """Parse the chorales (about 0.06 s each) and split them: 60 % for training, 20 % for validation, 20 % for the test.
+
+    `progress` shows a progress bar.
+    """
     paths = sources()
     with _readers() as each:
         bar = tqdm(each(read, paths), total=len(paths), desc="JSB chorales", unit="file", disable=not progress)
@@ -72,25 +83,28 @@ def build(progress: bool) -> Corpus:
 
 @contextlib.contextmanager
 def _readers() -> Iterator[Callable[..., Iterable[Piece | None]]]:
-    """A `map` over files in two processes, which take music21's memory with them; here where there is no fork."""
+    """Give a `map` over files that runs in two processes, so that music21's memory is freed when these end.
+
+    On a system without fork it runs in this process.
+    """
     if "fork" not in multiprocessing.get_all_start_methods():
         yield map
         return
     with warnings.catch_warnings():
-        # Other threads of this process are of no concern to readers, which take no lock that one of them may hold.
+        # Python warns of a fork beside other threads. It is safe here: readers take no lock that a thread may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
         with multiprocessing.get_context("fork").Pool(2) as pool:
             yield lambda function, items: pool.imap(function, items, chunksize=4)
 
 
 def sources() -> list[Path]:
-    """The encodings of Bach's works in music21, one to a work, sorted by name."""
+    """The paths of the encodings of Bach's works in music21, one for each work, sorted by name."""
     from music21 import corpus
 
     paths = [Path(path) for path in corpus.getComposer("bach")]
     by_work = {
         path.stem: path
-        for ending in (".krn", ".xml", ".mxl")  # three works are there twice; MusicXML is the fuller encoding
+        for ending in (".krn", ".xml", ".mxl")  # three works have two encodings; MusicXML is the fuller one and wins
         for path in paths
         if path.suffix == ending
     }
@@ -98,7 +112,7 @@ def sources() -> list[Path]:
 
 
 def read(path: Path) -> Piece | None:
-    """The chorale at `path`, or None if it does not have exactly four parts."""
+    """The chorale at `path`; None if it does not have exactly four parts."""
     from music21 import converter
 
     parsed: Any = converter.parse(path, forceSource=True, storePickle=False)
@@ -112,7 +126,7 @@ def read(path: Path) -> Piece | None:
 
 
 def to_score(parsed: Any, name: str) -> tuple[Score, bool]:
-    """A `music21.stream.Score` without ties as a `Score`, and whether its tempo is assumed."""
+    """A `music21.stream.Score` whose ties are stripped as a `Score`, and whether its tempo is assumed."""
     notes = [
         (_ticks(note.offset), _ticks(note.quarterLength), pitch.midi, VELOCITY, number)
         for number, part in enumerate(parsed.parts)
@@ -140,7 +154,7 @@ def _ticks(quarters: Any) -> int:
 
 
 def _metres(part: Any) -> list[tuple[int, int, int]]:
-    """A time signature for every measure: the written one, or what there is of it in a short measure."""
+    """A time signature (tick, numerator, denominator) for every measure: the written one, or a short measure's own."""
     measures = list(part.getElementsByClass("Measure"))
     ends = [measure.offset for measure in measures[1:]] + [part.highestTime]
     metres, written = [], part.flatten().getElementsByClass("TimeSignature").first()
@@ -162,9 +176,10 @@ def _key(parsed: Any, soprano: Any) -> tuple[int, bool]:
 
 
 def split(names: list[str]) -> dict[str, list[str]]:
-    """60 / 20 / 20 % of the chorales, in the order of the SHA-256 of their names: the same on every machine.
+    """Split the chorales into 60, 20 and 20 %: names by split. The result is the same on every machine.
 
-    Chorales of one row of `SAME_MUSIC` stand together in that order, and a cut falls after the whole row.
+    The chorales are ordered by the SHA-256 of their names and cut at 60 and 80 %. Chorales of one row of `SAME_MUSIC`
+    stand together in this order, and a cut never divides a row: it falls after the row.
     """
     first_of_row = {name: row[0] for row in SAME_MUSIC for name in row}
     leader = {name: first_of_row.get(name, name) for name in names}
