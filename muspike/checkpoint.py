@@ -1,8 +1,8 @@
 """Models on disk: weights as safetensors, everything else as JSON, never pickle.
 
-A model is a folder with `model.json`, which names its weights file and holds the sha256 of it and of itself. The
-weights are written first, under a name of their own; then `model.json` replaces the old one. So a folder holds a whole
-model at every moment.
+A model is a folder with `model.json` and a weights file. `model.json` names the weights file and holds two sha256: that
+of the weights file and its own. Saving writes the weights first, under a new name, and then replaces `model.json`. So
+the folder holds a whole model at every moment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from muspike.network import Generator, Network
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and how it came to be (`training`: data set, steps, seed, validation NLL, ...)."""
+    """A trained network and the record of its training.
+
+    Attributes:
+        architecture: name of the architecture, as in `architectures.ARCHITECTURES`.
+        settings: settings of the network, for `architectures.build`.
+        network: the network with its trained weights.
+        training: JSON-able record of the training: data set, steps, seed, validation NLL, ...
+    """
 
     architecture: str
     settings: dict[str, Any]
@@ -35,15 +42,15 @@ class Model:
 
     @property
     def steps(self) -> int:
-        """Steps of training up to these weights, with those of the models that it went on from."""
+        """Number of training steps up to these weights, with the steps of the models that the training started from."""
         return steps_of(self.training)
 
     @property
     def spiking(self) -> Network:
-        """The network, where it spikes.
+        """The network, as a spiking `Network`.
 
         Raises:
-            BadInput: it does not.
+            BadInput: the network does not spike.
         """
         if not isinstance(self.network, Network):
             raise BadInput(f"{self.architecture} does not spike: there is nothing to put on a neuromorphic chip")
@@ -51,7 +58,7 @@ class Model:
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write `model` to `folder`, its weights as `dtype`.
+    """Write `model` to `folder`, with its weights as `dtype`. A model that lies there already is replaced.
 
     >>> from pathlib import Path
     >>> from muspike import load_model, save_model
@@ -60,7 +67,7 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -
     True
 
     Raises:
-        Failed: the disk refuses.
+        Failed: the folder or a file cannot be written.
     """
     blob = save({k: v.detach().to(dtype).contiguous() for k, v in model.network.state_dict().items()})
     sha256 = hashlib.sha256(blob).hexdigest()
@@ -82,7 +89,7 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -
 
 
 def load_model(name: str | Path) -> Model:
-    """The model in the folder `name`, the best of the run in that folder, or the shipped one of that name.
+    """Load the model in the folder `name`, the best model of the run in that folder, or the shipped model `name`.
 
     >>> from muspike import load_model
     >>> model = load_model("s-rnn")
@@ -90,7 +97,8 @@ def load_model(name: str | Path) -> Model:
     ('s-rnn', 'jsb')
 
     Raises:
-        BadInput: no such model, another format, a flipped byte, weights that do not fit the architecture.
+        BadInput: there is no such model; it has another format or was changed; its weights do not fit the architecture
+            or are not finite.
     """
     folder = find_folder(name)
     header = read_header(folder)

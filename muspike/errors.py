@@ -1,31 +1,34 @@
-"""The two ways a request can end badly, and the exit status of each."""
+"""The two kinds of error that muspike shows to its user, with the exit status of each, and safe text for terminals."""
 
 
 class MuspikeError(Exception):
-    """Base of every error that is meant for the user: the message is one line, without a traceback on the CLI."""
+    """Base of every error that is meant for the user. The CLI prints its message, one line, without a traceback."""
 
     exit_status = 1
 
 
 class BadInput(MuspikeError):
-    """Bad use or bad input: names the file, node or limit, the value found and what would be right. Exit status 2."""
+    """Bad use or bad input: exit status 2. The message names file, node or limit, the value found and a right one."""
 
     exit_status = 2
 
 
 class Failed(MuspikeError):
-    """A right request that could not be carried out (disk full, a peer that does not run). Exit status 1."""
+    """A correct request that could not be carried out (a full disk, a peer that does not run): exit status 1."""
 
     exit_status = 1
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text with everything that a terminal would act on escaped, but for the characters in `keep`."""
+    """`text` with all characters escaped that a terminal would act on, except those in `keep`."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, or its type; without line breaks, control characters and endless names of a damaged file."""
+    """The message of `error` on one line, or the name of its type if it has none.
+
+    Control characters become question marks. A text above 1000 characters, as damaged files cause, is shortened.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 1000 else f"{text[:600]} ... {text[-400:]}"

@@ -1,6 +1,6 @@
-"""How well a network predicts pieces, and how much it spikes meanwhile.
+"""How well a network predicts pieces, and how much it spikes while it does.
 
-The likelihood is that of the next compound word, given those before it, over whole pieces.
+The likelihood is that of each compound word given all words before it, over whole pieces.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ from muspike.network import Generator, Network
 
 Words = npt.NDArray[np.int16]
 Logits = Callable[[torch.Tensor], torch.Tensor]
-"""Words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`."""
+"""A function from words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`."""
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Negative log likelihood of a set of pieces, in bits, whole and by feature.
+    """Negative log likelihood (NLL) of a set of pieces, in all and by feature.
 
-    It is joint, of notes, chords, metre and tempo; a feature's share is conditional on the words before, the chord
-    of the same moment included. The grammar of words, which masks the impossible in sampling, is not used here.
+    It is the joint NLL of notes, chords, metre and tempo. A feature's part is conditional on the words before, which
+    include the chord of the same moment. The grammar of words, which masks impossible words in sampling, is not used.
+
+    Attributes:
+        bits_by_feature: NLL in bits, by the name of the feature.
+        notes: number of NOTEs in the pieces.
+        words: number of words in the pieces.
     """
 
     bits_by_feature: dict[str, float]
@@ -38,20 +43,23 @@ class Likelihood:
 
     @property
     def bits_per_note(self) -> float:
-        """Bits of all features of all words, BAR and BEAT included, per note."""
+        """NLL of all features of all words, BAR and BEAT included, in bits per note."""
         return sum(self.bits_by_feature.values()) / self.notes
 
     def to_dict(self) -> dict[str, Any]:
-        """`bits_per_note`, and what each feature adds to it."""
+        """A JSON-able table: `bits_per_note`, the part of each feature in it, and the number of notes."""
         features = {name: bits / self.notes for name, bits in self.bits_by_feature.items()}
         return {"bits_per_note": self.bits_per_note, "bits_per_note_by_feature": features, "notes": self.notes}
 
 
 def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
-    """Summed NLL in nats of each feature, `[7]`, over the words on which it is predicted.
+    """The NLL of each feature in nats, `[7]`, summed over the words on which the feature is predicted.
 
-    `logits` `[tokens, batch, N_AXONS]`; `targets` `[tokens, batch, 7]`, PAD words where there is nothing to predict.
-    With `teacher`, logits of another network, the cross entropy against its distributions instead of the values.
+    Args:
+        logits: `[tokens, batch, N_AXONS]`.
+        targets: the values to predict, `[tokens, batch, 7]`; PAD words are not predicted.
+        teacher: logits of another network, `[tokens, batch, N_AXONS]`. With them, the result is the cross entropy
+            against that network's distributions instead of the NLL of the values.
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten(0, -2).long()
     kind = wanted[:, tokens.BAR_BEAT]
@@ -69,9 +77,10 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.T
 
 
 def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets `[length, batch, 7]`: excerpts from `starts` on; an input is the word before its target.
+    """Inputs and targets for excerpts of pieces, each `[length, batch, 7]`.
 
-    Before the first word of a piece stands PAD.
+    An excerpt starts at its piece's entry in `starts`. An input is the word before its target; the word before a piece
+    is PAD. Excerpts that are shorter than `length` are filled with PAD.
     """
     shape = (length, len(pieces), len(tokens.FEATURES))
     words, wanted = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
@@ -95,10 +104,10 @@ def likelihood(
     True
 
     Args:
-        logits_of: the network: words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`.
+        logits_of: the network, as a function from words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`.
         pieces: compound words, each `[tokens, 7]`.
-        at_once: how many words run side by side, padding included, unless one piece is longer.
-        device: where `logits_of` wants its words.
+        at_once: the most words in one batch, padding included. A piece with more words is a batch of its own.
+        device: where `logits_of` needs its words.
     """
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
@@ -114,9 +123,9 @@ def likelihood(
 
 @torch.no_grad()
 def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096) -> float | None:
-    """Mean spikes per neuron and tick, of all LIF populations over whole periods; None where the network has none.
+    """Mean spikes per neuron and tick of all LIF populations, over whole periods. None if the network does not spike.
 
-    Pieces of like length run side by side as far as the shortest of them goes: no padding counts.
+    Pieces of similar length run side by side and are cut to the shortest of them, so no padding is counted.
 
     >>> from muspike import firing_rate, generate, load_model
     >>> network = load_model("s-rnn").network
@@ -136,12 +145,16 @@ def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096
 
 
 def per_neuron(network: Network, names: Iterable[str], rates: torch.Tensor) -> float:
-    """The mean over all neurons of the rates of populations, `names`."""
+    """The mean firing rate over all neurons of the populations `names`. `rates` are their own, `[populations]`."""
     return float(np.average(rates.tolist(), weights=[network.populations[name].size for name in names]))
 
 
 def _of_like_length(pieces: Sequence[Words], at_once: int, stretch: float = math.inf) -> Iterator[list[Words]]:
-    """Groups of pieces in ascending length, so that little is padding; none exceeds `stretch` times the first."""
+    """Groups of pieces of similar length, in ascending length, so that a batch has little padding.
+
+    A group has at most `at_once` words, padding included, unless it is one piece. No piece of a group is longer than
+    `stretch` times the group's shortest.
+    """
     group: list[Words] = []
     for piece in sorted(pieces, key=len):
         if group and (len(piece) * (len(group) + 1) > at_once or len(piece) > stretch * len(group[0])):

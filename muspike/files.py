@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing files that appear whole or not at all, and checks of paths before the work that needs them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from muspike.errors import BadInput, Failed
 
 @contextlib.contextmanager
 def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it becomes `path` when the block ends without an error.
+    """Give a temporary path to write to; the file moves to `path` when the `with` block ends without an error.
 
-    An error inside the block leaves whatever stood at `path` before. Missing parent folders are made.
+    The temporary path is beside `path`. An error inside the block leaves the old content of `path` unchanged. Missing
+    parent folders are made.
 
     Raises:
         Failed: the folder cannot be made, or the disk refuses the write (full, read-only).
@@ -24,7 +25,8 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The name keeps its ending: writers such as np.savez and matplotlib choose the format, or add one, by it.
+        # The temporary name keeps the ending: np.savez adds one if it is missing, and matplotlib chooses the format by
+        # it.
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem[:40]}-", suffix=target.suffix)
         os.close(handle)
     except OSError as error:
@@ -45,10 +47,10 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
-    """See that `path` is a file that can be read, and no pipe or device that could be waited for without end.
+    """Check that `path` is a regular file that can be read. Reading a pipe or a device could wait without end.
 
     Raises:
-        BadInput: it is not.
+        BadInput: `path` is not such a file.
     """
     try:
         mode = Path(path).stat().st_mode
@@ -62,11 +64,11 @@ def check_file(path: str | os.PathLike[str]) -> None:
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """See that a file could be written to `path`, before the work whose result it is to hold; makes its folder.
+    """Check that a file can be written to `path`, and make its folder. Call this before work whose result goes there.
 
     Raises:
-        BadInput: it is a folder, or its folder a file.
-        Failed: the folder cannot be made, or written to.
+        BadInput: `path` is a folder, or its folder is a file.
+        Failed: its folder cannot be made or written to.
     """
     if Path(path).is_dir():
         raise BadInput(f"{os.fspath(path)}: is a folder; a file is wanted")
@@ -74,11 +76,13 @@ def check_target(path: str | os.PathLike[str]) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder `path`, made if need be, and tried: for before the work whose result would have no place.
+    """Make the folder `path` if it is missing, check that it can be written to, and return it.
+
+    Call this before work whose result goes there.
 
     Raises:
-        BadInput: it is a file.
-        Failed: it cannot be made, or written to.
+        BadInput: `path` is a file.
+        Failed: the folder cannot be made or written to.
     """
     folder = Path(path)
     try:

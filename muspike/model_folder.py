@@ -1,6 +1,6 @@
-"""The folder of a model: `model.json`, and the safetensors file that it names. Read here without torch.
+"""The folder of a model: `model.json` and the safetensors file that it names. This module reads both without torch.
 
-`model.json` holds the sha256 of the weights file and of itself. `muspike.checkpoint` makes a network of it.
+`model.json` holds the sha256 of the weights file and its own. `muspike.checkpoint` builds the network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from muspike.errors import BadInput
 
 FORMAT = 1
-# What every reader of a model relies on: the path in `model.json`, and the type.
+# The entries of `model.json` on which every reader relies, by their path, with their type.
 _HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
     ("architecture",): str,
     ("settings",): dict,
@@ -28,12 +28,12 @@ _HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
     ("weights", "file"): str,
     ("weights", "sha256"): str,
 }
-# As safetensors has it.
+# The limit of the safetensors format, in bytes.
 _LONGEST_HEADER = 100_000_000
 
 
 def shipped_models() -> dict[str, Path]:
-    """The folders of the models that come with muspike, by name.
+    """The models that come with muspike: folders by name.
 
     >>> from muspike import shipped_models
     >>> list(shipped_models())
@@ -44,10 +44,12 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_folder(name: str | Path) -> Path:
-    """The folder of a model: `name` itself, its `model` where it is that of a training run, or of a shipped model.
+    """The folder of the model `name`.
+
+    `name` is a model's folder, the folder of a training run (its model is in `model`), or the name of a shipped model.
 
     Raises:
-        BadInput: it is neither a folder nor the name of a shipped model.
+        BadInput: `name` is neither a folder nor the name of a shipped model.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -61,10 +63,11 @@ def find_folder(name: str | Path) -> Path:
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """What `model.json` in `folder` says: `architecture`, `settings`, `training`, `weights` (file and sha256).
+    """The content of `model.json` in `folder`: `architecture`, `settings`, `training`, `weights` (file and sha256).
 
     Raises:
-        BadInput: it cannot be read, is of another format, was changed, or lacks an entry.
+        BadInput: `model.json` cannot be read, has another format, was changed, lacks an entry or has one of a wrong
+            type.
     """
     file = folder / "model.json"
     try:
@@ -91,10 +94,10 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path, header: Mapping[str, Any]) -> bytes:
-    """The content of the weights file that `header`, read from `folder`, names.
+    """The content of the weights file that `header` names. `header` was read from `folder`.
 
     Raises:
-        BadInput: it cannot be read, or its sha256 is another.
+        BadInput: the file cannot be read, or its sha256 is not the one in `header`.
     """
     file = folder / str(header["weights"]["file"])
     try:
@@ -109,16 +112,16 @@ def read_weights(folder: Path, header: Mapping[str, Any]) -> bytes:
 
 
 def digest(header: Mapping[str, Any]) -> str:
-    """The sha256 of a header without its entry `digest`."""
+    """The sha256, as hex, of a header without its entry `digest`."""
     text = json.dumps({k: v for k, v in header.items() if k != "digest"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def count_parameters(folder: Path, header: Mapping[str, Any]) -> int:
-    """How many numbers the weights file holds.
+    """The number of weights in the weights file that `header` names. `header` was read from `folder`.
 
     Raises:
-        BadInput: as `read_weights`; or it is no safetensors file.
+        BadInput: as for `read_weights`; or the file is not a safetensors file.
     """
     blob = read_weights(folder, header)
     length = int.from_bytes(blob[:8], "little")
@@ -132,7 +135,10 @@ def count_parameters(folder: Path, header: Mapping[str, Any]) -> int:
 
 
 def steps_of(training: Mapping[str, Any]) -> int:
-    """Steps of training up to a model, with those of the models that it went on from; `training` as in its header."""
+    """Number of training steps up to a model, with the steps of the models that its training started from.
+
+    `training` is the record of the training in the model's header.
+    """
     steps = 0
     while training:
         steps += training["step"]

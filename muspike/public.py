@@ -1,4 +1,4 @@
-"""The names that a package hands out, each imported when it is first asked for (PEP 562)."""
+"""Lazy public names of a package: each is imported when it is first used (PEP 562)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 def lazily(
     package: str, modules: Mapping[str, str], submodules: Sequence[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of `package`.
+    """The functions `__getattr__` and `__dir__` for `package`.
 
     Args:
-        modules: by module of the package, the names that are found in it, with spaces between them.
-        submodules: of the package, which are handed out themselves.
+        package: name of the package.
+        modules: public names by the module of the package that defines them, separated by spaces.
+        submodules: modules of the package that are public themselves.
     """
     module_of = {name: module for module, names in modules.items() for name in names.split()}
 
