@@ -1,9 +1,10 @@
-"""How far a generated set is from a reference set in one metric.
+"""The distance of a generated set of pieces from a reference set, in one metric.
 
-Yang & Lerch, "On the evaluation of generative models in music", Neural Computing and Applications 32, 2020. Distances
-between pieces within a set (intra) and across the two sets (inter) each give a density; the reference's intra density
-against the inter density says whether a generated piece is as far from the reference pieces as these are from each
-other. The authors' mgeval samples the two densities of a KL divergence on a grid each; here both share one.
+The method is that of Yang & Lerch, "On the evaluation of generative models in music", Neural Computing and Applications
+32, 2020. The distances between pieces within the reference set (intra) have a density, and so have the distances
+between pieces of the two sets (inter). If the two densities are alike, generated pieces are as far from the reference
+pieces as these are from each other. One thing differs from the authors' mgeval: for a KL divergence, mgeval samples
+each density on a grid of its own; here both densities share one grid.
 """
 
 from __future__ import annotations
@@ -20,23 +21,29 @@ from scipy.spatial.distance import cdist
 
 N_GRID = 1000
 
-_ROUNDING = 1e-12  # relative to the values of the metric
+_ROUNDING = 1e-12  # rounding error of distances, relative to the metric's largest value
 _NEGLIGIBLE = -40.0  # exp(-40) = 4e-18: below the rounding of the nearest term
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Overlapping area (0..1) and KL divergence in nats, KL(intra || inter); nan where a density does not exist."""
+    """The distance of two sets. Both numbers are nan if a density does not exist.
+
+    Attributes:
+        overlapping_area: of the two densities, 0 to 1.
+        kl_divergence: KL(intra || inter) in nats.
+    """
 
     overlapping_area: float
     kl_divergence: float
 
 
 def distance(generated: ArrayLike, reference: ArrayLike) -> Distance:
-    """Distance of two sets in one metric, whose values are `[pieces]` or, of a histogram, `[pieces, classes]`.
+    """The distance of a generated set from a reference set, given the values of one metric.
 
-    Pieces for which the metric is nan are left out. Both numbers are nan where there is no density: fewer than three
-    pieces in the reference, no piece generated, or all distances of a kind equal.
+    Values are `[pieces]`, or `[pieces, classes]` for a histogram. Pieces whose value is nan are left out. Both numbers
+    are nan if a density does not exist: the reference has fewer than three pieces, the generated set is empty, or all
+    intra or all inter distances are equal.
     """
     generated, reference = _defined(generated), _defined(reference)
     rounding = _ROUNDING * max(np.abs(generated).max(initial=0), np.abs(reference).max(initial=0))
@@ -44,14 +51,14 @@ def distance(generated: ArrayLike, reference: ArrayLike) -> Distance:
 
 
 def distances(generated: Mapping[str, ArrayLike], reference: Mapping[str, ArrayLike]) -> dict[str, Distance]:
-    """`distance` for every metric that both sets have, as `evaluate_set` returns them."""
+    """The `distance` in every metric that both sets have, by name. `evaluate_set` returns such sets."""
     return {name: distance(generated[name], reference[name]) for name in generated if name in reference}
 
 
 def intra_set_distances(values: ArrayLike) -> NDArray[np.float64]:
-    """Euclidean distance of every piece to every other of its set, `[pieces * (pieces - 1)]`.
+    """The Euclidean distance of every piece to every other piece of its set, `[pieces * (pieces - 1)]`.
 
-    Each pair counts twice, as in mgeval: the bandwidth of the density depends on it.
+    Each pair counts twice, as in mgeval, because the bandwidth of the density depends on the number of distances.
     """
     features = _as_features(values)
     all_pairs: NDArray[np.float64] = cdist(features, features)
@@ -59,7 +66,7 @@ def intra_set_distances(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def inter_set_distances(values: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
-    """Euclidean distance of every piece of one set to every piece of the other, `[pieces * others]`."""
+    """The Euclidean distance of every piece of one set to every piece of the other set, `[pieces * others]`."""
     all_pairs: NDArray[np.float64] = cdist(_as_features(values), _as_features(others))
     return all_pairs.ravel()
 
@@ -67,23 +74,27 @@ def inter_set_distances(values: ArrayLike, others: ArrayLike) -> NDArray[np.floa
 def compare(intra: NDArray[np.float64], inter: NDArray[np.float64], rounding: float = 0.0) -> Distance:
     """Overlapping area and KL divergence of the Gaussian kernel densities of two sets of distances.
 
-    Distances that differ by no more than `rounding` are equal; both numbers are nan where all distances of a set are.
+    Distances count as equal if they differ by no more than `rounding`. Both numbers are nan if all distances of a set
+    are equal, or if a set has fewer than two.
     """
     if any(len(samples) < 2 or np.ptp(samples) <= rounding for samples in (intra, inter)):
         return Distance(math.nan, math.nan)
     points = np.linspace(min(intra.min(), inter.min()), max(intra.max(), inter.max()), N_GRID)
     log_intra, log_inter = log_density(intra, points), log_density(inter, points)
     overlap = trapezoid(np.exp(np.minimum(log_intra, log_inter)), points)
-    # Normalised to sum to 1 over the points, as scipy.stats.entropy does; in logarithms, so nothing underflows to 0.
+    # Both are normalised to a sum of 1 over the points, as in scipy.stats.entropy. Logarithms avoid underflow to 0.
     log_p = log_intra - np.logaddexp.reduce(log_intra)
     log_q = log_inter - np.logaddexp.reduce(log_inter)
     return Distance(float(overlap), float((np.exp(log_p) * (log_p - log_q)).sum()))
 
 
 def log_density(samples: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithm of the Gaussian kernel density of `samples` at `points`, the bandwidth by Scott's rule (scipy's)."""
+    """Logarithm of the Gaussian kernel density of `samples` at `points`, `[points]`.
+
+    The bandwidth follows Scott's rule, as in scipy.
+    """
     bandwidth = samples.std(ddof=1) * len(samples) ** -0.2
-    centres, counts = np.unique(samples, return_counts=True)  # metrics that count give few different distances
+    centres, counts = np.unique(samples, return_counts=True)  # counting metrics have few different distances
     log_norm = math.log(len(samples) * bandwidth * math.sqrt(2 * math.pi))
     result: NDArray[np.float64] = _log_kernel_sum(points, centres, counts.astype(np.float64), bandwidth) - log_norm
     return result
@@ -93,11 +104,12 @@ def log_density(samples: NDArray[np.float64], points: NDArray[np.float64]) -> ND
 def _log_kernel_sum(
     points: NDArray[np.float64], centres: NDArray[np.float64], counts: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:
-    """log of sum_i counts_i exp(-((points - centres_i) / bandwidth)^2 / 2); the centres ascend."""
+    """log(sum_i counts_i exp(-((points - centres_i) / bandwidth)^2 / 2)), `[points]`. `centres` must ascend."""
     result = np.empty_like(points)
     for j, point in enumerate(points):
         above = np.searchsorted(centres, point)
-        gap = np.inf  # to the nearest centre: all terms are relative to its, so that the sum cannot underflow
+        # Distance to the nearest centre. All terms are relative to this centre's, so that the sum cannot underflow.
+        gap = np.inf
         for i in range(max(above - 1, 0), min(above + 1, len(centres))):
             gap = min(gap, abs(point - centres[i]))
         total = 0.0

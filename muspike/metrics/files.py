@@ -1,4 +1,4 @@
-"""The metrics of MIDI files, for people who have some."""
+"""The metrics of MIDI files: which files, their values, and a table of these."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ENDINGS = (".mid", ".midi")
 
 
 def midi_files(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and those in its folders that end in .mid or .midi, sorted in each folder.
+    """The MIDI files of `paths`. A folder stands for its files that end in .mid or .midi, sorted by name.
 
     Raises:
-        BadInput: a folder without any.
+        BadInput: a folder has no such file.
     """
     files: list[Path] = []
     for path in paths:
         if not path.is_dir():
             files.append(path)
             continue
-        # Names with a dot in front are not the user's: our own unfinished files, or what macOS lays beside others.
+        # A name that starts with a dot is not the user's: it is an unfinished file of ours, or macOS's extra file.
         found = [f for f in path.iterdir() if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
         if not found:
             raise BadInput(f"{path}: holds no MIDI files ({' or '.join(ENDINGS)})")
@@ -36,16 +36,19 @@ def midi_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def evaluate_files(files: Sequence[Path], words: int | None = None) -> dict[str, Any]:
-    """All of `metrics.METRICS` of each file, JSON-able but for nan: `files`, a row each, and the `mean` of the rows.
-
-    The mean is over the files for which a metric is defined.
+    """The values of all `metrics.METRICS` for each file.
 
     Args:
-        words: read only the first so many compound words of each, because most metrics grow with the length; None: all
-            of the file as it is, without the grid of compound words.
+        files: paths of MIDI files.
+        words: evaluate only the first `words` compound words of each file, because most metrics grow with the length.
+            None: evaluate the whole file as written, without rounding to the grid of compound words.
+
+    Returns:
+        A table, JSON-able except for nan: `files` has a row for each file, `mean` has the mean of each metric over the
+        files for which it is defined.
 
     Raises:
-        BadInput: a file is no MIDI file, has no notes, or fewer than `words` compound words.
+        BadInput: a file is not a MIDI file, has no notes, or has fewer than `words` compound words.
     """
     rows: list[dict[str, Any]] = []
     for file in files:
@@ -70,7 +73,7 @@ def _excerpt(score: midi.Score, words: int) -> midi.Score:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """What `evaluate_files` gives, for people: a line per file, and the mean under it where there are several."""
+    """The result of `evaluate_files` as text: a line for each file, and a line with the mean if there are several."""
     rows = [(row["file"], row) for row in results["files"]]
     if len(rows) > 1:
         rows.append(("mean", results["mean"]))

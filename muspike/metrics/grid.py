@@ -1,4 +1,4 @@
-"""The notes that every metric reads: pitched tracks only, on a grid of sixteenths."""
+"""The notes that every metric reads: the notes of pitched tracks, on a grid of sixteenths."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ N_PITCHES = 128
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The pitched notes of a score in sixteenths of a 4/4 bar, counted from tick 0; drum tracks are left out.
+    """The notes of a score on a grid of sixteenths, counted from tick 0. Drum tracks are left out.
 
-    `onset`, `end`, `pitch`: int64 `[notes]`. Onset and end are each rounded to the nearest sixteenth, halves to even,
-    as `muspy.Music.adjust_resolution(4)` does; a note shorter than that may have length 0, and then never sounds.
+    Onsets and ends are rounded to the nearest sixteenth, halves to even, as in `muspy.Music.adjust_resolution(4)`. A
+    note shorter than a sixteenth may get length 0; such a note never sounds.
+
+    Attributes:
+        score: the score.
+        onset: int64 `[notes]`, in sixteenths.
+        end: int64 `[notes]`, in sixteenths.
+        pitch: int64 `[notes]`, MIDI pitch.
     """
 
     score: Score
@@ -33,12 +39,12 @@ class Grid:
 
     @cached_property
     def length(self) -> int:
-        """End of the last note, in sixteenths; 0 without notes."""
+        """End of the last note in sixteenths; 0 if there are no notes."""
         return int(self.end.max(initial=0))
 
     @cached_property
     def roll(self) -> NDArray[np.bool_]:
-        """Piano roll `[length, 128]`: which pitches sound in each sixteenth."""
+        """Piano roll, bool `[length, 128]`: the pitches that sound in each sixteenth."""
         changes = np.zeros((self.length + 1) * N_PITCHES, dtype=np.int16)
         np.add.at(changes, self.onset * N_PITCHES + self.pitch, 1)
         np.add.at(changes, self.end * N_PITCHES + self.pitch, -1)
@@ -53,13 +59,13 @@ class Grid:
 
     @cached_property
     def skyline(self) -> NDArray[np.int64]:
-        """The highest pitch that sounds in each sixteenth, -1 where all is silent, `[length]`."""
+        """The highest pitch that sounds in each sixteenth, -1 if none does, `[length]`."""
         highest = N_PITCHES - 1 - self.roll[:, ::-1].argmax(axis=1)
         return np.where(self.polyphony > 0, highest, -1)
 
 
 def on_grid(music: Score | Grid) -> Grid:
-    """The notes of `music` on the grid; a `Grid` is handed back as it is, so that many metrics can share one."""
+    """The notes of `music` on the grid. A `Grid` is returned unchanged, so that many metrics can share one."""
     if isinstance(music, Grid):
         return music
     is_drum = np.array([track.is_drum for track in music.tracks], dtype=bool)

@@ -1,8 +1,8 @@
 """How a melody fits its chords: Yeh et al., "Automatic melody harmonization with triad chords", JNMR 50, 2021.
 
-The melody is the skyline, the highest pitch that sounds in each sixteenth. The chords are `chords` where given, else
-those annotated in the score, else those that `muspike.chords` recognises. Where no chord holds (`N`, or before the
-first), nothing is counted.
+The melody is the skyline, the highest pitch that sounds in each sixteenth. The chords are the argument `chords` if it
+is given, else the annotated chords of the score, else the chords that `muspike.chords` recognises. Sixteenths in which
+no chord holds (`N`, or before the first chord) are not counted.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ CHORD_TONES = {
     "sus2": (0, 2, 7),
     "sus4": (0, 5, 7),
 }
-"""Semitones above the root of each quality of `muspike.chords`."""
+"""The tones of each chord quality of `muspike.chords`, in semitones above the root."""
 
 CONSONANCE = np.array([1, -1, -1, 1, 1, 0, -1, 1, 1, 1, -1, -1])
-"""Score of each interval from a chord tone up to the melody, modulo 12: +1 consonant, 0 a fourth, -1 dissonant."""
+"""Score of each interval from a chord tone up to the melody, modulo 12: +1 consonant, 0 fourth, -1 dissonant."""
 
 STEP = 2
-"""Largest interval in semitones by which a proper non-chord tone moves on."""
+"""Largest interval, in semitones, from a proper non-chord tone to the next melody note."""
 
 
 def pitch_consonance_score(music: Score | Grid, chords: Sequence[ChordMark] | None = None) -> float:
-    """Mean `CONSONANCE` (-1..1) of the melody over every tone of the chord that holds, sixteenth by sixteenth.
+    """Pitch consonance score (PCS of Yeh et al. 2021), -1 to 1.
 
-    Rests are left out; nan where melody and chord never sound together. Yeh et al. 2021, PCS, which takes the melody to
-    lie above the chord: the interval is (melody - chord tone) mod 12, not its absolute value.
+    It is the mean `CONSONANCE` of the melody with each tone of the chord that holds, over all sixteenths. Rests are not
+    counted. The result is nan if melody and chord never sound together. PCS assumes that the melody lies above the
+    chord: the interval is (melody - chord tone) mod 12, not its absolute value.
     """
     grid = on_grid(music)
     tones = _chord_tones(grid, chords)
@@ -55,10 +56,11 @@ def pitch_consonance_score(music: Score | Grid, chords: Sequence[ChordMark] | No
 
 
 def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = None) -> float:
-    """Chord-tone to non-chord-tone ratio (n_c + n_p) / (n_c + n_n) of the melody's notes; nan where no chord holds.
+    """Chord-tone to non-chord-tone ratio (CTnCTR of Yeh et al. 2021): (n_c + n_p) / (n_c + n_n) of the melody's notes.
 
-    n_c counts chord tones, n_n non-chord tones, n_p those non-chord tones whose next melody note is at most two
-    semitones away (Yeh et al. 2021, CTnCTR). A note is judged by the chord at its onset.
+    n_c is the number of chord tones, n_n that of non-chord tones, and n_p that of proper non-chord tones, whose next
+    melody note is at most two semitones away. A note is judged by the chord at its onset. The result is nan if no chord
+    holds at the onset of any melody note.
     """
     grid = on_grid(music)
     onset, pitch = _melody_notes(grid)
@@ -73,7 +75,7 @@ def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = N
 
 
 def _melody_notes(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Onset and pitch of the notes that are on top of the skyline as they start, in order."""
+    """Onsets and pitches, in order, of the notes that are the highest sounding pitch at their onset."""
     sounds = grid.end > grid.onset
     onset, pitch = grid.onset[sounds], grid.pitch[sounds]
     on_top = pitch == grid.skyline[onset]
@@ -82,7 +84,7 @@ def _melody_notes(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _chord_tones(grid: Grid, chords: Sequence[ChordMark] | None) -> NDArray[np.bool_]:
-    """Which pitch classes belong to the chord that holds in each sixteenth, `[length, 12]`."""
+    """The pitch classes of the chord that holds in each sixteenth, bool `[length, 12]`."""
     score = grid.score
     marks = chords if chords is not None else score.chords
     if marks is None:
@@ -97,6 +99,7 @@ def _chord_tones(grid: Grid, chords: Sequence[ChordMark] | None) -> NDArray[np.b
 
 
 def _tone_table() -> NDArray[np.bool_]:
+    """The pitch classes of each chord of `muspike.chords`, bool `[chords, 12]`."""
     table = np.zeros((len(chord_names.SYMBOLS), 12), dtype=bool)
     for root in range(12):
         for quality in chord_names.QUALITIES:

@@ -13,40 +13,40 @@ from muspike.midi import Score
 _MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
 _NATURAL_MINOR = np.array([1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0])
 SCALES = np.array([np.roll(scale, root) for scale in (_MAJOR, _NATURAL_MINOR) for root in range(12)])
-"""Pitch classes of the 12 major, then the 12 natural minor scales, `[24, 12]`, 0 or 1."""
+"""Pitch classes (0 or 1) of the 12 major scales and then the 12 natural minor scales, `[24, 12]`."""
 
 
 def pitch_count(music: Score | Grid) -> int:
-    """Number of different pitches; 0 without notes. MusPy `n_pitches_used`."""
+    """Number of different pitches; 0 if there are no notes. MusPy `n_pitches_used`."""
     return int(np.count_nonzero(_pitch_histogram(on_grid(music))))
 
 
 def pitch_classes_used(music: Score | Grid) -> int:
-    """Number of different pitch classes; 0 without notes. MusPy `n_pitch_classes_used`."""
+    """Number of different pitch classes; 0 if there are no notes. MusPy `n_pitch_classes_used`."""
     return int(np.count_nonzero(_pitch_class_histogram(on_grid(music))))
 
 
 def pitch_range(music: Score | Grid) -> int:
-    """Highest minus lowest pitch in semitones; 0 without notes. MusPy `pitch_range`."""
+    """Highest minus lowest pitch in semitones; 0 if there are no notes. MusPy `pitch_range`."""
     pitch = on_grid(music).pitch
     return int(np.ptp(pitch)) if len(pitch) else 0
 
 
 def pitch_entropy(music: Score | Grid) -> float:
-    """Shannon entropy in bits of the histogram of pitches, each note counted once; nan without notes."""
+    """Shannon entropy of the histogram of pitches, in bits. Each note counts once. nan if there are no notes."""
     return _entropy(_pitch_histogram(on_grid(music)))
 
 
 def pitch_class_entropy(music: Score | Grid) -> float:
-    """Shannon entropy in bits of the histogram of pitch classes, each note counted once; nan without notes."""
+    """Shannon entropy of the histogram of pitch classes, in bits. Each note counts once. nan if there are no notes."""
     return _entropy(_pitch_class_histogram(on_grid(music)))
 
 
 def best_scale_rate(music: Score | Grid) -> float:
-    """Share of the notes in that of the 24 major and natural minor scales which holds most of them; nan without notes.
+    """Share of the notes in the best fitting of the 24 major and natural minor scales; nan if there are no notes.
 
-    MusPy's `scale_consistency` (Mogren 2016). We take MuSpike's "pitch-in-scale rate" (arXiv 2508.19251) to be this:
-    its 0.87 on JSB chorales fits no other reading.
+    This is MusPy's `scale_consistency` (Mogren 2016). We take MuSpike's "pitch-in-scale rate" (arXiv 2508.19251) to be
+    the same metric, because its value of 0.87 on JSB chorales fits no other reading.
     """
     histogram = _pitch_class_histogram(on_grid(music))
     n_notes = histogram.sum()
@@ -54,16 +54,17 @@ def best_scale_rate(music: Score | Grid) -> float:
 
 
 def polyphony(music: Score | Grid) -> float:
-    """Mean number of pitches that sound, over the sixteenths in which any does; nan where none ever sounds."""
+    """Mean number of sounding pitches, over the sixteenths in which any sounds; nan if none ever sounds."""
     sounding = on_grid(music).polyphony
     n_active = np.count_nonzero(sounding)
     return float(sounding.sum() / n_active) if n_active else math.nan
 
 
 def polyphony_rate(music: Score | Grid, threshold: int = 2) -> float:
-    """Share of all sixteenths in which more than `threshold` pitches sound; nan for a piece of length 0.
+    """Share of all sixteenths in which more than `threshold` pitches sound; nan if the piece has length 0.
 
-    MusPy's `polyphony_rate` with its default: strictly more than two, so a piece in two voices has rate 0.
+    This is MusPy's `polyphony_rate` with MusPy's default threshold. More than two must sound, so a piece in two voices
+    has rate 0.
     """
     sounding = on_grid(music).polyphony
     return float(np.count_nonzero(sounding > threshold) / len(sounding)) if len(sounding) else math.nan

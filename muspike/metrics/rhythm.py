@@ -1,11 +1,12 @@
-"""Rhythm metrics: MusPy's (Dong et al., ISMIR 2020, version 0.5.0) and mgeval's (Yang & Lerch 2020), on `Grid`.
+"""Rhythm metrics on `Grid`: MusPy's (Dong et al., ISMIR 2020, version 0.5.0) and mgeval's (Yang & Lerch 2020).
 
-Beats are quarters and bars are 16 sixteenths, both counted from tick 0 whatever the written metre: MusPy's definitions
-know one length of bar only, and values for bars of different lengths cannot be compared. For a piece in another metre
-pass its own `positions_per_bar` (12 for 3/4).
+Beats are quarters and bars are 16 sixteenths. Both are counted from tick 0, whatever the written metre is: MusPy's
+definitions know only one length of bar, and values for bars of different lengths cannot be compared. For a piece in
+another metre, pass its own `positions_per_bar` (12 for 3/4).
 
-There are `length // positions + 1` beats or bars, as in MusPy: a piece that ends on a bar line has one more bar after
-it. A note touches every beat or bar from its onset to its end, the one that starts just where it ends included.
+As in MusPy, there are `length // positions + 1` beats or bars: a piece that ends on a bar line has one more bar after
+it. A note touches every beat or bar from its onset to its end. This includes a beat or bar that starts where the note
+ends.
 """
 
 from __future__ import annotations
@@ -38,25 +39,25 @@ _CLASS_LENGTHS = np.array(list(NOTE_LENGTHS.values()))
 
 
 def note_count(music: Score | Grid) -> int:
-    """Number of notes. mgeval `total_used_note`, over all pitched tracks."""
+    """Number of notes in all pitched tracks. mgeval `total_used_note`."""
     return len(on_grid(music))
 
 
 def empty_beat_rate(music: Score | Grid) -> float:
-    """Share of the beats that no note touches; nan for a piece of length 0. MusPy `empty_beat_rate`."""
+    """Share of the beats that no note touches; nan if the piece has length 0. MusPy `empty_beat_rate`."""
     return _empty_rate(on_grid(music), POSITIONS_PER_BEAT)
 
 
 def empty_measure_rate(music: Score | Grid, positions_per_bar: int = POSITIONS_PER_BAR) -> float:
-    """Share of the bars that no note touches; nan for a piece of length 0. MusPy `empty_measure_rate`."""
+    """Share of the bars that no note touches; nan if the piece has length 0. MusPy `empty_measure_rate`."""
     return _empty_rate(on_grid(music), positions_per_bar)
 
 
 def groove_consistency(music: Score | Grid, positions_per_bar: int = POSITIONS_PER_BAR) -> float:
-    """1 minus the mean normalised Hamming distance of the onset patterns of neighbouring bars; nan below two bars.
+    """1 minus the mean normalised Hamming distance between the onset patterns of neighbouring bars.
 
-    MusPy `groove_consistency` (after Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020). Only values of
-    one `positions_per_bar` can be compared.
+    The result is nan if there are fewer than two bars. Only values with the same `positions_per_bar` can be compared.
+    MusPy `groove_consistency` (after Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020).
     """
     grid = on_grid(music)
     n_bars = grid.length // positions_per_bar + 1
@@ -69,10 +70,10 @@ def groove_consistency(music: Score | Grid, positions_per_bar: int = POSITIONS_P
 
 
 def note_length_histogram(music: Score | Grid) -> NDArray[np.float64]:
-    """Share of the notes in each class of `NOTE_LENGTHS`, `[12]`; nan without notes.
+    """Share of the notes in each class of `NOTE_LENGTHS`, `[12]`; nan if there are no notes.
 
-    A note belongs to the nearest class, on a tie to the earlier one. Yang & Lerch 2020: mgeval `note_length_hist` with
-    a bar of 4/4, without rests.
+    A note belongs to the nearest class; of two equally near classes, to the earlier one. This is mgeval's
+    `note_length_hist` (Yang & Lerch 2020) with a bar of 4/4 and without rests.
     """
     grid = on_grid(music)
     if not len(grid):
