@@ -194,13 +194,22 @@ class Chip:
 
 
 def known_chips() -> tuple[str, ...]:
-    """Names of the chips that come with the package: of the files in `chips/`, sorted. It imports no numpy."""
+    """Names of the chips that come with the package: of the files in `chips/`, sorted. It imports no numpy.
+
+    >>> from muspike.hardware import known_chips
+    >>> known_chips()
+    ('loihi1', 'loihi2')
+    """
     folder = resources.files("muspike.hardware") / "chips"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
 def load_chip(name_or_path: str | Path) -> Chip:
     """A chip by name (`loihi1`, `loihi2`), or from a TOML file of the same form.
+
+    >>> from muspike.hardware import load_chip
+    >>> load_chip("loihi1").limits.neurons_per_core.value
+    1024
 
     Raises:
         BadInput: no such chip or file, or the file has a missing, unknown or impossible entry.

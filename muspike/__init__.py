@@ -50,3 +50,5 @@ __getattr__, __dir__ = lazily(
     },
     submodules=("architectures", "corpora", "metrics", "midi", "tokens"),
 )
+
+__all__ = __dir__()

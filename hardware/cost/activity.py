@@ -157,6 +157,15 @@ def count(
 ) -> Counts:
     """Count the events on each core in each tick.
 
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import Simulator, compile_graph, count
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> program = compile_graph(graph, "loihi1", dt_s=1e-3).program
+    >>> run = Simulator(program).run(np.ones((10, 1, 2), np.uint8))
+    >>> int(count(program, run.spikes).synops.sum())  # two inputs, nine ticks of which arrive, two synapses each
+    36
+
     Args:
         program: the deployed network.
         spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.

@@ -285,6 +285,15 @@ _ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded
 def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *, reads: int | None = None) -> Energy:
     """Price counted activity on a chip.
 
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import Simulator, compile_graph, count, price
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> compiled = compile_graph(graph, "loihi1", dt_s=1e-3)
+    >>> run = Simulator(compiled.program).run(np.ones((10, 1, 2), np.uint8))
+    >>> price(count(compiled.program, run.spikes), compiled.chip).total.unit
+    'pJ'
+
     Args:
         counts: of the deployed network, from `activity.count`. Events pending after the end are not priced.
         constants: a cost set or the name of one of the chip's; None: the chip's default. Sets are never mixed.

@@ -70,6 +70,14 @@ def compile_graph(
 ) -> Compiled:
     """Make the program of a graph for a chip.
 
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import compile_graph
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> compiled = compile_graph(graph, "loihi1", dt_s=1e-3)
+    >>> compiled.use.fits, compiled.program.n_cores, compiled.risks
+    (True, 1, ())
+
     Args:
         graph: a NIR graph, or one already read by `from_nir`.
         chip: a `Chip`, the name of a known one, or the path of a TOML file.
@@ -156,6 +164,13 @@ def _reset_risks(compiled: Compiled) -> Iterator[str]:
 
 def spread_over(compiled: Compiled, fills: Sequence[float] = FILLS) -> tuple[Compiled, ...]:
     """The same network on as many chips of the same kind, its cores filled less and less; first `compiled` itself.
+
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import compile_graph, spread_over
+    >>> wide = nir.NIRGraph.from_list(nir.Linear(np.eye(2000)), nir.IF(r=np.ones(2000), v_threshold=np.ones(2000)))
+    >>> [mapping.program.n_cores for mapping in spread_over(compile_graph(wide, "loihi1", dt_s=1e-3))]
+    [2, 4, 8, 16]
 
     What fits no longer, takes more chips, or takes no more cores than the mapping before it, is left out. Integers,
     delays and so spikes are those of `compiled`: only what depends on the mapping has to be counted and priced again.

@@ -74,6 +74,14 @@ _ATTRIBUTES = "/"  # no member can be called so
 def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
     """The graph in the NIR file (HDF5) at `path`, as `nir.read` gives it without checking types, also of inner graphs.
 
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import read_nir
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> nir.write("network.nir", graph)
+    >>> sorted(read_nir("network.nir").nodes)
+    ['if', 'input', 'linear', 'output']
+
     Its shapes are for `from_nir` to check.
 
     Raises:

@@ -80,6 +80,13 @@ class _Signal:
 def from_nir(graph: nir.NIRGraph, dt_s: float | None = None) -> SpikingGraph:
     """The populations and synapses that a NIR graph means.
 
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import from_nir
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> [(p.name, p.kind, p.size) for p in from_nir(graph, dt_s=1e-3).populations]
+    [('input', 'input', 2), ('if', 'lif', 2)]
+
     Args:
         graph: any graph of the primitives in `NEURONS` and `CONNECTIONS`, nested graphs and cycles included.
         dt_s: seconds per tick; None: `graph.metadata["dt"]`. It is never guessed.

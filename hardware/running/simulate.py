@@ -89,7 +89,15 @@ class Simulation:
 
 
 def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
-    """The shape of each input: its own, where it has one; of a program, that of a convolution that hears it."""
+    """The shape of each input: its own, where it has one; of a program, that of a convolution that hears it.
+
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import compile_graph, input_shapes
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> input_shapes(compile_graph(graph, "loihi1", dt_s=1e-3).program)
+    {'input': (2,)}
+    """
     if isinstance(network, SpikingGraph):
         return {p.name: p.shape for p in network.populations if p.kind == "input"}
     heard = {s.source: s.weight.input_shape for s in network.synapses if isinstance(s.weight, Conv)}
@@ -131,6 +139,17 @@ def simulate(
     progress: Callable[[int], object] | None = None,
 ) -> Simulation:
     """Run a network on its chip from silence on spikes, count, price and compare.
+
+    >>> import nir
+    >>> import numpy as np
+    >>> from muspike.hardware import compile_graph, simulate
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    >>> spikes = {"input": np.ones((10, 1, 2), np.uint8)}
+    >>> found = simulate(compile_graph(graph, "loihi1", dt_s=1e-3), spikes)
+    >>> int(found.run.spikes["if"].sum())  # both neurons, in each of the ten ticks
+    20
+    >>> found.energies[0].total.to("uJ").tag
+    'assumed'
 
     What does not fit its chip has no energy, nor has a program of a chip that is not known; its spikes stand.
 

@@ -70,6 +70,12 @@ def read_spikes(
 ) -> InputSpikes:
     """Read the spikes for the inputs of a network from a file of one of the formats above.
 
+    >>> import numpy as np
+    >>> from muspike.hardware import read_spikes
+    >>> np.savez("spikes.npz", input=np.eye(10, 2))
+    >>> read_spikes("spikes.npz", {"input": (2,)}, dt_s=1e-3).ticks
+    10
+
     Args:
         shapes: the size or shape of each input, by name.
         dt_s: seconds per tick of the network. Spikes on another grid are moved to it if each falls on one of its
@@ -108,6 +114,10 @@ def read_spikes(
 def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks: int, seed: int) -> InputSpikes:
     """One sequence of independent spikes, each neuron in each tick with probability `rate`.
 
+    >>> from muspike.hardware import random_spikes
+    >>> random_spikes({"input": (2,)}, rate=0.5, ticks=10, seed=0).spikes["input"].shape  # [ticks, batch, size]
+    (10, 1, 2)
+
     Raises:
         BadInput: there is no input, or the spikes would take more than `LARGEST_BYTES`.
     """
@@ -133,6 +143,12 @@ def write_spikes(
     more: Mapping[str, npt.ArrayLike] | None = None,
 ) -> None:
     """Write spikes `[ticks, batch, size]` by population as an `.npz`, dense or as events; `read_spikes` reads both.
+
+    >>> import numpy as np
+    >>> from muspike.hardware import read_spikes, write_spikes
+    >>> write_spikes("spikes.npz", {"input": np.ones((10, 1, 2), np.uint8)}, events=True, dt_s=1e-3)
+    >>> read_spikes("spikes.npz", {"input": (2,)}, dt_s=1e-3).batch
+    1
 
     `more`: arrays beside them, which reading spikes leaves alone.
 
