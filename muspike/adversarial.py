@@ -273,10 +273,10 @@ def collapsed(found: Mapping[str, Any], data: Mapping[str, float]) -> bool:
 
 
 def distance(found: Mapping[str, float], data: Mapping[str, float]) -> float:
-    """Distance of composed pieces from the data: the mean of three relative differences.
+    """Distance of composed pieces from the data.
 
-    They are those of pitch count, empty beat rate (relative to 0.02 at least) and scale rate. `found` and `data` are
-    `qualities` of the pieces and of the data.
+    It is the mean of the relative differences of pitch count, empty beat rate (relative to 0.02 at least) and scale
+    rate. `found` and `data` are `qualities` of the pieces and of the data.
     """
     least = {"empty_beat_rate": _LEAST_EMPTY_BEATS}
     return float(np.mean([abs(found[name] - data[name]) / max(data[name], least.get(name, 0.0)) for name in _NEAR]))

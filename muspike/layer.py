@@ -267,7 +267,7 @@ def later(values: torch.Tensor, steps: int) -> torch.Tensor:
 class _Spec(NamedTuple):
     """What a layer's autograd function needs besides tensors with a gradient.
 
-    `gathers`, `sources` and `loops` are delays; `kept` is that of each source.
+    `gathers`, `sources` and `loops` are their delays; `kept` has the mask of each source.
     """
 
     kernels: Kernels

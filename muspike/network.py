@@ -162,14 +162,14 @@ class Noise:
         The draws of piece i depend on (seed, i) alone. They are independent of anything else drawn from (seed, i).
         """
         streams = (np.random.default_rng([seed, piece]).spawn(1)[0] for piece in pieces)
-        shape, values = (length, self.draws), max(1, self.values)  # without draws nothing is drawn from 1 value
+        shape, values = (length, self.draws), max(1, self.values)  # integers() refuses 0 values, even for 0 draws
         return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
 
     def completed(self, words: torch.Tensor, training: bool) -> torch.Tensor:
         """`words` with draws, `[..., 7 + draws]`. Draws are added if `words` has none, `[..., 7]`.
 
-        The added draws are those of `behind` for `words` `[tokens, pieces, 7]` outside training. Else they come from
-        torch's random state.
+        Outside training, `words` `[tokens, pieces, 7]` get the draws of `behind`. In training, and for `words` of
+        another number of axes, the draws come from torch's random state.
         """
         missing = len(OFFSETS) + self.draws - words.shape[-1]
         if not missing:
@@ -233,8 +233,8 @@ class Ran(NamedTuple):
 
     Attributes:
         spikes: by member, `[time, batch, neurons]`; only of members whose spikes others read.
-        rates: by member, for all members: mean spikes per neuron and slot. A rate has a gradient if the composite
-            computes one; logic that only passes on what was written need not have one.
+        rates: by member, for all members: mean spikes per neuron and slot. A rate may lack a gradient, as in logic that
+            only passes on what was written.
         currents: by synapse name, `[time, batch, neurons]`.
     """
 

@@ -115,7 +115,7 @@ class Team:
     def drawing(self) -> contextlib.AbstractContextManager[object]:
         """A context in which networks draw this process's share of the random numbers for the whole batch.
 
-        These shares are what one process would draw for the whole batch.
+        Together, the shares of all processes are the numbers that one process alone would draw.
         """
         return contextlib.nullcontext() if self.size == 1 else _Draws(self)
 

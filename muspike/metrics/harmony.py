@@ -58,9 +58,9 @@ def pitch_consonance_score(music: Score | Grid, chords: Sequence[ChordMark] | No
 def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = None) -> float:
     """Chord-tone to non-chord-tone ratio (CTnCTR of Yeh et al. 2021): (n_c + n_p) / (n_c + n_n) of the melody's notes.
 
-    n_c is the number of chord tones, n_n that of non-chord tones, and n_p that of proper non-chord tones, whose next
-    melody note is at most two semitones away. A note is judged by the chord at its onset. The result is nan if no chord
-    holds at the onset of any melody note.
+    n_c counts chord tones, n_n counts non-chord tones, and n_p counts those non-chord tones whose next melody note is
+    at most two semitones away. A note is judged by the chord at its onset. The result is nan if no chord holds at the
+    onset of any melody note.
     """
     grid = on_grid(music)
     onset, pitch = _melody_notes(grid)
