@@ -11,16 +11,16 @@ from muspike.errors import printable
 def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> Iterator[str]:
     """The lines of a table: the titles, then a line for each row.
 
-    A column is as wide as its widest cell. What a terminal would act on in a cell, such as in the name of a file or a
-    neuron, is escaped.
+    A column is as wide as its widest cell. Characters that a terminal would act on are escaped, because a cell may hold
+    the name of a file or a neuron.
 
     Args:
-        titles: one for each column; a title with line breaks stands on several lines, the last one above the rows.
-        rows: cells, one for each title.
-        left: numbers of the columns that are flush left; the others are flush right.
+        titles: one for each column. A title with line breaks stands on several lines, its last line above the rows.
+        rows: the cells of each row, one for each title.
+        left: numbers of the columns that are flush left, from 0. The others are flush right.
 
     Raises:
-        ValueError: a row has another number of cells than there are titles.
+        ValueError: a row does not have a cell for each title.
     """
     heads = list(zip_longest(*(title.split("\n")[::-1] for title in titles), fillvalue=""))[::-1]
     cells = [[printable(cell) for cell in row] for row in (*heads, *rows)]
