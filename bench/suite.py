@@ -37,6 +37,7 @@ from muspike.generation import Sampling, generate
 from muspike.hardware.chip import known_chips
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
+from muspike.hardware.running.agreement import SpikeAgreement, agreement
 from muspike.metrics.distance import distance
 from muspike.model_folder import shipped_models
 
@@ -167,8 +168,8 @@ def _profile(
                     compiled[chip].program, read.spikes, words, notes, counts=read.counts[0]
                 )
             del read
-        agreement = _float_integer(model, compiled[shown], spikes_on_chip, given)
-    agreement["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
+        followed = _float_integer(model, compiled[shown], spikes_on_chip, given)
+    followed["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
     spikes = differences = None
     if lava_words:
         with steps.step(f"{name}: Lava fixed_pt on {lava_words} words"):
@@ -182,7 +183,7 @@ def _profile(
         "agreement": {
             "lava_fixed_spikes": spikes,
             "lava_fixed_differences": differences,
-            "float_integer": agreement,
+            "float_integer": followed,
         },
     }
     period = model.spiking.timing.period
@@ -332,7 +333,7 @@ def costs_on_chip(
 
 def _float_integer(
     model: Model, compiled: Compiled, on_chip: Mapping[str, npt.NDArray[np.uint8]], words: Words
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """How the integer network's spikes follow the float network's on the same words.
 
     `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
@@ -341,21 +342,20 @@ def _float_integer(
     network, program = model.spiking.without_composites(), compiled.program
     layers = [p for p in program.populations if p.kind == "lif" and p.name in network.populations]
     period = network.timing.period
-    both = either = ours = theirs = 0
+    rows: list[SpikeAgreement] = []
     for part in _parts(words.shape[1], 4 * len(words) * period * sum(p.size for p in layers)):
         with torch.no_grad():
             _, spikes = network(torch.from_numpy(words[:, part]), record=[p.name for p in layers])
+        ideal = {}
         for population in layers:
-            recorded = spikes[population.name].numpy().astype(bool)  # [tokens, slots, batch, neurons]
-            ideal = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), bool)
-            ideal[:, : recorded.shape[1]] = recorded
-            chip = on_chip[population.name][population.level :, part].astype(bool)
-            ideal = ideal.reshape(-1, *recorded.shape[2:])[: len(chip)]
-            both += int((ideal & chip).sum())
-            either += int((ideal | chip).sum())
-            ours += int(chip.sum())
-            theirs += int(ideal.sum())
-    return {"spike_agreement": both / max(1, either), "rate_change": ours / max(1, theirs) - 1}
+            recorded = spikes[population.name].numpy()  # [tokens, slots, batch, neurons]
+            ticks = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), np.uint8)
+            ticks[:, : recorded.shape[1]] = recorded != 0
+            ideal[population.name] = ticks.reshape(-1, *recorded.shape[2:])
+        chip = {name: spikes[:, part] for name, spikes in on_chip.items()}
+        rows += (row for row in agreement(program, ideal, {}, chip, {}) if isinstance(row, SpikeAgreement))
+    total = SpikeAgreement.together("all layers", rows)
+    return {"spike_agreement": total.agreement, "rate_change": total.rate_change}
 
 
 def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:
@@ -369,7 +369,7 @@ def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple
     """Spikes of Lava's run, and neuron-ticks in which a spike, u or v differs from the simulator's."""
     program = compiled.program
     rows, _ = lava_runner.verify(program, presented(words, program.metadata), python)
-    return sum(r.spikes for r in rows), sum(max(r.different_spikes, r.different_states) for r in rows)
+    return sum(r.spikes for r in rows), sum(r.differences for r in rows)
 
 
 def _as_midi(score: midi.Score) -> bytes:

@@ -30,6 +30,7 @@ import platformdirs
 
 from muspike.errors import BadInput, Failed
 from muspike.hardware.program import Program
+from muspike.hardware.running.agreement import Exactness, exactness
 from muspike.hardware.simulator.events import Run, Simulator
 
 VARIABLE = "MUSPIKE_LAVA_PYTHON"
@@ -61,29 +62,6 @@ class LavaRun:
     current: Mapping[str, npt.NDArray[np.int32]]
     versions: Mapping[str, str]
     seconds_per_tick: float
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How one population fares in Lava and in the simulator.
-
-    Attributes:
-        neuron_ticks: neurons x ticks x sequences compared.
-        spikes: how many of them spiked in Lava.
-        different_spikes, different_states: neuron-ticks where the spike, or a recorded u or v, differs.
-        first_tick: the first that differs, None when none does.
-    """
-
-    population: str
-    neuron_ticks: int
-    spikes: int
-    different_spikes: int
-    different_states: int
-    first_tick: int | None
-
-    @property
-    def exact(self) -> bool:
-        return self.first_tick is None
 
 
 def run_lava(
@@ -141,31 +119,14 @@ def run_lava(
     )
 
 
-def compare(run: Run, lava: LavaRun) -> list[Agreement]:
+def compare(run: Run, lava: LavaRun) -> tuple[Exactness, ...]:
     """Hold a run of the simulator against one of Lava on the same inputs: one row per population of the chip.
 
     Every spike is compared, and every u and v that both recorded.
     """
-    rows = []
-    for name, theirs in lava.spikes.items():
-        # The simulator keeps no spikes of readouts; a membrane that one reset and the other did not shows in v.
-        wrong_spikes = theirs != run.spikes.get(name, theirs)
-        wrong_states = np.zeros_like(wrong_spikes)
-        for ours, judged in ((run.current, lava.current), (run.membrane, lava.membrane)):
-            if name in ours and name in judged:
-                wrong_states |= ours[name] != judged[name]
-        ticks = np.flatnonzero((wrong_spikes | wrong_states).any(axis=(1, 2)))
-        rows.append(
-            Agreement(
-                population=name,
-                neuron_ticks=theirs.size,
-                spikes=int(theirs.sum()),
-                different_spikes=int(wrong_spikes.sum()),
-                different_states=int(wrong_states.sum()),
-                first_tick=int(ticks[0]) if len(ticks) else None,
-            )
-        )
-    return rows
+    # The simulator keeps no spikes of readouts; a membrane that one reset and the other did not shows in v.
+    spikes = {**lava.spikes, **run.spikes}
+    return exactness(spikes, lava.spikes, [(run.current, lava.current), (run.membrane, lava.membrane)])
 
 
 def verify(
@@ -174,7 +135,7 @@ def verify(
     python: str | os.PathLike[str] | None = None,
     record_membranes: bool = True,
     patience_s: float = PATIENCE_S,
-) -> tuple[list[Agreement], LavaRun]:
+) -> tuple[tuple[Exactness, ...], LavaRun]:
     """Run a Program in the simulator and in Lava, and compare; it is proved where every row is `exact`.
 
     Raises: as `run_lava`.

@@ -1,9 +1,14 @@
-"""How the integer network on the chip follows the float network that it was made of, population by population."""
+"""Two runs of one network held against each other, population by population.
+
+There are two questions, and so two answers. Two executions of the same network must be equal, in the same tick:
+`exactness` counts what differs. The integer network on a chip can only follow the float network that it was made of,
+and each population does so its own number of ticks later: `agreement` counts what both have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,8 +23,41 @@ _VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
+class Exactness:
+    """How one population differs between a run and the one that judges it.
+
+    Attributes:
+        neuron_ticks: neurons x ticks x sequences compared.
+        spikes: those of the judge.
+        different_spikes, different_states: neuron-ticks where the spike, or a recorded u or v, differs.
+        first_tick: the first that differs, None when none does.
+    """
+
+    population: str
+    neuron_ticks: int
+    spikes: int
+    different_spikes: int
+    different_states: int
+    first_tick: int | None
+
+    @property
+    def exact(self) -> bool:
+        """Nothing differs."""
+        return self.first_tick is None
+
+    @property
+    def differences(self) -> int:
+        """Neuron-ticks that differ: in the spike, or in a state where these are more."""
+        return max(self.different_spikes, self.different_states)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON-able dict."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class SpikeAgreement:
-    """Of one population that spikes.
+    """How one population that spikes agrees.
 
     Attributes:
         neuron_ticks: neurons x ticks x sequences compared.
@@ -47,6 +85,12 @@ class SpikeAgreement:
         """By how much the chip spikes more, in parts of the float network's spikes; None where that has none."""
         return self.chip_spikes / self.float_spikes - 1 if self.float_spikes else None
 
+    @classmethod
+    def together(cls, name: str, rows: Iterable[SpikeAgreement]) -> SpikeAgreement:
+        """Several rows as one called `name`, every number their sum: parts of a run, or several populations."""
+        several = list(rows)
+        return cls(name, *(sum(getattr(row, field.name) for row in several) for field in fields(cls)[1:]))
+
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-able dict."""
         return asdict(self) | {"agreement": self.agreement, "rate_change": self.rate_change}
@@ -54,7 +98,7 @@ class SpikeAgreement:
 
 @dataclass(frozen=True)
 class ReadoutAgreement:
-    """Of one readout: differences of its membranes, those of the chip divided by its scale, in float units.
+    """How one readout agrees: differences of its membranes, those of the chip divided by its scale, in float units.
 
     `rms_float` is the root of the mean square of the float membranes, to hold `rms_difference` against.
     """
@@ -68,6 +112,44 @@ class ReadoutAgreement:
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-able dict."""
         return asdict(self)
+
+
+def exactness(
+    run: Mapping[str, Array],
+    judge: Mapping[str, Array],
+    states: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]] = (),
+) -> tuple[Exactness, ...]:
+    """Compare every spike, and every state that both recorded; a row for each population of the judge.
+
+    Args:
+        run, judge: spikes `[ticks, batch, size]` by population; the run has all populations of the judge.
+        states: what else is compared, such as u and v: pairs of the run's and the judge's, by population.
+
+    Raises:
+        BadInput: the run lacks a population, or one has another shape than the judge's.
+    """
+    rows = []
+    for name, theirs in judge.items():
+        if name not in run:
+            raise BadInput(f"population {name!r}: nothing to compare; the run has {', '.join(run) or 'none'}")
+        pairs = [(run[name], theirs), *((ours[name], of[name]) for ours, of in states if name in ours and name in of)]
+        for ours, of in pairs:
+            _check_shapes(name, ours, "in the run", of, "in its judge")
+        fired = different_spikes = different_states = 0
+        first_tick = None
+        for start, (spikes, *more) in _parts(pairs):
+            wrong_spikes = np.not_equal(*spikes)
+            wrong_states = np.zeros_like(wrong_spikes)
+            for both in more:
+                wrong_states |= np.not_equal(*both)
+            ticks = np.flatnonzero((wrong_spikes | wrong_states).any(axis=(1, 2)))
+            if first_tick is None and len(ticks):
+                first_tick = start + int(ticks[0])
+            fired += int(np.count_nonzero(spikes[1]))
+            different_spikes += int(np.count_nonzero(wrong_spikes))
+            different_states += int(np.count_nonzero(wrong_states))
+        rows.append(Exactness(name, theirs.size, fired, different_spikes, different_states, first_tick))
+    return tuple(rows)
 
 
 def agreement(
@@ -95,8 +177,7 @@ def agreement(
         chip, ideal = ours[p.name][p.level :], theirs[p.name]
         ticks = min(len(chip), len(ideal))
         chip, ideal = chip[:ticks], ideal[:ticks]
-        if chip.shape != ideal.shape:
-            raise BadInput(f"population {p.name!r}: {list(chip.shape)} on the chip, {list(ideal.shape)} in floats")
+        _check_shapes(p.name, chip, "on the chip", ideal, "in floats")
         rows.append((_spikes if p.kind == "lif" else _readout)(p, chip, ideal))
     return tuple(rows)
 
@@ -108,7 +189,7 @@ def _spikes(p: ChipPopulation, chip: Array, ideal: Array) -> SpikeAgreement:
         neuron_ticks=chip.size,
         float_spikes=int(np.count_nonzero(ideal)),
         chip_spikes=int(np.count_nonzero(chip)),
-        both=sum(int(np.count_nonzero(np.logical_and(*part))) for part in _parts(chip, ideal)),
+        both=sum(int(np.count_nonzero(np.logical_and(*spikes))) for _, (spikes,) in _parts([(chip, ideal)])),
         sequences=chip.shape[1],
         same_winner=int(np.count_nonzero(winners[0] == winners[1])),
     )
@@ -116,7 +197,7 @@ def _spikes(p: ChipPopulation, chip: Array, ideal: Array) -> SpikeAgreement:
 
 def _readout(p: ChipPopulation, chip: Array, ideal: Array) -> ReadoutAgreement:
     largest = squares = squares_float = 0.0
-    for ours, theirs in _parts(chip, ideal):
+    for _, ((ours, theirs),) in _parts([(chip, ideal)]):
         difference = ours / p.scale - theirs
         largest = max(largest, float(np.abs(difference).max(initial=0)))
         squares += float(np.square(difference).sum())
@@ -125,8 +206,18 @@ def _readout(p: ChipPopulation, chip: Array, ideal: Array) -> ReadoutAgreement:
     return ReadoutAgreement(p.name, chip.size, largest, (squares / n) ** 0.5, (squares_float / n) ** 0.5)
 
 
-def _parts(chip: Array, ideal: Array) -> Iterator[tuple[Array, Array]]:
-    """Some ticks at a time: what is computed of them is larger than they are."""
-    at_once = max(1, _VALUES_AT_ONCE * len(chip) // max(chip.size, 1))
-    for start in range(0, len(chip), at_once):
-        yield chip[start : start + at_once], ideal[start : start + at_once]
+def _check_shapes(name: str, one: Array, where: str, other: Array, elsewhere: str) -> None:
+    if one.shape != other.shape:
+        raise BadInput(f"population {name!r}: {list(one.shape)} {where}, {list(other.shape)} {elsewhere}")
+
+
+def _parts(pairs: Sequence[tuple[Array, Array]]) -> Iterator[tuple[int, list[tuple[Array, Array]]]]:
+    """Pairs of arrays of one shape, some ticks at a time: what is computed of them is larger than they are.
+
+    With the first tick of each part.
+    """
+    like = pairs[0][0]
+    at_once = max(1, _VALUES_AT_ONCE * len(like) // max(like.size, 1))
+    for start in range(0, len(like), at_once):
+        part = slice(start, start + at_once)
+        yield start, [(one[part], other[part]) for one, other in pairs]

@@ -229,8 +229,6 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _run_lava(args: argparse.Namespace) -> int:
-    import dataclasses
-
     from muspike.export import lava_runner
     from muspike.hardware.program import Program
     from muspike.hardware.running.simulate import arrays, delayed, input_shapes
@@ -269,11 +267,11 @@ def _run_lava(args: argparse.Namespace) -> int:
     equal = all(row.exact for row in rows)
     if args.json:
         told = {"equal": equal, "seconds_per_tick": run.seconds_per_tick, "versions": dict(run.versions)}
-        say_json({"file": str(args.program), **told, "populations": [dataclasses.asdict(row) for row in rows]})
+        say_json({"file": str(args.program), **told, "populations": [row.to_dict() for row in rows]})
     else:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         titles = ("population", "neuron-ticks", "spikes", "different spikes", "different u or v", "first at tick")
-        cells = [dataclasses.astuple(row) for row in rows]
+        cells = [row.to_dict().values() for row in rows]
         lines = text_table(
             titles, [[name, *("–" if n is None else f"{n:,}" for n in numbers)] for name, *numbers in cells]
         )

@@ -18,6 +18,7 @@ from lava_python import lava_python
 from muspike.export import lava_runner
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
+from muspike.hardware.running.agreement import Exactness
 from random_nir import primitives, random_graph
 
 AT_ONCE = 8  # graphs per start of Lava
@@ -28,7 +29,7 @@ def python() -> Path:
     return lava_python()
 
 
-def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> list[lava_runner.Agreement]:
+def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> tuple[Exactness, ...]:
     program = joined(programs)
     size = sum(p.size for p in program.inputs)
     spikes = (np.random.default_rng(seed).random((ticks, 1, size)) < 0.2).astype(np.uint8)

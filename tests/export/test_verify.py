@@ -46,7 +46,7 @@ def test_the_proof_of_a_nir_file_holds(tmp_path: Path, settings: dict[str, Any])
     assert [row.population for row in proof.rows] == [p for p in model.network.populations if p.startswith("layer")]
     period = model.network.timing.period
     for row in proof.rows:
-        assert row.compared == 8 * period * 4 * 16 and row.spikes > 0 and row.differences == 0
+        assert row.neuron_ticks == 8 * period * 4 * 16 and row.spikes > 0 and row.differences == 0
     assert proof.worst_logit is not None and proof.worst_logit <= 1e-9
     assert proof.table().endswith("\nequal") and proof.to_dict()["holds"] is True
 
@@ -146,4 +146,4 @@ def test_lava_runs_the_program_that_was_written(tmp_path: Path) -> None:
     proof = verify.export_lava(model, tmp_path / "model.npz", "loihi2", 4, python)
     assert proof.holds, proof.table()
     assert {row.population for row in proof.rows} == {"layer1", "readout"}
-    assert sum(row.compared for row in proof.rows) == 4 * model.network.timing.period * (16 + tokens.N_AXONS)
+    assert sum(row.neuron_ticks for row in proof.rows) == 4 * model.network.timing.period * (16 + tokens.N_AXONS)

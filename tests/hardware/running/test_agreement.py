@@ -9,7 +9,8 @@ import pytest
 
 from chip_programs import population, program
 from muspike.errors import BadInput
-from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
+from muspike.hardware.running import agreement as module
+from muspike.hardware.running.agreement import Exactness, ReadoutAgreement, SpikeAgreement, agreement, exactness
 
 PROGRAM = program(
     [
@@ -74,3 +75,44 @@ def test_readouts_differ_in_units_of_the_float_membrane() -> None:
 def test_runs_of_two_batches_are_refused() -> None:
     with pytest.raises(BadInput, match=r"population 'a': \[5, 1, 4\] on the chip, \[5, 2, 4\] in floats"):
         agreement(PROGRAM, {"a": np.zeros((5, 2, 4))}, {}, {"a": np.zeros((7, 1, 4))}, {})
+
+
+def test_parts_and_populations_add_up() -> None:
+    rows = [SpikeAgreement("a", 240, 30, 20, 10, 3, 2), SpikeAgreement("b", 60, 0, 5, 0, 3, 1)]
+    total = SpikeAgreement.together("both", rows)
+    assert total == SpikeAgreement("both", 300, 30, 25, 10, 6, 3)
+    assert (total.agreement, total.rate_change) == (10 / 45, 25 / 30 - 1)
+    assert SpikeAgreement.together("none", []) == SpikeAgreement("none", 0, 0, 0, 0, 0, 0)
+
+
+def test_equal_runs_are_exact_and_every_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    judge = {name: (rng.random((20, 3, 4)) < 0.3).astype(np.uint8) for name in "ab"}
+    u, v = ({name: rng.integers(-9, 9, (20, 3, 4)) for name in "ab"} for _ in range(2))
+    run, own_u, own_v = ({name: array.copy() for name, array in of.items()} for of in (judge, u, v))
+    run["in"] = np.ones((20, 3, 2), np.uint8)  # which the judge does not tell
+    fired = {name: int(array.sum()) for name, array in judge.items()}
+    assert exactness(run, judge, [(own_u, u), (own_v, v)]) == tuple(
+        Exactness(n, 240, fired[n], 0, 0, None) for n in "ab"
+    )
+    run["a"][17, 2, 3] ^= 1
+    own_u["a"][5, 1, 2] += 1
+    own_v["a"][5, 1, 2] += 1  # the same neuron and tick: one difference
+    own_v["a"][9, 0, 0] += 1
+    del own_u["b"], v["b"]  # what one alone recorded is not compared
+    wanted = (Exactness("a", 240, fired["a"], 1, 2, 5), Exactness("b", 240, fired["b"], 0, 0, None))
+    assert exactness(run, judge, [(own_u, u), (own_v, v)]) == wanted
+    monkeypatch.setattr(module, "_VALUES_AT_ONCE", 12 * 6)  # six ticks at a time
+    a, b = exactness(run, judge, [(own_u, u), (own_v, v)])
+    assert (a, b) == wanted and (a.exact, b.exact) == (False, True) and (a.differences, b.differences) == (2, 0)
+    assert json.loads(json.dumps(a.to_dict()))["first_tick"] == 5
+
+
+def test_what_cannot_be_compared_is_no_proof() -> None:
+    spikes = np.zeros((5, 2, 4), np.uint8)
+    with pytest.raises(BadInput, match="population 'a': nothing to compare; the run has b"):
+        exactness({"b": spikes}, {"a": spikes})
+    with pytest.raises(BadInput, match=r"population 'a': \[5, 1, 4\] in the run, \[5, 2, 4\] in its judge"):
+        exactness({"a": spikes[:, :1]}, {"a": spikes})
+    with pytest.raises(BadInput, match=r"population 'a': \[4, 2, 4\] in the run, \[5, 2, 4\] in its judge"):
+        exactness({"a": spikes}, {"a": spikes}, [({"a": spikes[1:]}, {"a": spikes})])
