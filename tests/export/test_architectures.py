@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from lava_python import lava_python
 from muspike import architectures
 from muspike.checkpoint import Model
 from muspike.export import lava_runner
@@ -186,8 +185,7 @@ def test_on_the_chip_every_gate_is_what_the_spikes_that_reach_it_say(name: str) 
     # Lava's processes wait busily for each other, and a delay of 63 ticks costs it a second a tick for so many neurons.
     [pytest.param(name, marks=[] if name == "by hand" else pytest.mark.nightly) for name in NETWORKS if name != LONG],
 )
-def test_lava_agrees_in_every_spike_u_and_v(name: str) -> None:
-    python = lava_python()
+def test_lava_agrees_in_every_spike_u_and_v(name: str, python: Path) -> None:
     model = made(name)
     program = compile_model(model, "loihi2").program
     rows, _ = lava_runner.verify(program, presented(example_words(model, 6, batch=1), program.metadata), python)

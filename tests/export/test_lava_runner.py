@@ -25,17 +25,11 @@ from hypothesis import strategies as st
 from chip_equations import trace
 from chip_programs import population, program
 from joined_programs import joined
-from lava_python import lava_python
 from muspike.errors import BadInput, Failed
 from muspike.export import lava_runner
 from muspike.hardware import weights as w
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.events import Simulator
-
-
-@pytest.fixture(scope="module")
-def python() -> Path:
-    return lava_python()
 
 
 def random_program(seed: int, extreme: bool) -> Program:

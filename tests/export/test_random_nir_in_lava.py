@@ -14,7 +14,6 @@ import pytest
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 from joined_programs import joined
-from lava_python import lava_python
 from muspike.export import lava_runner
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
@@ -22,11 +21,6 @@ from muspike.hardware.running.agreement import Exactness
 from random_nir import primitives, random_graph
 
 AT_ONCE = 8  # graphs per start of Lava
-
-
-@pytest.fixture(scope="module")
-def python() -> Path:
-    return lava_python()
 
 
 def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> tuple[Exactness, ...]:

@@ -9,8 +9,6 @@ import torch
 
 from muspike import corpora, evaluation
 from muspike.checkpoint import load_model
-from muspike.errors import Failed
-from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.verify import example_words, export_nir, lava_proof
 from muspike.model_folder import shipped_models
@@ -56,13 +54,9 @@ def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
 
 
 @each
-def test_lava_agrees_over_sixteen_words(name: str, tmp_path: Path) -> None:
-    try:
-        lava_runner.find_lava_python()
-    except Failed as error:
-        pytest.skip(f"no Lava: {error}")
+def test_lava_agrees_over_sixteen_words(name: str, tmp_path: Path, python: Path) -> None:
     model = load_model(name)
     program = compile_model(model, "loihi1").program
     program.save(tmp_path / "program.npz")
-    proof = lava_proof(tmp_path / "program.npz", program, example_words(model, 16, batch=1))
+    proof = lava_proof(tmp_path / "program.npz", program, example_words(model, 16, batch=1), python)
     assert proof.holds, proof.table()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from lava_python import lava_python
 from muspike import architectures, tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
@@ -140,8 +139,7 @@ def test_without_lava_nothing_is_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_lava_runs_the_program_that_was_written(tmp_path: Path) -> None:
-    python = lava_python()
+def test_lava_runs_the_program_that_was_written(tmp_path: Path, python: Path) -> None:
     model = made()
     proof = verify.export_lava(model, tmp_path / "model.npz", "loihi2", 4, python)
     assert proof.holds, proof.table()
