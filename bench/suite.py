@@ -30,8 +30,8 @@ from muspike.checkpoint import Model, load_model
 from muspike.errors import BadInput
 from muspike.evaluation import likelihood
 from muspike.export import lava_runner
-from muspike.export.loihi import ChipRunner, compile_model, presented
-from muspike.export.verify import example_words
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.words import example_words, presented
 from muspike.files import make_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware.chip import known_chips

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from muspike import tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.export.to_nir import to_nir
+from muspike.export.words import noise_of, presented
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.simulator.events import Run, Simulator
-from muspike.network import Noise, Words
+from muspike.network import Words
 
 Logits = npt.NDArray[np.float32]
 
@@ -41,31 +38,6 @@ def _answer_tick(program: Program) -> int:
             f"{period}; the period must be at least {tick + 1}"
         )
     return tick
-
-
-def presented(words: Words, metadata: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
-    """The input spikes `[tokens * period, batch, axons]` of `words` `[tokens, batch, 7 + draws of noise]`.
-
-    One axon per column, for `ticks` of the ticks of a `period`, as the metadata of a graph or program say.
-
-    Raises:
-        BadInput: the draws of noise are missing, or there are others.
-    """
-    noise, ticks, period = noise_of(metadata), int(metadata["ticks"]), int(metadata["period"])
-    count, batch, columns = words.shape
-    if columns != len(noise.offsets):
-        raise BadInput(f"words: have {columns} columns; this network reads {len(noise.offsets)}, its noise included")
-    axons = words.astype(np.int64) + np.asarray(noise.offsets)
-    spikes = np.zeros((count, period, batch, tokens.N_AXONS + noise.axons), np.uint8)
-    n, b, _ = np.ogrid[:count, :batch, :columns]
-    for t in range(ticks):
-        spikes[n, t, b, axons] = 1
-    return spikes.reshape(count * period, batch, -1)
-
-
-def noise_of(metadata: Mapping[str, Any]) -> Noise:
-    """The noise of a graph or program, of its metadata `[draws, values]`; none where they do not say."""
-    return Noise(*map(int, metadata.get("noise", ())))
 
 
 class ChipRunner:

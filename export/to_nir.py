@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
+from muspike.export.float_run import float_run
+from muspike.export.targets import Options
+from muspike.export.verify import Proof
+from muspike.export.words import example_words, presented
 from muspike.files import write_whole
+from muspike.hardware import interpreter
+from muspike.hardware.reader.file import read_nir
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.running.agreement import exactness
 from muspike.network import Network, Population, Synapse
 
 
@@ -87,19 +95,25 @@ def _node(population: Population, dt_s: float) -> nir.NIRNode:
     return nir.LIF(tau=tau, r=one, v_leak=zero, v_threshold=threshold, v_reset=zero)
 
 
-def write_nir(model: Model, path: Path) -> nir.NIRGraph:
-    """Write a model to `path` and give the graph that was written.
-
-    Raises:
-        BadInput: the name does not end in `.nir`.
-        Failed: the disk refuses.
-    """
-    if path.suffix != ".nir":
-        raise BadInput(f"{path}: a NIR file ends in .nir")
+def write(model: Model, path: Path, options: Options) -> None:
+    """See `targets.Exporter`."""
     graph = to_nir(model.spiking, {"architecture": model.architecture})
     # In memory first: where a disk refuses, HDF5 does not raise an error but brings Python down.
     content = io.BytesIO()
     nir.write(content, graph)
     with write_whole(path) as temporary:
         temporary.write_bytes(content.getbuffer())
-    return graph
+
+
+def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
+    """See `targets.Exporter`: the file, run by the interpreter of `hardware`, against torch; both in float64."""
+    words = example_words(model, count)
+    spikes, logits = float_run(model.spiking, words)
+    graph = from_nir(read_nir(path))
+    timing = model.spiking.timing
+    read_spikes, read_membranes = interpreter.run(graph, presented(words, graph.metadata))
+    (membrane,) = read_membranes.values()
+    rows = exactness(read_spikes, spikes)
+    answers = membrane[timing.ticks - 1 :: timing.period] + np.asarray(graph.metadata["bias"])
+    worst = float(np.abs(answers - logits).max())
+    return Proof(str(path), "torch in float64", "the file read back and interpreted", rows, worst)

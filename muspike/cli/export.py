@@ -11,19 +11,28 @@ from muspike.cli.output import say, say_json
 
 def add(commands: Commands) -> None:
     """Add the commands."""
+    from muspike.export.targets import TARGETS
+
     export = commands.add(
         "export", _export, "Write a model in another format and prove it equal.", "muspike export s-rnn --to nir"
     )
     add_model(export)
     export.add_argument(
-        "--to", choices=("nir", "lava"), required=True, help="nir: a .nir file; lava: a chip program, run in Lava"
+        "--to",
+        choices=tuple(TARGETS),
+        required=True,
+        help="; ".join(f"{name}: {target.what} ({target.suffix})" for name, target in TARGETS.items()),
     )
-    export.add_argument("--chip", choices=chips(), help="for lava (default: loihi1)")
-    export.add_argument("-o", "--output", type=Path, help="file to write (default: MODEL.nir or MODEL-CHIP.npz)")
+    export.add_argument("--chip", choices=chips(), help=f"for {_takers('chip')}")
+    export.add_argument(
+        "-o", "--output", type=Path, help="file to write (default: MODEL and the target's ending, or MODEL-CHIP)"
+    )
     export.add_argument(
         "--tokens", type=whole(1, 10_000), default=16, help="compound words to compare on (default: 16)"
     )
-    export.add_argument("--python", help="for lava: an interpreter that has it (see muspike lava --help)")
+    export.add_argument(
+        "--python", help=f"for {_takers('python')}: an interpreter that has Lava (see muspike lava --help)"
+    )
     add_json(export, "the comparison")
 
     lava = commands.add(
@@ -38,20 +47,30 @@ def add(commands: Commands) -> None:
     add_json(lava, "what was found")
 
 
+def _takers(option: str) -> str:
+    """The targets that take an option, each with the option's default where it has one."""
+    from muspike.export.targets import TARGETS
+
+    takers = {name: target.options[option] for name, target in TARGETS.items() if option in target.options}
+    return ", ".join(name if default is None else f"{name} (default: {default})" for name, default in takers.items())
+
+
 def _export(args: argparse.Namespace) -> int:
     from muspike.checkpoint import load_model
-    from muspike.export import verify
+    from muspike.export.targets import TARGETS, export
 
-    if args.to == "nir":
-        refuse_unused(args, "with --to nir", "chip", "python")
+    target = TARGETS[args.to]
+    for option in sorted({option for other in TARGETS.values() for option in other.options} - set(target.options)):
+        takers = ", ".join(f"--to {name}" for name, other in TARGETS.items() if option in other.options)
+        refuse_unused(args, f"with --to {args.to}, only with {takers}", option)
+    given = {name: getattr(args, name) for name in target.options}
+    options = {name: default if given[name] is None else given[name] for name, default in target.options.items()}
     model = load_model(args.model)
     folder = Path(args.model).resolve()
     name = folder.parent.name if folder.name == "model" else folder.name
-    if args.to == "nir":
-        proof = verify.export_nir(model, args.output or Path(f"{name}.nir"), args.tokens)
-    else:
-        chip = args.chip or "loihi1"
-        proof = verify.export_lava(model, args.output or Path(f"{name}-{chip}.npz"), chip, args.tokens, args.python)
+    chip = f"-{options['chip']}" if "chip" in options else ""
+    output = args.output or Path(f"{name}{chip}{target.suffix}")
+    proof = export(model, args.to, output, args.tokens, **options)
     if args.json:
         say_json(proof.to_dict())
     else:

@@ -15,9 +15,11 @@ import torch
 from muspike import architectures
 from muspike.checkpoint import Model
 from muspike.export import lava_runner
-from muspike.export.loihi import ChipRunner, compile_model, presented
+from muspike.export.float_run import float_run
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.targets import export
 from muspike.export.to_nir import to_nir
-from muspike.export.verify import example_words, export_nir, float_run
+from muspike.export.words import example_words, presented
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
@@ -108,7 +110,7 @@ def on_the_grid(network: Network) -> Network:
 @each
 def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
     model = made(name)
-    proof = export_nir(model, tmp_path / "model.nir", 16)
+    proof = export(model, "nir", tmp_path / "model.nir")
     assert proof.holds, proof.table()
     layers = [p.name for p in model.spiking.populations.values() if p.kind == "lif"]
     assert [row.population for row in proof.rows] == layers

@@ -13,8 +13,8 @@ import torch
 from muspike import architectures, tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
-from muspike.export.loihi import ChipRunner, compile_model, presented
-from muspike.export.verify import example_words
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.words import example_words, presented
 from muspike.network import Network, Population, Synapse, Timing
 
 

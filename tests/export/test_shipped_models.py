@@ -10,7 +10,7 @@ import torch
 from muspike import corpora, evaluation
 from muspike.checkpoint import load_model
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.verify import example_words, export_nir, lava_proof
+from muspike.export.targets import export
 from muspike.model_folder import shipped_models
 
 MODELS = shipped_models()
@@ -49,14 +49,11 @@ def test_its_likelihood_is_the_one_it_claims_and_rounding_costs_it_less_than_a_h
 
 @each
 def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
-    proof = export_nir(load_model(name), tmp_path / "model.nir", 16)
+    proof = export(load_model(name), "nir", tmp_path / "model.nir")
     assert proof.holds, proof.table()
 
 
 @each
 def test_lava_agrees_over_sixteen_words(name: str, tmp_path: Path, python: Path) -> None:
-    model = load_model(name)
-    program = compile_model(model, "loihi1").program
-    program.save(tmp_path / "program.npz")
-    proof = lava_proof(tmp_path / "program.npz", program, example_words(model, 16, batch=1), python)
+    proof = export(load_model(name), "lava", tmp_path / "program.npz", python=python)
     assert proof.holds, proof.table()

@@ -15,8 +15,11 @@ import torch
 from muspike import architectures, tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
-from muspike.export import verify
+from muspike.export import to_nir as nir_target
+from muspike.export.float_run import float_run
+from muspike.export.targets import Options, export
 from muspike.export.to_nir import to_nir
+from muspike.export.words import example_words
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import TorchRunner
 
@@ -40,7 +43,7 @@ def made(**settings: Any) -> Model:
 )
 def test_the_proof_of_a_nir_file_holds(tmp_path: Path, settings: dict[str, Any]) -> None:
     model = made(**settings)
-    proof = verify.export_nir(model, tmp_path / "model.nir", 8)
+    proof = export(model, "nir", tmp_path / "model.nir", 8)
     assert proof.holds, proof.table()
     assert [row.population for row in proof.rows] == [p for p in model.network.populations if p.startswith("layer")]
     period = model.network.timing.period
@@ -85,13 +88,13 @@ def test_a_file_of_another_network_is_noticed(
 ) -> None:
     model = made()
 
-    def write_other(model: Model, path: Path) -> None:
+    def write_other(model: Model, path: Path, options: Options) -> None:
         graph = to_nir(copy.deepcopy(model.network))
         damage(graph)
         nir.write(path, graph)
 
-    monkeypatch.setattr(verify, "write_nir", write_other)
-    proof = verify.export_nir(model, tmp_path / "model.nir", 8)
+    monkeypatch.setattr(nir_target, "write", write_other)
+    proof = export(model, "nir", tmp_path / "model.nir", 8)
     assert not proof.holds and proof.table().endswith("\nNOT EQUAL")
     if damage is changed_tau:
         assert proof.worst_logit is not None and proof.worst_logit > 1e-3
@@ -104,16 +107,16 @@ def test_nothing_is_proved_where_nothing_fires(tmp_path: Path) -> None:
     with torch.no_grad():
         for weight in model.network.weights.values():
             weight.zero_()
-    proof = verify.export_nir(model, tmp_path / "model.nir", 4)
+    proof = export(model, "nir", tmp_path / "model.nir", 4)
     assert [row.differences for row in proof.rows] == [0] and not proof.holds
 
 
 def test_the_float_run_is_what_composing_does() -> None:
     """The reference of the proof against the runner that generation uses, which is in float32."""
     model = made(layers=2, recurrent_delays=[1, "1 period"])
-    words = verify.example_words(model, 10, batch=3)
+    words = example_words(model, 10, batch=3)
     assert words.shape == (10, 3, 7)
-    _, logits = verify.float_run(model.network, words)
+    _, logits = float_run(model.network, words)
     runner = TorchRunner(model.network)
     runner.reset(3)
     for word, wanted in zip(words, logits, strict=True):
@@ -121,27 +124,27 @@ def test_the_float_run_is_what_composing_does() -> None:
 
 
 def test_example_words_are_pieces_however_few() -> None:
-    words = verify.example_words(made(), 2)
+    words = example_words(made(), 2)
     assert words.shape == (2, 4, 7) and (words[0, :, tokens.BAR_BEAT] == tokens.BarBeat.BAR).all()
 
 
 def test_names_that_do_not_fit_the_format_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"model\.h5: a NIR file ends in \.nir"):
-        verify.export_nir(made(), tmp_path / "model.h5", 4)
+        export(made(), "nir", tmp_path / "model.h5", 4)
     with pytest.raises(BadInput, match=r"model\.nir: a chip program ends in \.npz"):
-        verify.export_lava(made(), tmp_path / "model.nir", "loihi1", 4)
+        export(made(), "lava", tmp_path / "model.nir", 4)
     assert not list(tmp_path.iterdir())
 
 
 def test_without_lava_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="/nonexistent: does not start"):
-        verify.export_lava(made(), tmp_path / "model.npz", "loihi1", 4, "/nonexistent")
+        export(made(), "lava", tmp_path / "model.npz", 4, python="/nonexistent")
     assert not list(tmp_path.iterdir())
 
 
 def test_lava_runs_the_program_that_was_written(tmp_path: Path, python: Path) -> None:
     model = made()
-    proof = verify.export_lava(model, tmp_path / "model.npz", "loihi2", 4, python)
+    proof = export(model, "lava", tmp_path / "model.npz", 4, chip="loihi2", python=python)
     assert proof.holds, proof.table()
     assert {row.population for row in proof.rows} == {"layer1", "readout"}
     assert sum(row.neuron_ticks for row in proof.rows) == 4 * model.network.timing.period * (16 + tokens.N_AXONS)

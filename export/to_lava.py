@@ -1,0 +1,28 @@
+"""A model as the integer program of a chip, in a file that Lava runs too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from muspike.checkpoint import Model
+from muspike.export import lava_runner
+from muspike.export.loihi import compile_model
+from muspike.export.targets import Options
+from muspike.export.verify import Proof
+from muspike.export.words import example_words, presented
+from muspike.hardware.program import Program
+
+
+def write(model: Model, path: Path, options: Options) -> None:
+    """See `targets.Exporter`. Without a Python that runs Lava nothing is written: it could not be proved."""
+    program = compile_model(model, options["chip"]).program
+    lava_runner.find_lava_python(options["python"])
+    program.save(path)
+
+
+def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
+    """See `targets.Exporter`: Lava's fixed-point models against the integer simulator."""
+    program = Program.load(path)
+    given = presented(example_words(model, count, batch=1), program.metadata)
+    rows, _ = lava_runner.verify(program, given, options["python"])
+    return Proof(str(path), "the integer simulator", "Lava 0.10.0 fixed_pt (spikes, u and v)", rows)
