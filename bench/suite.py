@@ -31,7 +31,8 @@ from muspike.errors import BadInput
 from muspike.evaluation import likelihood
 from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.words import example_words, presented
+from muspike.export.presentation import Presentation
+from muspike.export.words import example_words
 from muspike.files import make_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware.chip import known_chips
@@ -290,7 +291,7 @@ class Reading:
         spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
         counts: list[list[activity.Counts]] = [[] for _ in mappings]
         program = runner.program
-        ticks = len(words) * int(program.metadata["period"])
+        ticks = len(words) * runner.presentation.period
         for part in _parts(words.shape[1], 8 * ticks * sum(p.size for p in program.populations)):  # u and v
             read = words[:, part]
             runner.reset(read.shape[1])
@@ -368,7 +369,7 @@ def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:
 def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:
     """Spikes of Lava's run, and neuron-ticks in which a spike, u or v differs from the simulator's."""
     program = compiled.program
-    rows, _ = lava_runner.verify(program, presented(words, program.metadata), python)
+    rows, _ = lava_runner.verify(program, Presentation.read(program.metadata).spikes(words), python)
     return sum(r.spikes for r in rows), sum(r.differences for r in rows)
 
 

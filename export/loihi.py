@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
+from muspike.export.presentation import Presentation
 from muspike.export.to_nir import to_nir
-from muspike.export.words import noise_of, presented
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.simulator.events import Run, Simulator
@@ -18,20 +18,20 @@ Logits = npt.NDArray[np.float32]
 
 
 def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
-    """The program of a model for a chip; the constants per logit, which the host adds, are in its metadata as `bias`.
+    """The program of a model for a chip; its metadata hold the model's `Presentation`.
 
     Raises:
         BadInput: the chip cannot hold it (with `must_fit`), or the answer is not out when the next token goes in.
     """
     compiled = compile_graph(to_nir(model.spiking), chip, must_fit=must_fit)
-    _answer_tick(compiled.program)
+    _answer_tick(compiled.program, Presentation.read(compiled.program.metadata))
     return compiled
 
 
-def _answer_tick(program: Program) -> int:
+def _answer_tick(program: Program, presentation: Presentation) -> int:
     """The chip tick of a period at which the readout holds the logits."""
     (readout,) = program.readouts
-    tick, period = int(program.metadata["ticks"]) - 1 + readout.level, int(program.metadata["period"])
+    tick, period = presentation.ticks - 1 + readout.level, presentation.period
     if tick >= period:
         raise BadInput(
             f"{readout.name}: its logits are out {tick + 1} ticks after a token goes in, the next one goes in after "
@@ -44,20 +44,23 @@ class ChipRunner:
     """The integer network as a runner: a word in, one period of chip ticks, logits out.
 
     Attributes:
+        presentation: how words go in and logits come out, as the program's metadata say.
         noise: what the host draws for each word.
         overflows, readout_resets: of all runs so far, summed over populations (see `simulator.Run`): the spikes and
             logits are the chip's only where both are 0.
+
+    Raises:
+        BadInput: the metadata do not say how words go in; the answer is not out when the next token goes in.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.noise = noise_of(program.metadata)
+        self.presentation = Presentation.read(program.metadata)
+        self.noise = self.presentation.noise
         self.overflows = self.readout_resets = 0
-        self._answer = _answer_tick(self.program)
-        self._period = int(self.program.metadata["period"])
+        self._answer = _answer_tick(self.program, self.presentation)
         (readout,) = self.program.readouts
         self._readout, self._scale = readout.name, readout.scale
-        self._bias = np.asarray(self.program.metadata["bias"])
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -71,8 +74,8 @@ class ChipRunner:
 
     def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
         """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7 + draws]`, and all that happened."""
-        run = self._simulator.run(presented(words, self.program.metadata), record_membranes)
+        run = self._simulator.run(self.presentation.spikes(words), record_membranes)
         self.overflows += sum(run.overflows.values())
         self.readout_resets += sum(run.readout_resets.values())
-        membrane = run.membrane[self._readout][self._answer :: self._period]
-        return (membrane / self._scale + self._bias).astype(np.float32), run
+        membrane = run.membrane[self._readout][self._answer :: self.presentation.period]
+        return (membrane / self._scale + self.presentation.bias).astype(np.float32), run

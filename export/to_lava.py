@@ -7,9 +7,10 @@ from pathlib import Path
 from muspike.checkpoint import Model
 from muspike.export import lava_runner
 from muspike.export.loihi import compile_model
+from muspike.export.presentation import Presentation
 from muspike.export.targets import Options
 from muspike.export.verify import Proof
-from muspike.export.words import example_words, presented
+from muspike.export.words import example_words
 from muspike.hardware.program import Program
 
 
@@ -23,6 +24,6 @@ def write(model: Model, path: Path, options: Options) -> None:
 def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
     """See `targets.Exporter`: Lava's fixed-point models against the integer simulator."""
     program = Program.load(path)
-    given = presented(example_words(model, count, batch=1), program.metadata)
+    given = Presentation.read(program.metadata).spikes(example_words(model, count, batch=1))
     rows, _ = lava_runner.verify(program, given, options["python"])
     return Proof(str(path), "the integer simulator", "Lava 0.10.0 fixed_pt (spikes, u and v)", rows)

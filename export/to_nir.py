@@ -19,9 +19,10 @@ import numpy.typing as npt
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.export.float_run import float_run
+from muspike.export.presentation import Presentation
 from muspike.export.targets import Options
 from muspike.export.verify import Proof
-from muspike.export.words import example_words, presented
+from muspike.export.words import example_words
 from muspike.files import write_whole
 from muspike.hardware import interpreter
 from muspike.hardware.reader.file import read_nir
@@ -31,9 +32,9 @@ from muspike.network import Network, Population, Synapse
 
 
 def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRGraph:
-    """The graph of `network`; its metadata hold `dt` (seconds), `ticks`, `period`, `noise` and what `metadata` adds.
+    """The graph of `network`; its metadata hold `dt` (seconds), its `Presentation` and what `metadata` adds.
 
-    `noise` is [draws, values]: behind the axons of a token, the one input has `draws` times `values` more.
+    Behind the axons of a token, the one input has those of the noise.
 
     Raises:
         BadInput: two nodes would share a name.
@@ -60,15 +61,7 @@ def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRG
             add(source, nir.Delay(np.full(network.populations[synapse.source].size, synapse.delay * timing.dt_s)))
             edges.append((synapse.source, source))
         edges += [(source, synapse.name), (synapse.name, synapse.target)]
-    about = {
-        "dt": timing.dt_s,
-        "ticks": timing.ticks,
-        "period": timing.period,
-        "noise": [network.noise.draws, network.noise.values],
-        # What the host adds to the readout's membrane: without it the file would not be the model.
-        "bias": network.bias.detach().numpy().astype(np.float64),
-        **(metadata or {}),
-    }
+    about = {"dt": timing.dt_s, **Presentation.of(network).to_metadata(), **(metadata or {})}
     # Without type checking: nir 1.0.8 infers the shapes along a cycle in an order that it does not always resolve.
     return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
 
@@ -110,10 +103,10 @@ def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
     words = example_words(model, count)
     spikes, logits = float_run(model.spiking, words)
     graph = from_nir(read_nir(path))
-    timing = model.spiking.timing
-    read_spikes, read_membranes = interpreter.run(graph, presented(words, graph.metadata))
+    read = Presentation.read(graph.metadata)
+    read_spikes, read_membranes = interpreter.run(graph, read.spikes(words))
     (membrane,) = read_membranes.values()
     rows = exactness(read_spikes, spikes)
-    answers = membrane[timing.ticks - 1 :: timing.period] + np.asarray(graph.metadata["bias"])
+    answers = membrane[read.ticks - 1 :: read.period] + read.bias
     worst = float(np.abs(answers - logits).max())
     return Proof(str(path), "torch in float64", "the file read back and interpreted", rows, worst)

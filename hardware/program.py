@@ -181,6 +181,38 @@ class ChipSynapses:
         return w.count(self.weight)
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What populations of a network are there for, as the metadata of its program say.
+
+    Attributes:
+        outputs: those that are read from outside.
+        relays: those that only make a delay longer.
+    """
+
+    outputs: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, Any]) -> Roles:
+        """From metadata; a role without an entry has no population.
+
+        Raises:
+            BadInput: an entry is not a list of names.
+        """
+        found = {}
+        for role in ("outputs", "relays"):
+            names = metadata.get(role, [])
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise BadInput(f"program: {role} of the metadata are {names!r:.60}; expected a list of populations")
+            found[role] = tuple(names)
+        return cls(**found)
+
+    def to_metadata(self) -> dict[str, list[str]]:
+        """The entries that `read` reads."""
+        return {"outputs": list(self.outputs), "relays": list(self.relays)}
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """What a chip is loaded with.
@@ -191,12 +223,13 @@ class Program:
         populations: in order, names unique.
         synapses: names unique; sources and targets are populations.
         core_xy: `[cores, 2]`, the place (x, y) of each core on the mesh; the cores of a tile share one.
-        metadata: a JSON-able dict.
+        metadata: a JSON-able dict; hardware reads its `roles` there.
 
     Two programs are the same when their `digest`s are.
 
     Raises:
-        BadInput: a name is doubled or unknown, a shape does not fit its populations, a core has no place.
+        BadInput: a name is doubled or unknown, also in the roles; a shape does not fit its populations; a core has no
+            place.
     """
 
     chip: str
@@ -238,6 +271,9 @@ class Program:
                 )
         _freeze(self, "core_xy", xy)
         object.__setattr__(self, "metadata", _json_copy(self.metadata))
+        for role, names in self.roles.to_metadata().items():
+            if strange := [name for name in names if name not in by_name]:
+                raise BadInput(f"program: {role} of the metadata name {strange[0]!r}; there are {', '.join(by_name)}")
 
     def population(self, name: str) -> ChipPopulation:
         """The population called `name`; KeyError when there is none."""
@@ -246,6 +282,11 @@ class Program:
     @functools.cached_property
     def _by_name(self) -> dict[str, ChipPopulation]:
         return {p.name: p for p in self.populations}
+
+    @functools.cached_property
+    def roles(self) -> Roles:
+        """The populations that are outputs, and those that are relays."""
+        return Roles.read(self.metadata)
 
     @property
     def inputs(self) -> tuple[ChipPopulation, ...]:

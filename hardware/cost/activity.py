@@ -320,14 +320,13 @@ def _ways(program: Program, source: ChipPopulation, leaving: Sequence[ChipSynaps
 def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:
     """Count NeuroBench's dense and effective synaptic operations; arguments and errors as for `count`.
 
-    They are those of the network, so what leads into a relay (a population that the Program's metadata lists under
-    `relays`, there only to make a delay longer) is left out.
+    They are those of the network, so what leads into a relay (`Program.roles`) is left out.
     """
     recorded = _checked(program, spikes)
     run_ticks, batch = next(iter(recorded.values())).shape[:2]
     lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
     inside = np.arange(run_ticks)[:, None] < lengths
-    relays = _relays(program)
+    relays = program.roles.relays
     dense = effective = 0
     for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
         dense += w.count(synapses.weight) * int(lengths.sum())
@@ -370,7 +369,7 @@ def summarise(
         raise BadInput(f"tokens {tokens}, notes {notes}: need at least one of each to give a figure per note")
     counts = counts or count(program, spikes, ticks)
     totals = operations(program, spikes, counts.ticks)
-    relays = _relays(program)
+    relays = program.roles.relays
     run_ticks = counts.synops.shape[0]
     inside = np.arange(run_ticks)[:, None] < counts.ticks
     period, shown = program.metadata.get("period"), program.metadata.get("ticks")
@@ -408,11 +407,6 @@ def summarise(
         "host_messages_per_note": int(counts.host_messages.sum()) / notes,
         "hops_per_note": int(counts.hops_x.sum() + counts.hops_y.sum()) / notes,
     }
-
-
-def _relays(program: Program) -> frozenset[str]:
-    """The populations that only make a delay longer, as `compile_graph` notes them."""
-    return frozenset(program.metadata.get("relays", ()))
 
 
 def _rate(fired: Array, where: Array, size: int) -> float:

@@ -16,7 +16,7 @@ from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.partition import Use, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, QuantisationReport, quantise
 from muspike.hardware.mapping.retime import Retimed, retime
-from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Program, Roles
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
 
@@ -116,7 +116,8 @@ def _compiled(
 ) -> Compiled:
     integers, report = quantise(graph, chip)
     retimed = retime(integers, chip)
-    about = {**graph.metadata, "outputs": list(graph.outputs), "relays": list(retimed.relays), **(metadata or {})}
+    roles = Roles(tuple(graph.outputs), retimed.relays)
+    about = {**graph.metadata, **roles.to_metadata(), **(metadata or {})}
     program, use = _placed(retimed, chip, fill, graph.dt_s, about, reset_every)
     return Compiled(graph, chip, program, report, use, (), retimed, integers, fill, reset_every)
 

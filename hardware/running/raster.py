@@ -46,7 +46,7 @@ def write_raster(simulation: Simulation, path: Path) -> None:
         Failed: the disk refuses.
     """
     check_picture(path)
-    shown = [p for p in simulation.program.populations if p.name not in simulation.relays]
+    shown = [p for p in simulation.program.populations if p.name not in simulation.program.roles.relays]
     shown, left_out = shown[:_MOST_POPULATIONS], len(shown) - _MOST_POPULATIONS
     heights = [0.5 + min(p.size, _MOST_NEURONS) ** 0.5 / 9 for p in shown]
     # A Figure of its own, without pyplot: no global state, and no window system asked for.

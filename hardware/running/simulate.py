@@ -77,11 +77,6 @@ class Simulation:
     risks: tuple[str, ...] | None
     seconds: float
 
-    @property
-    def relays(self) -> frozenset[str]:
-        """The populations that only make a delay longer."""
-        return frozenset(self.program.metadata.get("relays", ()))
-
     def ideal_ticks(self, name: str) -> slice:
         """The ticks of the run in which a population answers to those of the input."""
         level = self.program.population(name).level

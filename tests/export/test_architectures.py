@@ -17,9 +17,10 @@ from muspike.checkpoint import Model
 from muspike.export import lava_runner
 from muspike.export.float_run import float_run
 from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.presentation import Presentation
 from muspike.export.targets import export
 from muspike.export.to_nir import to_nir
-from muspike.export.words import example_words, presented
+from muspike.export.words import example_words
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
@@ -190,7 +191,9 @@ def test_on_the_chip_every_gate_is_what_the_spikes_that_reach_it_say(name: str) 
 def test_lava_agrees_in_every_spike_u_and_v(name: str, python: Path) -> None:
     model = made(name)
     program = compile_model(model, "loihi2").program
-    rows, _ = lava_runner.verify(program, presented(example_words(model, 6, batch=1), program.metadata), python)
+    rows, _ = lava_runner.verify(
+        program, Presentation.read(program.metadata).spikes(example_words(model, 6, batch=1)), python
+    )
     assert all(row.exact for row in rows), [row for row in rows if not row.exact]
     assert {row.population for row in rows} == {p.name for p in program.populations if p.kind != "input"}
     assert sum(row.spikes > 0 for row in rows) >= len(rows) / 2, rows  # a readout never spikes

@@ -14,8 +14,9 @@ from muspike import architectures, tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.words import example_words, presented
-from muspike.network import Network, Population, Synapse, Timing
+from muspike.export.presentation import Presentation
+from muspike.export.words import example_words
+from muspike.network import Network, Noise, Population, Synapse, Timing
 
 
 def made(**settings: Any) -> Model:
@@ -35,7 +36,8 @@ def logits_of(model: Model, words: npt.NDArray[np.int16]) -> npt.NDArray[np.floa
 
 def test_words_are_presented_seven_hot_for_as_many_ticks() -> None:
     words = example_words(made(), 5, batch=2)
-    spikes = presented(words, {"ticks": 2, "period": 6}).reshape(5, 6, 2, tokens.N_AXONS)
+    presentation = Presentation(2, 6, Noise(), np.zeros(tokens.N_AXONS))
+    spikes = presentation.spikes(words).reshape(5, 6, 2, tokens.N_AXONS)
     assert spikes.dtype == np.uint8 and (spikes[:, 2:] == 0).all()
     for n in range(5):
         for b in range(2):
@@ -55,7 +57,7 @@ def test_noise_has_axons_of_its_own_behind_those_of_the_words() -> None:
     noise, words = model.spiking.noise, example_words(model, 5, batch=2)
     assert (noise.draws, noise.values) == (2, 4) and words.shape == (5, 2, 9)
     metadata = compile_model(model, "loihi1").program.metadata
-    spikes = presented(words, metadata).reshape(5, -1, 2, tokens.N_AXONS + 8)
+    spikes = Presentation.read(metadata).spikes(words).reshape(5, -1, 2, tokens.N_AXONS + 8)
     for n, b in np.ndindex(5, 2):
         first, second = (int(value) for value in words[n, b, 7:])
         axons = np.flatnonzero(spikes[n, 0, b])

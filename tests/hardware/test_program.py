@@ -14,7 +14,7 @@ import pytest
 
 import chip_programs
 from muspike.errors import BadInput
-from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.program import ChipPopulation, ChipSynapses, Program, Roles
 
 
 def population(name: str = "hidden", size: int = 3, kind: str = "lif", **changes: Any) -> ChipPopulation:
@@ -86,6 +86,12 @@ def program(**changes: Any) -> Program:
         (lambda: program(core_xy=[0, 0]), r"not \[cores, 2\]"),
         (lambda: program(metadata={"a": np.float32(1)}), r"not JSON-able"),
         (lambda: program(metadata={"a": float("nan")}), r"not JSON-able"),
+        (lambda: program(metadata={"relays": "hidden"}), r"relays of the metadata are 'hidden'; expected a list"),
+        (lambda: program(metadata={"outputs": [1]}), r"outputs of the metadata are \[1\]; expected a list"),
+        (
+            lambda: program(metadata={"relays": ["relay"]}),
+            r"relays of the metadata name 'relay'; there are in, hidden, ",
+        ),
     ],
 )
 def test_refuses(make: Any, message: str) -> None:
@@ -110,6 +116,8 @@ def test_counts() -> None:
     assert (p.n_neurons, p.n_synapses, p.n_cores, p.max_delay) == (4, 3 + 3, 1, 2)
     assert [q.name for q in p.inputs + p.readouts] == ["in", "out"]
     assert p.population("hidden").size == 3
+    assert (p.roles.outputs, p.roles.relays) == ((), ())
+    assert program(metadata={"outputs": ["out"], "relays": ["hidden"]}).roles == Roles(("out",), ("hidden",))
 
 
 def test_arrays_are_read_only() -> None:

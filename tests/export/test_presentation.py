@@ -1,0 +1,75 @@
+"""What the host of a model has to know stands in the metadata of its graph and program, and is read from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from muspike import tokens
+from muspike.errors import BadInput
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.presentation import Presentation
+from muspike.export.to_nir import write
+from muspike.hardware.program import Program
+from muspike.hardware.reader.file import read_nir
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.network import Noise
+from small_model import small_model
+
+METADATA: dict[str, Any] = {"ticks": 2, "period": 6, "noise": [3, 16], "bias": [0.5] * tokens.N_AXONS}
+
+
+def test_a_file_and_a_program_tell_what_the_network_is_presented_with(tmp_path: Path) -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.spiking.bias.copy_(torch.randn(tokens.N_AXONS))
+    write(model, tmp_path / "model.nir", {})
+    compile_model(model, "loihi1").program.save(tmp_path / "model.npz")
+    wanted = Presentation.of(model.spiking)
+    assert (wanted.ticks, wanted.period) == (model.spiking.timing.ticks, model.spiking.timing.period)
+    read = from_nir(read_nir(tmp_path / "model.nir")).metadata
+    for metadata in (read, Program.load(tmp_path / "model.npz").metadata):
+        found = Presentation.read(metadata)
+        assert (found.ticks, found.period, found.noise) == (wanted.ticks, wanted.period, wanted.noise)
+        assert found.bias.dtype == np.float64 and np.array_equal(found.bias, wanted.bias) and found.bias.any()
+
+
+def test_without_an_entry_for_noise_there_is_none() -> None:
+    assert Presentation.read(METADATA).noise == Noise(3, 16)
+    assert Presentation.read({name: of for name, of in METADATA.items() if name != "noise"}).noise == Noise()
+
+
+@pytest.mark.parametrize("name", ["ticks", "period", "bias"])
+def test_a_missing_entry_is_refused_with_its_name(name: str) -> None:
+    with pytest.raises(BadInput, match=f"metadata: {name} is missing; a network that reads words says its ticks, "):
+        Presentation.read({key: of for key, of in METADATA.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ticks": "2"}, "metadata: ticks is '2'; expected a whole number"),
+        ({"ticks": True}, "metadata: ticks is True; expected a whole number"),
+        ({"period": 6.5}, r"metadata: period is 6\.5; expected a whole number"),
+        ({"ticks": 7}, "timing: ticks 7 must lie between 1 and the period, 6"),
+        ({"noise": [3]}, r"metadata: noise is \[3\]; expected \[draws, values\]"),
+        ({"noise": [3, "16"]}, "metadata: noise is '16'; expected a whole number"),
+        ({"noise": [3, 0]}, "noise: 3 draws of one of 0 values"),
+        ({"bias": [0.5]}, r"metadata: bias is \[0\.5\]; expected 466 finite numbers"),
+        ({"bias": [None] * tokens.N_AXONS}, r"metadata: bias is \[None, .*; expected 466 finite numbers"),
+    ],
+)
+def test_a_wrong_entry_is_refused_with_its_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Presentation.read(METADATA | change)
+
+
+def test_a_program_of_a_network_that_reads_no_words_has_no_runner() -> None:
+    program = compile_model(small_model(), "loihi1").program
+    bare = Program("loihi1", program.dt_s, program.populations, program.synapses, program.core_xy)
+    with pytest.raises(BadInput, match="metadata: ticks is missing"):
+        ChipRunner(bare)
