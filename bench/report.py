@@ -18,7 +18,7 @@ inferred, assumed; where `band_known` is false, something in it has no published
       quality
         nll_bits_per_note   {"torch": number, "chip": {chip: number or None}}
         metrics?            {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
-      activity?       what `muspike.hardware.cost.activity.summarise` returns; none where the network fits no chip
+      activity?       what `muspike.bench.activity.summarise` returns; none where the network fits no chip
       chip            {chip: CHIP}
       agreement?
         lava_fixed_spikes        spikes compared with Lava's `fixed_pt`; None: not compared in this run

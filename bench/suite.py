@@ -25,6 +25,7 @@ import psutil
 import torch
 
 from muspike import __version__, corpora, metrics, midi, tokens
+from muspike.bench.activity import summarise
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
 from muspike.checkpoint import Model, load_model
 from muspike.errors import BadInput
@@ -165,8 +166,8 @@ def _profile(
             chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
                 spikes_on_chip = read.spikes
-                activities = activity.summarise(
-                    compiled[chip].program, read.spikes, words, notes, counts=read.counts[0]
+                activities = summarise(
+                    compiled[chip].program, read.spikes, read.counts[0], runners[chip].presentation, words, notes
                 )
             del read
         followed = _float_integer(model, compiled[shown], spikes_on_chip, given)

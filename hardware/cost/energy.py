@@ -201,7 +201,7 @@ class Energy:
         """As a JSON-able dict, energies in uJ.
 
         Args:
-            per: divide counts, energies and latency by so many, such as the notes of the run; None: they are of the
+            per: divide counts, energies and latency by so many, such as the samples of the run; None: they are of the
                 whole run. The slowest tick and the power while the chip waits stay what they are.
             time_unit: of the latency and the slowest tick.
         """
