@@ -245,85 +245,153 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
         if isinstance(s.weight, Conv):
             shapes.setdefault(s.target, set()).add(s.weight.output_shape)
     images = {name: found.pop() for name, found in shapes.items() if len(found) == 1}
-    core, loads = _best_packing(placed, images, graph, sparse, chip, fill)
+    core, loads = _Packer(graph, placed, images, sparse, chip, fill).best()
     where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
     core_xy = _place(loads, where, chip)
     return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
 
 
-def _best_packing(
-    placed: Sequence[IntegerPopulation],
-    images: Mapping[str, tuple[int, int, int]],
-    graph: IntegerGraph,
-    sparse: Mapping[str, bool],
-    chip: Chip,
-    fill: float,
-) -> tuple[Cores, list[Load]]:
-    """The packing of least cost, and of equal ones that in the order in which neurons are counted."""
-    best: tuple[Cores, list[Load]] | None = None
-    for together in _TOGETHER:
-        orders = {
-            name: image_order(shape, together or shape[0])
-            for name, shape in images.items()
-            if shape[0] > 1 and together != 1 and not (together and shape[0] % together)
+# --- packing ---------------------------------------------------------------------------------------------------
+
+
+class _Packer:
+    """Packs the neurons of a graph onto cores of a chip, each filled up to the share `fill`.
+
+    Attributes:
+        placed: the populations with neurons on the chip, in the order in which they are packed.
+        images: channels, y and x of those that a convolution reaches.
+        sparse: by synapses, whether their lists leave out zeros.
+    """
+
+    def __init__(
+        self,
+        graph: IntegerGraph,
+        placed: Sequence[IntegerPopulation],
+        images: Mapping[str, tuple[int, int, int]],
+        sparse: Mapping[str, bool],
+        chip: Chip,
+        fill: float,
+    ) -> None:
+        self.placed, self.images, self.sparse, self.chip, self.fill = placed, images, sparse, chip, fill
+        self.into = by_end(graph.synapses, "target")
+        self.sizes = {p.name: p.size for p in graph.populations}
+
+    def best(self) -> tuple[Cores, list[Load]]:
+        """The packing of least cost, and of equal ones that in the order in which neurons are counted."""
+        best: tuple[Cores, list[Load]] | None = None
+        for together in _TOGETHER:
+            orders = {
+                name: image_order(shape, together or shape[0])
+                for name, shape in self.images.items()
+                if shape[0] > 1 and together != 1 and not (together and shape[0] % together)
+            }
+            if together == 1 or (orders and not (best and _is_fullest(best[1]))):
+                most = self._cost(best[1]) if best else None
+                best = self._packing(orders, most) or best
+        assert best is not None  # the first has nothing to exceed
+        return best
+
+    def _fits(self, load: Load) -> bool:
+        """Whether the load is within every limit, or the share of it that is to be used."""
+        return all(rule.holds(load, self.chip, self.fill) for rule in RULES)
+
+    def _exceeds(self, load: Load) -> bool:
+        """Whether the load is above a limit of the chip."""
+        return not all(rule.holds(load, self.chip) for rule in RULES)
+
+    def _cost(self, loads: Sequence[Load]) -> tuple[int, int]:
+        """Cores above a limit, and cores."""
+        return sum(map(self._exceeds, loads)), len(loads)
+
+    def _packing(self, orders: Mapping[str, Ints], most: tuple[int, int] | None) -> tuple[Cores, list[Load]] | None:
+        """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted).
+
+        None where that costs more than `most`.
+        """
+        order = {p.name: orders.get(p.name, np.arange(p.size)) for p in self.placed}
+        fans = {
+            p.name: [lists(s, self.sparse[s.name], self.chip, order[p.name]) for s in self.into[p.name]]
+            for p in self.placed
         }
-        if together == 1 or (orders and not (best and _is_fullest(best[1]))):
-            most = _cost(best[1], chip) if best else None
-            best = _packing(placed, orders, graph, sparse, chip, fill, most) or best
-    assert best is not None  # the first has nothing to exceed
-    return best
+        ordered = [
+            dataclasses.replace(p, **{name: getattr(p, name)[order[p.name]] for name in ("du", "dv", "v_threshold")})
+            for p in self.placed
+        ]
+        out = {name: np.zeros(size, np.int64) for name, size in self.sizes.items()}  # output axons per neuron
+        for _ in range(_REPACKINGS):
+            made = self._pack(ordered, fans, {name: out[name][order[name]] for name in order}, most)
+            if made is None:
+                return None
+            packed, loads = made
+            core = {name: np.empty_like(cores) for name, cores in packed.items()}
+            for name, cores in packed.items():
+                core[name][order[name]] = cores
+            found = _output_axons(loads, self.sizes)
+            loads = _with_output_axons(loads, core, found)
+            more = {name: np.maximum(out[name], found[name]) for name in out}
+            if all(_OUTPUT_AXONS.holds(load, self.chip) for load in loads) or _equal(more, out):
+                break
+            out = more
+        return None if most is not None and self._cost(loads) > most else (core, loads)
+
+    def _pack(
+        self,
+        populations: Sequence[IntegerPopulation],
+        fans: Mapping[str, Sequence[Lists]],
+        out: Mapping[str, Ints],
+        most: tuple[int, int] | None,
+    ) -> tuple[Cores, list[Load]] | None:
+        """One packing, with that many output axons of each neuron; None as soon as it costs more than `most`."""
+        core = {p.name: np.empty(p.size, np.int32) for p in populations}
+        loads = [Load()]
+        above = 0  # cores that one neuron alone exceeds
+        for p in populations:
+
+            def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
+                return _added(loads[-1], p, fans[p.name], out[p.name], start, stop)
+
+            start = 0
+            while start < p.size:
+                stop = self._furthest(grown, start, p.size)
+                alone = stop == start and not loads[-1].neurons
+                if alone:  # and still too much: `_use` says so
+                    stop = start + 1
+                closed_by = None
+                if stop < p.size:
+                    too_much = grown(start, stop + 1)
+                    broken = (rule.limit for rule in RULES if not rule.holds(too_much, self.chip, self.fill))
+                    closed_by = next(broken, None)
+                if stop > start:
+                    loads[-1] = grown(start, stop)
+                    core[p.name][start:stop] = len(loads) - 1
+                    above += alone and self._exceeds(loads[-1])
+                    start = stop
+                if start < p.size:
+                    loads[-1] = dataclasses.replace(loads[-1], closed_by=closed_by)
+                    loads.append(Load())
+                if most is not None and (above, len(loads)) > most:
+                    return None
+        return core, loads
+
+    def _furthest(self, grown: Callable[[int, int], Load], start: int, end: int) -> int:
+        """The largest stop at which neurons `start..stop - 1` still fit: a smaller stop fits too.
+
+        It doubles before it bisects, so that its work follows from what fits, not from what is left. (The memory of a
+        convolution may also fall when an image is completed. What is found then fits, but need not be the largest.)
+        """
+        beyond = 1
+        while beyond <= end - start and self._fits(grown(start, start + beyond)):
+            beyond *= 2
+        n, beyond = beyond // 2, min(beyond, end - start + 1)
+        while beyond - n > 1:
+            middle = (n + beyond) // 2
+            n, beyond = (middle, beyond) if self._fits(grown(start, start + middle)) else (n, middle)
+        return start + n
 
 
 def _is_fullest(loads: Sequence[Load]) -> bool:
     """Whether every core but the last has as many neurons as it may: no order needs fewer of them."""
     return all(load.closed_by == "neurons_per_core" for load in loads[:-1])
-
-
-def _cost(loads: Sequence[Load], chip: Chip) -> tuple[int, int]:
-    """Cores above a limit, and cores."""
-    return sum(not all(rule.holds(load, chip) for rule in RULES) for load in loads), len(loads)
-
-
-# --- packing ---------------------------------------------------------------------------------------------------
-
-
-def _packing(
-    placed: Sequence[IntegerPopulation],
-    orders: Mapping[str, Ints],
-    graph: IntegerGraph,
-    sparse: Mapping[str, bool],
-    chip: Chip,
-    fill: float,
-    most: tuple[int, int] | None,
-) -> tuple[Cores, list[Load]] | None:
-    """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted).
-
-    None where that costs more than `most`.
-    """
-    order = {p.name: orders.get(p.name, np.arange(p.size)) for p in placed}
-    into = by_end(graph.synapses, "target")
-    fans = {p.name: [lists(s, sparse[s.name], chip, order[p.name]) for s in into[p.name]] for p in placed}
-    ordered = [
-        dataclasses.replace(p, **{name: getattr(p, name)[order[p.name]] for name in ("du", "dv", "v_threshold")})
-        for p in placed
-    ]
-    sizes = {p.name: p.size for p in graph.populations}
-    out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}  # output axons per neuron
-    for _ in range(_REPACKINGS):
-        made = _pack(ordered, fans, {name: out[name][order[name]] for name in order}, chip, fill, most)
-        if made is None:
-            return None
-        packed, loads = made
-        core = {name: np.empty_like(cores) for name, cores in packed.items()}
-        for name, cores in packed.items():
-            core[name][order[name]] = cores
-        found = _output_axons(loads, sizes)
-        loads = _with_output_axons(loads, core, found)
-        more = {name: np.maximum(out[name], found[name]) for name in out}
-        if all(_OUTPUT_AXONS.holds(load, chip) for load in loads) or _equal(more, out):
-            break
-        out = more
-    return None if most is not None and _cost(loads, chip) > most else (core, loads)
 
 
 def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
@@ -345,67 +413,6 @@ def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, st
         thresholds=load.thresholds.union(np.unique(p.v_threshold[part]).tolist()),
         compartments=load.compartments.union(np.unique(decays).tolist()),
     )
-
-
-def _pack(
-    populations: Sequence[IntegerPopulation],
-    fans: Mapping[str, Sequence[Lists]],
-    out: Mapping[str, Ints],
-    chip: Chip,
-    fill: float,
-    most: tuple[int, int] | None,
-) -> tuple[Cores, list[Load]] | None:
-    """One packing, with that many output axons of each neuron; None as soon as it costs more than `most`."""
-    core = {p.name: np.empty(p.size, np.int32) for p in populations}
-    loads = [Load()]
-    above = 0  # cores that one neuron alone exceeds
-    for p in populations:
-
-        def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
-            return _added(loads[-1], p, fans[p.name], out[p.name], start, stop)
-
-        start = 0
-        while start < p.size:
-            stop = _furthest(grown, start, p.size, chip, fill)
-            alone = stop == start and not loads[-1].neurons
-            if alone:  # and still too much: `_use` says so
-                stop = start + 1
-            closed_by = None
-            if stop < p.size:
-                too_much = grown(start, stop + 1)
-                closed_by = next((rule.limit for rule in RULES if not rule.holds(too_much, chip, fill)), None)
-            if stop > start:
-                loads[-1] = grown(start, stop)
-                core[p.name][start:stop] = len(loads) - 1
-                above += alone and not all(rule.holds(loads[-1], chip) for rule in RULES)
-                start = stop
-            if start < p.size:
-                loads[-1] = dataclasses.replace(loads[-1], closed_by=closed_by)
-                loads.append(Load())
-            if most is not None and (above, len(loads)) > most:
-                return None
-    return core, loads
-
-
-def _furthest(grown: Callable[[int, int], Load], start: int, end: int, chip: Chip, fill: float) -> int:
-    """The largest stop at which neurons `start..stop - 1` still fit: a smaller stop fits too.
-
-    It doubles before it bisects, so that its work follows from what fits, not from what is left. (The memory of a
-    convolution may also fall when an image is completed. What is found then fits, but need not be the largest.)
-    """
-
-    def fits(n: int) -> bool:
-        load = grown(start, start + n)
-        return all(rule.holds(load, chip, fill) for rule in RULES)
-
-    beyond = 1
-    while beyond <= end - start and fits(beyond):
-        beyond *= 2
-    n, beyond = beyond // 2, min(beyond, end - start + 1)
-    while beyond - n > 1:
-        middle = (n + beyond) // 2
-        n, beyond = (middle, beyond) if fits(middle) else (n, middle)
-    return start + n
 
 
 def _output_axons(loads: Sequence[Load], sizes: Mapping[str, int]) -> dict[str, Ints]:
