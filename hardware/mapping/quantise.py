@@ -1,29 +1,33 @@
-"""Float to integers on the chip's grid, with every range checked and every error reported.
+"""Turn a graph's floats into the chip's integers: `quantise` checks every range and reports every rounding error.
 
-The chip's membrane is `scale` times the float one, `scale = 64 k`, because a synaptic sum enters it shifted by 6 bits.
-With leak = 1/tau, gain = 1/tau (1 for an integrator) and 1/tau_syn, all per tick (see `muspike.hardware.graph`):
+The chip's membrane is the float membrane times `scale`. `scale` is 64 k, because a synaptic sum is shifted by 6 bits
+before it is added to the membrane. leak = 1/tau, gain = 1/tau (1 if tau is infinite) and 1/tau_syn are all per tick
+(see `muspike.hardware.graph`):
 
     weight      = even(w * gain / tau_syn * k)     in -256..254
     v_threshold = round(v_threshold * k)
     bias        = round(bias * gain * 64 k)        as bias_mant << bias_exp
     dv = round(4096 / tau),  du = round(4096 / tau_syn) - 1
 
-There is one k per group of neurons of a population that share tau, tau_syn and threshold, so that a group has one
-threshold register; an integrator has no threshold, and each of its neurons a k of its own. The channels of a
-convolution are groups of their own where a core has threshold registers for those that lie on it: its weights are
-shared within a channel, not between channels. Of the candidates, k has the least relative squared error of weights and
-threshold together (each weight that is stored counts once). Candidates are those that make the threshold an exact
-integer and let ever more of the largest weights clip, and those at which all weights are even integers: a network
-trained on such a grid, with its threshold on it too, is met exactly.
+Each group of neurons has one k. A group is the neurons of a population that share tau, tau_syn and threshold, so a
+group needs one threshold register. A `li` population has no threshold, so each of its neurons has a k of its own. A
+kernel's weights are shared within a channel, not between channels, so each channel that a convolution leads to is a
+group of its own. If a core has too few threshold registers for its channels, similar channels share a group.
 
-The weight exponent stays 0: only the ratio of weights and threshold matters, and k moves both. A positive exponent
-would buy resolution for the smaller of two matrices with headroom of the 16-bit synaptic sum, which is the scarcer.
+Of all candidates, k has the least relative squared error of weights and threshold together. Each stored weight counts
+once. The candidates are of two kinds. The first make the threshold an exact integer, and clip ever more of the largest
+weights. At the second, all weights are even integers. So a network that was trained on such a grid, its threshold
+included, is met exactly.
 
-Registers that are filled here are in range or there is an error. What depends on how many spikes coincide (the
-synaptic sum, the current, the membrane) is bounded for the worst case, that all sources fire at once; where that bound
-exceeds the register, the report carries a risk with the fewest spikes that could do it, and k stays: shrinking it for
-a case that sparse activity never meets would cost up to two of the eight weight bits. `Simulator.run` counts what
-really happens.
+The weight exponent is always 0. Only the ratio of weights and threshold matters, and k scales both. A positive exponent
+would give the smaller of two matrices more resolution, but it would take headroom from the 16-bit synaptic sum, and
+headroom is scarcer.
+
+Every register that is filled here is in range, or there is an error. The synaptic sum, the current and the membrane
+depend on how many spikes coincide. They are bounded for the worst case: all sources fire at once. If that bound exceeds
+a register, the report carries a risk (for the synaptic sum, with the fewest spikes that could overflow it), and k
+stays. A smaller k would cost up to two of the eight weight bits for a case that sparse activity never meets.
+`Simulator.run` counts what really happens.
 """
 
 from __future__ import annotations
@@ -48,27 +52,36 @@ from muspike.hardware.weights import Conv, Sparse, Weights
 Ints = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 
-# How much more than what just fits the largest weight is tried: up to 8 times, in steps of 8 %.
+# The scales to try, as multiples of the scale at which the largest weight just fits: up to 8 times, in steps of 8 %.
 _CLIP_FACTORS = 1.08 ** np.arange(28)
-# Relative errors that float32 leaves in a network trained quantised, and the squared error that they add up to.
+# The relative error that float32 leaves in the weights of a network trained quantised, and its square.
 _ON_GRID = 1e-6
 _EXACT = 1e-12
-# Thresholds below this many units are not made exact by moving k: that would move the weights too far.
+# A threshold below this many units is not made exact by moving k: that would move the weights too far.
 _SNAP_FROM = 8
-# A dense matrix of so many weights, with a larger share of zeros, is held as a list.
+# A dense matrix becomes a `Sparse` if it has at least so many weights and a larger share of zeros than this.
 _SPARSE_FROM_SIZE, _SPARSE_FROM_ZEROS = 2**12, 7 / 8
-# Neurons whose weights are sorted at a time.
+# The number of neurons whose incoming weights are sorted at a time.
 _ROWS_AT_ONCE = 256
-# A relative error of the weights or the threshold above this is a risk: it is another network. Our choice.
+# A larger relative error of the weights, threshold, leak, filter or bias is a risk: it makes another network. The
+# number is our choice.
 _LARGE_ERROR = 0.1
-# Between these, squares neither vanish nor overflow.
+# Between these two numbers, squares in float64 neither vanish nor overflow.
 _SQUARED = (1e-140, 1e140)
 _TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerPopulation:
-    """A population on the chip's grid, as in `muspike.hardware.program`, but not placed in time and space."""
+    """A population on the chip's grid: a `program.ChipPopulation` that has no level, resets and cores yet.
+
+    Attributes:
+        name, kind, size: those of the float population.
+        du, dv: int32 `[size]`, decays of current and membrane per tick in 1/4096; the chip adds 1 to `du`.
+        v_threshold: int32 `[size]`, in units of 64 membrane units.
+        bias_mant, bias_exp: int32 `[size]`; `bias_mant << bias_exp` is added to the membrane each tick.
+        scale: float64 `[size]`, chip membrane units per unit of the float membrane.
+    """
 
     name: str
     kind: Kind
@@ -83,7 +96,13 @@ class IntegerPopulation:
 
 @dataclass(frozen=True, eq=False)
 class IntegerSynapses:
-    """Synapses on the chip's grid: `weight` int16 `[target, source]` in any form, `delay` still in ideal ticks."""
+    """Synapses on the chip's grid.
+
+    Attributes:
+        name, source, target: those of the float synapses.
+        weight: int16 `[target, source]`, in any form of `muspike.hardware.weights`.
+        delay: in ideal ticks out of `quantise`, in chip ticks out of `retime`.
+    """
 
     name: str
     source: str
@@ -94,7 +113,7 @@ class IntegerSynapses:
 
 @dataclass(frozen=True, eq=False)
 class IntegerGraph:
-    """A spiking graph in integers, in ideal time; fields as in `SpikingGraph`."""
+    """A spiking graph in integers, in ideal time. Its fields are those of `graph.SpikingGraph`."""
 
     populations: Sequence[IntegerPopulation]
     synapses: Sequence[IntegerSynapses]
@@ -108,11 +127,12 @@ class SynapsesReport:
     """What rounding did to one weight matrix.
 
     Attributes:
-        rms_error: root of the summed squared error over that of the summed squared weights.
+        name: the name of the synapses.
+        rms_error: root of the summed squared errors, divided by the root of the summed squared weights.
         max_error: largest error of a weight, in units of the float weights.
-        saturated: weights clipped at the end of the range.
-        zero_fraction: weights that are 0 on the chip.
-        vanished: weights that are 0 on the chip but not in the float network.
+        saturated: number of stored weights that were clipped at an end of the range.
+        zero_fraction: share of the weights (of a convolution: of its kernel) that are 0 on the chip.
+        vanished: number of stored weights that are 0 on the chip but not in the float network.
     """
 
     name: str
@@ -128,14 +148,20 @@ class PopulationReport:
     """What rounding did to one population, and how near its worst case comes to the chip's registers.
 
     Attributes:
-        groups: sets of neurons with a scale of their own.
-        scale_low, scale_high: chip membrane units per unit of the float membrane.
-        scale_reason: why not another scale.
-        leak_error: largest relative error of 1/tau; `filter_error` of 1/tau_syn; `threshold_error` of the threshold.
+        name, kind: those of the population.
+        groups: number of groups of neurons that have a scale of their own.
+        scale_low, scale_high: lowest and highest scale, in chip membrane units per unit of the float membrane.
+        scale_reason: why the scale is this one, in words.
+        leak_error: largest relative error of 1/tau.
+        filter_error: largest relative error of 1/tau_syn.
+        threshold_error: largest relative error of the threshold; 0 for `li`.
         bias_error: largest error of a bias, in units of the float input.
-        sum_worst: largest |synaptic sum|, were all sources of a sign to fire at once.
-        spikes_to_overflow: fewest coinciding spikes that can leave the register of the sum; None: not even all.
-        current_headroom, membrane_headroom: size of the register over the worst case in the steady state.
+        sum_worst: largest |synaptic sum| if all sources with weights of one sign fire at once.
+        spikes_to_overflow: fewest coinciding spikes that can overflow the register of the synaptic sum; None if not
+            even all of them can.
+        current_headroom: size of the current's register, divided by the worst case of the current in the steady state.
+        membrane_headroom: the same for the membrane (of `lif`: its worst case downward); 0 if nothing bounds the
+            membrane, because it has no leak.
     """
 
     name: str
@@ -169,10 +195,14 @@ class QuantisationReport:
 
 
 def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, QuantisationReport]:
-    """The graph in the chip's integers, and what that changed.
+    """Round a graph to the chip's integers.
+
+    Returns:
+        graph: the same populations and synapses in integers, still in ideal time.
+        report: what the rounding changed, and the risks it leaves.
 
     Raises:
-        BadInput: a time constant, threshold or bias lies outside what the chip's registers can hold at any scale.
+        BadInput: no scale brings a time constant, threshold, weight or bias into the chip's registers.
     """
     populations: list[IntegerPopulation] = []
     reports: list[PopulationReport] = []
@@ -214,17 +244,24 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
 
 
 def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> list[Doubles]:
-    """The numbers (`weights.values`) of all synapses into a population, in its order, as `quantise` rounds them.
+    """Round the weights of all synapses into a population as `quantise` does, in units of the float weights.
 
-    They stay in units of the float weights: the chip's integers, divided by what they were multiplied with. The
-    population's bias must be in range (a network's has none).
+    Each number is the chip's integer, divided by the factor that the float weight was multiplied with.
+
+    Args:
+        population: its bias must be in range (the populations of a `network.Network` have none).
+        weights: the matrices `[target, source]` of all synapses into the population.
+        chip: the chip whose grid is used.
+
+    Returns:
+        For each matrix, in the order of `weights`: its stored numbers (`weights.values`), rounded.
     """
     factor = population.gain / population.tau_syn * _scales(population, weights, chip)[0]
     return [_rounded(x, factor, chip.ranges.weight)[0] / w.per_value(x, factor) for x in weights]
 
 
 def _scales(population: Population, weights: Sequence[Weights], chip: Chip) -> tuple[Doubles, int]:
-    """k of each neuron, and the number of groups, for these weights of all synapses into the population."""
+    """k of each neuron `[size]`, and the number of groups, from the weights of all synapses into the population."""
     group = _groups(population, weights, chip)
     first = np.unique(group, return_index=True)[1]
     threshold = np.zeros(len(first)) if population.kind == "li" else population.v_threshold[first]
@@ -244,7 +281,7 @@ def _scales(population: Population, weights: Sequence[Weights], chip: Chip) -> t
 
 
 def _groups(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp]:
-    """The group of each neuron, counted from 0."""
+    """The group of each neuron `[size]`, counted from 0."""
     channels = _channels(population, weights, chip)
     if population.kind == "li" and channels is None:
         return np.arange(population.size)
@@ -255,10 +292,11 @@ def _groups(population: Population, weights: Sequence[Weights], chip: Chip) -> n
 
 
 def _channels(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp] | None:
-    """The class of each neuron's channel, where convolutions lead to them; neurons of a class may share a scale.
+    """The class of each neuron's channel `[size]`. Neurons of one class may share a scale.
 
-    Every channel is a class of its own, if the channels on a core have threshold registers enough; else channels of
-    about the same largest weight are, in as many classes as there are registers.
+    If a core has threshold registers for all channels that lie on it, each channel is a class. Otherwise channels with
+    about the same largest weight form a class, and there are as many classes as the registers allow. None if no
+    convolution leads to the population, or if convolutions with different numbers of channels do.
     """
     kernels = [x for x in weights if isinstance(x, Conv)]
     counts = {x.output_shape[0] for x in kernels}
@@ -283,9 +321,9 @@ def _channels(population: Population, weights: Sequence[Weights], chip: Chip) ->
 def _by_group(
     population: Population, weights: Sequence[Weights], group: npt.NDArray[np.intp]
 ) -> tuple[Doubles, npt.NDArray[np.int64]]:
-    """All stored weights that are not 0, before scaling, group after group; and where each group ends.
+    """All stored weights that are not 0, times gain / tau_syn, group after group; and the end of each group.
 
-    A kernel counts once, for the first neuron of each channel.
+    A kernel's weight counts once: for the first neuron of its channel.
     """
     factor = population.gain / population.tau_syn
     position = np.empty(population.size, np.int64)
@@ -299,7 +337,7 @@ def _by_group(
                 f"population {population.name!r}: a weight of it adds {largest:.3g} to its membrane, expected at most "
                 f"{_SQUARED[1]:g}"
             )
-        stored = np.abs(scaled) > _SQUARED[0]  # wires are nearly all zeros, which are met exactly at any scale
+        stored = np.abs(scaled) > _SQUARED[0]  # zeros, most of what wires are, are exact at any scale
         numbers.append(scaled[stored])
         places.append(np.broadcast_to(w.per_value(x, position), scaled.shape)[stored])
     at = np.concatenate(places)
@@ -324,7 +362,7 @@ def _largest_bias(chip: Chip) -> int:
 
 @njit(cache=True, nogil=True)
 def _best_scales(x, ends, threshold, k_max, grid):  # type: ignore[no-untyped-def]
-    """k of each group, whose weights end in x where `ends` says."""
+    """k of each group. The weights of group g are `x[ends[g - 1]:ends[g]]`."""
     k = np.empty(len(ends))
     first = 0
     for g in range(len(ends)):
@@ -335,7 +373,7 @@ def _best_scales(x, ends, threshold, k_max, grid):  # type: ignore[no-untyped-de
 
 @njit(cache=True, nogil=True)
 def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
-    """k of one group, whose neurons have the weights x before scaling."""
+    """k of one group. `x` holds the weights of its neurons, times gain / tau_syn."""
     top, bottom = (max(x.max(), 0.0), min(x.min(), 0.0)) if len(x) else (0.0, 0.0)
     fitting = min(grid.high / max(top, _TINY), grid.low / min(bottom, -_TINY))
     if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
@@ -344,7 +382,7 @@ def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     candidates += [k for k in _grid_scales(x, grid) if k <= k_max]
     best, best_error = 0.0, np.inf
     norm = x @ x
-    for k in sorted(candidates, reverse=True):  # the largest of those that are exact
+    for k in sorted(candidates, reverse=True):  # from the largest on: of several exact k, the largest is taken
         units = threshold * k
         off = (np.rint(units) / units - 1) ** 2 if units > 0 else (1.0 if threshold > 0 else 0.0)
         error = _squared_error(x, k, grid, (best_error - off) * norm) / norm + off
@@ -356,7 +394,7 @@ def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _snapped(k, threshold, k_max):  # type: ignore[no-untyped-def]
-    """The nearest k at which the threshold is a whole number of units."""
+    """The nearest k, up to `k_max`, at which the threshold is a whole number of units; `k` for a small threshold."""
     units = threshold * k
     if units < _SNAP_FROM:
         return k
@@ -366,7 +404,7 @@ def _snapped(k, threshold, k_max):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _grid_scales(x, grid):  # type: ignore[no-untyped-def]
-    """Every k at which all of x are grid points inside the range."""
+    """Every k at which each number of `x` is a grid point inside the range."""
     peak = x[np.abs(x).argmax()]
     ends = range(grid.high, 0, -grid.step) if peak > 0 else range(grid.low, 0, grid.step)
     return [m / peak for m in ends if _is_on_grid(x, m / peak, grid)]
@@ -384,7 +422,7 @@ def _is_on_grid(x, k, grid):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _squared_error(x, k, grid, give_up):  # type: ignore[no-untyped-def]
-    """Summed squared error of x rounded to the grid at scale k, in units of x; inf as soon as it exceeds `give_up`."""
+    """Sum of the squared errors of `x`, rounded at scale `k`, in units of `x`; inf as soon as it exceeds `give_up`."""
     total = 0.0
     limit = give_up * k * k
     for value in x:
@@ -400,7 +438,7 @@ def _squared_error(x, k, grid, give_up):  # type: ignore[no-untyped-def]
 
 
 def _rounded(weight: Weights, factor: Doubles, grid: Range) -> tuple[Doubles, int]:
-    """The stored weights times `factor` `[target]` on the grid, and how many of them were clipped at its ends."""
+    """The stored weights times `factor` `[target]`, rounded to the grid, and how many were clipped at its ends."""
     scaled = w.values(weight).astype(np.float64) * w.per_value(weight, factor)
     rounded = np.floor(scaled / grid.step + 0.5) * grid.step
     clipped = np.clip(rounded, grid.low, grid.high)
@@ -465,7 +503,7 @@ def _population(population: Population, k: Doubles, chip: Chip) -> IntegerPopula
 
 
 def _bias(bias: Doubles, chip: Chip) -> tuple[Doubles, Doubles]:
-    """The smallest exponent, and so the finest mantissa, for each bias."""
+    """Mantissa and exponent of each bias. The smallest exponent is taken that fits, so the mantissa is the finest."""
     exponents = np.arange(chip.ranges.bias_exp.low, chip.ranges.bias_exp.high + 1)
     fits = np.abs(np.round(bias / 2.0 ** exponents[:, None])) <= chip.ranges.bias_mant.high
     exp = np.where(fits.any(axis=0), exponents[fits.argmax(axis=0)], exponents[-1])
@@ -489,8 +527,9 @@ class _Fan:
     """All synapses into one population, in integers.
 
     Attributes:
-        sums: int64 `[2, size]`, the synaptic sum were all sources of positive weights to fire, and the size of it were
-            all of negative ones to.
+        synapses: the float synapses, each with its integer weights.
+        sums: int64 `[2, size]`. Row 0 is the synaptic sum if all sources with positive weights fire. Row 1 is the
+            magnitude of the sum if all sources with negative weights fire.
     """
 
     def __init__(self, synapses: Sequence[tuple[Synapses, Weights]], size: int) -> None:
@@ -503,7 +542,7 @@ class _Fan:
                 self.sums[row] += w.applied(w.with_values(weight, part), everyone)[0]
 
     def rows(self, targets: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
-        """What a spike of each source adds to these neurons after each delay, `[targets, sources and delays]`."""
+        """What a spike adds to these neurons, `[targets, columns]`: one column per source neuron and delay."""
         together: dict[tuple[str, int], npt.NDArray[np.int64]] = {}
         for s, weight in self.synapses:
             part = weight[targets] if isinstance(weight, np.ndarray) else w.unrolled(weight).columns[targets].toarray()
@@ -540,7 +579,7 @@ def _report(
 ) -> PopulationReport:
     k = integer.scale / 2**SHIFT
     bias = (integer.bias_mant << integer.bias_exp).astype(np.float64)
-    # The steady state with every source of one sign firing in every tick; row 0 upward, row 1 downward.
+    # The steady state if all sources with weights of one sign fire in every tick: row 0 upward, row 1 downward.
     currents = (fan.sums << SHIFT) * population.tau_syn
     drives = np.maximum(currents + np.stack([bias, -bias]), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -567,14 +606,14 @@ def _report(
 
 
 def _relative(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
-    """Largest |value - reference| / reference; where the reference is 0, 0 if the value is too, else infinite."""
+    """Largest |value - reference| / |reference|. For a reference of 0: 0 if the value is 0, else inf."""
     error = np.abs(value - reference)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.where(error == 0, 0, error / np.abs(reference)).max())
 
 
 def _fewest_spikes(fan: _Fan, register: Range) -> int | None:
-    """The fewest sources whose weights onto one neuron add up to more than the register of the sum holds."""
+    """The fewest coinciding spikes whose weights onto one neuron overflow the register of the synaptic sum."""
     counts = []
     exceeding = np.flatnonzero((fan.sums[0] > register.high) | (-fan.sums[1] < register.low))
     for begin in range(0, len(exceeding), _ROWS_AT_ONCE):
@@ -610,7 +649,7 @@ def _risks(
             f"the lowest is {integer.v_threshold.min()} of the chip's units"
         )
     for what, error in (("leak", report.leak_error), ("synaptic filter", report.filter_error)):
-        if _LARGE_ERROR < error < 1:  # 1: none at all, see below
+        if _LARGE_ERROR < error < 1:  # an error of 1 is no leak at all, a risk of its own below
             yield f"{where}: rounding changes the {what} by {100 * error:.3g} %: it is a few 4096ths per tick"
     wanted = population.bias * population.gain * integer.scale
     if (off := np.abs((integer.bias_mant << integer.bias_exp) - wanted) > _LARGE_ERROR * np.abs(wanted)).any():
@@ -639,15 +678,16 @@ def _risks(
 
 
 def _remainder_is_harmless(p: IntegerPopulation, fan: _Fan, grid: Range) -> npt.NDArray[np.bool_]:
-    """Neurons that spike alike if they keep 1/4096 of their membrane: gates, above all.
+    """Which neurons spike the same if they keep 1/4096 of their membrane each tick, bool `[size]`: above all, gates.
 
-    A sum of weights is a whole number of grid steps, so it lies away from the threshold, and what may be kept, of a
-    membrane at the threshold or of the most negative sum, is less.
+    A sum of weights is a whole number of grid steps, so it keeps a distance from the threshold. What a neuron keeps is
+    harmless if it is less than that distance. It keeps most of a membrane at the threshold, or of the most negative
+    sum.
     """
     if p.kind == "li":
         return np.zeros(p.size, bool)
     below = fan.sums[1]
-    room_above = (p.v_threshold % grid.step) << SHIFT  # over the largest sum that does not spike
+    room_above = (p.v_threshold % grid.step) << SHIFT  # from the largest sum that does not spike to the threshold
     room_below = (grid.step << SHIFT) - room_above
     kept_above = (p.v_threshold << SHIFT) // FULL_DECAY
     kept_below = (below << SHIFT) // (FULL_DECAY - 1) + 1
