@@ -1,16 +1,19 @@
 """A NIR graph to populations and synapses: `from_nir`.
 
-Everything between two neurons (`nir_connections`, nested graphs) is folded into one matrix and one delay; where numbers
-are multiplied for it, in float64. What the nodes of neurons mean stands in `nir_neurons`.
+`reader.neurons` says what each neuron node means, `reader.connections` what each connection node means. Here, all
+connections on a path between two neurons are folded into one matrix and one delay. Nested graphs are taken apart first.
+Matrices are multiplied in float64.
 
-A cycle that holds a Delay is taken literally. A cycle without one breaks at one tick: of the synapses inside such a
-cycle (more exactly: inside a strongly connected component of the synapses without delay), those that do not lead
-forward get a delay of one tick, where forward means from a lower to a higher (synapses from the nearest input, name).
-So a self-loop always takes one tick. Other tools that break cycles (NIRTorch) also use one tick.
+Cycles. A cycle that holds a Delay is taken literally. A cycle without a Delay gets one tick. More exactly: take each
+strongly connected component of the synapses without delay. Of the synapses inside the component, those that do not lead
+forward get a delay of one tick. Forward means from a lower to a higher (number of synapses from the nearest input,
+name). So a self-loop without a Delay always takes one tick. Other tools that break cycles (NIRTorch) also use one tick.
 
-What reaches an Output through weights, or from several nodes, is their sum: it becomes a population of its own, an
-integrator that forgets at once (tau of one tick), named after the Output. A bias acts from the first tick on; one that
-a delay or a synaptic filter stands behind becomes synapses from a neuron that fires in every tick.
+Outputs. If weights lead to an Output, or several nodes do, the Output reads a sum. The sum becomes a population of its
+own, named after the Output: an integrator that forgets at once (tau of one tick).
+
+Biases. The bias of a connection is added to the bias of the neuron that it leads to, and acts from the first tick on.
+If a delay or a synaptic filter lies in between, the bias becomes synapses from a neuron that fires in every tick.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ from muspike.hardware.reader.neurons import NEURONS, Neuron, own_shape, read_neu
 from muspike.hardware.reader.node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape
 from muspike.hardware.weights import Weights
 
-# What a file of few bytes can ask for in memory and time is bounded: weights of one path between two neurons once they
-# are multiplied out, paths, connections on one of them, graphs within graphs.
+# A file of few bytes can ask for much memory and time. These limits bound: the weights of one path between two neurons
+# once they are multiplied out, the number of paths, the connections on one path, and graphs within graphs.
 MOST_WEIGHTS = 2**27
 MOST_PATHS = 10_000
 LONGEST_PATH = 1_000
@@ -44,10 +47,10 @@ DEEPEST_NESTING = 64
 
 
 DT_S = (1e-12, 1e6)
-"""What a tick can last; beyond, times in ticks leave what floats hold exactly."""
+"""The shortest and longest tick, in seconds. Beyond them, floats no longer hold times in ticks exactly."""
 
 ASSUMED_DT = {"norse": "1e-3", "snntorch": "1e-4", "spikingjelly": "1e-4", "sinabs": "1 (it counts tau in ticks)"}
-"""What tools hold tau against when they write or read NIR without saying so.
+"""The dt, in seconds, that tools assume for tau when they write or read NIR; the file does not say it.
 
 Read in norse 1.1.0 (`torch/utils/import_nir.py`), snntorch 1.0.0 (`export_nir.py`), spikingjelly 2.0.0
 (`nir_exchange/to_nir.py`, the default of a parameter), sinabs 2.0.3 (`nir.py`, which passes tau on unscaled).
@@ -56,14 +59,21 @@ Read in norse 1.1.0 (`torch/utils/import_nir.py`), snntorch 1.0.0 (`export_nir.p
 
 @dataclass(frozen=True)
 class _Signal:
-    """What travels along a path: `weights @ source spikes` of `delay` ticks ago (None: the spikes themselves)."""
+    """What travels along a path from a neuron: `weights @ spikes` of the source, `delay` ticks ago.
+
+    Attributes:
+        weights: `[size, source neurons]`; None: the spikes themselves.
+        shape: how the `size` values are arranged.
+        delay: in ticks.
+        via: the connections passed so far.
+        named: those of the connections in `via` that hold weights.
+    """
 
     weights: Weights | None
     shape: Shape
     delay: int = 0
     via: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
-    """Those of the nodes in `via` that hold weights."""
 
     @property
     def size(self) -> int:
@@ -78,7 +88,7 @@ class _Signal:
 
 
 def from_nir(graph: nir.NIRGraph, dt_s: float | None = None) -> SpikingGraph:
-    """The populations and synapses that a NIR graph means.
+    """Read a NIR graph as populations and synapses.
 
     >>> import nir
     >>> import numpy as np
@@ -88,26 +98,35 @@ def from_nir(graph: nir.NIRGraph, dt_s: float | None = None) -> SpikingGraph:
     [('input', 'input', 2), ('if', 'lif', 2)]
 
     Args:
-        graph: any graph of the primitives in `NEURONS` and `CONNECTIONS`, nested graphs and cycles included.
-        dt_s: seconds per tick; None: `graph.metadata["dt"]`. It is never guessed.
+        graph: any graph of the primitives in `NEURONS` and `CONNECTIONS`. It may hold nested graphs and cycles.
+        dt_s: seconds per tick; None: `graph.metadata["dt"]`. dt is never guessed.
 
     Raises:
-        BadInput: no dt, or two that differ; a primitive that is not supported; a parameter, shape or edge that makes
-            no sense. The message names the node.
+        BadInput: dt is missing, or `dt_s` and the metadata differ; a primitive is not supported; a parameter, shape or
+            edge makes no sense; the graph exceeds a limit of this module. The message names the node.
     """
     metadata = _plain(getattr(graph, "metadata", None) or {})
     return _Reader(graph, _dt(metadata, dt_s)).read(metadata)
 
 
 class _Reader:
-    """The nodes and edges of one graph, and what has been made of them so far."""
+    """The reading of one graph.
+
+    Attributes:
+        dt_s: seconds per tick.
+        nodes: all nodes by name, without nested graphs.
+        after: the nodes that each node leads to.
+        steps: the connections read so far, by name and by the shape that reaches them.
+        paths_walked: edges followed so far.
+        neurons: the populations by name; `_output` and `_add_biases` add some and replace some.
+    """
 
     def __init__(self, graph: nir.NIRGraph, dt_s: float) -> None:
         self.dt_s = dt_s
         self.nodes, edges = _flatten(graph)
         _check_edges(self.nodes, edges)
         self.after: dict[str, list[str]] = defaultdict(list)
-        # A set, as in NIR's definition: files of older tools repeat edges.
+        # Each edge counts once, because NIR defines edges as a set; files of older tools repeat edges.
         for source, target in dict.fromkeys(edges):
             self.after[source].append(target)
         self.steps: dict[tuple[str, Shape], Step] = {}
@@ -156,7 +175,11 @@ class _Reader:
         return self.steps[key]
 
     def _input_shape(self, name: str, own: Mapping[str, Shape | None]) -> Shape:
-        """An Input's shape without the dimensions of batch and time that some tools put before it."""
+        """The shape of an Input, without the dimensions of batch and time that some tools put before it.
+
+        It is the longest end of the declared shape that fits everything the Input leads to; if none fits, the declared
+        shape.
+        """
         declared = own[name]
         assert declared is not None
         for shape in (declared[k:] for k in range(len(declared))):
@@ -164,10 +187,15 @@ class _Reader:
             sizes = ((own[target], math.prod(arriving)) for target, arriving in reached if own.get(target) is not None)
             if misfit is None and all(math.prod(shape_ or ()) == size for shape_, size in sizes):
                 return shape
-        return declared  # what does not fit is said where it does not
+        return declared  # the error is raised by the node that it does not fit
 
     def _shapes_from(self, start: str, shape: Shape) -> tuple[list[tuple[str, Shape]], BadInput | None]:
-        """Every neuron that connections alone lead to, with the shapes that reach it, and what first does not fit."""
+        """Follow connections from `start` to the next neurons.
+
+        Returns:
+            reached: each neuron with a shape that reaches it.
+            misfit: the first connection that the shape does not fit; None: all fit.
+        """
         reached: list[tuple[str, Shape]] = []
         waiting, seen = [(start, shape)], {(start, shape)}
         misfit: BadInput | None = None
@@ -178,7 +206,7 @@ class _Reader:
                 if type(self.nodes[name]) in CONNECTIONS:
                     try:
                         after = self._step(name, Given(shape)).shape
-                    except BadInput as error:  # said where the graph is read for good
+                    except BadInput as error:  # raised when the graph is read for good
                         misfit = misfit or error
                         continue
                 if (name, after) not in seen:
@@ -187,7 +215,7 @@ class _Reader:
         return reached, misfit
 
     def _paths(self, start: str, signal: _Signal) -> Iterator[tuple[str, _Signal]]:
-        """Every neuron or Output that connections alone lead to, and what of `signal` reaches it."""
+        """Follow `signal` along every path to the next neuron or Output; give each of these, and what reaches it."""
         waiting = [(start, signal)]
         while waiting:
             at, signal = waiting.pop()
@@ -211,9 +239,10 @@ class _Reader:
             )
 
     def _read_neurons(self) -> dict[str, Neuron]:
-        """Every neuron; one whose parameters are single numbers has the shape of what reaches it.
+        """Read every neuron node.
 
-        Of several that reach it, that of the most dimensions: the others have come through a Linear.
+        A neuron whose parameters are single numbers takes the shape that reaches it. If several shapes reach it, it
+        takes the one with the most dimensions: the others have come through a Linear, which flattens.
         """
         shapes = {name: own_shape(name, node) for name, node in self.nodes.items() if type(node) in NEURONS}
         shapes |= {name: self._input_shape(name, shapes) for name in shapes if isinstance(self.nodes[name], nir.Input)}
@@ -230,7 +259,7 @@ class _Reader:
                 if target in single and len(arriving) > len(shapes[target] or ()):
                     shapes[target] = arriving
                     known.append(target)
-        self.steps.clear()  # of shapes that were only tried
+        self.steps.clear()  # they hold shapes that were only tried
         neurons = {}
         for name, shape in shapes.items():
             if shape is None:
@@ -243,7 +272,7 @@ class _Reader:
         return neurons
 
     def _stepped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
-        """What comes out of a connection; of one with several delays, a signal for each."""
+        """What comes out of a connection: one signal, or one for each length if its delays differ."""
         step = self._step(name, signal.given)
         via = (*signal.via, name)
         if step.weights is not None:
@@ -265,7 +294,7 @@ class _Reader:
                 yield late
 
     def _output(self, name: str, arriving: Sequence[tuple[str, _Signal]], synapses: list[Synapses]) -> str:
-        """The population that an Output reads; where that is a sum, it is made, with its synapses."""
+        """The name of the population that an Output reads. For a sum, make that population and its synapses."""
         declared = declared_shape(name, self.nodes[name].output_type, "output")
         size = None if declared is None else math.prod(declared)
         for source, signal in arriving:
@@ -292,7 +321,7 @@ class _Reader:
         return name
 
     def _add_biases(self, synapses: list[Synapses]) -> None:
-        """The biases of connections, onto the neurons that they lead to."""
+        """Add the biases of connections to the neurons that the connections lead to."""
         always = None
         biased = {name: step for (name, _), step in self.steps.items() if step.bias is not None and step.bias.any()}
         for name, step in biased.items():
@@ -311,7 +340,7 @@ class _Reader:
                 self.neurons[target] = replace(neuron, population=replace(p, bias=bias))
 
     def _always_firing(self) -> str:
-        """A neuron that fires in every tick, from the first on."""
+        """Make a neuron that fires in every tick, from the first on, and give its name."""
         name = "bias"
         while name in self.neurons:
             name += "_"
@@ -327,7 +356,7 @@ def _composed(name: str, outer: Weights, inner: Weights) -> Weights:
 
 
 def _plain(value: Any) -> Any:
-    """Metadata as plain Python values: a file gives numbers back as NumPy scalars, and texts as bytes."""
+    """Metadata as plain Python values. A file holds numbers as NumPy scalars and texts as bytes."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -357,16 +386,17 @@ def _dt(metadata: Mapping[str, Any], dt_s: float | None) -> float:
 
 
 def _flatten(graph: nir.NIRGraph, prefix: str = "", depth: int = 0) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Nodes and edges without nested graphs: their nodes are called `outer.inner`, their ends become ports.
+    """All nodes and edges, with the nested graphs taken apart.
 
-    An edge to or from a nested graph means its one Input or Output; where it has several, the edge names one of them as
-    `outer.inner`.
+    A node of a nested graph is called `outer.inner`. The nested graph's Inputs and Outputs become `Port`s. An edge to a
+    nested graph leads to its one Input, an edge from it comes from its one Output. If there are several, the edge has
+    to name one as `outer.inner`.
     """
     if depth > DEEPEST_NESTING:
         raise BadInput(f"node {prefix[:60]!r}: more than {DEEPEST_NESTING} graphs within graphs")
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
-    # What an edge of this graph may begin or end at, by the name that it gives it.
+    # The nodes that an edge of this graph may begin or end at, by the name that the edge uses.
     begin: dict[str, str] = {}
     end: dict[str, str] = {}
 
@@ -447,7 +477,10 @@ def _synapses(source: str, target: Neuron, signal: _Signal) -> Synapses:
 def _ordered(
     populations: Sequence[Population], synapses: Sequence[Synapses]
 ) -> tuple[list[Population], dict[str, tuple[float, str]]]:
-    """Populations by (synapses from the nearest input, name): the same whatever the order of nodes in a file."""
+    """The populations, sorted by (number of synapses from the nearest input, name), and this rank of each by name.
+
+    So the order does not depend on the order of nodes in a file.
+    """
     targets: dict[str, set[str]] = defaultdict(set)
     for s in synapses:
         targets[s.source].add(s.target)
@@ -464,7 +497,7 @@ def _ordered(
 
 
 def _broken_cycles(synapses: Sequence[Synapses], rank: Mapping[str, tuple[float, str]]) -> list[Synapses]:
-    """Give one tick to the synapses that do not lead forward inside a cycle without delay."""
+    """Give a delay of one tick to the synapses that do not lead forward inside a cycle without delay."""
     index = {name: i for i, name in enumerate(rank)}
     at_once = [(index[s.source], index[s.target]) for s in synapses if s.delay == 0]
     row, column = (np.array(ends, dtype=np.int64) for ends in (zip(*at_once, strict=True) if at_once else ([], [])))
@@ -479,8 +512,11 @@ def _broken_cycles(synapses: Sequence[Synapses], rank: Mapping[str, tuple[float,
 
 
 def _named_apart(synapses: Sequence[Synapses]) -> list[Synapses]:
-    """Synapses with unique names: a Linear shared by several paths gets the ends of each, if need be the delay,
-    and a number where two paths hold the same nodes with weights."""
+    """Synapses with unique names.
+
+    If several paths share a node with weights, source and target are added to its name. If names are still the same,
+    the delay is added; after that, a number.
+    """
 
     def apart(items: Sequence[Synapses], longer: Callable[[Synapses], str]) -> list[Synapses]:
         taken = Counter(s.name for s in items)
