@@ -1,13 +1,14 @@
-"""NIR's neurons: the primitives with a state of their own, or that fire. Each becomes a population.
+"""NIR's neurons: the primitives that have a state of their own, or that fire. Each becomes a population.
 
-    LI       tau dv/dt = v_leak - v + r x                       CubaLI   tau_syn di/dt = -i + w_in x,  LI of i
-    I        dv/dt = r x                                        LIF, IF, CubaLIF: the same; where v > v_threshold
-    Threshold  s = x > threshold                                a spike, and v = v_reset
+The docstring of each reader shows the equation of its primitive (Pedersen et al., Nature Communications 2024, table 1;
+docstrings of nir 1.0.8). In these equations:
 
-(Pedersen et al., Nature Communications 2024, table 1; docstrings of nir 1.0.8.) How time is cut into ticks stands in
-`muspike.hardware.graph`. IF and I have no time constant to hold against dt; they are read as the tools that write them
-mean them: a spike brings its whole charge, v += r x, whatever dt (sinabs, Norse, snnTorch, which write r = 1); but
-where r is 1 / dt (SpikingJelly), v += dt r x.
+    x           what reaches the node, one value per neuron: sums of weights times spikes
+    v, i        membrane and synaptic current, 0 before the first tick
+    s           spikes, 0 or 1
+    parameters  one value per neuron, in the shape of the node, or fewer that NumPy's broadcasting spreads over it
+
+`muspike.hardware.graph` says how time is cut into ticks of dt.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from muspike.hardware.graph import Kind, Population
 from muspike.hardware.reader import node as nir_node
 from muspike.hardware.reader.node import Doubles, Shape
 
-# An r of IF from here on is no resistance but 1 / dt.
+# If all r of an I or IF are equal and at least this, r is no resistance but 1 / dt.
 _INVERSE_DT = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A population, and the factor `[size]` from what reaches its node to the input that its equation means."""
+    """A population as a node means it.
+
+    Attributes:
+        population: the neurons, with the equation of `muspike.hardware.graph`.
+        input_factor: `[size]`; x times this factor is the synaptic input of that equation.
+    """
 
     population: Population
     input_factor: Doubles
@@ -38,7 +44,14 @@ class Neuron:
 
 @dataclass(frozen=True)
 class _Node:
-    """A node of `shape` neurons, as its readers ask for it."""
+    """A node of `shape` neurons, and what its readers ask of it. Vectors are float64 `[size]`, `shape` flattened.
+
+    Attributes:
+        name: the node's name, for error messages.
+        node: the NIR node.
+        shape: how its neurons are arranged.
+        dt_s: seconds per tick.
+    """
 
     name: str
     node: Any
@@ -49,7 +62,7 @@ class _Node:
         return nir_node.spread(self.name, self.node, field, self.shape)
 
     def tau(self, field: str) -> Doubles:
-        """In ticks."""
+        """A time constant, `field` in seconds, in ticks; BadInput if it is not finite or less than a tick."""
         if np.isinf(np.asarray(getattr(self.node, field), np.float64)).any():
             raise BadInput(f"node {self.name!r}: {field} is infinite; a neuron without a leak is an I or an IF")
         seconds = self.vector(field)
@@ -65,12 +78,14 @@ class _Node:
         return ticks
 
     def threshold(self, field: str = "v_threshold") -> Doubles:
+        """A firing threshold; BadInput if it is below 0."""
         threshold = self.vector(field)
         if (threshold < 0).any():
             raise BadInput(f"node {self.name!r}: {field} holds {threshold.min():g}, expected at least 0")
         return threshold
 
     def refuse_reset_value(self) -> None:
+        """BadInput if `v_reset` is not 0."""
         v_reset = self.vector("v_reset")
         if (v_reset != 0).any():
             bad = v_reset[v_reset != 0][0]
@@ -88,6 +103,7 @@ class _Node:
         bias: Doubles | None = None,
         input_factor: Doubles | None = None,
     ) -> Neuron:
+        """The population; a field that is not given has no effect on the neuron's equation."""
         n = int(np.prod(self.shape))
         population = Population(
             self.name,
@@ -103,19 +119,54 @@ class _Node:
 
 
 def _input(p: _Node) -> Neuron:
+    """Input: spikes from outside.
+
+        s = x
+
+    x: 0 or 1, one value per neuron and tick; the host injects it. `input_type` holds the shape.
+    """
     return p.neuron("input")
 
 
 def _li(p: _Node) -> Neuron:
+    """LI, the leaky integrator:
+
+        tau dv/dt = (v_leak - v) + r x
+
+    tau: membrane time constant, in s, at least dt.
+    v_leak: what v decays to, in units of v. It becomes the bias.
+    r: resistance, in units of v per unit of x. It is multiplied into the weights.
+    """
     return p.neuron("li", tau=p.tau("tau"), bias=p.vector("v_leak"), input_factor=p.vector("r"))
 
 
 def _cuba_li(p: _Node) -> Neuron:
+    """CubaLI, the leaky integrator of a filtered current:
+
+        tau_syn di/dt = -i + w_in x
+        tau_mem dv/dt = (v_leak - v) + r i
+
+    tau_syn: synaptic time constant, in s, at least dt.
+    tau_mem: membrane time constant, in s, at least dt.
+    w_in: weight of the input, in units of i per unit of x.
+    r: resistance, in units of v per unit of i. r and w_in are both multiplied into the weights.
+    v_leak: what v decays to, in units of v. It becomes the bias.
+    """
     factor = p.vector("r") * p.vector("w_in")
     return p.neuron("li", tau=p.tau("tau_mem"), tau_syn=p.tau("tau_syn"), bias=p.vector("v_leak"), input_factor=factor)
 
 
 def _i(p: _Node) -> Neuron:
+    """I, the integrator without a leak:
+
+        dv/dt = r x
+
+    r: resistance, in units of v per unit of x.
+
+    The equation has no time constant to compare with dt. So I and IF are read as the tools that write them mean them. A
+    spike brings its whole charge, v += r x in a tick, whatever dt is (sinabs, Norse and snnTorch, which write r = 1).
+    If r is 1 / dt (SpikingJelly), the charge is dt r x = x. An r that is 1 / dt for another dt is refused.
+    """
     r = p.vector("r")
     if (np.abs(r * p.dt_s - 1) <= nir_node.TICK_TOLERANCE).all():
         r = np.ones(len(r))
@@ -128,11 +179,28 @@ def _i(p: _Node) -> Neuron:
 
 
 def _threshold(p: _Node) -> Neuron:
+    """Threshold, a step function without memory:
+
+        s = 1 if x > threshold, else 0
+
+    threshold: at least 0, in units of x.
+    """
     return p.neuron("lif", v_threshold=p.threshold("threshold"))
 
 
 def _fires(integrator: Callable[[_Node], Neuron]) -> Callable[[_Node], Neuron]:
-    """The spiking neuron on an integrator."""
+    """The reader of a neuron that integrates as `integrator` says, and fires: LIF on LI, IF on I, CubaLIF on CubaLI.
+
+        LIF      tau dv/dt = (v_leak - v) + r x                                       parameters: see `_li`
+        IF       dv/dt = r x                                                          see `_i`
+        CubaLIF  tau_syn di/dt = -i + w_in x,  tau_mem dv/dt = (v_leak - v) + r i     see `_cuba_li`
+
+        s = 1 if v > v_threshold, else 0
+        v = v_reset if s = 1
+
+    v_threshold: firing threshold, at least 0, in units of v.
+    v_reset: what v is after a spike. Only 0 is accepted, because a chip resets a membrane to 0.
+    """
 
     def read(p: _Node) -> Neuron:
         p.refuse_reset_value()
@@ -152,10 +220,15 @@ NEURONS: dict[type, Callable[[_Node], Neuron]] = {
     nir.IF: _fires(_i),
     nir.Threshold: _threshold,
 }
+"""The reader of each type of node. It raises BadInput, with the node's name, if a parameter makes no sense."""
 
 
 def own_shape(name: str, node: Any) -> Shape | None:
-    """The shape that the node itself says; None where its parameters are single numbers, which hold for any shape."""
+    """The shape that the node itself states; None if its parameters are single numbers, which hold for any shape.
+
+    Raises:
+        BadInput: the parameters' shapes contradict each other, or there are no neurons, or too many.
+    """
     if isinstance(node, nir.Input):
         declared = nir_node.declared_shape(name, node.input_type, "input")
         if declared is None:
@@ -174,9 +247,15 @@ def own_shape(name: str, node: Any) -> Shape | None:
 
 
 def read_neuron(name: str, node: Any, shape: Shape, dt_s: float) -> Neuron:
-    """The population of a node in `NEURONS`, with ticks of `dt_s`.
+    """Read a node whose type is in `NEURONS`.
+
+    Args:
+        name: the node's name, which is the population's.
+        node: the NIR node.
+        shape: how its neurons are arranged.
+        dt_s: seconds per tick.
 
     Raises:
-        BadInput: a parameter makes no sense, or is one that no chip has.
+        BadInput: a parameter makes no sense, or has a value that no chip can realise.
     """
     return NEURONS[type(node)](_Node(name, node, shape, dt_s))

@@ -1,4 +1,7 @@
-"""The fields of a NIR node, checked: finite numbers, of a shape that fits, not more of them than a chip could use."""
+"""The fields of a NIR node, checked: finite numbers, of a shape that fits, and no more of them than a chip could use.
+
+Every function takes the node's name for its error messages, and raises BadInput if a field breaks what it checks.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from muspike.errors import BadInput
 Doubles = npt.NDArray[np.float64]
 Shape = tuple[int, ...]
 
-# Times in a file are often float32: within this relative error a time is the whole number of ticks beside it.
+# Times in a file are often float32. A time within this relative error of a whole number of ticks is that whole number.
 TICK_TOLERANCE = 1e-6
-# What one node may hold: more neurons than 16 chips of the largest kind have. It bounds the memory that a small file,
-# in which a shape is a few bytes, can ask for.
+# The most values that one node may hold: more neurons than 16 chips of the largest kind have. It bounds the memory that
+# a small file can ask for, because a shape is a few bytes.
 MOST_VALUES = 2**24
 
 
@@ -36,7 +39,11 @@ def array(name: str, node: Any, field: str) -> npt.NDArray[Any]:
 
 
 def spread(name: str, node: Any, field: str, shape: Shape) -> Doubles:
-    """A field of one value per neuron, or of fewer that NumPy's broadcasting spreads over `shape`: float64, flat."""
+    """A field of one value per neuron, or of fewer that NumPy's broadcasting spreads over `shape`.
+
+    Returns:
+        float64 `[product of shape]`.
+    """
     found = array(name, node, field)
     try:
         whole = np.broadcast_to(found, shape)
@@ -48,7 +55,7 @@ def spread(name: str, node: Any, field: str, shape: Shape) -> Doubles:
 
 
 def whole_numbers(name: str, node: Any, field: str, length: int, least: int) -> tuple[int, ...]:
-    """A field of `length` whole numbers of at least `least`; one stands for all."""
+    """A field of `length` whole numbers from `least` to `MOST_VALUES`; a single number stands for all."""
     found = array(name, node, field).ravel()
     if len(found) == 1:
         found = np.repeat(found, length)
@@ -60,7 +67,7 @@ def whole_numbers(name: str, node: Any, field: str, length: int, least: int) -> 
 
 
 def declared_shape(name: str, types: Any, port: str) -> Shape | None:
-    """The shape that a node's `input_type` or `output_type` has for a port: dimensions of at least 1; None: none."""
+    """The shape that `types`, a node's `input_type` or `output_type`, states for a port; None if it states none."""
     if types is None or (isinstance(types, Mapping) and types.get(port) is None):
         return None
     if not isinstance(types, Mapping):
@@ -69,7 +76,7 @@ def declared_shape(name: str, types: Any, port: str) -> Shape | None:
 
 
 def shape_of(name: str, value: Any, what: str) -> Shape:
-    """A shape that a node declares: dimensions of at least 1, of `MOST_VALUES` values at most."""
+    """A shape that a node declares: each dimension at least 1, and at most `MOST_VALUES` values in all."""
     try:
         found = np.asarray(value).ravel()
     except ValueError:
@@ -83,7 +90,7 @@ def shape_of(name: str, value: Any, what: str) -> Shape:
 
 
 def ticks(seconds: Doubles, dt_s: float) -> Doubles:
-    """Times in ticks; whole where that is within `TICK_TOLERANCE`."""
+    """Times in ticks. A number within `TICK_TOLERANCE` of a whole number is made whole."""
     exact = seconds / dt_s
     whole = np.round(exact)
     return np.where(np.abs(exact - whole) <= TICK_TOLERANCE * np.maximum(whole, 1), whole, exact)
