@@ -1,20 +1,20 @@
 """Ideal time to chip time: levels, chip delays, and relays for delays that the chip does not have.
 
-In ideal time a spike may cross a synapse within its tick; on the chip every synapse takes at least one. With a level
-for each population,
+In ideal time, a spike may cross a synapse within its tick. On the chip, every synapse takes at least one tick. Each
+population gets a level, so that for every synapse from u to v
 
-    delay_chip(u -> v) = delay_ideal(u -> v) + level(v) - level(u) >= 1,
+    delay_chip(u -> v) = delay_ideal(u -> v) + level(v) - level(u) >= 1
 
-every population's chip spikes are its ideal spikes, `level` ticks later, exactly, for any graph: around a loop the
-levels cancel, so a loop keeps its length, and all paths between two populations are late by the same amount
-(the argument of retiming, Leiserson & Saxe 1991). It needs each loop's ideal delay to be at least its number of
-synapses. Levels are the least that do it, from 0 at the inputs: the longest paths by Bellman and Ford.
+Then every population's chip spikes are exactly its ideal spikes, `level` ticks later. This holds for any graph. Around
+a loop the levels cancel, so a loop keeps its length. All paths between two populations are late by the same amount (the
+argument of retiming, Leiserson & Saxe 1991). Levels exist if each loop's ideal delay is at least its number of
+synapses. The levels chosen are the least ones, with 0 at the inputs: the longest paths, by Bellman and Ford.
 
-The one exception is a bias: the chip's acts from its first tick, `level` ticks before the population's ideal time
-begins. What it does in those ticks is undone by a reset at the last of them (`Retimed.resets`).
+The one exception is a bias. On the chip, a bias acts from the first tick, `level` ticks before the population's ideal
+time begins. A reset at the last of these ticks undoes what the bias did (`Retimed.resets`).
 
-A delay beyond the chip's becomes a chain of relays: memoryless populations that repeat their source's spikes, one
-chain per source, tapped where each long synapse needs it.
+A delay that is longer than the chip's becomes a chain of relays. A relay is a population without memory that repeats
+the spikes of its source. There is one chain per source, and each long synapse leaves the chain where its delay asks.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from muspike.hardware.program import FULL_DECAY, SHIFT
 from muspike.hardware.weights import identity, with_values
 
 ONCE = 2**31 - 1
-"""A reset interval that does not end before the run does."""
+"""A reset interval that is longer than any run: the reset happens once."""
 
 MOST_STAGES = 1000
-"""Relays in a row: 64 s of ticks of 1 ms. Longer delays are a mistake, such as a dt that is not that of the file."""
+"""The most relays in a row: 64 s in ticks of 1 ms. A longer delay is a mistake, such as a dt that is not the file's."""
 
-# The smallest weight above the smallest threshold above 0: 2 > 1.
+# The smallest threshold above 0, and the smallest even weight above it: one spike, 2 > 1, makes a relay fire.
 _RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1
 
 
@@ -46,8 +46,8 @@ class Retimed:
     """A graph in chip time.
 
     Args:
-        graph: with relays, in which the synapses' `delay` is in chip ticks and at least 1.
-        levels: by population, the chip ticks by which its spikes are later than in ideal time.
+        graph: the graph, relays included. Its synapses' `delay` is in chip ticks, and at least 1.
+        levels: for each population, by how many chip ticks its spikes are later than in ideal time.
         relays: names of the relay populations.
     """
 
@@ -59,8 +59,8 @@ class Retimed:
         """Interval and offset of each population's resets, in chip ticks, as in `ChipPopulation`.
 
         Args:
-            every: bring the network to rest every so many ticks of ideal time; None: never. Whatever a bias moves
-                before its ideal time is brought to rest where that begins, once.
+            every: bring the network to rest every so many ticks of ideal time. None: reset once each population that a
+                bias moves before its ideal time, directly or through others, when its ideal time begins.
         """
         if every is not None:
             return {p.name: (every, self.levels[p.name] % every) for p in self.graph.populations if p.kind != "input"}
@@ -71,15 +71,16 @@ class Retimed:
 
     @property
     def relay_neurons(self) -> int:
-        """Neurons that do nothing but wait."""
+        """The number of neurons in relays, which do nothing but wait."""
         return sum(p.size for p in self.graph.populations if p.name in self.relays)
 
 
 def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
-    """The graph in chip time, with the least levels.
+    """Put a graph into chip time, with the least levels.
 
     Raises:
-        BadInput: a loop's ideal delay is less than its number of synapses.
+        BadInput: a loop's ideal delay is less than its number of synapses; a delay takes more than `MOST_STAGES` relays
+            in a row, or more relay neurons than a whole chip has.
     """
     levels = _levels(graph)
     late = [replace(s, delay=s.delay + levels[s.target] - levels[s.source]) for s in graph.synapses]
@@ -93,7 +94,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
     relays: list[str] = []
     for population in graph.populations:
         outgoing = leaving[population.name]
-        reach = longest + 1  # the tick that every synapse takes, and what the chip adds
+        reach = longest + 1  # the one tick that every synapse takes, and the longest delay that the chip adds
         chain = [population.name]
         for n in range(1, max((_stages(s.delay, reach) for s in outgoing), default=0) + 1):
             relay = _relay(_free_name(f"{population.name}.relay{n}", levels), population.size)
@@ -127,7 +128,7 @@ def _check_relays(late: Sequence[IntegerSynapses], graph: IntegerGraph, reach: i
 
 
 def _stages(delay: int, reach: int) -> int:
-    """Relays that a spike passes so that at least 1 and at most `reach` ticks remain."""
+    """The number of relays that a spike passes, so that at least 1 and at most `reach` ticks remain after them."""
     return (delay - 1) // reach
 
 
@@ -172,7 +173,7 @@ def _levels(graph: IntegerGraph) -> dict[str, int]:
 
 def _impossible_loop(last: IntegerSynapses, came_by: Mapping[str, IntegerSynapses]) -> str:
     name = last.source
-    for _ in came_by:  # walk back far enough to stand in the loop itself
+    for _ in came_by:  # after so many steps back, `name` lies in the loop itself
         name = came_by[name].source
     loop = [came_by[name]]
     while loop[-1].source != name:
