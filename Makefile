@@ -25,13 +25,14 @@ test: $(TEST) ## the tests (some minutes); ARGS='-k simulator' goes to pytest
 nightly: $(TEST) ## all tests, the long ones too
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(CHECK) ## lint the tree; check the types of the built package
+check: $(CHECK) ## lint the tree; check the types of the built package and of the tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@rm -rf build && mkdir build
 	@$(BIN)/python -m build --wheel --no-isolation --outdir build/dist >build/log 2>&1 || { cat build/log >&2; exit 1; }
 	@$(BIN)/python -m zipfile -e build/dist/muspike-*.whl build/site
-	@cd build/site && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p muspike
+	@cp -r tests build/site && mv build/site/tests/helpers/*.py build/site # where the tests find them
+	@cd build/site && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p muspike -p tests
 
 clean: ## remove what make made: .venv, build, report, caches
 	@rm -rf .venv build report muspike.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
 from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity, energy
+from muspike.network import Generator
 from noise_corpus import noise_corpus
 from small_model import SETTINGS, small_model
 
@@ -70,7 +71,12 @@ def test_a_row_is_what_is_measured_by_hand(model: Model, corpus: Corpus) -> None
         network = architectures.build("s-rnn", SETTINGS | {"v_threshold": row["value"]})
         network.load_state_dict(model.network.state_dict())
         by_hand = Model("s-rnn", SETTINGS | {"v_threshold": row["value"]}, network, model.training)
-        on_torch = evaluation.likelihood(lambda words, network=network: network(words)[0], whole)
+
+        def in_torch(words: torch.Tensor, network: Generator = network) -> torch.Tensor:
+            logits: torch.Tensor = network(words)[0]
+            return logits
+
+        on_torch = evaluation.likelihood(in_torch, whole)
         assert row["nll_bits_per_note"]["torch"] == pytest.approx(on_torch.bits_per_note)
         assert row["firing_rate"] == pytest.approx(evaluation.firing_rate(network, whole))
         program = compile_model(by_hand, "loihi2").program

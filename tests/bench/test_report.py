@@ -445,7 +445,9 @@ def test_pictures_have_titles_and_labelled_axes(score: midi.Score, material: Mat
     assert material.spikes is not None and material.samples is not None
     raster = labels(pictures.spike_raster(material.spikes, 7, tokens=4))
     assert all(word in raster for word in ("Spikes over 4 tokens of 7 ticks", "chip tick", "words", "rnn", "28"))
-    components = {"loihi1": [{"name": "static", "value": 2.0, "low": 1.0, "high": 3.0}, {"name": "io", "value": None}]}
+    components: dict[str, list[dict[str, Any]]] = {
+        "loihi1": [{"name": "static", "value": 2.0, "low": 1.0, "high": 3.0}, {"name": "io", "value": None}]
+    }
     energy = labels(pictures.energy_by_component(components, "µJ"))
     assert "static" in energy and "µJ per note" in energy and "io" not in energy.split()
     use = labels(pictures.core_use(USE, "loihi1"))

@@ -164,7 +164,7 @@ def test_other_prices_other_mappings_and_waiting_stand_beside_the_total(
     words = np.stack([piece.words[:128] for piece in corpus.split("test") if len(piece.words) >= 128], axis=1)
     notes = int((words[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
     given = np.concatenate([np.zeros_like(words[:1]), words[:-1]])
-    network = to_nir(load_model(folder).network)
+    network = to_nir(load_model(folder).spiking)
     for name in known_chips():
         chip, found = load_chip(name), entry["chip"][name]
 

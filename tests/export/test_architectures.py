@@ -134,7 +134,7 @@ def test_wires_are_scales_and_matrices_that_read_back_as_they_are(name: str) -> 
         assert (found.source, found.target, found.delay) == (s.source, s.target, s.delay)
         size = network.populations[s.target].size
         wanted = network.weights[s.name].detach().numpy() if s.wires is None else s.wires
-        wanted = wanted * np.eye(size) if np.isscalar(wanted) else wanted
+        wanted = np.asarray(wanted) * np.eye(size) if np.isscalar(wanted) else wanted
         assert np.array_equal(dense(found.weight), wanted) and found.weight.dtype == np.float32
 
 
@@ -178,7 +178,8 @@ def test_on_the_chip_every_gate_is_what_the_spikes_that_reach_it_say(name: str) 
             delay = s.delay + level - compiled.program.population(s.source).level
             late = np.concatenate([np.zeros_like(spikes[s.source][:delay]), spikes[s.source]])[: len(total)]
             assert s.wires is not None
-            total += late * s.wires if np.isscalar(s.wires) else late @ np.asarray(s.wires).T
+            wires = np.asarray(s.wires)
+            total += late @ wires.T if wires.ndim else late * wires
         assert np.array_equal(spikes[p.name], total > p.v_threshold), p.name
         assert not [risk for risk in compiled.risks if f"'{p.name}'" in risk]
 

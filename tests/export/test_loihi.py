@@ -23,6 +23,7 @@ def made(**settings: Any) -> Model:
     settings = {"width": 24, "layers": 1, "ticks": 2, **settings}
     torch.manual_seed(2)
     network = architectures.build("s-rnn", settings).eval()
+    assert isinstance(network, Network)
     with torch.no_grad():
         network.bias.copy_(torch.randn(tokens.N_AXONS))
     return Model("s-rnn", settings, network, {})
@@ -69,7 +70,7 @@ def test_words_without_their_noise_are_refused_and_with_it_torch_and_chip_agree(
     model = noisy()
     words = example_words(model, 12, batch=3)
     runner = ChipRunner(compile_model(model, "loihi1").program)
-    assert runner.noise == model.network.runner().noise == model.spiking.noise
+    assert runner.noise == model.spiking.runner().noise == model.spiking.noise
     with pytest.raises(BadInput, match="words: have 7 columns; this network reads 9, its noise included"):
         runner.step(words[0, :1, :7])
     bias = model.spiking.bias.detach().numpy()
@@ -99,7 +100,7 @@ def test_word_by_word_in_parts_and_at_once_are_the_same(settings: dict[str, Any]
     whole, run = runner.run(words)
     assert np.array_equal(stepped, whole) and np.array_equal(parts, whole)
     assert stepped.dtype == np.float32 and stepped.shape == (12, 3, tokens.N_AXONS)
-    assert all(run.spikes[p].any() for p in model.network.populations if p.startswith("layer"))
+    assert all(run.spikes[p].any() for p in model.spiking.populations if p.startswith("layer"))
     runner.reset(1)  # alone, the first piece is what it was among three
     assert np.array_equal(runner.run(words[:, :1])[0], whole[:, :1])
 
@@ -111,7 +112,7 @@ def test_a_network_on_the_grid_of_the_chip_is_met_exactly(settings: dict[str, An
     model = made(tau=[1.0], tau_readout=1.0, **settings)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for name, weight in model.network.weights.items():
+        for name, weight in model.spiking.weights.items():
             spread = 12 if name.startswith("input") else 6
             weight.copy_(torch.randint(-spread, spread + 1, weight.shape, generator=generator) / 32)
     words = example_words(model, 16, batch=2)
@@ -129,7 +130,7 @@ def test_rounding_moves_the_logits_little(settings: dict[str, Any]) -> None:
     runner = ChipRunner(compile_model(model, "loihi1").program)
     runner.reset(4)
     chip, wanted = runner.run(words)[0], logits_of(model, words)
-    bias = model.network.bias.detach().numpy()
+    bias = model.spiking.bias.detach().numpy()
     error = np.sqrt(((chip - wanted) ** 2).mean() / ((wanted - bias) ** 2).mean())
     # A late word's answer in the place of this one's is as wrong as noise.
     shifted = np.sqrt(((chip[1:] - wanted[:-1]) ** 2).mean() / ((wanted - bias) ** 2).mean())
@@ -139,14 +140,14 @@ def test_rounding_moves_the_logits_little(settings: dict[str, Any]) -> None:
 def test_constants_of_the_logits_are_in_the_program() -> None:
     model = made()
     program = compile_model(model, "loihi1").program
-    assert program.metadata["bias"] == pytest.approx(model.network.bias.detach().numpy())
-    assert program.metadata["ticks"] == 2 and program.metadata["period"] == model.network.timing.period
+    assert program.metadata["bias"] == pytest.approx(model.spiking.bias.detach().numpy())
+    assert program.metadata["ticks"] == 2 and program.metadata["period"] == model.spiking.timing.period
     silent = np.zeros((1, 1, 7), np.int16)
     with torch.no_grad():
-        for weight in model.network.weights.values():
+        for weight in model.spiking.weights.values():
             weight.zero_()
     logits, _ = ChipRunner(compile_model(model, "loihi1").program).run(silent)
-    assert logits[0, 0] == pytest.approx(model.network.bias.detach().numpy())
+    assert logits[0, 0] == pytest.approx(model.spiking.bias.detach().numpy())
 
 
 def chain(period: int, size: int = 8) -> Model:

@@ -79,6 +79,5 @@ def run(graphs: int, ticks: int, python: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(
-        run(*(int(x) for x in (sys.argv[1:] + ["240", "200"][len(sys.argv) - 1 :])), lava_runner.find_lava_python()) > 0
-    )
+    graphs, ticks = (int(x) for x in [*sys.argv[1:], *["240", "200"][len(sys.argv) - 1 :]])
+    sys.exit(run(graphs, ticks, lava_runner.find_lava_python()) > 0)

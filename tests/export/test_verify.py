@@ -45,8 +45,8 @@ def test_the_proof_of_a_nir_file_holds(tmp_path: Path, settings: dict[str, Any])
     model = made(**settings)
     proof = export(model, "nir", tmp_path / "model.nir", 8)
     assert proof.holds, proof.table()
-    assert [row.population for row in proof.rows] == [p for p in model.network.populations if p.startswith("layer")]
-    period = model.network.timing.period
+    assert [row.population for row in proof.rows] == [p for p in model.spiking.populations if p.startswith("layer")]
+    period = model.spiking.timing.period
     for row in proof.rows:
         assert row.neuron_ticks == 8 * period * 4 * 16 and row.spikes > 0 and row.differences == 0
     assert proof.worst_logit is not None and proof.worst_logit <= 1e-9
@@ -54,12 +54,12 @@ def test_the_proof_of_a_nir_file_holds(tmp_path: Path, settings: dict[str, Any])
 
 
 def test_a_one_tick_recurrence_is_a_cycle_without_a_delay_and_others_have_one() -> None:
-    plain = to_nir(made(recurrent_delays=[1]).network)
+    plain = to_nir(made(recurrent_delays=[1]).spiking)
     assert not [node for node in plain.nodes.values() if isinstance(node, nir.Delay)]
     assert {("layer1", "layer1_to_layer1_after_1"), ("layer1_to_layer1_after_1", "layer1")} <= set(plain.edges)
     model = made(recurrent_delays=["2 periods"])
-    (delay,) = [node for node in to_nir(model.network).nodes.values() if isinstance(node, nir.Delay)]
-    assert delay.delay == pytest.approx(2 * model.network.timing.period * 1e-3)
+    (delay,) = [node for node in to_nir(model.spiking).nodes.values() if isinstance(node, nir.Delay)]
+    assert delay.delay == pytest.approx(2 * model.spiking.timing.period * 1e-3)
     (loop,) = [s for s in from_nir(plain).synapses if s.source == s.target]
     assert loop.delay == 1
 
@@ -89,7 +89,7 @@ def test_a_file_of_another_network_is_noticed(
     model = made()
 
     def write_other(model: Model, path: Path, options: Options) -> None:
-        graph = to_nir(copy.deepcopy(model.network))
+        graph = to_nir(copy.deepcopy(model.spiking))
         damage(graph)
         nir.write(path, graph)
 
@@ -105,7 +105,7 @@ def test_a_file_of_another_network_is_noticed(
 def test_nothing_is_proved_where_nothing_fires(tmp_path: Path) -> None:
     model = made()
     with torch.no_grad():
-        for weight in model.network.weights.values():
+        for weight in model.spiking.weights.values():
             weight.zero_()
     proof = export(model, "nir", tmp_path / "model.nir", 4)
     assert [row.differences for row in proof.rows] == [0] and not proof.holds
@@ -116,11 +116,11 @@ def test_the_float_run_is_what_composing_does() -> None:
     model = made(layers=2, recurrent_delays=[1, "1 period"])
     words = example_words(model, 10, batch=3)
     assert words.shape == (10, 3, 7)
-    _, logits = float_run(model.network, words)
-    runner = TorchRunner(model.network)
+    _, logits = float_run(model.spiking, words)
+    runner = TorchRunner(model.spiking)
     runner.reset(3)
     for word, wanted in zip(words, logits, strict=True):
-        assert runner.step(word) == pytest.approx(wanted + model.network.bias.detach().numpy(), abs=1e-4)
+        assert runner.step(word) == pytest.approx(wanted + model.spiking.bias.detach().numpy(), abs=1e-4)
 
 
 def test_example_words_are_pieces_however_few() -> None:
@@ -147,4 +147,4 @@ def test_lava_runs_the_program_that_was_written(tmp_path: Path, python: Path) ->
     proof = export(model, "lava", tmp_path / "model.npz", 4, chip="loihi2", python=python)
     assert proof.holds, proof.table()
     assert {row.population for row in proof.rows} == {"layer1", "readout"}
-    assert sum(row.neuron_ticks for row in proof.rows) == 4 * model.network.timing.period * (16 + tokens.N_AXONS)
+    assert sum(row.neuron_ticks for row in proof.rows) == 4 * model.spiking.timing.period * (16 + tokens.N_AXONS)

@@ -53,7 +53,7 @@ def test_synaptic_filter_and_bias() -> None:
 
 def test_delays_and_recurrence() -> None:
     # A memoryless unit that keeps itself firing every third tick, and a reader two ticks behind it.
-    unit = {"tau": 1, "v_threshold": 0.5}
+    unit: dict[str, Any] = {"tau": 1, "v_threshold": 0.5}
     g = net(
         population("i", "input"),
         population("n", "lif", **unit),
@@ -68,7 +68,7 @@ def test_delays_and_recurrence() -> None:
 
 
 def test_zero_delay_crosses_several_populations_in_one_tick_whatever_their_order() -> None:
-    unit = {"tau": 1, "v_threshold": 0.5}
+    unit: dict[str, Any] = {"tau": 1, "v_threshold": 0.5}
     g = net(
         population("c", "lif", **unit),
         population("b", "lif", **unit),

@@ -210,13 +210,14 @@ def test_load_refuses_other_versions_and_changed_content(tmp_path: Path) -> None
     with_header(populations=[{"name": "in", "size": 10**12, "kind": "input", "level": 0}])
     with pytest.raises(BadInput, match="the populations have sizes"):
         Program.load(path)
-    for broken in (
+    damages: tuple[dict[str, Any], ...] = (
         {"synapses": 3},
         {"populations": {}},
         {"populations": [{"size": 6}]},
         {"metadata": 1},
         {"dt_s": "x"},
-    ):
+    )
+    for broken in damages:
         with_header(**broken)
         with pytest.raises(BadInput):
             Program.load(path)

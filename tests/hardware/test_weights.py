@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def convolutions(draw: st.DrawFn, input_shape: tuple[int, int, int] | None = Non
         kernel, dilation = (1, 1), (1, 1)
         out = [(n + 2 * p - 1) // s + 1 for n, s, p in zip((y, x), stride, padding, strict=True)]
     numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(-9, 10, (c_out, c_in // groups, *kernel))
-    return Conv(numbers.astype(float), (c_in, y, x), (c_out, *out), stride, padding, dilation, groups)
+    return Conv(numbers.astype(float), (c_in, y, x), (c_out, out[0], out[1]), stride, padding, dilation, groups)
 
 
 @st.composite
@@ -50,9 +51,9 @@ def any_form(draw: st.DrawFn) -> Weights:
 
 
 def by_torch(conv: Conv, x: Array) -> Array:
-    x = torch.tensor(x).reshape(len(x), *conv.input_shape)
-    settings = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups}
-    return torch.nn.functional.conv2d(x, torch.tensor(conv.kernel), **settings).reshape(len(x), -1).numpy()
+    images = torch.tensor(x).reshape(len(x), *conv.input_shape)
+    settings: dict[str, Any] = {name: getattr(conv, name) for name in ("stride", "padding", "dilation", "groups")}
+    return np.asarray(torch.nn.functional.conv2d(images, torch.tensor(conv.kernel), **settings).reshape(len(x), -1))
 
 
 def inputs(weights: Weights, batch: int = 3) -> Array:
@@ -89,6 +90,7 @@ def test_every_form_does_what_its_dense_matrix_does(weights: Weights, seed: int)
 def test_composed_is_the_product(data: st.DataObject) -> None:
     inner = data.draw(any_form())
     middle = inner.output_shape if isinstance(inner, Conv) else None
+    outer: Weights
     if middle is not None and data.draw(st.booleans()):
         outer = data.draw(convolutions(middle))
     else:
@@ -150,4 +152,5 @@ def test_sparse_has_no_zeros_and_sorted_targets() -> None:
     assert found.starts.tolist() == [0, 2, 4] and found.targets.tolist() == [1, 2, 0, 2]
     assert found.values.tolist() == [3, 1, 2, 4] and found.sources.tolist() == [0, 0, 1, 1]
     fewer = w.with_values(found, np.array([3.0, 0.0, 2.0, 0.0]))
+    assert isinstance(fewer, Sparse)
     assert fewer.starts.tolist() == [0, 1, 2] and fewer.targets.tolist() == [1, 0]

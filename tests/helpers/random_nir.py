@@ -7,7 +7,8 @@ convolutions with strides, paddings, dilations and groups. `random_graph(seed)` 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import nir
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 DT_S = 1e-3
 Shape = tuple[int, ...]
+T = TypeVar("T")
 
 
 def random_graph(seed: int, gentle: bool = False) -> nir.NIRGraph:
@@ -66,7 +68,7 @@ class _Maker:
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
 
-    def pick(self, choices: Any) -> Any:
+    def pick(self, choices: Sequence[T]) -> T:
         return choices[self.upto(0, len(choices) - 1)]
 
     def add(self, kind: str, node: Any, *sources: str) -> str:

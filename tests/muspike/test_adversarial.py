@@ -51,10 +51,10 @@ def model(name: str, network: Generator | None = None) -> Model:
 def biased(name: str, **wanted: tuple[int, float]) -> Generator:
     """A generator whose constants per logit want a value of some features."""
     network = generator(name)
-    bias = network.bias if isinstance(network, Network) else network.head.bias  # type: ignore[union-attr]
+    bias: Any = network.bias if isinstance(network, Network) else network.head.bias  # type: ignore[union-attr]
     with torch.no_grad():
         for feature, (value, weight) in wanted.items():
-            bias[tokens.OFFSETS[tokens.FEATURES.index(feature)] + value] += weight  # type: ignore[operator]
+            bias[tokens.OFFSETS[tokens.FEATURES.index(feature)] + value] += weight
     return network
 
 
@@ -82,7 +82,7 @@ def test_teacher_forcing_gives_the_logits_that_composed(name: str) -> None:
     stepped = np.stack([runner.step(row.numpy()) for row in chosen.read])
     np.testing.assert_allclose(logits.numpy(), stepped, atol=2e-5)
     assert torch.equal(chosen.read[1:, :, :7], chosen.words[:-1]) and (chosen.read[0, :, :7] == 0).all()
-    assert len(chosen.read[..., 7:].unique()) == 4, "noise is heard"
+    assert len(chosen.read[..., 7:].unique()) == 4, "noise is heard"  # type: ignore[no-untyped-call]
 
     # The words are the largest of the same logits, noise added, among what is allowed; 0 keeps tempo and chord.
     best = torch.stack(
@@ -98,7 +98,7 @@ def test_teacher_forcing_gives_the_logits_that_composed(name: str) -> None:
     predicted = torch.as_tensor(tokens.PREDICTED)[words[..., tokens.BAR_BEAT]]
     kept = torch.where((best == 0) & (words != 0), read[..., :7], best)
     assert torch.equal(kept[predicted], words[predicted])
-    assert (best == 0)[predicted].any() and len(words[..., tokens.BAR_BEAT].unique()) == 3
+    assert (best == 0)[predicted].any() and len(words[..., tokens.BAR_BEAT].unique()) == 3  # type: ignore[no-untyped-call]
 
 
 def test_the_gumbel_maximum_is_a_draw_from_the_softmax() -> None:
@@ -137,7 +137,7 @@ def test_forward_the_composed_words_backward_soft_choices(name: str) -> None:
         for n in range(16):
             word = chosen.words[n, b].numpy()
             kind = word[tokens.BAR_BEAT]
-            for feature in np.flatnonzero(tokens.PREDICTED[kind]):
+            for feature in np.flatnonzero(tokens.PREDICTED[kind]).tolist():
                 start = tokens.OFFSETS[feature]
                 allowed = torch.nonzero(chosen.allowed[n, b, start : start + tokens.SIZES[feature]])[:, 0]
                 chances = scores[n, b, start + allowed].softmax(-1)
@@ -148,7 +148,7 @@ def test_forward_the_composed_words_backward_soft_choices(name: str) -> None:
                         other = dataclasses.replace(state).complete(other[None])[0]
                     expected = expected + chance * worth[start + other[feature]]
             state.complete(word[None])
-    expected.backward()  # type: ignore[no-untyped-call]
+    expected.backward()
     assert logits.grad is not None and plain.grad is not None
     torch.testing.assert_close(logits.grad, plain.grad, atol=1e-6, rtol=1e-4)
     assert (logits.grad != 0).any(-1).all(), "every word has a choice"
@@ -322,13 +322,14 @@ def test_a_poisoned_generator_has_collapsed(
 
     spoiled = run_of(tmp_path / "spoiled", name, corpus, settings, initial=model(name, biased(name, **wanted)))
     found = spoiled.train()
-    point, data = spoiled.progress.history[0], spoiled.of_data
+    point: dict[str, Any] = dict(spoiled.progress.history[0])
+    data = spoiled.of_data
     assert point["collapsed"] is True and spoiled.told(point).endswith("COLLAPSED")
     assert (point[why] or 0) < data[why] / 2 if why == "pitch_count" else (point[why] or 0) > data[why] + 0.1
     check = found.training["check"]
     assert check["collapsed"] and check["data"] == data and check["composed"][why] == found.training["history"][0][why]
     assert not trained.training["check"]["collapsed"]
-    assert point["distance"] > sound.progress.history[0]["distance"]  # type: ignore[operator]
+    assert point["distance"] > (sound.progress.history[0]["distance"] or 0)
 
 
 def test_the_watched_qualities_are_those_of_the_metrics(corpus: Corpus) -> None:
@@ -377,7 +378,7 @@ def test_the_model_kept_is_the_nearest_that_is_sound(points: list[tuple[float, f
 
 @pytest.mark.parametrize(("split", "change"), [("train", {"tokens": 40}), ("validation", {"check_tokens": 40})])
 def test_pieces_too_short_to_compare_with_are_refused(
-    split: str, change: dict[str, int], corpus: Corpus, tmp_path: Path
+    split: str, change: dict[str, Any], corpus: Corpus, tmp_path: Path
 ) -> None:
     message = f"corpus noise: its split {split} has no piece of more than 40 words, .* its longest has 40"
     with pytest.raises(BadInput, match=message):

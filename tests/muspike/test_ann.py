@@ -100,7 +100,7 @@ def test_dropout_is_the_same_for_all_tokens_of_a_piece_and_only_in_training(name
     words = heard(network, random_words(20, 3))
     ones = torch.ones(6, 3, 50)
     mask = network.train().dropped(ones, 0.4)
-    assert set(mask.unique().tolist()) == {0.0, ones.new_tensor(1 / 0.6).item()}
+    assert set(mask.unique().tolist()) == {0.0, ones.new_tensor(1 / 0.6).item()}  # type: ignore[no-untyped-call]
     assert torch.equal(mask, mask[:1].expand_as(mask))
     assert not torch.equal(mask[:, 0], mask[:, 1])
     with torch.no_grad():

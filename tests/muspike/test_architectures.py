@@ -12,7 +12,10 @@ from muspike.errors import BadInput
 from muspike.network import Network, Population, Synapse, Timing
 
 SPIKING = sorted(name for name in architectures.ARCHITECTURES if name.startswith("s-"))
-VARIANTS = [(name, {}) for name in SPIKING] + [("s-transformer", {"attention": "windowed", "window": 3})]
+VARIANTS: list[tuple[str, dict[str, object]]] = [
+    *((name, {}) for name in SPIKING),
+    ("s-transformer", {"attention": "windowed", "window": 3}),
+]
 
 
 def network_of(name: str, more: dict[str, object]) -> Network:

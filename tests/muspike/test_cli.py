@@ -470,7 +470,7 @@ def test_weights_that_are_none_are_refused(
 def test_weights_that_are_not_finite_are_refused(refused: Callable[..., str], model: Path, tmp_path: Path) -> None:
     loaded = load_model(model)
     with torch.no_grad():
-        loaded.network.bias[3] = float("nan")
+        loaded.spiking.bias[3] = float("nan")
     save_model(loaded, tmp_path / "nan")
     assert "bias holds values that are not finite" in refused(["generate", tmp_path / "nan", "-o", "p"], 2)
 

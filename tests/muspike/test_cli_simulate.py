@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tqdm
 
+import chip_programs
 from lava_python import lava_python
 from muspike.cli import main
 from muspike.export import lava_runner
@@ -161,16 +162,16 @@ def test_it_tells_what_the_modules_compute(network: Path, spikes: Path, told: Ca
     agreed = by_name(result["agreement"], "population")
     for name in ("a", "b"):
         level = program.population(name).level
-        ours, theirs = run.spikes[name][level : level + TICKS], ideal[name]
-        assert agreed[name]["agreement"] == pytest.approx((ours & theirs).sum() / (ours | theirs).sum())
+        fired, exact = run.spikes[name][level : level + TICKS], ideal[name]
+        assert agreed[name]["agreement"] == pytest.approx((fired & exact).sum() / (fired | exact).sum())
         assert agreed[name]["agreement"] > 0.8
-        assert agreed[name]["rate_change"] == pytest.approx(ours.sum() / theirs.sum() - 1)
+        assert agreed[name]["rate_change"] == pytest.approx(fired.sum() / exact.sum() - 1)
     p = program.population("out")
     error = run.membrane["out"][p.level : p.level + TICKS] / p.scale - membranes["out"]
     assert agreed["out"]["largest_difference"] == pytest.approx(np.abs(error).max())
 
     with np.load("out.npz", allow_pickle=False) as out:
-        wanted = {"dt_s": 1e-3, **run.spikes} | {f"{n}.membrane": v for n, v in run.membrane.items()}
+        wanted: dict[str, Any] = {"dt_s": 1e-3, **run.spikes} | {f"{n}.membrane": v for n, v in run.membrane.items()}
         wanted |= {f"{n}.current": u for n, u in run.current.items()}
         wanted |= {f"{n}.scale": program.population(n).scale for n in run.membrane}
         assert set(out.files) == set(wanted)
@@ -413,17 +414,11 @@ def overflowing(path: str) -> None:
     """200 inputs of the largest weight into a neuron and a readout of a low threshold."""
 
     def population(name: str, size: int, kind: str, v_threshold: int = 0) -> ChipPopulation:
-        zeros = np.zeros(size, np.int32)
-        core = np.full(size, -1 if kind == "input" else 0)
-        threshold = np.full(size, v_threshold)
-        return ChipPopulation(
-            name, size, kind, 0 if kind == "input" else 1, zeros + 4095, zeros, threshold, zeros, zeros,
-            np.ones(size), core,
-        )  # type: ignore[arg-type]  # fmt: skip
+        return chip_programs.population(name, size, kind, level=int(kind != "input"), dv=0, v_threshold=v_threshold)
 
     populations = [population("in", 200, "input"), population("n", 1, "lif", 2**17 - 1), population("out", 1, "li", 5)]
     synapses = [ChipSynapses(t, "in", t, np.full((1, 200), 254), 0, 1) for t in ("n", "out")]
-    Program("loihi1", 1e-3, populations, synapses, np.zeros((1, 2), int)).save(path)
+    chip_programs.program(populations, synapses).save(path)
 
 
 def test_what_is_not_the_chips_is_warned_of(told: Callable[..., Any]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -20,6 +21,8 @@ from muspike.checkpoint import load_model
 from muspike.cli import main
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
+from muspike.files import write_whole
+from muspike.network import Network
 from muspike.processes import Team, find_device, joined
 from noise_corpus import noise_corpus
 
@@ -27,7 +30,7 @@ from noise_corpus import noise_corpus
 SETTINGS = training.Settings(
     steps=6, batch=4, tokens=24, warmup=1, validate_every=3, dropout=0.2, target_rate=0.01, rate_weight=30.0
 )
-NETWORKS = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "s-rnn": {"width": 24, "layers": 2, "ticks": 2, "recurrent_delays": ["1 period"]},
     "ann-gan": {"width": 16, "layers": 1},  # draws noise for every token
 }
@@ -49,7 +52,8 @@ def spoiled(folder: Path, team: Team) -> None:
     """A gradient is no number, of the second process's share alone."""
     run = training.Run(folder, "s-rnn", NETWORKS["s-rnn"], SETTINGS, corpus(), team=team)
     if team.rank == 1:
-        run.network.bias.register_hook(lambda gradient: gradient * float("nan"))
+        assert isinstance(run.network, Network)
+        run.network.bias.register_hook(lambda gradient: gradient * float("nan"))  # type: ignore[no-untyped-call]
     run.train()
 
 
@@ -110,7 +114,7 @@ def test_torchrun_trains_as_one_process_does(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if tmp_path not in platformdirs.user_cache_path("muspike").parents:
         pytest.skip("the cache folder of this system cannot be moved")
-    with corpora.write_whole(corpora.cache_path("jsb")) as cache:
+    with write_whole(corpora.cache_path("jsb")) as cache:
         corpora._write(corpus(), cache)
     command = ["train", "s-rnn", "--preset", "tiny", "--target-rate", "0.01", "--json", "-o"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "muspike"]

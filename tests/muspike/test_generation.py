@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
-from muspike.generation import Logits, Sampling, Words, generate, sample, write_pieces
+from muspike.generation import Logits, Sampling, generate, sample, write_pieces
+from muspike.network import Network, TorchRunner, Words
 from muspike.network import Noise as NoiseAxons
-from muspike.network import TorchRunner
 from noise_corpus import Noise
 
 
@@ -58,7 +58,9 @@ def network_runner() -> TorchRunner:
     import torch
 
     torch.manual_seed(3)
-    return TorchRunner(architectures.build("s-rnn", architectures.preset("s-rnn", "tiny")["network"]))
+    network = architectures.build("s-rnn", architectures.preset("s-rnn", "tiny")["network"])
+    assert isinstance(network, Network)
+    return TorchRunner(network)
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_sample_follows_the_distribution_the_mask_and_top_p() -> None:
     everything = np.ones((1000, 4), bool)
 
     def counts(allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]], sampling: Sampling) -> list[int]:
-        return np.bincount(sample(logits, allowed, draws, sampling), minlength=4).tolist()
+        return [int(n) for n in np.bincount(sample(logits, allowed, draws, sampling), minlength=4)]
 
     assert counts(everything, Sampling(temperature=1.0, top_p=1.0)) == [500, 300, 150, 50]
     assert counts(everything, Sampling(temperature=1.0, top_p=0.75)) == [625, 375, 0, 0]

@@ -94,7 +94,7 @@ def ran(
         r = [Loop(own(coarse(NEURONS, NEURONS, scale=0.25).to(device)), delay) for delay in loops]
         given += [x.weight for x in r]
         out = function(p, clock, shape, g, s, r, current, **precision)
-    (out * torch.randn(out.shape).to(device)).sum().backward()
+    (out * torch.randn(out.shape).to(device)).sum().backward()  # type: ignore[no-untyped-call]
     return [out.detach(), *(torch.zeros_like(x) if x.grad is None else x.grad for x in given)]
 
 
@@ -151,7 +151,7 @@ def test_leaky_answers_equal_the_plain_ones(device: torch.device, clock: Clock) 
         torch.manual_seed(3)
         given = own(values.to(device))
         answers = function(given, 4.0, clock)
-        (answers * torch.randn(answers.shape).to(device)).sum().backward()
+        (answers * torch.randn(answers.shape).to(device)).sum().backward()  # type: ignore[no-untyped-call]
         assert given.grad is not None
         results.append((answers.detach(), given.grad))
     for ours, theirs in zip(*results, strict=True):

@@ -67,7 +67,7 @@ def leaves(
 
 def gradients(spikes: torch.Tensor, given_to: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(7)
-    (spikes * torch.randn(spikes.shape, generator=generator)).sum().backward()
+    (spikes * torch.randn(spikes.shape, generator=generator)).sum().backward()  # type: ignore[no-untyped-call]
     return [torch.zeros_like(x) if x.grad is None else x.grad for x in given_to]
 
 
@@ -161,7 +161,7 @@ def test_projection_in_low_precision() -> None:
     results = []
     for low in (False, True):
         own = [values.clone().requires_grad_(True), weight.clone().requires_grad_(True)]
-        out = project(*own, low)
+        out = project(own[0], own[1], low)
         results.append([out.detach(), *gradients(out, own)])
     torch.testing.assert_close(results[0][0], results[1][0])
     for full, low_ones in zip(results[0][1:], results[1][1:], strict=True):
@@ -173,9 +173,9 @@ def test_layer_in_two_layouts_is_one_layer() -> None:
     torch.manual_seed(1)
     p = parameters()
     presented = torch.randn(6, 3, 2, NEURONS)
-    short = lif_layer(p, Clock(3, 3, 4), (18, 2, NEURONS), current=presented.flatten(0, 1)).unflatten(0, (6, 3))
+    short = lif_layer(p, Clock(3, 3, 4), (18, 2, NEURONS), current=presented.flatten(0, 1)).unflatten(0, (6, 3))  # type: ignore[no-untyped-call]
     spelled = torch.cat([presented, torch.zeros(6, 4, 2, NEURONS)], dim=1)
-    long = lif_layer(p, Clock(7, 3, 0), (42, 2, NEURONS), current=spelled.flatten(0, 1)).unflatten(0, (6, 7))
+    long = lif_layer(p, Clock(7, 3, 0), (42, 2, NEURONS), current=spelled.flatten(0, 1)).unflatten(0, (6, 7))  # type: ignore[no-untyped-call]
     assert torch.equal(short, long[:, :3])
     assert short.any() and not long[:, 3:].any()
 

@@ -12,7 +12,7 @@ import pytest
 
 from muspike.errors import BadInput
 from muspike.metrics import HISTOGRAMS, METRICS, evaluate, evaluate_set, harmony, on_grid, pitch, rhythm
-from muspike.midi import ChordMark, Score, Track
+from muspike.midi import NOTE, ChordMark, Score, Track, table
 
 BEAT = 480
 PIANO, DRUMS = (Track(),), (Track(is_drum=True),)
@@ -24,7 +24,7 @@ def piece(
 ) -> Score:
     """Notes as (onset, duration, pitch) in beats, on the first track."""
     rows = [(round(onset * BEAT), round(duration * BEAT), key, 64, 0) for onset, duration, key in notes]
-    return Score(BEAT, rows, chords=chords, tracks=tracks)
+    return Score(BEAT, table(rows, NOTE), chords=chords, tracks=tracks)
 
 
 C_MAJOR_SCALE = piece(*((beat, 1, key) for beat, key in enumerate((60, 62, 64, 65, 67, 69, 71, 72))))
@@ -170,7 +170,9 @@ def test_an_unknown_chord_is_named() -> None:
 COUNTS = {"pitch_count": 0, "pitch_classes_used": 0, "pitch_range": 0, "note_count": 0}
 
 
-@pytest.mark.parametrize("score", [piece(), piece((0, 1, 36), (1, 1, 38), tracks=DRUMS), Score(BEAT, [], tracks=())])
+@pytest.mark.parametrize(
+    "score", [piece(), piece((0, 1, 36), (1, 1, 38), tracks=DRUMS), Score(BEAT, table([], NOTE), tracks=())]
+)
 def test_without_pitched_notes_counts_are_zero_and_the_rest_nan(score: Score) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -206,7 +208,7 @@ def test_notes_too_short_for_the_grid_are_counted_but_never_sound() -> None:
 
 def test_drums_are_left_out() -> None:
     rows = [*C_MAJOR_SCALE.notes.tolist(), *((tick, 120, 36, 100, 1) for tick in range(0, 4 * BAR, 240))]
-    assert evaluate(Score(BEAT, rows, tracks=(Track(), *DRUMS))) == evaluate(C_MAJOR_SCALE)
+    assert evaluate(Score(BEAT, table(rows, NOTE), tracks=(Track(), *DRUMS))) == evaluate(C_MAJOR_SCALE)
 
 
 def test_ticks_per_beat_do_not_matter() -> None:

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 
 from muspike.metrics import Distance, distance, distances, evaluate_set
 from muspike.metrics.distance import inter_set_distances, intra_set_distances, log_density
-from muspike.midi import Score
+from muspike.midi import NOTE, Score
 
 Doubles = npt.NDArray[np.float64]
 
@@ -33,12 +33,12 @@ def mgeval_distances(generated: Doubles, reference: Doubles) -> tuple[Doubles, D
 def mgeval_overlap(a: Doubles, b: Doubles) -> float:
     density_a, density_b = stats.gaussian_kde(a), stats.gaussian_kde(b)
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
-    return integrate.quad(lambda x: min(density_a(x)[0], density_b(x)[0]), low, high, limit=200)[0]
+    return float(integrate.quad(lambda x: min(density_a(x)[0], density_b(x)[0]), low, high, limit=200)[0])
 
 
 def kl_on_a_common_grid(a: Doubles, b: Doubles) -> float:
     points = np.linspace(min(a.min(), b.min()), max(a.max(), b.max()), 1000)
-    return stats.entropy(stats.gaussian_kde(a)(points), stats.gaussian_kde(b)(points))
+    return float(stats.entropy(stats.gaussian_kde(a)(points), stats.gaussian_kde(b)(points)))
 
 
 def sets(kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +118,8 @@ def test_distances_of_evaluated_sets() -> None:
 
     def score() -> Score:
         onsets = np.sort(rng.integers(0, 64, 20)) * 120
-        return Score(480, [(onset, 120 * rng.integers(1, 9), rng.integers(48, 80), 64, 0) for onset in onsets])
+        notes = [(onset, 120 * rng.integers(1, 9), rng.integers(48, 80), 64, 0) for onset in onsets]
+        return Score(480, np.array(notes, NOTE))
 
     generated, reference = evaluate_set([score() for _ in range(6)]), evaluate_set([score() for _ in range(8)])
     found = distances(generated, reference)

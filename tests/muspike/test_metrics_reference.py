@@ -77,7 +77,7 @@ chord_marks = st.lists(
 
 
 def score_of(rows: list[tuple[int, ...]], ticks_per_beat: int = 480, **more: Any) -> Score:
-    return Score(ticks_per_beat, rows, tracks=(Track(), Track(), Track(is_drum=True)), **more)
+    return Score(ticks_per_beat, np.array(rows, midi.NOTE), tracks=(Track(), Track(), Track(is_drum=True)), **more)
 
 
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.stem)

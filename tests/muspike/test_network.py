@@ -29,7 +29,9 @@ def on_a_grid(network: Network) -> Network:
 
 def s_rnn(**settings: object) -> Network:
     torch.manual_seed(0)
-    return on_a_grid(architectures.build("s-rnn", {"width": 24, "layers": 2, "ticks": 3, **settings}))
+    network = architectures.build("s-rnn", {"width": 24, "layers": 2, "ticks": 3, **settings})
+    assert isinstance(network, Network)
+    return on_a_grid(network)
 
 
 def mixed() -> Network:
@@ -101,6 +103,7 @@ def test_off_the_grid_the_two_differ_by_rounding_alone() -> None:
     """With any weights the order of a sum decides the last bits; a spike at its threshold may flip, hardly any does."""
     torch.manual_seed(5)
     network = architectures.build("s-rnn", {"width": 64, "recurrent_delays": ["1 period", 1], "skip": True}).eval()
+    assert isinstance(network, Network)
     words = random_words(40, 4)
     with torch.no_grad():
         logits, _ = network(words)

@@ -38,8 +38,8 @@ def test_a_membrane_at_the_threshold_does_not_spike() -> None:
 
 def test_surrogate_slope_is_the_derivative_of_atan() -> None:
     x = torch.linspace(-2, 2, 41, dtype=torch.float64, requires_grad=True)
-    atan_spike(x, 2.0).sum().backward()
+    atan_spike(x, 2.0).sum().backward()  # type: ignore[no-untyped-call]
     y = x.detach().clone().requires_grad_(True)
     # Fang et al. 2021: the primitive is atan(pi/2 * alpha * x) / pi + 1/2.
-    (torch.atan(torch.pi / 2 * 2.0 * y) / torch.pi).sum().backward()
+    (torch.atan(torch.pi / 2 * 2.0 * y) / torch.pi).sum().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(x.grad, y.grad)

@@ -23,8 +23,8 @@ def test_fused_registers_equal_the_plain_ones(tokens: int, slots: int, heads: in
     outputs, gradients = [], []
     for run in (registers, registers_reference):
         own = [x.clone().requires_grad_(True) for x in spikes]
-        heard, counts = run(*own, slots)
-        ((heard * weight).sum() + 0.3 * counts[2]).backward()
+        heard, counts = run(own[0], own[1], own[2], slots)
+        ((heard * weight).sum() + 0.3 * counts[2]).backward()  # type: ignore[no-untyped-call]
         outputs.append([heard.detach(), counts.detach()])
         gradients.append([x.grad for x in own])
     for fused, plain in zip(*outputs, strict=True):

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -93,7 +93,7 @@ def excerpt(tokens: int = 12, batch: int = 3) -> tuple[torch.Tensor, torch.Tenso
     [(stack, "ByPopulation"), (looped, "ByPopulation"), (looped, "ByTick"), (tangled, "ByTick")],
 )
 def test_peers_have_the_spikes_and_gradients_of_muspike(
-    bench: ModuleType, library: str, made: str, written: str
+    bench: ModuleType, library: str, made: Callable[[], Network], written: str
 ) -> None:
     pytest.importorskip(library, reason=f"{library} comes with muspike[peers]")
     network = made()

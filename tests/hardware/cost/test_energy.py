@@ -131,13 +131,13 @@ def test_parts_of_a_run_cost_what_the_whole_does(name: str, known: bool) -> None
     ours, theirs = meter.energy(reads=3), price(whole, chip, reads=3)
     assert [replace(row, energy=None) for row in ours.rows] == [replace(row, energy=None) for row in theirs.rows]
     for quantity in ("total", "dynamic", "static", "latency", "tick_latency", "slowest_tick", "waiting"):
-        for end in ("value", "low", "high"):
-            wanted = getattr(getattr(theirs, quantity), end)
-            assert getattr(getattr(ours, quantity), end) == pytest.approx(wanted, rel=1e-12) and wanted > 0
+        for bound in ("value", "low", "high"):
+            wanted = getattr(getattr(theirs, quantity), bound)
+            assert getattr(getattr(ours, quantity), bound) == pytest.approx(wanted, rel=1e-12) and wanted > 0
     assert ours.bottleneck == replace(
         theirs.bottleneck,
-        share=pytest.approx(theirs.bottleneck.share),
-        core_share=pytest.approx(theirs.bottleneck.core_share),
+        share=pytest.approx(theirs.bottleneck.share),  # type: ignore[arg-type]
+        core_share=pytest.approx(theirs.bottleneck.core_share),  # type: ignore[arg-type]
     )
     assert [i.name for i in ours.uncertainty] == [i.name for i in theirs.uncertainty]
     for i, j in zip(ours.uncertainty, theirs.uncertainty, strict=True):
@@ -282,8 +282,8 @@ def test_uncertainty_is_what_re_pricing_with_one_constant_moved_gives(name: str)
         constant = getattr(costs, kind)[event]
         totals = []
         for end in (constant.low, constant.high):
-            changed = {**getattr(costs, kind), event: replace(constant, value=end)}
-            totals.append(price(counts, chip, replace(costs, **{kind: changed})).total.value)
+            changed: dict[str, Any] = {kind: {**getattr(costs, kind), event: replace(constant, value=end)}}
+            totals.append(price(counts, chip, replace(costs, **changed)).total.value)
         return totals[0], totals[1]
 
     found = {influence.name: (influence.low, influence.high) for influence in energy.uncertainty}
@@ -311,14 +311,10 @@ def test_active_updates_have_a_band_of_their_own_where_membranes_are_not_known(l
 
 def test_barrier_between_published_sizes_is_interpolated(loihi1: Chip) -> None:
     three = made_counts(core_xy=np.array([[0, 0], [1, 0], [2, 0]]))
-    three = replace(
-        three,
-        **{
-            name: np.zeros((3, 1, 3), np.int64) for name in ("synops", "synops_sparse", "synops_conv", "neuron_updates")
-        },
-    )
-    idle = {name: np.zeros((3, 1, 3), np.int64) for name in ("active_updates", "neuron_spikes", "spikes_in")}
-    idle |= {name: np.zeros((3, 1, 3), np.int64) for name in ("messages_out", "hops_x", "hops_y")}
+    silent = np.zeros((3, 1, 3), np.int64)
+    three = replace(three, synops=silent, synops_sparse=silent, synops_conv=silent, neuron_updates=silent)
+    idle: dict[str, Any] = dict.fromkeys(("active_updates", "neuron_spikes", "spikes_in"), silent)
+    idle |= dict.fromkeys(("messages_out", "hops_x", "hops_y"), silent)
     assert price(replace(three, **idle), loihi1).tick_latency.value == pytest.approx(1200)  # 1000 at 2, 1400 at 4
 
 
@@ -353,11 +349,10 @@ def test_padding_costs_nothing(loihi1: Chip) -> None:
         return np.concatenate([array, np.zeros((4, *array.shape[1:]), np.int64)])
 
     counts = made_counts()
-    longer = replace(
-        counts,
-        **{name: padded(array) for name, array in vars(counts).items() if getattr(array, "ndim", 0) == 3},
-        host_messages=padded(counts.host_messages),
-    )
+    by_tick: dict[str, Any] = {
+        name: padded(array) for name, array in vars(counts).items() if getattr(array, "ndim", 0) == 3
+    }
+    longer = replace(counts, **by_tick, host_messages=padded(counts.host_messages))
     a, b = price(counts, loihi1), price(longer, loihi1)
     assert (a.total, a.latency) == (b.total, b.latency)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -277,7 +278,7 @@ def exact(
     rng = np.random.default_rng(0)
 
     def population(name: str, kind: Kind, **changes: Array) -> Population:
-        fields = {
+        fields: dict[str, Any] = {
             "tau": np.full(n, tau),
             "tau_syn": np.ones(n),
             "v_threshold": np.full(n, threshold),

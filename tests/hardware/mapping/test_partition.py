@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ def test_axons_are_shared_by_populations_and_not_by_delays() -> None:
 
 
 def cores_of(p: Partition, name: str = "n") -> list[int]:
-    return np.bincount(p.core[name]).tolist()
+    return [int(n) for n in np.bincount(p.core[name])]
 
 
 def test_rule_neurons_per_core() -> None:
@@ -282,7 +282,7 @@ def of_core(
 ) -> dict[int, tuple[list[tuple[int, int, int]], list[int], list[int]]]:
     """By source neuron: the taps (o, a, b) that land on the core, where on it, and the weights; one tap at a time."""
     g_out, g_in = conv.output_shape[0] // conv.groups, conv.kernel.shape[1]
-    found = {}
+    found: dict[int, tuple[list[tuple[int, int, int]], list[int], list[int]]] = {}
     for position in range(start, stop):
         o, y, x = np.unravel_index(order[position], conv.output_shape)
         for i, a, b in np.ndindex(conv.kernel.shape[1:]):
@@ -294,7 +294,7 @@ def of_core(
                 taps, places, weights = found.setdefault(int(source), ([], [], []))
                 taps.append((o, a, b))
                 places.append(first_index + position - start)
-                weights.append(conv.kernel[o, i, a, b])
+                weights.append(int(conv.kernel[o, i, a, b]))
     return found
 
 
@@ -303,14 +303,14 @@ def shared_bits(
 ) -> int:
     """Memory of the lists of `of_core`, each counted once."""
     pixels = conv.input_shape[1] * conv.input_shape[2]
-    shared = {}
+    shared: dict[Any, Any] = {}
     for source, (taps, places, weights) in of_core(conv, order, start, stop, first_index).items():
         offset = places[0] % form.axon_offsets
         key = (source // pixels, frozenset(taps), places[0] - offset)
         content = [(place - offset, weight) for place, weight in zip(places, weights, strict=True)]
         assert shared.setdefault(key, content) == content  # so that one list does for all of them
     entry = entry_bits(delay, first_index + stop - start - 1, form)
-    return sum(int(list_bits(np.array(len(content)), entry, form)) for content in shared.values())
+    return int(list_bits(np.array([len(content) for content in shared.values()]), entry, form).sum())
 
 
 @settings(max_examples=60, deadline=None)
@@ -319,13 +319,10 @@ def test_axons_share_lists_that_are_the_same_but_for_an_offset(seed: int) -> Non
     rng = np.random.default_rng(seed)
     groups, g_in, g_out = rng.integers(1, 3, 3).tolist()
     height, width, k_y, k_x, rows, columns = rng.integers(1, 6, 6).tolist()
-    conv = Conv(
-        2 * rng.integers(-99, 99, (groups * g_out, g_in, k_y, k_x)).astype(np.int16),
-        (groups * g_in, height, width),
-        (groups * g_out, rows, columns),
-        *(tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0, 1)),
-        groups,
-    )
+    kernel_ = 2 * rng.integers(-99, 99, (groups * g_out, g_in, k_y, k_x)).astype(np.int16)
+    stride, padding, dilation = (tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0, 1))
+    shapes = (groups * g_in, height, width), (groups * g_out, rows, columns)
+    conv = Conv(kernel_, *shapes, stride, padding, dilation, groups)
     form = dataclasses.replace(FORM, axon_offsets=int(rng.integers(1, 30)))
     start, stop = sorted(rng.choice(conv.shape[0] + 1, 2, replace=False).tolist())
     first_index, delay = int(rng.integers(0, 100)), int(rng.integers(1, 9))
@@ -500,8 +497,9 @@ def memory_bits(retimed: Retimed, p: Partition, form: SynapseFormat, orders: Map
 def counted_anew(retimed: Retimed, p: Partition, form: SynapseFormat) -> None:
     """Asserts that the loads agree with the placement alone, neuron by neuron and list by list."""
     graph = retimed.graph
-    incoming, outgoing = ([set() for _ in p.use.cores] for _ in range(2))
+    incoming, outgoing = ([set[Any]() for _ in p.use.cores] for _ in range(2))
     for s in graph.synapses:
+        stored: Iterable[Any]
         if isinstance(s.weight, np.ndarray):
             stored = np.argwhere(s.weight != 0 if p.sparse[s.name] else np.ones_like(s.weight))
         else:
@@ -548,8 +546,9 @@ def random_conv(
     padding = rng.integers(0, 3, 2)
     size = size or np.maximum((input_shape[1:] + 2 * padding - dilation * (taps - 1) - 1) // stride + 1, 1).tolist()
     values = 2 * rng.integers(-99, 99, (channels, input_shape[0] // groups, *taps)).astype(np.int16)
-    geometry = (tuple(pair.tolist()) for pair in (stride, padding, dilation))
-    return Conv(values, input_shape, (channels, *size), *geometry, groups)
+    y_x = (tuple(pair.tolist()) for pair in (stride, padding, dilation))
+    geometry = dict(zip(("stride", "padding", "dilation"), y_x, strict=True))
+    return Conv(values, input_shape, (channels, size[0], size[1]), groups=groups, **geometry)
 
 
 @settings(max_examples=25, deadline=None)
@@ -567,7 +566,10 @@ def test_every_core_keeps_every_rule_counted_anew(seed: int) -> None:
         per_channel = np.repeat(rng.integers(1, 6, channels[i]), sizes[i] // channels[i])
         decay = rng.integers(0, 3, sizes[i]) if rng.random() < 0.3 else 7
         populations.append(population(f"p{i}", "lif", sizes[i], dv=decay, v_threshold=per_channel))
-    synapses = [("p0", "p1", first, 0), ("p1", "p2", second, int(rng.integers(0, 3)))]
+    synapses: list[tuple[str, str, Weights, int]] = [
+        ("p0", "p1", first, 0),
+        ("p1", "p2", second, int(rng.integers(0, 3))),
+    ]
     if rng.random() < 0.3:
         synapses.append(("p0", "p2", onto_second, int(rng.integers(0, 3))))
     for _ in range(rng.integers(0, 4)):

@@ -19,7 +19,7 @@ FIELDS = (
     "scale", "delay", "stride", "padding", "dilation", "groups", "kernel_size", "start_dim", "end_dim", "input_shape",
     "input_type", "output_type",
 )  # fmt: skip
-VALUES = (
+VALUES: tuple[Any, ...] = (
     np.nan, -np.inf, 0, -1, 1e300, 1e-300, 2**62, 2.5, "same", "nonsense", b"valid", None, [], [[]], {},
     {"input": None}, {"input": [0]}, {"input": [-3, 2]}, {"input": [2**40]}, {"input": "x"}, np.zeros(0),
     np.ones((1, 1)), np.ones(7), np.ones((2, 3, 4, 5, 6)), np.array(3), np.array(["a"]), np.array([1 + 2j]),

@@ -108,7 +108,7 @@ def same(a: object, b: object) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, np.ndarray | np.generic):
-        return type(a) is type(b) and a.dtype == b.dtype and np.array_equal(a, b)  # type: ignore[attr-defined]
+        return type(a) is type(b) and a.dtype == b.dtype and np.array_equal(a, b)
     return type(a) is type(b) and a == b
 
 

@@ -228,7 +228,7 @@ def test_dt_is_asked_for_and_never_guessed() -> None:
         from_nir(g, dt_s=1e-300)
 
 
-class Strange(nir.NIRNode):
+class Strange(nir.NIRNode):  # type: ignore[misc]
     def __init__(self) -> None:
         pass
 

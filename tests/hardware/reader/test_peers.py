@@ -131,6 +131,8 @@ def convolutions(draw: st.DrawFn, dims: int) -> Layer:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     weight, bias = whole(rng, c_out, c_in // groups, *kernel), whole(rng, c_out)
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    kind: Any
+    function: Any
     kind, function = ((nir.Conv1d, F.conv1d), (nir.Conv2d, F.conv2d))[dims - 1]
     input_shape = (size if dims > 1 else size[0]) if draw(st.booleans()) else None
     node = kind(input_shape=input_shape, weight=weight, bias=bias, **geometry)
@@ -175,9 +177,9 @@ def layer_agrees(
     read = from_nir(g)
     spikes, membranes = run(read, x.numpy().reshape(12, 2, -1))
 
-    y = torch.stack([theirs(frame) for frame in x])
-    assert read.population("sum").shape == tuple(y.shape[2:])
-    y = y.numpy().reshape(12, 2, -1)
+    expected = torch.stack([theirs(frame) for frame in x])
+    assert read.population("sum").shape == tuple(expected.shape[2:])
+    y = expected.numpy().reshape(12, 2, -1)
     v, fired = np.zeros_like(y[0]), []
     for tick in y:
         v = v + (tick - v) / 2
@@ -410,8 +412,8 @@ def stepped(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def snntorch_agrees(net: nn.Module, x: torch.Tensor, through_a_file: ThroughAFile) -> None:
     g = through_a_file(written_by_snntorch(net, x))
     for module in net.modules():
-        if hasattr(module, "reset_mem"):
-            module.reset_mem()
+        if callable(reset := getattr(module, "reset_mem", None)):
+            reset()
     agree(ours(g, x, SNNTORCH_DT_S), stepped(in_double(net), x))
 
 

@@ -42,6 +42,7 @@ def test_spikes_are_held_together_without_the_level() -> None:
     assert row.rate_change == 0.0
     # A chip that ran for shorter is compared as far as it ran.
     (row,) = agreement(PROGRAM, {"a": ideal}, {}, {"a": chip[:12]}, {})
+    assert isinstance(row, SpikeAgreement)
     assert row == SpikeAgreement(
         "a", 120, int(ideal[:10].sum()), int(chip[2:12].sum()), int((ideal[:10] & chip[2:12]).sum()), 3, row.same_winner
     )

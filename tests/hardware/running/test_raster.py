@@ -51,10 +51,12 @@ def dots(monkeypatch: pytest.MonkeyPatch) -> Dots:
 
 
 def test_every_spike_is_a_dot_of_its_colour(simulation: Simulation, dots: Dots, tmp_path: Path) -> None:
+    assert simulation.ideal is not None
+    ideal_spikes, _ = simulation.ideal
     write_raster(simulation, tmp_path / "r.svg")
     shown = np.unique(np.linspace(0, 299, 128).astype(int))
     chip = {(t, n) for t, n in np.argwhere(simulation.run.spikes["a"][1:41, 0]).tolist() if n in shown}
-    ideal = {(t, n) for t, n in np.argwhere(simulation.ideal[0]["a"][:, 0]).tolist() if n in shown}
+    ideal = {(t, n) for t, n in np.argwhere(ideal_spikes["a"][:, 0]).tolist() if n in shown}
     (_, inputs), *layer = dots
     assert inputs == {tuple(x) for x in np.argwhere(simulation.run.spikes["input"][:40, 0]).tolist()}
     assert [spikes for _, spikes in layer] == [chip & ideal, chip - ideal, ideal - chip]

@@ -41,7 +41,7 @@ def compiled(on: Chip, *layers: Weights) -> Compiled:
     """Populations p0, p1, ... with synapses w0, w1, ... between them, placed and not quantised."""
     sizes = [layers[0].shape[1], *(weight.shape[0] for weight in layers)]
     populations = [population(f"p{i}", "lif" if i else "input", size) for i, size in enumerate(sizes)]
-    synapses = [IntegerSynapses(f"w{i}", f"p{i}", f"p{i + 1}", m, 1) for i, m in enumerate(layers)]  # type: ignore[arg-type]
+    synapses = [IntegerSynapses(f"w{i}", f"p{i}", f"p{i + 1}", m, 1) for i, m in enumerate(layers)]
     levels = {p.name: i for i, p in enumerate(populations)}
     retimed = Retimed(IntegerGraph(populations, synapses, 1e-3), levels)
     places = partition(retimed, on)
@@ -51,7 +51,12 @@ def compiled(on: Chip, *layers: Weights) -> Compiled:
         1e-3,
         [
             ChipPopulation(
-                p.name, p.size, p.kind, levels[p.name], *(getattr(p, r) for r in registers), core=places.core[p.name]
+                name=p.name,
+                size=p.size,
+                kind=p.kind,
+                level=levels[p.name],
+                core=places.core[p.name],
+                **{register: getattr(p, register) for register in registers},
             )
             for p in populations
         ],

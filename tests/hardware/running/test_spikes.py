@@ -6,7 +6,7 @@ import io
 import struct
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ def nir_data(path: Path, **nodes: Any) -> Path:
     return path
 
 
+def savez(path: Path, **arrays: Any) -> None:
+    np.savez(path, **arrays)
+
+
 # --- every format ---------------------------------------------------------------------------------------------------
 
 
@@ -49,8 +53,9 @@ def nir_data(path: Path, **nodes: Any) -> Path:
 @pytest.mark.parametrize("shape", [(7, 3, 24), (7, 3, 2, 3, 4)])
 def test_dense_arrays(tmp_path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
     fired = example_spikes()
+    array = np.asfortranarray(fired.reshape(shape).astype(dtype))
     for save in (np.savez, np.savez_compressed):
-        save(tmp_path / "a.npz", **{"in": np.asfortranarray(fired.reshape(shape).astype(dtype))})
+        save(tmp_path / "a.npz", **{"in": array})  # type: ignore[arg-type]
         read = read_spikes(tmp_path / "a.npz", SHAPES, DT)
         assert read.spikes["in"].dtype == np.uint8 and (read.ticks, read.batch) == (7, 3)
         assert np.array_equal(read.spikes["in"], fired) and read.notes == ()
@@ -80,15 +85,15 @@ def test_events(tmp_path: Path) -> None:
 
 
 def test_events_without_a_sequence_are_one_and_counts_make_room(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **{"in.tick": [0, 2], "in.neuron": [5, 1]})
+    savez(tmp_path / "a.npz", **{"in.tick": [0, 2], "in.neuron": [5, 1]})
     read = read_spikes(tmp_path / "a.npz", SHAPES, DT).spikes["in"]
     assert read.shape == (3, 1, 24) and [tuple(map(int, at)) for at in np.argwhere(read)] == [(0, 0, 5), (2, 0, 1)]
-    np.savez(tmp_path / "b.npz", ticks=9, sequences=2, **{"in.tick": [0, 2], "in.neuron": [5, 1]})
+    savez(tmp_path / "b.npz", ticks=9, sequences=2, **{"in.tick": [0, 2], "in.neuron": [5, 1]})
     assert read_spikes(tmp_path / "b.npz", SHAPES, DT).spikes["in"].shape == (9, 2, 24)
 
 
 def test_two_events_in_one_place_are_one_spike_and_counted(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **{"in.time": [0.001, 0.0012, 0.0019, 0.002], "in.neuron": [5, 5, 5, 5]})
+    savez(tmp_path / "a.npz", **{"in.time": [0.001, 0.0012, 0.0019, 0.002], "in.neuron": [5, 5, 5, 5]})
     read = read_spikes(tmp_path / "a.npz", SHAPES, DT)
     assert read.spikes["in"].sum() == 2
     assert read.notes == ("in: 2 of 4 events fell into the tick and on the neuron of another, which is one spike",)
@@ -223,7 +228,7 @@ def test_a_time_at_the_end_of_a_recording_has_its_tick(tmp_path: Path) -> None:
 
 
 def test_random_spikes_have_their_rate_and_seed() -> None:
-    shapes = {"a": 50, "b": (2, 5, 10)}
+    shapes: dict[str, int | Sequence[int]] = {"a": 50, "b": (2, 5, 10)}
     one = random_spikes(shapes, 0.1, 200, seed=3)
     assert one.spikes["a"].shape == (200, 1, 50) and one.spikes["b"].shape == (200, 1, 100)
     assert all(abs(fired.mean() - 0.1) < 0.01 and set(np.unique(fired)) == {0, 1} for fired in one.spikes.values())
@@ -300,10 +305,10 @@ def test_inputs_that_do_not_last_equally_long_are_refused(tmp_path: Path) -> Non
     np.savez(tmp_path / "a.npz", a=np.ones((4, 1, 2)), b=np.ones((5, 1, 2)))
     with pytest.raises(BadInput, match="'a': 4 ticks of 1 sequences, another input has 5 of 1"):
         read_spikes(tmp_path / "a.npz", shapes, DT)
-    np.savez(tmp_path / "a.npz", a=np.ones((4, 1, 2)), **{"b.tick": [9], "b.neuron": [0]})
+    savez(tmp_path / "a.npz", a=np.ones((4, 1, 2)), **{"b.tick": [9], "b.neuron": [0]})
     with pytest.raises(BadInput, match="'a': 4 ticks of 1 sequences, another input has 10 of 1"):
         read_spikes(tmp_path / "a.npz", shapes, DT)
-    np.savez(tmp_path / "a.npz", a=np.ones((4, 1, 2)), **{"b.tick": [1], "b.neuron": [0]})
+    savez(tmp_path / "a.npz", a=np.ones((4, 1, 2)), **{"b.tick": [1], "b.neuron": [0]})
     assert read_spikes(tmp_path / "a.npz", shapes, DT).ticks == 4
 
 

@@ -38,7 +38,7 @@ def random_program(
     rng = np.random.default_rng(seed)
     out = [(n + 2 * padding - 2 * dilation - 1) // stride + 1 + extra for n in (7, 8)]
     conv = Conv(
-        2 * rng.integers(-60, 80, (4, 4 // groups, 3, 3)), (4, 7, 8), (4, *out),
+        2 * rng.integers(-60, 80, (4, 4 // groups, 3, 3)), (4, 7, 8), (4, out[0], out[1]),
         (stride, stride), (padding, padding), (dilation, dilation), groups,
     )  # fmt: skip
     hidden = conv.shape[0]

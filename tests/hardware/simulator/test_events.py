@@ -96,7 +96,7 @@ def programs(draw: st.DrawFn) -> Program:
     inputs = [neurons(f"in{i}", "input", draw(shapes())) for i in range(draw(st.integers(0, 2)))]
     hidden = [neurons(f"h{i}", "lif", draw(shapes())) for i in range(draw(st.integers(1, 3)))]
     readouts = [neurons(f"out{i}", "li", draw(shapes())) for i in range(draw(st.integers(0, 1)))]
-    synapses = []
+    synapses: list[ChipSynapses] = []
 
     def connect(source: ChipPopulation, target: ChipPopulation, weight: Weights) -> None:
         exponent, delay = draw(st.integers(0, 7)) if extreme else 0, draw(st.sampled_from([1, 2, 3, 17, 63]))
@@ -124,7 +124,7 @@ def test_equals_the_equations(p: Program, batch: int, ticks: int, seed: int, rat
 
 
 def blocks(n: int, size: int) -> npt.NDArray[np.int64]:
-    return np.kron(np.eye(n // size, dtype=int), np.ones((size, size), int))
+    return np.asarray(np.kron(np.eye(n // size), np.ones((size, size))), np.int64)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import sys
 
 sys.path += json.loads(sys.argv[3])
 spec = importlib.util.spec_from_file_location("worker", sys.argv[2])
+assert spec is not None and spec.loader is not None
 worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
 
