@@ -87,4 +87,4 @@ def test_importing_loads_neither_torch_nor_numpy(package: str) -> None:
 
 def test_a_name_that_is_not_there_is_named() -> None:
     with pytest.raises(AttributeError, match="module 'muspike' has no attribute 'laod_model'; it has BadInput"):
-        muspike.laod_model  # type: ignore[attr-defined]  # noqa: B018
+        muspike.laod_model  # noqa: B018

@@ -90,7 +90,8 @@ def follow(recipes: Iterable[list[tuple[str, str, str]]], site: Path) -> None:
             path = site / PLACES[folder] / rest
             source = path.read_text(encoding="utf-8")
             if how == "above":
-                source = re.sub(rf"^{table}\b", lambda name, text=text: f"{text}\n\n{name[0]}", source, flags=re.M)
+                before, name, after = re.split(rf"^({table})\b", source, maxsplit=1, flags=re.M)
+                source = f"{before}{text}\n\n{name}{after}"
             else:
                 source = insert_row(source, table, text)
             path.write_text(source, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_the_command_line_takes_every_option_of_a_target(name: str) -> None:
     ],
 )
 def test_what_no_target_takes_is_refused(
-    tmp_path: Path, to: str, file: str, options: dict[str, str], message: str
+    tmp_path: Path, to: str, file: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput, match=message):
         export(small_model("jsb"), to, tmp_path / file, **options)
