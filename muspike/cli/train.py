@@ -38,7 +38,8 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     train = commands.add("train", _train, "Train a generator.", "muspike train s-rnn --data jsb --preset small")
     train.add_argument(
-        "architecture", help="s-cnn, s-rnn, s-lstm, s-gan, s-transformer; or ann-cnn, ...: the twin that does not spike"
+        "architecture",
+        help="such as s-rnn, or ann-rnn, its twin that does not spike; the answer to a wrong name lists them all",
     )
     add_data(train)
     train.add_argument(

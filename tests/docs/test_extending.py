@@ -50,7 +50,7 @@ printed = {}
 for recipe, blocks in json.load(sys.stdin).items():
     os.mkdir(recipe)
     out = io.TextIOWrapper(io.BytesIO(), "utf-8")
-    with contextlib.chdir(recipe), contextlib.redirect_stdout(out):
+    with contextlib.chdir(recipe), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
             for language, text in blocks:
                 run(language, text)
@@ -66,7 +66,7 @@ def insert_row(source: str, table: str, block: str) -> str:
     """`source` with the rows of a block first in a table, and its imports first in the file."""
     lines = block.strip().splitlines()
     imports = [line for line in lines if re.match(r"(from|import) ", line)]
-    rows = [f"    {line}" for line in lines if line and line not in imports]
+    rows = [f"    {line.rstrip(',')}," for line in lines if line and line not in imports]
     found = re.findall(rf"^{table}\b.*[{{(]\n", source, re.M)
     assert len(found) == 1, f"{table}: opens {len(found)} times"
     start = "from __future__ import annotations\n"
