@@ -35,7 +35,7 @@ ONCE = 2**31 - 1
 """A reset interval that is longer than any run: the reset happens once."""
 
 MOST_STAGES = 1000
-"""The most relays in a row: 64 s in ticks of 1 ms. A longer delay is a mistake, such as a dt that is not the file's."""
+"""The most relays in a row: 63 s in ticks of 1 ms. A longer delay is a mistake, such as a dt that is not the file's."""
 
 # The smallest threshold above 0, and the smallest even weight above it: one spike, 2 > 1, makes a relay fire.
 _RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1

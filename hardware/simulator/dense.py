@@ -1,4 +1,4 @@
-"""Runs a Program as `Simulator` does, to the same integers, by matrix products in torch over all sequences at once."""
+"""The simulator for GPUs: the same integers as `events.Simulator`, by matrix products in torch over all sequences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from muspike.hardware.program import FULL_DECAY, SHIFT, STATE, WEIGHT_STEP, Chip
 from muspike.hardware.simulator.events import Run, as_inputs, check_batch
 from muspike.hardware.weights import Conv, Sparse, Weights
 
-# Below it, float32 holds every multiple of a weight's step, and so every partial sum, in whatever order they are added.
+# Below this, float32 holds every multiple of a weight's step. So every partial sum is exact, in any order of adding.
 _EXACT = WEIGHT_STEP * 2**24
 _ACCUMULATOR = STATE["a_in"]
 _V_MIN, _V_MAX = STATE["membrane"]
@@ -26,17 +26,21 @@ _U_MAX = STATE["current"][1]
 
 
 class DenseSimulator:
-    """The integer dynamics of a Program as `Simulator` computes them, for many sequences or much activity.
+    """The integer dynamics of a Program as `Simulator` computes them, for many sequences or much activity on a GPU.
 
-    In each tick, the spikes of all sequences go through every matrix by one product, whether they are many or none:
-    float32 where the sum of a target's absolute weights, which are even, is below 2^25, so that no order of adding
-    rounds, else float64. A convolution is a product with its unfolded input. Everything else is int32.
+    In each tick, every matrix is multiplied with the spikes of all sequences in one product, however many spikes there
+    are. The product is in float32 if, for each target, the sum of the absolute weights is below 2^25. Weights are even,
+    so below that no order of adding rounds. Otherwise the product is in float64. A convolution is a product with its
+    unfolded input. Everything else is int32.
 
-    The tests hold it equal to `Simulator` in every s, u and v on a CPU. There `Simulator` was the faster one in all
-    that was measured (three layers of 256 and of 1,024, fully connected, 5 to 44 % of the neurons spiking, batches to
-    512), by 3 times and more: this one is for GPUs. On one it has not run yet; none was there when it was written.
+    The tests hold this simulator equal to `Simulator` in every s, u and v on a CPU. On a CPU, `Simulator` was at least
+    3 times faster in everything that was measured (three layers of 256 and of 1,024, fully connected, 5 to 44 % of the
+    neurons spiking, batches up to 512). So this one is for GPUs. It has not run on a GPU yet: there was none when it
+    was written.
 
     Args:
+        program: the program to run.
+        batch: the number of sequences.
         device: "cpu", "cuda" or "cuda:<n>".
 
     Raises:
@@ -69,7 +73,7 @@ class DenseSimulator:
         self.reset()
 
     def reset(self) -> None:
-        """Back to silence, before tick 0: every u, v and pending input is 0."""
+        """Go back to silence before tick 0: every u, v and pending input is 0."""
         shape = self.batch, self._n
         self._u, self._v = (torch.zeros(shape, dtype=torch.int32, device=self.device) for _ in "uv")
         depth = self.program.max_delay + 1
@@ -78,7 +82,7 @@ class DenseSimulator:
 
     @torch.inference_mode()
     def run(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike], record_membranes: bool = False) -> Run:
-        """As `Simulator.run`, on the same inputs; what is recorded stays on the device until the run is over."""
+        """Run as `Simulator.run` does, with the same arguments. Records stay on the device until the run is over."""
         ticks, given = as_inputs(self.program, self.batch, inputs)
         host = {name: torch.from_numpy(np.array(array)).to(self.device) for name, array in given.items()}
         first = {"u": 0, "v": 0} if record_membranes else {"u": self._n, "v": self._first_readout}
@@ -109,7 +113,7 @@ class DenseSimulator:
         )
 
     def _step(self, given: Mapping[str, Tensor], overflows: Tensor) -> Tensor:
-        """One tick: the spikes of all neurons `[batch, neurons]`."""
+        """Compute one tick. Returns the spikes of all neurons, bool `[batch, neurons]`."""
         a = self._pending[self._tick % len(self._pending)]
         overflows += ((a < _ACCUMULATOR[0]) | (a > _ACCUMULATOR[1])).sum(0)
         for column, interval, offset in self._resets:
@@ -142,7 +146,7 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _exact_products() -> Iterator[None]:
-    """No TensorFloat-32, whatever the caller has set: its sums are not held to float32's."""
+    """Turn TensorFloat-32 off for a while: its sums are less exact than float32's."""
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -152,7 +156,7 @@ def _exact_products() -> Iterator[None]:
 
 
 def _decayed(x: Tensor, keep: Tensor) -> Tensor:
-    # sign(x) * ((|x| * keep) >> 12) within 32 bits: |x| = 4096 high + low, and only low * keep is rounded.
+    # sign(x) * ((|x| * keep) >> 12) within 32 bits: |x| is 4096 high + low, and only low * keep is rounded.
     magnitude = x.abs()
     return ((magnitude >> 12) * keep + ((magnitude & 4095) * keep >> 12)) * x.sign()
 
@@ -189,7 +193,8 @@ def _convolution(weight: Conv, dtype: torch.dtype, device: torch.device) -> Call
     taps = weight.kernel.shape[2:]
     kernel = torch.from_numpy(weight.kernel.reshape(weight.groups, c_out // weight.groups, -1).copy())
     kernel = kernel.to(device, dtype)
-    borders = []  # as F.pad wants them: x before, x behind, y before, y behind; negative where the end is not heard
+    # In F.pad's order: before x, behind x, before y, behind y. Negative if no output hears the end of the input.
+    borders = []
     for axis in (1, 0):
         heard = (weight.output_shape[axis + 1] - 1) * weight.stride[axis] + weight.dilation[axis] * (taps[axis] - 1) + 1
         before = weight.padding[axis]

@@ -1,4 +1,7 @@
-"""Runs a Program bit-exactly: what Loihi, and Lava's `fixed_pt` models, would spike, many sequences at once."""
+"""The simulator: runs a Program to the bit as Loihi, and Lava's `fixed_pt` models, would, many sequences at once.
+
+This file holds `Simulator`, which packs the program for the loops in `simulator.kernels`.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,28 @@ from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_STEP, ChipPopulat
 from muspike.hardware.simulator.kernels import CONV, DENSE, LINE, SOURCE, SPARSE, Neurons, Synapses, run_sequences
 from muspike.hardware.weights import Conv, Sparse, Weights
 
-Part = tuple[slice, slice]  # of a matrix: sources, targets
+Part = tuple[slice, slice]  # the sources and the targets of a part of a matrix
 
 _TABLES = {"dense": DENSE, "sparse": SPARSE, "conv": CONV}
-_WORTH_THREADS = 1024  # ticks x sequences from which starting threads pays
-_WORTH_JOINING = 1.5  # how much larger a matrix may be than two of its parts
-_WORTH_LISTS = 16  # how many weights of a row are added in the time of one synapse of a list
+_WORTH_THREADS = 1024  # from so many ticks x sequences on, starting threads pays
+_WORTH_JOINING = 1.5  # how much larger than two parts together their joint matrix may be
+_WORTH_LISTS = 16  # so many weights of a row are added in the time of one synapse of a list
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What happened in the ticks of one call of `Simulator.run`.
+    """What happened in the ticks of one call of `Simulator.run`. Every attribute is a dict by population name.
 
     Attributes:
         spikes: uint8 `[ticks, batch, size]` of every `lif` and `input` population.
-        membrane: int32 `[ticks, batch, size]`, v after the tick, of every `li`; of all with `record_membranes`.
-        current: the same for u, empty without `record_membranes`.
-        overflows: per population, how often (neurons x ticks x sequences) the synaptic input left the chip's 16-bit
-            accumulator. The figures are the chip's only where this is 0. Here the sum wraps at 24 bits in u;
-            Lava agrees up to an input of 2^18 and beyond it wraps once only.
-        readout_resets: per `li`, how often a membrane crossed the threshold it was never to reach, and was reset.
+        membrane: int32 `[ticks, batch, size]`, v after the tick, of every `li` population; with `record_membranes`, of
+            every `lif` population too.
+        current: the same for u; empty without `record_membranes`.
+        overflows: how often (neurons x ticks x sequences) the synaptic input left the chip's 16-bit accumulator. The
+            figures are the chip's only if this is 0. The simulator wraps the sum at 24 bits, in u. Lava agrees up to an
+            input of 2^18; beyond that, Lava wraps only once.
+        readout_resets: of every `li` population, how often a membrane crossed the threshold that it should never reach,
+            and was reset.
     """
 
     spikes: Mapping[str, npt.NDArray[np.uint8]]
@@ -49,18 +54,23 @@ class Run:
 
 
 class Simulator:
-    """The integer dynamics of a Program for `batch` independent sequences; state is kept between calls of `run`.
+    """The integer dynamics of a Program, for `batch` independent sequences. State is kept between calls of `run`.
 
-    In each tick t, for every neuron, with dec(x, d) = sign(x) * ((|x| * (4096 - d)) >> 12):
+    In each tick t, counted from 0 at the last `reset()`, every neuron does the following. Here dec(x, d) is
+    sign(x) * ((|x| * (4096 - d)) >> 12).
 
-        u = v = 0  where t % reset_interval == reset_offset, t counted from 0 at the last `reset()`
+        u = v = 0  where t % reset_interval == reset_offset
         a = sum over synapses of (weight @ spikes[t - delay]) << weight_exp
         u = wrap24(dec(u, min(du + 1, 4096)) + (a << 6))
         v = clip(dec(v, dv) + u + bias, -(2^23) + 1, 2^23 - 1)
         s = v > (v_threshold << 6);  v = 0 where s
 
-    Source: the models `PyLifModelBitAcc` and `PyLifResetModelFixed` of lava-nc 0.10.0, to which the tests hold it equal
-    in every s, u and v. Only spikes cost synaptic work; a convolution is never unrolled.
+    Source: the models `PyLifModelBitAcc` and `PyLifResetModelFixed` of lava-nc 0.10.0. The tests hold the simulator
+    equal to them in every s, u and v. Synaptic work is only done for spikes. A convolution is never unrolled.
+
+    Args:
+        program: the program to run.
+        batch: the number of sequences.
 
     Raises:
         BadInput: the batch is not a positive integer.
@@ -70,7 +80,7 @@ class Simulator:
         self.program = program
         self.batch = check_batch(batch)
         neurons = [*(p for p in program.populations if p.kind == "lif"), *program.readouts]
-        # Columns of the spikes: inputs, lif, li. A neuron's u and v stand in its column less that of the first neuron.
+        # The columns of the spikes are: inputs, lif, li. The columns of u and v leave the inputs out.
         self._columns, self._width = _columns([*program.inputs, *neurons])
         self._first_neuron = self._columns[neurons[0].name].start if neurons else self._width
         self._first_readout = self._columns[program.readouts[0].name].start if program.readouts else self._width
@@ -86,7 +96,7 @@ class Simulator:
         self.reset()
 
     def reset(self) -> None:
-        """Back to silence, before tick 0: every u, v and pending input is 0."""
+        """Go back to silence before tick 0: every u, v and pending input is 0."""
         n = self._width - self._first_neuron
         self._u = _zeros((self.batch, n), np.int32)
         self._v = _zeros((self.batch, n), np.int32)
@@ -94,18 +104,20 @@ class Simulator:
         self._tick = 0
 
     def run(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike], record_membranes: bool = False) -> Run:
-        """Run as many ticks as `inputs` has. Runs of the parts of an input, one after another, are a run of the whole.
+        """Run as many ticks as `inputs` has.
+
+        An input can be run in parts, one after another; the result is that of the whole.
 
         Args:
-            inputs: 0 or 1, `[ticks, batch, size]`; the input populations side by side in their order, or a dict of
-                them by name.
-            record_membranes: keep u and v of every population, not only v of the readouts.
+            inputs: 0 or 1, `[ticks, batch, size]`: one array with the input populations side by side in their order, or
+                a dict of arrays by population name.
+            record_membranes: record u and v of every `lif` and `li` population, instead of v of the readouts alone.
 
         Raises:
             BadInput: a shape does not fit, a value is not 0 or 1, a population is missing or unknown.
         """
         ticks, given = as_inputs(self.program, self.batch, inputs)
-        # The loops' arrays are [batch, ticks, ...], a sequence in one piece; what is given and handed out is turned.
+        # The loops' arrays are [batch, ticks, ...], so a sequence is in one piece. Inputs and results are turned.
         spikes = _zeros((self.batch, ticks, self._width), np.uint8)
         turned = spikes.swapaxes(0, 1)
         first = {"v": self._first_readout, "u": self._width}
@@ -144,7 +156,15 @@ class Simulator:
 def as_inputs(
     program: Program, batch: int, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]
 ) -> tuple[int, dict[str, npt.NDArray[np.uint8]]]:
-    """Ticks, and the spikes of each input population `[ticks, batch, size]`; `inputs` and errors as `Simulator.run`."""
+    """Check inputs as `Simulator.run` takes them.
+
+    Returns:
+        ticks: their number.
+        given: the spikes of each input population by name, uint8 `[ticks, batch, size]`.
+
+    Raises:
+        BadInput: see `Simulator.run`.
+    """
     sizes = {p.name: p.size for p in program.inputs}
     if not isinstance(inputs, Mapping):
         joined = _binary("inputs", np.asarray(inputs), batch, sum(sizes.values()))
@@ -160,13 +180,18 @@ def as_inputs(
 
 
 def check_batch(batch: object) -> int:
-    """The number of sequences; BadInput where it is not a positive integer."""
+    """The number of sequences, checked.
+
+    Raises:
+        BadInput: it is not a positive integer.
+    """
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
         raise BadInput(f"simulator: batch is {batch!r}; it is an integer of at least 1")
     return int(batch)
 
 
 def _columns(populations: Sequence[ChipPopulation]) -> tuple[dict[str, slice], int]:
+    """The columns of each population, which begin at a new cache line, and the number of all columns."""
     columns: dict[str, slice] = {}
     end = 0
     for p in populations:
@@ -187,7 +212,7 @@ def _binary(where: str, array: npt.NDArray[Any], batch: int, size: int) -> npt.N
 
 
 def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Zeros that start at a cache line: vectors that straddle lines make the loops a fifth slower."""
+    """Zeros that start at a cache line. The loops are a fifth slower if their vectors straddle lines."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
@@ -209,13 +234,14 @@ def _neurons(neurons: Sequence[ChipPopulation], columns: Mapping[str, slice], fi
 
 
 class _Pool:
-    """Arrays that become one; an array added is known by its offset."""
+    """Arrays that are joined into one. Each array is found by its offset in the joined array."""
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._parts: list[npt.NDArray[Any]] = [np.zeros(0, dtype)]
         self._size = 0
 
     def add(self, array: npt.NDArray[Any]) -> int:
+        """Add an array, flattened; returns its offset."""
         self._parts.append(array.astype(self._parts[0].dtype, copy=False).ravel())
         self._size += array.size
         return self._size - array.size
@@ -235,7 +261,7 @@ class _Packing:
         self._scratch = np.zeros(2, np.int64)
 
     def add(self, column: slice, outgoing: Sequence[tuple[ChipSynapses, int]]) -> None:
-        """The synapses from the population whose spikes stand in `column`, each with the first neuron it reaches."""
+        """Add all synapses from the population whose spikes stand in `column`, each with its first target neuron."""
         by_sources: dict[tuple[int, int], list[tuple[Weights, tuple[int, ...]]]] = {}
         for s, first in outgoing:
             for sources, targets, weight in _as_walked(s.weight):
@@ -272,7 +298,7 @@ class _Packing:
 
 
 def _as_walked(weight: Weights) -> list[tuple[slice, slice, Weights]]:
-    """Sources, targets and weight of the parts in which, and in the form in which, the loops are the quickest."""
+    """The parts of a matrix, each with its sources, its targets and its weights, as the loops are quickest."""
     whole = slice(0, weight.shape[1]), slice(0, weight.shape[0])
     if isinstance(weight, Conv):
         return [(*whole, weight)]
@@ -288,7 +314,7 @@ def _as_walked(weight: Weights) -> list[tuple[slice, slice, Weights]]:
 
 
 def _parts(weight: npt.NDArray[Any]) -> list[Part]:
-    """Runs of sources that reach about the same targets, and these targets, both in whole lines."""
+    """Runs of sources that reach about the same targets, each run with these targets. Both are whole lines."""
     parts: list[Part] = []
     for begin in range(0, weight.shape[1], LINE):
         used = np.flatnonzero((weight[:, begin : begin + LINE] != 0).any(axis=1))
@@ -315,7 +341,7 @@ def _area(part: Part) -> int:
 
 
 def _halves(weight: Weights) -> npt.NDArray[np.int8]:
-    """The weights over their step, in the order in which the loops walk them."""
+    """The weights divided by their step (2), in the order in which the loops walk them."""
     numbers = w.values(weight)
     if isinstance(weight, Conv):
         c_out, g_in, y, x = numbers.shape
@@ -327,7 +353,7 @@ def _halves(weight: Weights) -> npt.NDArray[np.int8]:
 
 
 def _reach(conv: Conv, axis: int) -> npt.NDArray[np.int32]:
-    """Along one axis, the output that a tap takes an input to, `[input, tap]`; -1 where there is none."""
+    """For one axis, the output that a tap takes an input to, `[inputs, taps]`; -1 if there is none."""
     table = np.full((conv.input_shape[axis + 1], conv.kernel.shape[axis + 2]), -1, np.int32)
     for tap in range(table.shape[1]):
         outputs, inputs = conv.reached(axis, tap)
@@ -340,9 +366,10 @@ def _cores() -> int:
 
 
 def _in_threads(batch: int, ticks: int, work: Callable[[int, int], None]) -> None:
-    """`work(begin, end)` for all sequences of the batch, in parts where threads pay."""
-    # Threads of our own, not numba's parallel loop: at its end OpenMP's threads spin for each other, which on a machine
-    # that has other work to do makes a short call 30 times slower (7 ticks of 16 sequences: 8 ms instead of 0.26 ms).
+    """Call `work(begin, end)` for all sequences of the batch: in parts on threads if that pays, else once."""
+    # These are Python's threads, not numba's parallel loop. At the end of that loop, OpenMP's threads spin for each
+    # other. On a machine that has other work to do, a short call is then 30 times slower (7 ticks of 16 sequences: 8 ms
+    # instead of 0.26 ms).
     threads = min(batch, _cores())
     if threads == 1 or batch * ticks < _WORTH_THREADS:
         work(0, batch)

@@ -1,7 +1,7 @@
-"""The loops of the simulator: one sequence through its ticks, and the synapses packed as the loops walk them.
+"""The loops of the simulator: one sequence through its ticks, and the synapses packed in the order the loops walk them.
 
-Only spikes cost synaptic work. A spike of a population with dense weights adds its row of them to the inputs pending
-for the tick it arrives in, one with sparse weights its list of synapses, one with a convolution its taps.
+Synaptic work is only done for spikes. What a spike adds goes to the inputs that are pending for the tick in which the
+spike arrives. A spike adds its row of dense weights, its list of sparse synapses, or its taps of a convolution.
 """
 
 from __future__ import annotations
@@ -21,23 +21,26 @@ from muspike.hardware.program import SHIFT, STATE
 Array = npt.NDArray[Any]
 
 LINE = 64
-"""Spikes, a byte each, are looked for by cache lines; populations start with one, rows of weights are whole ones."""
+"""Bytes in a cache line. Spikes are a byte each, and the loops look for them a line at a time.
+
+Each population starts at a new line. A row of weights is a whole number of lines.
+"""
 
 _STATE_MAX = np.int32(STATE["current"][1])  # u and v are 24 bits wide
 _ACCUMULATOR_MAX = np.int32(2**15)  # the synaptic input of one tick is 16 bits wide
-_AHEAD = 4  # lists that are on their way from memory while one is added
-_BLOCK = 255  # rows of int8 weights that an int16 sum holds
-_trailing_zeros: Any = numbers.trailing_zeros  # typed as Python calls it, which nobody can
+_AHEAD = 4  # how many lists are fetched from memory while one is added
+_BLOCK = 255  # how many int8 weights a sum of int16 holds without overflow
+_trailing_zeros: Any = numbers.trailing_zeros  # its type is for calls from Python, which nobody can make
 _ONE = np.uint64(1)
 
 _GROUP = [(name, np.int64) for name in ("target", "size", "delay", "factor", "weights")]
 _RANGES = ("first", "end", "dense", "dense_end", "sparse", "sparse_end", "conv", "conv_end")
 SOURCE = np.dtype([(name, np.int64) for name in _RANGES])
-"""Neurons that others hear: the lines of their spikes, and their synapses in each of the three tables."""
+"""A run of source neurons: the lines of their spikes (`first` to `end`), and their rows in each of the three tables."""
 DENSE = np.dtype(_GROUP)
-"""A row of weights for each source, of whole lines."""
+"""A group of dense synapses: a row of weights for each source, each row a whole number of lines."""
 SPARSE = np.dtype([*_GROUP, ("starts", np.int64), ("targets", np.int64)])
-"""A list of synapses for each source, as in `weights.Sparse`."""
+"""A group of sparse synapses: a list for each source, as in `weights.Sparse`."""
 CONV = np.dtype(
     [
         *_GROUP,
@@ -45,45 +48,47 @@ CONV = np.dtype(
         *((name, np.int64) for name in ("taps_y", "taps_x", "g_in", "g_out")),
     ]
 )
-"""A kernel `[c_in, taps_y, taps_x, g_out]`; per axis, the output that a tap takes an input to, or -1, `[in, taps]`."""
+"""A convolution: a kernel `[c_in, taps_y, taps_x, g_out]`, and a table `reach` `[inputs, taps]` for each axis.
+
+A table holds the output that a tap takes an input to, or -1 if there is none. `g_in` and `g_out` are the channels of a
+group.
+"""
 
 
 class Synapses(NamedTuple):
-    """All synapses of a program: four tables, and the arrays that their offsets point into.
+    """All synapses of a program: four tables, and the arrays that the tables' offsets point into.
 
-    `target` is the first of the neurons that a group of synapses reaches, `size` their number, `factor` what a stored
-    weight, half of the real one, is worth.
+    A row of `dense`, `sparse` or `conv` is a group of synapses. Its `target` is the first neuron that the group
+    reaches, its `size` the number of these neurons, and its `delay` is in ticks. A weight is stored as half its value;
+    `factor` is what a stored weight is multiplied with.
     """
 
-    sources: Array
-    dense: Array
-    sparse: Array
-    conv: Array
+    sources: Array  # SOURCE
+    dense: Array  # DENSE
+    sparse: Array  # SPARSE
+    conv: Array  # CONV
     starts: Array  # int64
     targets: Array  # int32
     reach: Array  # int32
-    weights: Array  # int8, of all three
-    scratch: Array  # int64 [2]: values and rows that the largest outputs of convolutions have
+    weights: Array  # int8, of all three tables
+    scratch: Array  # int64 [2]: the most values, and the most rows, that the output of a convolution has
 
 
 class Neurons(NamedTuple):
-    """Per neuron: what is kept of u and of v in 1/4096, the bias, the threshold in membrane units.
+    """The parameters of all neurons, int32 `[neurons]`, and the resets."""
 
-    `resets` int64 `[populations, 4]`: first neuron, end, interval and offset of those that are reset.
-    """
-
-    keep_u: Array
-    keep_v: Array
-    bias: Array
-    threshold: Array
-    resets: Array
+    keep_u: Array  # what is kept of u per tick, in 1/4096
+    keep_v: Array  # what is kept of v per tick, in 1/4096
+    bias: Array  # what is added to v per tick
+    threshold: Array  # in membrane units
+    resets: Array  # int64 [populations that are reset, 4]: first neuron, end, interval, offset
 
 
 def _borrowing(_context, arrays):  # type: ignore[no-untyped-def]
-    """The same tuples of arrays, or array, without a share in their memory, which the caller keeps.
+    """The same array, or tuples of arrays, without a reference count. The caller keeps their memory alive.
 
-    Counting the owners of every slice takes locked instructions, some of them on what all threads count: a tenth of
-    the time of a small network.
+    numba counts the owners of every slice with locked instructions, some of them on counters that all threads share.
+    That takes a tenth of the time of a small network.
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -103,7 +108,7 @@ def _borrowing(_context, arrays):  # type: ignore[no-untyped-def]
 
 
 def _gathering(_context, spikes, first):  # type: ignore[no-untyped-def]
-    """A line of spikes, from `first` on, as the bits of a word, the first spike as the lowest."""
+    """A line of spikes, from `first` on, as the bits of a 64-bit word. The first spike is the lowest bit."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         spikes = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
@@ -115,9 +120,10 @@ def _gathering(_context, spikes, first):  # type: ignore[no-untyped-def]
 
 
 def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type: ignore[no-untyped-def]
-    """Add a line of each of `rows`, one or more, of int8 weights, from `at` on and times `factor`, to `arriving`.
+    """Add one line of the `rows` of int8 weights, times `factor`, to the line of `arriving` that starts at `at`.
 
-    The sums, of 16 bits, stay in registers, where a loop over arrays stores them after each row or few.
+    There must be at least one row. The 16-bit sums stay in registers. A loop over arrays would store them every row or
+    few rows.
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -153,7 +159,7 @@ def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type
 
 
 def _prefetching(_context, array, index):  # type: ignore[no-untyped-def]
-    """Have the cache line of `array[index]` brought near, without waiting for it."""
+    """Prefetch the cache line of `array[index]`, without waiting for it."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         data = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
@@ -161,7 +167,7 @@ def _prefetching(_context, array, index):  # type: ignore[no-untyped-def]
         call = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
         function = builder.module.declare_intrinsic("llvm.prefetch", [byte], call)
-        builder.call(function, [place, number(0), number(3), number(1)])  # to read, into every level, data
+        builder.call(function, [place, number(0), number(3), number(1)])  # for reading, into every cache level, as data
         return context.get_dummy_value()
 
     return types.void(array, index), generate
@@ -187,7 +193,7 @@ def _decay(x, keep):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignore[no-untyped-def]
-    """One tick of all neurons; gives the largest input, as the larger of a and ~a: at most 2^15 - 1 fits 16 bits."""
+    """One tick of all neurons. Returns the largest max(a, ~a) of the inputs a: an input fits 16 bits up to 2^15 - 1."""
     peak = np.int32(0)
     for j in range(len(u)):
         a = a_in[j]
@@ -206,7 +212,7 @@ def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignor
 
 @njit(cache=True, nogil=True)
 def _find(spikes, found):  # type: ignore[no-untyped-def]
-    """Write the indices of the spikes to `found`; gives how many."""
+    """Write the indices of the spikes to `found`. Returns how many there are."""
     count = np.uint64(0)
     for line in range(0, len(spikes), LINE):
         spiked = _gathered(spikes, line)
@@ -219,7 +225,7 @@ def _find(spikes, found):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _deliver_rows(found, weights, factor, arriving):  # type: ignore[no-untyped-def]
-    """Add the rows of weights of the neurons `found` to `arriving`, which is whole lines long."""
+    """Add the weights of the neurons `found`, row by row, to `arriving`, which is a whole number of lines."""
     for block in range(0, len(found), _BLOCK):
         rows = found[block : block + _BLOCK]
         for x in range(0, len(arriving), LINE):
@@ -228,9 +234,9 @@ def _deliver_rows(found, weights, factor, arriving):  # type: ignore[no-untyped-
 
 @njit(cache=True, nogil=True)
 def _deliver_lists(found, starts, targets, weights, factor, arriving):  # type: ignore[no-untyped-def]
-    """Add the synapses of the neurons `found` to `arriving`."""
-    # The lists of a large network lie in memory, not in a cache, and waiting for one after the other takes most of the
-    # time: 1.9 ms a tick, 0.6 ms with prefetching (2,170 spikes, each of four lists of 25).
+    """Add the lists of synapses of the neurons `found` to `arriving`."""
+    # The lists of a large network lie in memory, not in a cache. Most of the time is spent waiting for one list after
+    # the other: 1.9 ms a tick, and 0.6 ms with prefetching (2,170 spikes, each of four lists of 25).
     n = len(found)
     for r in range(-_AHEAD, n):
         if r + 2 * _AHEAD < n:
@@ -249,10 +255,10 @@ def _deliver_lists(found, starts, targets, weights, factor, arriving):  # type: 
 
 @njit(cache=True, nogil=True)
 def _deliver_taps(found, group, reach_y, reach_x, kernel, sums, touched, arriving):  # type: ignore[no-untyped-def]
-    """Add the taps of the neurons `found` to `arriving`; `sums` [y, x, channel] and `touched` [y] are scratch, all 0.
+    """Add the taps of the neurons `found` to `arriving`. `sums` [y, x, channel] and `touched` [y] are scratch, all 0.
 
-    The loop over the output channels of a tap is the inner one, so they are summed side by side, and turned into the
-    order of neurons at the end, where there are any.
+    The inner loop runs over the output channels of a tap, so the sums of all channels of a pixel lie side by side. At
+    the end they are brought into the order of neurons, in the rows that were touched.
     """
     g_in, g_out, out_y, out_x = group.g_in, group.g_out, group.out_y, group.out_x
     taps_y, taps_x, in_x = group.taps_y, group.taps_x, group.in_x
@@ -289,17 +295,17 @@ def _deliver_taps(found, group, reach_y, reach_x, kernel, sums, touched, arrivin
 
 @njit(cache=True, nogil=True)
 def _run_sequence(  # type: ignore[no-untyped-def]
-    spikes,  # uint8 [ticks, width]: the inputs are given, the neurons written
-    current,
-    membrane,
-    overflows,
-    u,
-    v,
+    spikes,  # uint8 [ticks, width]: the columns of the inputs are given, those of the neurons are written
+    current,  # int32 [ticks, recorded neurons]: u is written for the last neurons
+    membrane,  # int32 [ticks, recorded neurons]: v is written for the last neurons
+    overflows,  # int64 [neurons]: counted up when the input leaves 16 bits
+    u,  # int32 [neurons]
+    v,  # int32 [neurons]
     pending,  # int32 [depth, neurons]: what arrives in this tick, and in the next ones
-    tick,
-    neurons,
-    synapses,
-    found,  # scratch
+    tick,  # the number of the first tick
+    neurons,  # Neurons
+    synapses,  # Synapses
+    found,  # scratch, int64 [width]
 ):
     depth, n = pending.shape
     first = spikes.shape[1] - n
@@ -348,10 +354,10 @@ def _run_sequence(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def run_sequences(begin, end, out, state, tick, neurons, synapses, found):  # type: ignore[no-untyped-def]
-    """Run the sequences `begin` to `end`, as many ticks as the spikes of `out` have, the first of them `tick`.
+    """Run the sequences `begin` to `end - 1`, for as many ticks as the spikes in `out` have. `tick` is the first tick.
 
-    `out`: spikes, u and v recorded, overflows; `state`: u, v, pending; each by sequence. `found`: scratch, int64, as
-    long as a tick's spikes.
+    `out` holds spikes, recorded u, recorded v and overflows; `state` holds u, v and pending. The first axis of each of
+    these arrays is the sequence. `found` is scratch: int64, as long as the spikes of a tick.
     """
     spikes, current, membrane, overflows = _borrowed(out)
     u, v, pending = _borrowed(state)
