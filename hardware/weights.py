@@ -1,8 +1,8 @@
 """The synapses between two populations as a matrix `[target, source]`, in one of three forms.
 
-A dense matrix is a NumPy array. `Sparse` holds what is not 0, source by source, as a chip's axons find it. `Conv` holds
-a kernel that many targets share, and is never unrolled unless what is asked of it needs that. The functions here work
-on all three, so that nobody else asks which form a matrix has, except where the form is the point (its memory on a
+A dense matrix is a NumPy array. `Sparse` holds the entries that are not 0, source by source, as a chip's axons find
+them. `Conv` holds a kernel that many targets share. It is only unrolled if an operation needs that. The functions here
+work on all three forms. So no other code asks for the form of a matrix, unless the form is the point (its memory on a
 chip, the loops of the simulator).
 """
 
@@ -25,13 +25,13 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """A matrix by columns: the synapses of source j are `targets[starts[j]:starts[j + 1]]`, with `values` alike.
+    """A matrix by columns. The targets of source j are `targets[starts[j]:starts[j + 1]]`; `values` are cut alike.
 
     Args:
-        starts: int64 `[sources + 1]`, from 0, never falling.
-        targets: int32 `[synapses]`, rising within a source.
-        values: `[synapses]`.
-        shape: (targets, sources).
+        starts: int64 `[sources + 1]`. It begins with 0 and never falls.
+        targets: int32 `[synapses]`. Within a source, the numbers rise.
+        values: the weights, `[synapses]`.
+        shape: (number of targets, number of sources).
     """
 
     starts: npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ class Sparse:
 
     @classmethod
     def of(cls, matrix: Any) -> Sparse:
-        """From a dense array or any of SciPy's sparse arrays; what is 0 is left out."""
+        """Make one from a dense array or any of SciPy's sparse arrays. Zeros are left out."""
         columns = csc_array(matrix)
         if columns is matrix:
             columns = columns.copy()
@@ -61,26 +61,27 @@ class Sparse:
 
     @functools.cached_property
     def columns(self) -> Any:
-        """The same as SciPy's `csc_array`."""
+        """The same matrix as SciPy's `csc_array`."""
         return csc_array((self.values, self.targets, self.starts), shape=self.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """A convolution over two dimensions, as PyTorch's conv2d; over one, the first of them is 1 long.
+    """A convolution over two axes, as PyTorch's conv2d. For a convolution over one axis, the first axis is 1 long.
 
-    With groups of `g_out = c_out / groups` and `g_in = c_in / groups` channels,
+    A group has `g_in = c_in / groups` input channels and `g_out = c_out / groups` output channels. Then
 
         out[o, y, x] = sum over i, a, b of
             kernel[o, i, a, b] * in[o // g_out * g_in + i, y s_y - p_y + a d_y, x s_x - p_x + b d_x]
 
-    where what lies outside the input is 0. Neurons are counted channel by channel, row by row (C order).
+    Outside its borders, the input is 0. Neurons are counted channel by channel, row by row (C order).
 
     Args:
         kernel: `[c_out, c_in / groups, k_y, k_x]`.
         input_shape, output_shape: (channels, y, x).
-        stride, padding, dilation: (y, x); the padding before the first row and column, that behind follows from
-            `output_shape`.
+        stride, dilation: (y, x).
+        padding: (y, x), before the first row and column. The padding behind the last follows from `output_shape`.
+        groups: the number of groups that the channels are divided into.
     """
 
     kernel: Array
@@ -97,14 +98,14 @@ class Conv:
 
     @property
     def shape(self) -> Pair:
-        """(targets, sources)."""
+        """(number of targets, number of sources)."""
         return math.prod(self.output_shape), math.prod(self.input_shape)
 
     def reached(self, axis: int, tap: int) -> tuple[slice, slice]:
-        """Of one spatial axis (0: y, 1: x), the outputs that hear their input through a tap, and those inputs."""
+        """Along one axis (0: y, 1: x), the outputs that hear an input through this tap, and these inputs."""
         length, out = self.input_shape[axis + 1], self.output_shape[axis + 1]
         stride, first = self.stride[axis], tap * self.dilation[axis] - self.padding[axis]
-        begin = max(0, -(first // stride))  # the least output with an input of at least 0
+        begin = max(0, -(first // stride))  # the first output whose input is not before the border
         end = min(out, (length - 1 - first) // stride + 1)
         if begin >= end:
             return slice(0, 0), slice(0, 0)
@@ -115,14 +116,14 @@ Weights = Array | Sparse | Conv
 
 
 def values(weights: Weights) -> Array:
-    """The numbers that are stored: all of a dense matrix, those of a sparse one that are not 0, a kernel."""
+    """The stored numbers: all of a dense matrix, the non-zero ones of a sparse matrix, the kernel of a convolution."""
     if isinstance(weights, Conv):
         return weights.kernel
     return weights.values if isinstance(weights, Sparse) else weights
 
 
 def with_values(weights: Weights, numbers: Array) -> Weights:
-    """The same synapses with other `values`; of a sparse matrix, those that are 0 now are gone."""
+    """The same matrix with other `values`. A sparse matrix drops the synapses that become 0."""
     if isinstance(weights, Conv):
         return replace(weights, kernel=numbers)
     if isinstance(weights, Sparse):
@@ -135,17 +136,17 @@ def with_values(weights: Weights, numbers: Array) -> Weights:
 
 
 def astype(weights: Weights, dtype: npt.DTypeLike) -> Weights:
-    """With numbers of another type."""
+    """The same matrix with numbers of another type."""
     return with_values(weights, values(weights).astype(dtype))
 
 
 def identity(size: int, dtype: npt.DTypeLike = np.float32) -> Sparse:
-    """One to one."""
+    """The identity matrix."""
     return Sparse(np.arange(size + 1), np.arange(size, dtype=np.int32), np.ones(size, dtype), (size, size))
 
 
 def unrolled(weights: Weights) -> Sparse:
-    """As a sparse matrix; of a convolution every tap is kept, zeros too."""
+    """The same matrix as a sparse matrix. Every tap of a convolution is kept, zeros included."""
     if isinstance(weights, Sparse):
         return weights
     if not isinstance(weights, Conv):
@@ -168,12 +169,16 @@ def unrolled(weights: Weights) -> Sparse:
 
 
 def dense(weights: Weights) -> Array:
-    """As a dense matrix."""
+    """The same matrix as a dense matrix."""
     return weights if isinstance(weights, np.ndarray) else np.asarray(unrolled(weights).columns.toarray())
 
 
 def count(weights: Weights) -> int:
-    """Synapses: of a dense matrix all, of a sparse one the stored ones, of a convolution every tap inside the input."""
+    """The number of synapses.
+
+    A dense matrix has one in each place, a sparse matrix one for each stored number, a convolution one for each output
+    and tap that lies inside the input.
+    """
     if isinstance(weights, Conv):
         c_out, g_in = weights.kernel.shape[:2]
         taps = [
@@ -188,7 +193,7 @@ def count(weights: Weights) -> int:
 
 
 def applied(weights: Weights, x: Array) -> Array:
-    """What reaches the targets, `[batch, target]`, of `x` `[batch, source]`."""
+    """The product of the matrix with each row of `x` `[batch, source]`: what reaches the targets `[batch, target]`."""
     if isinstance(weights, Sparse):
         return np.asarray((weights.columns @ x.T).T)
     if not isinstance(weights, Conv):
@@ -208,9 +213,9 @@ def applied(weights: Weights, x: Array) -> Array:
 
 
 def per_value(weights: Weights, of_target: Array) -> Array:
-    """What each target has, `[target]`, for each of `values(weights)`, or broadcast to it.
+    """Spread one number per target, `of_target` `[target]`, to a shape that broadcasts to that of `values(weights)`.
 
-    The channels of a convolution must have one each: see `shared`.
+    If the matrix is a convolution, all targets of a channel must have the same number: see `shared`.
     """
     if isinstance(weights, Conv):
         return of_target.reshape(weights.output_shape[0], -1)[:, :1, None, None]
@@ -218,18 +223,24 @@ def per_value(weights: Weights, of_target: Array) -> Array:
 
 
 def shared(weights: Weights, of_target: Array) -> Weights:
-    """The same matrix; a convolution only if all targets of a channel have the same, else unrolled."""
+    """The same matrix. A convolution is unrolled if targets of one channel differ in `of_target` `[target]`."""
     return weights if _has_channels_alike(weights, of_target, 0) else unrolled(weights)
 
 
 def rows_scaled(weights: Weights, factor: Array) -> Weights:
-    """Each target's synapses times its factor `[target]`; a convolution stays one if its channels have one each."""
+    """Multiply each target's synapses with its `factor` `[target]`.
+
+    A convolution stays a convolution if all targets of a channel have the same factor.
+    """
     weights = shared(weights, factor)
     return with_values(weights, values(weights) * per_value(weights, factor))
 
 
 def columns_scaled(weights: Weights, factor: Array) -> Weights:
-    """Each source's synapses times its factor `[source]`; a convolution stays one if its channels have one each."""
+    """Multiply each source's synapses with its `factor` `[source]`.
+
+    A convolution stays a convolution if all sources of a channel have the same factor.
+    """
     if isinstance(weights, Conv) and _has_channels_alike(weights, factor, 1):
         of_channel = factor.reshape(weights.input_shape[0], -1)[:, 0]
         return replace(weights, kernel=weights.kernel * of_channel[_heard(weights)][:, :, None, None])
@@ -241,12 +252,13 @@ def columns_scaled(weights: Weights, factor: Array) -> Weights:
 
 
 def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
-    """The matrix of `inner`, and then `outer`; of two convolutions one, where that is the same.
+    """The product `outer @ inner`: first `inner`, then `outer`.
 
-    A convolution whose channels are scaled, before or behind, stays one.
+    Two convolutions become one if that is exact. A convolution whose channels are scaled, before or after it, stays a
+    convolution.
 
     Raises:
-        BadInput: it could have more than `most` weights.
+        BadInput: the product could have more than `most` weights.
     """
     if isinstance(outer, Conv) and isinstance(inner, Conv):
         together = _one_convolution(outer, inner, most)
@@ -266,7 +278,7 @@ def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
 
 
 def _has_channels_alike(weights: Weights, factor: Array, end: int) -> bool:
-    """Whether scaling the targets (0) or sources (1) of a matrix needs no unrolling."""
+    """Whether the targets (`end` 0) or sources (`end` 1) of a matrix can be scaled by `factor` without unrolling it."""
     if not isinstance(weights, Conv):
         return True
     channels = factor.reshape((weights.output_shape, weights.input_shape)[end][0], -1)
@@ -274,7 +286,7 @@ def _has_channels_alike(weights: Weights, factor: Array, end: int) -> bool:
 
 
 def _diagonal(weights: Weights) -> Array | None:
-    """The diagonal, of a matrix that is nothing else and holds all of it."""
+    """The diagonal of a square sparse matrix that stores all of its diagonal and nothing else; None for any other."""
     if isinstance(weights, Sparse) and weights.shape[0] == weights.shape[1] == weights.values.size:
         one_to_one = np.arange(weights.values.size)
         if (weights.targets == one_to_one).all() and (weights.starts[:-1] == one_to_one).all():
@@ -283,6 +295,7 @@ def _diagonal(weights: Weights) -> Array | None:
 
 
 def _most_in_product(outer: Weights, inner: Weights) -> int:
+    """An upper bound of the stored numbers in the product."""
     size = int(outer.shape[0] * inner.shape[1])
     if isinstance(outer, np.ndarray) or isinstance(inner, np.ndarray):
         return size
@@ -294,8 +307,11 @@ def _most_in_product(outer: Weights, inner: Weights) -> int:
 
 
 def _one_convolution(outer: Conv, inner: Conv, most: float) -> Conv | None:
-    """None where the middle's border matters, its channels mix in two ways that no one set of groups describes, or the
-    kernel would have more than `most` weights."""
+    """The product of two convolutions as one convolution, or None if that is not exact or too large.
+
+    It is None in three cases: the border of the middle matters; the channels mix in two ways that no single number of
+    groups describes; or the kernel would have more than `most` weights.
+    """
     depthwise = [w.groups == w.input_shape[0] == w.output_shape[0] for w in (outer, inner)]
     if not any(depthwise) and (outer.groups, inner.groups) != (1, 1):
         return None
@@ -304,9 +320,9 @@ def _one_convolution(outer: Conv, inner: Conv, most: float) -> Conv | None:
     axes = [_joined(outer, inner, axis) for axis in (0, 1)]
     stride, padding, dilation, size = ((y, x) for y, x in zip(*axes, strict=True))
     c_out, c_in = len(outer.kernel), inner.input_shape[0]
-    if depthwise[1]:  # channel o hears what it hears now
+    if depthwise[1]:  # channel o hears the same channels as in `outer`
         groups, of_middle = outer.groups, _heard(outer)
-    elif depthwise[0]:  # channel o hears what its one channel of the middle hears
+    elif depthwise[0]:  # channel o hears what its one middle channel hears
         groups, of_middle = inner.groups, np.arange(c_out)[:, None]
     else:
         groups, of_middle = 1, None
@@ -333,7 +349,7 @@ def _heard(conv: Conv) -> npt.NDArray[np.int64]:
 
 
 def _joined(outer: Conv, inner: Conv, axis: int) -> tuple[int, int, int, int]:
-    """Stride, padding, dilation and size of the one convolution, along one axis."""
+    """Stride, padding, dilation and kernel size of the joint convolution along one axis."""
     steps = (outer.dilation[axis] * inner.stride[axis], inner.dilation[axis])
     taps = (outer.kernel.shape[2 + axis], inner.kernel.shape[2 + axis])
     dilation = math.gcd(*(step for step, n in zip(steps, taps, strict=True) if n > 1)) or 1
@@ -347,7 +363,7 @@ def _joined(outer: Conv, inner: Conv, axis: int) -> tuple[int, int, int, int]:
 
 
 def _border_is_silent(outer: Conv, inner: Conv, axis: int) -> bool:
-    """Whether what `outer` reads beyond its input is 0 also when `inner` goes on computing there."""
+    """Whether `inner`, if it computed beyond its output, would give 0 wherever `outer` reads beyond its input."""
     length, middle = inner.input_shape[axis + 1], inner.output_shape[axis + 1]
     first = -outer.padding[axis]
     last = (
@@ -356,6 +372,6 @@ def _border_is_silent(outer: Conv, inner: Conv, axis: int) -> bool:
         - outer.padding[axis]
     )
     reach = (inner.kernel.shape[2 + axis] - 1) * inner.dilation[axis]
-    before = -inner.stride[axis] - inner.padding[axis] + reach  # the last input that the middle's -1 would read
-    behind = middle * inner.stride[axis] - inner.padding[axis]  # the first that the one after its end would
+    before = -inner.stride[axis] - inner.padding[axis] + reach  # the last input that place -1 of the middle would read
+    behind = middle * inner.stride[axis] - inner.padding[axis]  # the first that the place after its end would
     return (first >= 0 or before < 0) and (last < middle or behind >= length)

@@ -1,21 +1,23 @@
-"""The lists of synapses that the input axons of a core find in its synaptic memory: their bits, and whose they are.
+"""The lists of synapses in a core's synaptic memory: how many bits they take, and which input axons find them.
 
-An axon's list holds the synapses of one source neuron, after one delay, onto neurons of the core (nengo-loihi,
-`block.py: SynapseConfig.bits_per_axon`). By the layout of the synapses it holds all targets on the core, or those with
-a weight other than 0 and their indices, or it is shared.
+The list of an axon holds the synapses of one source neuron, after one delay, onto neurons of the core (nengo-loihi,
+`block.py: SynapseConfig.bits_per_axon`). The layout of the synapses says what is in a list. A dense list holds all
+targets on the core. A sparse list holds the targets with a weight other than 0, and their indices. The axons of a
+convolution share lists.
 
-Axons of a convolution share lists (nengo-loihi, `builder/connection.py` and `conv.py: conv2d_loihi_weights`,
-`block.py: Synapse.set_population_weights`, `Synapse.bits`): two source neurons of one channel whose spikes land on the
-core through the same set of taps find the same list, each at an offset of its own that is added to the target indices.
-An offset is less than `SynapseFormat.axon_offsets`; whoever lies further has a copy of the list with larger indices, as
-in nengo-loihi. So there is one list per input channel, set of taps and multiple of that offset. Where the border of a
-core cuts through an image it makes new sets. nengo-loihi packs the lists of all channels of a pixel one behind the
-other, and rounds them up together; ours are rounded one by one, which is the same or more.
+Shared lists (nengo-loihi, `builder/connection.py` and `conv.py: conv2d_loihi_weights`,
+`block.py: Synapse.set_population_weights`, `Synapse.bits`). Take two source neurons of one channel. If their spikes
+land on the core through the same set of taps, they find the same list. Each neuron has an offset of its own, which is
+added to the target indices of the list. An offset is less than `SynapseFormat.axon_offsets`. A neuron beyond that finds
+a copy of the list with larger indices, as in nengo-loihi. So there is one list for each input channel, set of taps and
+multiple of the largest offset. A border of a core that cuts through an image makes new sets. nengo-loihi packs the
+lists of all channels of a pixel one behind the other and rounds them up together. Here lists are rounded up one by one,
+which takes the same memory or more.
 
-There is one axon per source neuron that has a list on the core. The offset is the axon's, so that two convolutions, or
-a convolution and a matrix, never share one. nengo-loihi counts one axon per *pixel*, because its axons carry the
-channel of the spike beside it (population spikes); Loihi has those, but what else they cost is not published, and so
-ours is the safe count, larger by up to the number of input channels.
+Axons. There is one axon for each source neuron that has a list on the core. The offset belongs to the axon, so two
+convolutions, or a convolution and a matrix, never share an axon. nengo-loihi counts one axon for each *pixel*, because
+its axons carry the channel of the spike with it (population spikes). Loihi has such axons, but what else they cost is
+not published. So the count here is the safe one. It is larger by up to the number of input channels.
 """
 
 from __future__ import annotations
@@ -40,10 +42,12 @@ Neurons = npt.NDArray[np.int32]
 class Lists(Protocol):
     """The lists of one `IntegerSynapses`, for any run of its target neurons in the order of packing.
 
-    Lists of one source and delay are found through the same axons where `own` is equal too: the name of the synapses
-    where axons have offsets, else None.
+    Lists with equal `source`, `delay` and `own` are found through the same axons.
 
-    What `on_core` finds does not add up over runs of the same targets: a core takes one of them.
+    Attributes:
+        source: the name of the source population.
+        delay: in chip ticks.
+        own: the name of the synapses if their axons have offsets, else None.
     """
 
     source: str
@@ -51,14 +55,22 @@ class Lists(Protocol):
     own: str | None
 
     def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Neurons]:
-        """Memory in bits and the axons of targets `start..stop - 1`, lying on the core from `first_index` on."""
+        """Memory in bits, and the source neurons of the axons, of the targets `start..stop - 1`.
+
+        The targets lie on the core from index `first_index` on. The results for two runs of targets do not add up to
+        that of the joint run.
+        """
         ...
 
 
 def lists(synapses: IntegerSynapses, sparse: bool, chip: Chip, order: Ints) -> Lists:
-    """Lists of the synapses in the layout that `sparse` asks for; a convolution's are shared all the same.
+    """The lists of synapses in chip time.
 
-    `order`: the targets as they are packed, `[target]`; of a convolution an `image_order`.
+    Args:
+        synapses: the synapses.
+        sparse: whether the lists leave out zero weights. The lists of a convolution are shared in any case.
+        chip: the chip whose memory format is used.
+        order: the targets in the order of packing, `[targets]`; for a convolution, an `image_order`.
     """
     if isinstance(synapses.weight, Conv):
         return _SharedLists(synapses, synapses.weight, chip.synapse_format, order)
@@ -66,17 +78,17 @@ def lists(synapses: IntegerSynapses, sparse: bool, chip: Chip, order: Ints) -> L
 
 
 def image_order(shape: tuple[int, int, int], together: int) -> Ints:
-    """The neurons of an image (channels, y, x), so many channels of a pixel together, and then the next pixel's.
+    """The neurons of an image (channels, y, x), ordered so that `together` channels of a pixel stand side by side.
 
-    `together` divides the channels: then targets that the same taps reach from two pixels lie alike, as lists that are
-    shared need it.
+    The same channels of the next pixel follow, and after all pixels the next channels. `together` must divide the
+    channels. In this order, the targets that the same taps reach from two pixels lie alike, which shared lists need.
     """
     blocks = np.arange(np.prod(shape)).reshape(-1, together, shape[1] * shape[2])
     return np.ascontiguousarray(blocks.transpose(0, 2, 1)).ravel()
 
 
 def list_bits(n: npt.NDArray[Any], entry_bits: int, form: SynapseFormat) -> Ints:
-    """Memory of lists of n synapses, in bits, for each n."""
+    """The memory, in bits, of a list of n synapses, for each entry of `n`. A synapse takes `entry_bits`."""
 
     def block(n: Any) -> Any:
         return -(-(n * entry_bits + form.block_header_bits) // form.word_bits) * form.word_bits
@@ -86,7 +98,7 @@ def list_bits(n: npt.NDArray[Any], entry_bits: int, form: SynapseFormat) -> Ints
 
 
 def entry_bits(delay: int, highest_index: int | None, form: SynapseFormat) -> int:
-    """Bits of one synapse: of a dense list, or (with the highest target index on the core) of one with indices."""
+    """The bits of one synapse. `highest_index` is the highest target index on the core; None: a dense list."""
     bits = form.weight_bits + min((delay - 1).bit_length(), form.max_delay_bits)
     if highest_index is None:
         return bits
@@ -95,12 +107,11 @@ def entry_bits(delay: int, highest_index: int | None, form: SynapseFormat) -> in
 
 
 def is_smaller_sparse(weight: Weights, delay: int, chip: Chip, fill: float) -> bool:
-    """Whether the matrix takes less memory as lists without its zeros.
+    """Whether a matrix takes less memory as lists without its zeros. True for a `Sparse`, false for a `Conv`.
 
-    Estimated before packing, as if each core held as many neurons as it may, and all of them targets of the matrix;
-    those that packing makes may begin at another target, hold fewer of them, or other populations too.
-
-    One that is given as `Sparse` always has such lists, and a `Conv` never.
+    For a dense matrix this is an estimate before packing. It assumes that each core holds as many neurons as it may
+    (`fill` is the share of the limit that is used), and that all of them are targets of the matrix. Packing may begin a
+    core at another target, put fewer targets on it, or add other populations.
     """
     if not isinstance(weight, np.ndarray):
         return isinstance(weight, Sparse)
@@ -117,13 +128,13 @@ def is_smaller_sparse(weight: Weights, delay: int, chip: Chip, fill: float) -> b
 
 
 def _bits(lengths: npt.NDArray[Any], entry: int, form: SynapseFormat) -> int:
-    """Memory of lists of these lengths together."""
+    """The memory of lists of these lengths together, in bits."""
     lists_of = np.bincount(lengths)
     return int(list_bits(np.arange(len(lists_of)), entry, form) @ lists_of)
 
 
 class _DenseLists:
-    """Every source's list holds every target on the core."""
+    """Lists of which each, one per source, holds every target on the core."""
 
     def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
@@ -136,7 +147,7 @@ class _DenseLists:
 
 
 class _SparseLists:
-    """A list holds the targets on the core with a weight other than 0; a source without any has none."""
+    """Lists that hold the targets on the core with a weight other than 0. A source without such targets has no list."""
 
     def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
@@ -160,7 +171,7 @@ class _SparseLists:
 
 @njit(cache=True, nogil=True)
 def _tally(sources, lengths, found):  # type: ignore[no-untyped-def]
-    """Add each source's synapses to its `lengths`; the sources go to `found`, their number is returned."""
+    """Count each source's synapses in `lengths`. Write the sources to `found`; return how many there are."""
     n = 0
     for source in sources:
         if lengths[source] == 0:
@@ -170,17 +181,17 @@ def _tally(sources, lengths, found):  # type: ignore[no-untyped-def]
     return n
 
 
-# What a tap, and a multiple of the largest offset, adds to the mark of a set: random numbers of 64 bits, so that two of
-# 10^5 sets are taken for one with a chance of 3e-10.
+# A set of taps is recognised by its mark: the sum of a random 64-bit number for each tap, and of another one times the
+# multiple of the largest offset. With 10^5 sets, the chance that two are taken for one is 3e-10.
 _SEED = 0x5EED
 _OFFSET_MARK = np.uint64(0x9E3779B97F4A7C15)
 
 
 class _SharedLists:
-    """A list for each input channel, set of taps that land on the core, and multiple of the largest offset.
+    """One list for each input channel, set of taps that land on the core, and multiple of the largest offset.
 
-    What a pixel's spikes meet is the same for all channels of its group, but for the weights: it is found out once for
-    a *cell*, a pixel of a group.
+    Spikes from one pixel reach the same targets through the same taps in all channels of a group; only the weights
+    differ. So sets are found once for each *cell*, a pixel of a group.
     """
 
     def __init__(self, synapses: IntegerSynapses, conv: Conv, form: SynapseFormat, order: Ints) -> None:
@@ -215,9 +226,10 @@ class _SharedLists:
 def _land(  # type: ignore[no-untyped-def]
     start, stop, order, marks, input_shape, output_shape, stride, padding, dilation, groups, lengths, sets, first, found
 ):
-    """Of the cells that reach targets `start..stop - 1`: taps that land, the sum of their marks, the first target.
+    """Find the cells that reach the targets `start..stop - 1`: write them to `found`, and return how many there are.
 
-    The cells go to `found`, their number is returned.
+    For each cell, write the number of taps that land to `lengths`, the sum of their marks to `sets`, and the position
+    of the first target to `first`.
     """
     n = 0
     channels, rows, columns = output_shape
