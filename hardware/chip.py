@@ -1,4 +1,7 @@
-"""A chip as data: its limits, number ranges, memory format, mesh and costs, read from `chips/<name>.toml`."""
+"""A chip as data: its limits, number ranges, memory format, mesh and costs, read from `chips/<name>.toml`.
+
+`load_chip` reads a chip and checks every entry of its file.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from muspike.files import check_file
 
 Tag = Literal["measured", "fitted", "simulated", "inferred", "assumed"]
 TAGS: tuple[Tag, ...] = ("measured", "fitted", "simulated", "inferred", "assumed")
-"""How a constant came to be, strongest first."""
+"""How a constant came to be, from the strongest to the weakest."""
 
 EVENTS = (
     "synop_dense",  # a synaptic operation, from a list that holds every target
@@ -30,20 +33,26 @@ EVENTS = (
     "hop_x",  # a message that crosses to the next tile, east or west
     "hop_y",  # the same, north or south
 )
-"""What a cost set may price; energy in pJ, latency in ns, each per event."""
+"""The events that a cost set may price, each in pJ (energy) and ns (latency) per event."""
 
 BARRIER = "barrier"
-"""The synchronisation at the end of a tick: its energy may be covered by other prices, but has none of its own."""
+"""The synchronisation at the end of a tick. Its energy has no price of its own; other prices may cover it."""
 
 STEP_FLOORS = ("step_floor", "step_floor_several_chips")
-"""Latencies of a whole tick, below which no network runs, in ns."""
+"""Lower bounds of the latency of a tick, in ns: no network runs faster."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A number with its band, unit, tag and source; `low <= value <= high`.
+    """A number with its band, unit, tag and source.
 
-    Where `band_known` is false nobody has published how far it may be off, and `low` and `high` are the value itself.
+    Attributes:
+        value: the number.
+        low, high: the band that the true value lies in; `low <= value <= high`.
+        unit: its unit.
+        tag: how it came to be, one of `TAGS`.
+        source: where it comes from.
+        band_known: false if nobody has published how far the value may be off; `low` and `high` are then the value.
     """
 
     value: float
@@ -57,7 +66,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Limit:
-    """A largest allowed count; `value` is None where the maker has not published it (the rule is then unchecked)."""
+    """The largest count that is allowed. `value` is None if the maker has not published it; nothing checks it then."""
 
     value: int | None
     source: str
@@ -75,7 +84,19 @@ class Range:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one core, or one chip, can hold."""
+    """What one core, or one chip, can hold.
+
+    Attributes:
+        cores_per_chip: cores on a chip.
+        neurons_per_core: neurons on a core.
+        input_axons_per_core: axons that lead onto a core.
+        output_axons_per_core: axons that lead from the neurons of a core.
+        synaptic_memory_bits_per_core: bits that the lists of synapses take on a core.
+        threshold_configurations_per_core: distinct thresholds on a core.
+        compartment_configurations_per_core: distinct decays (du, dv) on a core.
+        synaptic_delay: ticks of delay that the chip adds to the one tick of every synapse. A chip delay is at most this
+            plus one.
+    """
 
     cores_per_chip: Limit
     neurons_per_core: Limit
@@ -85,12 +106,14 @@ class Limits:
     threshold_configurations_per_core: Limit
     compartment_configurations_per_core: Limit
     synaptic_delay: Limit
-    """Ticks of delay that the chip adds to the one tick of every synapse: a chip delay is at most this plus one."""
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """The registers that a program fills or that its state lives in."""
+    """The ranges of the registers that a program fills (`weight` to `bias_exp`) and of those that hold its state.
+
+    The state is the synaptic sum of a tick (`a_in`), the current u and the membrane v.
+    """
 
     weight: Range
     du: Range
@@ -105,12 +128,22 @@ class Ranges:
 
 @dataclass(frozen=True)
 class SynapseFormat:
-    """How one input axon's list of synapses lies in memory.
+    """How the list of synapses of one input axon lies in memory.
 
-    Blocks of at most `block_synapses`; a block of n takes `n * (weight_bits + delay_bits + index_bits) +
-    block_header_bits`, rounded up to whole words. `index_bits` is 0 for a dense list, else the smallest of
-    `sparse_index_bits` that reaches the targets; `delay_bits` is what the list's largest delay needs. An axon that
-    shares a list with others adds an offset of its own to the targets, of at most `axon_offsets` - 1.
+    A list is cut into blocks. A block of n synapses takes `n * (weight_bits + delay_bits + index_bits) +
+    block_header_bits` bits, rounded up to whole words. `delay_bits` is what the list's largest delay needs.
+    `index_bits` is 0 for a dense list.
+
+    Attributes:
+        word_bits: bits of a word of memory.
+        weight_bits: bits of a weight.
+        max_delay_bits: the largest `delay_bits`.
+        sparse_index_bits: the possible `index_bits` of a sparse list. The smallest that reaches the targets is taken.
+        block_synapses: the most synapses in a block.
+        block_header_bits: bits of a block besides its synapses.
+        axon_offsets: an axon that shares a list with others adds an offset of its own to the targets, of at most
+            `axon_offsets` - 1.
+        source: where the format comes from.
     """
 
     word_bits: int
@@ -125,7 +158,7 @@ class SynapseFormat:
 
 @dataclass(frozen=True)
 class Mesh:
-    """Tiles in a grid, `cores_per_tile` cores on each."""
+    """A grid of `tiles_x` by `tiles_y` tiles, with `cores_per_tile` cores on each."""
 
     tiles_x: int
     tiles_y: int
@@ -135,7 +168,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Barrier:
-    """Time to synchronise `tiles` tiles at the end of a tick."""
+    """The time to synchronise `tiles` tiles at the end of a tick: `latency`, in ns."""
 
     tiles: int
     latency: Constant
@@ -143,32 +176,49 @@ class Barrier:
 
 @dataclass(frozen=True)
 class CostSet:
-    """One consistent set of costs: never mix terms of two sets.
+    """One consistent set of costs. Terms of two sets must never be mixed.
 
-    An event in `covers` (or the barrier) is contained in the prices of the others; what is neither in `energy` nor in
-    `covers` is unpriced, which is not the same as free.
+    Attributes:
+        name: the name of the set.
+        description: what the set is, in words.
+        core_time: whether the latencies of a core's synapses and neurons follow one another (`sum`) or overlap (`max`).
+        covers: events (or the barrier) whose energy is contained in the prices of the others. An event that is neither
+            in `covers` nor in `energy` is unpriced, which is not the same as free.
+        energy: pJ per event.
+        latency: ns per event, and the floors of a tick (`STEP_FLOORS`).
+        barrier: by rising number of tiles; empty if the chip's barrier is inside the step floor.
     """
 
     name: str
     description: str
     core_time: Literal["sum", "max"]
-    """Whether the latencies of a core's synapses and neurons follow one another or overlap."""
     covers: frozenset[str]
     energy: Mapping[str, Constant]
     latency: Mapping[str, Constant]
     barrier: tuple[Barrier, ...] = ()
-    """By rising number of tiles; empty where the chip's barrier is inside the step floor."""
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """Events, and the barrier, whose energy this set neither gives nor covers; synaptic operations aside."""
+        """The events, and the barrier, that this set neither prices nor covers. Synaptic operations are left out."""
         known = {*self.energy, *self.covers}
         return tuple(e for e in (*EVENTS, BARRIER) if not e.startswith("synop") and e not in known)
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A neuromorphic chip, as far as this package needs to know it."""
+    """A neuromorphic chip, as far as this package needs to know it.
+
+    Attributes:
+        name: the name that `--chip` takes.
+        title: the name for people.
+        mesh: the grid of tiles.
+        limits: what a core or the chip can hold.
+        ranges: the registers.
+        synapse_format: how lists of synapses lie in memory.
+        static_power: in mW per whole chip.
+        costs: the cost sets by name.
+        default_costs: the name of the cost set that is used unless another is asked for.
+    """
 
     name: str
     title: str
@@ -177,15 +227,14 @@ class Chip:
     ranges: Ranges
     synapse_format: SynapseFormat
     static_power: Constant
-    """mW per whole chip."""
     costs: Mapping[str, CostSet] = field(repr=False)
     default_costs: str
 
     def cost_set(self, name: str | None = None) -> CostSet:
-        """The named cost set, or the default one.
+        """The cost set called `name`; None: the default one.
 
         Raises:
-            BadInput: the chip has no set of that name.
+            BadInput: the chip has no set of this name.
         """
         chosen = name or self.default_costs
         if chosen not in self.costs:
@@ -194,7 +243,7 @@ class Chip:
 
 
 def known_chips() -> tuple[str, ...]:
-    """Names of the chips that come with the package: of the files in `chips/`, sorted. It imports no numpy.
+    """The names of the chips that come with the package, sorted: those of the files in `chips/`. It imports no numpy.
 
     >>> from muspike.hardware import known_chips
     >>> known_chips()
@@ -205,14 +254,14 @@ def known_chips() -> tuple[str, ...]:
 
 
 def load_chip(name_or_path: str | Path) -> Chip:
-    """A chip by name (`loihi1`, `loihi2`), or from a TOML file of the same form.
+    """Load a chip by name (`loihi1`, `loihi2`), or from a TOML file of the same form.
 
     >>> from muspike.hardware import load_chip
     >>> load_chip("loihi1").limits.neurons_per_core.value
     1024
 
     Raises:
-        BadInput: no such chip or file, or the file has a missing, unknown or impossible entry.
+        BadInput: there is no such chip or file, or the file has a missing, unknown or impossible entry.
     """
     name = str(name_or_path)
     if name in known_chips():
@@ -239,12 +288,12 @@ def _load_known(name: str) -> Chip:
 
 
 def parse_chip(text: str, where: str) -> Chip:
-    """A chip from the text of a TOML file; `where` names it in errors.
+    """Read a chip from the text of a TOML file. `where` names the file in errors.
 
     Raises:
-        BadInput: not TOML, or a missing, unknown or impossible entry.
+        BadInput: the text is not TOML, or has a missing, unknown or impossible entry.
     """
-    # Imported here, because a program needs numpy, and the command line asks for the chips' names without it.
+    # Imported here, because `program` needs numpy, and the command line asks for the chips' names without numpy.
     from muspike.hardware.program import DELAY_MAX
 
     try:
@@ -280,7 +329,14 @@ def parse_chip(text: str, where: str) -> Chip:
 
 
 class _Table:
-    """One TOML table that knows its place in the file and which of its keys have been used."""
+    """A TOML table that knows its place in the file and which of its keys have been used.
+
+    Attributes:
+        entries: keys and values.
+        where: the file and the table, for error messages.
+        sources: the file's [sources] by key.
+        used: the keys used so far; `close` refuses all others.
+    """
 
     def __init__(self, entries: Mapping[str, Any], where: str, sources: Mapping[str, str]) -> None:
         self.entries = entries
@@ -325,7 +381,7 @@ class _Table:
         return value
 
     def source(self) -> str:
-        """`source` is a key of [sources], optionally followed by `: ` and a remark of its own."""
+        """The source of the table: a key of [sources], optionally followed by `: ` and a remark."""
         key, _, remark = self.text("source").partition(": ")
         if key not in self.sources:
             raise BadInput(f"{self.where}: source {key!r} is not in [sources], which has {', '.join(self.sources)}")
@@ -364,7 +420,7 @@ def _range(table: _Table) -> Range:
 
 
 def _ranges(table: _Table) -> Ranges:
-    """The chip's ranges: registers within what a Program holds, a state equal to the one that its dynamics have."""
+    """The chip's ranges. Its registers must lie within those of a Program, its state must have a Program's ranges."""
     from muspike.hardware.program import REGISTERS, STATE, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
 
     ranges: Ranges = _filled(Ranges, table, _range)

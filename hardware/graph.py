@@ -1,6 +1,6 @@
 """A spiking network as populations of neurons and the synapses between them, in ideal time.
 
-Everything between two populations is one matrix and one delay; everything a neuron can be is one equation. With x the
+Between two populations lie one matrix and one delay for each path. Every neuron has the same equation. With x the
 synaptic input of a tick:
 
     i += (x - i) / tau_syn            tau_syn = 1: no synaptic filter
@@ -8,7 +8,7 @@ synaptic input of a tick:
     s  = v > v_threshold;  v = 0 where s        (li: never)
 
 This is forward Euler on the equations in NIR's docstrings (Pedersen et al., Nature Communications 2024), with time in
-ticks of dt. A filtered current acts on the membrane in the tick in which it changes, as on Loihi.
+ticks of dt. A filtered current acts on the membrane in the tick in which the current changes, as on Loihi.
 """
 
 from __future__ import annotations
@@ -31,16 +31,23 @@ Floats = npt.NDArray[np.floating[Any]]
 Kind = Literal["input", "lif", "li"]
 
 
-# Neurons that one population's bias is divided among, when it comes as spikes.
+# The most neurons that a population's bias is divided among, if the bias comes as spikes.
 _MOST_BIAS_NEURONS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons that share a name and a kind; every array is float64 `[size]`.
+    """Neurons that share a name and a kind. Every array is float64 `[size]`.
 
-    `tau` and `tau_syn` in ticks, at least 1 (`tau` inf: no leak); `v_threshold` inf unless `kind` is lif; `bias` in
-    units of the synaptic input. `shape` is how the neurons are arranged, in C order: `(size,)`, or (channels, y, x).
+    Args:
+        name: the name, unique in a graph.
+        kind: `input` (spikes come from outside), `lif` (it fires), or `li` (its membrane is read).
+        size: number of neurons.
+        tau: membrane time constant in ticks, at least 1; inf: no leak.
+        tau_syn: synaptic time constant in ticks, at least 1; 1: no synaptic filter.
+        v_threshold: firing threshold in units of the membrane; inf unless `kind` is `lif`.
+        bias: added to the synaptic current in every tick, in units of the synaptic input.
+        shape: how the neurons are arranged, in C order: `(size,)`, or (channels, y, x). Not given: `(size,)`.
 
     Raises:
         BadInput: `shape` does not hold `size` neurons.
@@ -62,20 +69,24 @@ class Population:
 
     @property
     def leak(self) -> npt.NDArray[np.float64]:
-        """Part of the membrane that is lost per tick."""
+        """The part of the membrane that is lost per tick, `[size]`."""
         return np.asarray(1 / self.tau)
 
     @property
     def gain(self) -> npt.NDArray[np.float64]:
-        """What one unit of input adds to the membrane in its tick."""
+        """What one unit of input adds to the membrane in its tick, `[size]`."""
         return np.where(np.isinf(self.tau), 1.0, 1 / self.tau)
 
 
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """All synapses of one path from a population to another: `weight` `[target, source]`, `delay` in ideal ticks.
+    """All synapses of one path from a population to another.
 
-    A matrix may have any form of `muspike.hardware.weights`.
+    Args:
+        name: the name, unique in a graph.
+        source, target: the names of the two populations.
+        weight: `[target, source]`, in any form of `muspike.hardware.weights`.
+        delay: in ideal ticks, at least 0.
     """
 
     name: str
@@ -86,7 +97,7 @@ class Synapses:
 
 
 def always_firing(name: str, size: int = 1) -> Population:
-    """Neurons that fire in every tick, from the first on."""
+    """A population of neurons that fire in every tick, from the first on."""
     one = np.ones(size)
     return Population(name, "lif", size, tau=one * np.inf, tau_syn=one, v_threshold=one / 2, bias=one)
 
@@ -102,7 +113,7 @@ Joining = TypeVar("Joining", bound=_Joins)
 
 
 def by_end(synapses: Iterable[Joining], end: Literal["source", "target"]) -> Mapping[str, list[Joining]]:
-    """Synapses of any kind by the population at one end, in their order; an empty list where there are none."""
+    """Group synapses, of any type, by the population at one end. Each group keeps their order; it may be empty."""
     groups: defaultdict[str, list[Joining]] = defaultdict(list)
     for s in synapses:
         groups[getattr(s, end)].append(s)
@@ -117,8 +128,8 @@ class SpikingGraph:
         populations: ordered from the inputs on; names unique.
         synapses: ordered by target, source, name; names unique.
         dt_s: seconds per tick.
-        outputs: populations that are read from outside.
-        metadata: plain Python values.
+        outputs: names of the populations that are read from outside.
+        metadata: plain Python values by name.
 
     Raises:
         BadInput: a name is doubled or unknown, or a shape does not fit.
@@ -147,7 +158,7 @@ class SpikingGraph:
                 raise BadInput(f"synapses {s.name!r}: delay is {s.delay} ticks, expected at least 0")
 
     def population(self, name: str) -> Population:
-        """The population called `name`; KeyError when there is none."""
+        """The population called `name`. KeyError if there is none."""
         return self._by_name[name]
 
     @functools.cached_property
@@ -155,7 +166,7 @@ class SpikingGraph:
         return {p.name: p for p in self.populations}
 
     def update_order(self) -> list[Population]:
-        """Populations such that every synapse without delay leads from an earlier to a later one.
+        """The populations in an order in which every synapse without delay leads from an earlier to a later one.
 
         Raises:
             BadInput: synapses without delay form a cycle.
@@ -168,10 +179,11 @@ class SpikingGraph:
             raise BadInput(f"a cycle without delay runs through {way}; one synapse of it needs a tick") from None
 
     def with_biases_as_synapses(self, names: Collection[str]) -> SpikingGraph:
-        """The same network; the biases of these populations come as spikes of neurons that fire in every tick.
+        """The same network, in which the biases of these populations come as spikes of neurons that always fire.
 
-        No such synapse has a weight beyond the largest that leads to its target already: there are as many neurons as
-        that takes. A population with a synaptic filter, which a bias does not pass, keeps its bias.
+        The bias of a population is divided among so many neurons (64 at most) that no new weight is larger than the
+        largest weight that leads to the population already. A population with a synaptic filter keeps its bias, because
+        a bias does not pass the filter, and spikes do.
         """
         populations, synapses = [], list(self.synapses)
         for p, into in self.with_incoming():
@@ -194,6 +206,6 @@ class SpikingGraph:
         return replace(self, populations=populations, synapses=synapses)
 
     def with_incoming(self) -> list[tuple[Population, list[Synapses]]]:
-        """Every population, and the synapses that lead to it."""
+        """Every population, each with the synapses that lead to it."""
         into = by_end(self.synapses, "target")
         return [(p, into[p.name]) for p in self.populations]

@@ -1,4 +1,4 @@
-"""What a SpikingGraph means in floating point, tick by tick, in ideal time: the reference for everything integer."""
+"""The meaning of a SpikingGraph in floating point, tick by tick, in ideal time: the reference for all integer runs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ def run(
 ) -> tuple[dict[str, Spikes], dict[str, Floats]]:
     """Run the graph from silence, as many ticks as `spikes` has.
 
-    In a tick, populations are updated in the order of their synapses without delay, by the equations of
-    `muspike.hardware.graph`; a spike of tick t reaches the far end of a synapse of delay d in tick t + d.
+    In each tick, populations are updated in the order of their synapses without delay (`SpikingGraph.update_order`), by
+    the equations of `muspike.hardware.graph`. A spike of tick t crosses a synapse of delay d and arrives in tick t + d.
 
     Args:
-        spikes: 0 or 1, `[ticks, batch, size]`, of the input population; of several, a dict by name; of a graph without
-            one, an array of size 0.
-        dtype: float64 or float32, in which everything is computed.
-        reset_every: bring every current and membrane to 0 before each tick that is a multiple of it; None: never.
+        graph: the network.
+        spikes: 0 or 1, `[ticks, batch, size]`: the spikes of the input population. For several input populations, a
+            dict of arrays by name. For none, an array of size 0.
+        dtype: float64 or float32; everything is computed in it.
+        reset_every: before each tick that is a multiple of this number, every current and membrane becomes 0; None:
+            never.
         progress: called after each tick, with 1.
 
     Returns:
-        spikes: uint8 `[ticks, batch, size]` of every population but the integrators.
-        membranes: `dtype` `[ticks, batch, size]` of every integrator (`li`).
+        spikes: by name, uint8 `[ticks, batch, size]`, of every `input` and `lif` population.
+        membranes: by name, `dtype` `[ticks, batch, size]`, of every `li` population.
 
     Raises:
-        BadInput: an input is missing, unknown, of another shape or not 0 or 1; a cycle without delay.
+        BadInput: an input is missing, unknown, of another shape or not 0 or 1; the graph has a cycle without delay.
     """
     ticks, batch, given = _inputs(graph, spikes)
     order = [p for p in graph.update_order() if p.kind != "input"]
@@ -71,7 +73,7 @@ def run(
 
 
 class _State:
-    """Current and membrane `[batch, size]` of one population."""
+    """The state of one population: current `i` and membrane `v`, `[batch, size]`."""
 
     def __init__(self, population: Population, batch: int, dtype: npt.DTypeLike) -> None:
         self.filters = bool((population.tau_syn != 1).any())
@@ -85,7 +87,7 @@ class _State:
     def step(self, x: Floats) -> None:
         self.i = (1 - self.k) * self.i + self.k * x if self.filters else x
         if (self.leak == self.gain).all():
-            self.v = self.v + self.gain * (self.i + self.bias - self.v)  # NIR's form, and its rounding
+            self.v = self.v + self.gain * (self.i + self.bias - self.v)  # NIR's form, so that it rounds alike
         else:
             self.v = self.v - self.leak * self.v + self.gain * (self.i + self.bias)
 
@@ -98,7 +100,7 @@ class _State:
 def _inputs(
     graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]
 ) -> tuple[int, int, dict[str, Spikes]]:
-    """Ticks, sequences, and the spikes of each input."""
+    """Check the inputs of `run`. Returns the ticks, the sequences, and the spikes of each input by name."""
     sizes = {p.name: p.size for p in graph.populations if p.kind == "input"} or {"": 0}
     if not isinstance(spikes, Mapping):
         if len(sizes) != 1:

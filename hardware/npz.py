@@ -1,4 +1,4 @@
-"""Reading `.npy` and `.npz` files that nobody should trust: what they claim is held against what they are."""
+"""Read `.npy` data that nobody should trust: what its header claims is checked against its bytes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ UNREADABLE = (
     TypeError,
     ValueError,
 )
-"""What zipfile, the reader of .npy headers and a header of the wrong form raise on damaged bytes."""
+"""The errors that damaged bytes raise in zipfile, in the reader of .npy headers, and in code that reads a header."""
 
 
 def read_array(data: bytes) -> npt.NDArray[Any]:
-    """The array of a `.npy` file that is these bytes and no more, without pickled objects.
+    """The array in the bytes of a `.npy` file. Pickled objects are refused.
 
-    Not np.load: it would allocate whatever a damaged or hostile header asks for.
+    np.load is not used, because it would allocate whatever a damaged or hostile header asks for.
 
     Raises:
-        BadInput: another version of the format, or its shape is not that of its data.
-        one of UNREADABLE: no `.npy` at all.
+        BadInput: the format has another version, or the size of the data is not what the header claims.
+        one of UNREADABLE: the bytes are no `.npy` file.
     """
     stream = io.BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):

@@ -1,4 +1,7 @@
-"""A chip program: populations, synapses and their places as plain integers, in one `.npz` read by NumPy alone."""
+"""A chip program: populations, synapses and their places as plain integers, in one `.npz` file.
+
+`Program` is what the compiler makes and the simulator runs. A program file needs only NumPy to be read.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,13 @@ FORMAT = "muspike program"
 VERSION = 2
 
 FULL_DECAY = 4096
-"""Decays are in 1/4096; 4096 itself has no 12-bit code, but Lava and the simulator compute it."""
+"""A full decay. Decays are in 1/4096. 4096 has no 12-bit code, but Lava and the simulator compute with it."""
 
 SHIFT = 6
-"""Bits by which synaptic sums and thresholds are shifted against the membrane."""
+"""Bits that synaptic sums and thresholds are shifted left by to be in units of the membrane."""
 
-# What the format holds: the registers of a Loihi compartment. A chip's own may be narrower (`chips/*.toml`), never
-# wider. Lava 0.10.0 checks none of it.
+# The ranges that the format holds, by field: low, high, words. They are the registers of a Loihi compartment. A chip's
+# registers (`chips/*.toml`) may be narrower, never wider. Lava 0.10.0 checks none of these ranges.
 REGISTERS: Mapping[str, tuple[int, int, str]] = {
     "du": (0, FULL_DECAY, "12 bits unsigned, or 4096 for a full decay"),
     "dv": (0, FULL_DECAY, "12 bits unsigned, or 4096 for a full decay"),
@@ -46,9 +49,9 @@ REGISTERS: Mapping[str, tuple[int, int, str]] = {
 }
 WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2  # mixed-sign weights: 8 bits and a sign, the lowest bit cut
 WEIGHT_EXP_MAX = 7
-MOST_CORES = 2**14  # 128 chips; what is counted between cores takes memory by their square
-DELAY_MAX = 63  # the step that every synapse takes, and up to 62 more
-# In what the dynamics compute: the synaptic sum, the current (which wraps), the membrane (which saturates).
+MOST_CORES = 2**14  # 128 chips; counts between cores take memory by the square of the cores
+DELAY_MAX = 63  # the one tick that every synapse takes, and up to 62 more
+# The ranges of the state: the synaptic sum, the current (which wraps) and the membrane (which saturates).
 STATE: Mapping[str, tuple[int, int]] = {
     "a_in": (-(2**15), 2**15 - 1),
     "current": (-(2**23) + 1, 2**23),
@@ -65,15 +68,18 @@ class ChipPopulation:
     Every per-neuron array has shape `[size]` and becomes a read-only int32 (`scale` float64).
 
     Args:
-        level: chip ticks by which its spikes are later than in ideal time; 0 for an input. A synapse's delay, with the
-            level of its source and less that of its target, is its delay in ideal time.
-        du, dv: decays of current and membrane per tick, in 1/4096; the chip adds 1 to `du`.
-        v_threshold: in units of 64 membrane units; crossed when the membrane is strictly above.
+        name: the name, unique in a program.
+        size: number of neurons.
+        kind: see above.
+        level: by how many chip ticks its spikes are later than in ideal time; 0 for an input. The ideal delay of a
+            synapse is its delay, plus the level of its source, minus the level of its target.
+        du, dv: decays of current and membrane per tick, in 1/4096. The chip adds 1 to `du`.
+        v_threshold: in units of 64 membrane units. A membrane that is strictly above the threshold fires.
         bias_mant, bias_exp: `bias_mant << bias_exp` is added to the membrane each tick.
         scale: chip membrane units per unit of the float membrane.
-        core: the core of each neuron, -1 for an input.
-        reset_interval, reset_offset: u and v become 0 before what else a tick t, counted from 0, does to them where
-            `t % reset_interval == reset_offset`; an interval of 0: never.
+        core: the core of each neuron; -1 for an input.
+        reset_interval, reset_offset: at the start of each tick t, counted from 0, with
+            `t % reset_interval == reset_offset`, u and v become 0. An interval of 0: never.
 
     Raises:
         BadInput: a shape, type or register range is broken.
@@ -119,7 +125,7 @@ class ChipPopulation:
 
     @property
     def bias(self) -> npt.NDArray[np.int32]:
-        """What is added to the membrane in each tick, `[size]`."""
+        """What is added to the membrane in each tick, int32 `[size]`."""
         return self.bias_mant << self.bias_exp
 
 
@@ -128,11 +134,14 @@ class ChipSynapses:
     """All synapses from one population to another: `(weight @ spikes[t - delay]) << weight_exp` arrives at tick t.
 
     Args:
-        weight: `[target, source]`, even, -256..254, in any form of `muspike.hardware.weights`; its numbers become
+        name: the name, unique in a program.
+        source, target: the names of the two populations.
+        weight: `[target, source]`, even, -256..254, in any form of `muspike.hardware.weights`. Its numbers become
             read-only int16.
-        delay: in chip ticks, at least 1.
-        sparse: synaptic memory holds a list without the zero weights, else all of them; a `Sparse` matrix always is,
-            a `Conv` never.
+        weight_exp: 0..7; see above.
+        delay: in chip ticks, 1..63.
+        sparse: whether synaptic memory holds lists without the zero weights. It is always true for a `Sparse` matrix
+            and has no effect on a `Conv`.
 
     Raises:
         BadInput: a shape, type or range is broken.
@@ -170,12 +179,15 @@ class ChipSynapses:
 
     @property
     def layout(self) -> Layout:
-        """How synaptic memory holds them: lists of all targets, of those with a weight, or lists that sources share."""
+        """How synaptic memory holds the synapses.
+
+        `dense`: lists of all targets. `sparse`: lists of the targets with a weight. `conv`: lists that sources share.
+        """
         return "conv" if isinstance(self.weight, Conv) else "sparse" if self.sparse else "dense"
 
     @property
     def stored(self) -> int:
-        """Synapses that synaptic memory reaches: with the zero weights, unless the layout is sparse."""
+        """The number of synapses in the lists: with the zero weights, unless the layout is sparse."""
         if self.layout == "sparse":
             return int(np.count_nonzero(w.values(self.weight)))
         return w.count(self.weight)
@@ -215,17 +227,15 @@ class Roles:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What a chip is loaded with.
+    """What a chip is loaded with. Two programs are the same if their `digest`s are.
 
     Args:
-        chip: the name of the chip the integers were made for.
-        dt_s: the time a tick stands for in the network, in seconds.
-        populations: in order, names unique.
-        synapses: names unique; sources and targets are populations.
-        core_xy: `[cores, 2]`, the place (x, y) of each core on the mesh; the cores of a tile share one.
-        metadata: a JSON-able dict; hardware reads its `roles` there.
-
-    Two programs are the same when their `digest`s are.
+        chip: the name of the chip that the integers were made for.
+        dt_s: the time that a tick stands for in the network, in seconds.
+        populations: in order, with unique names.
+        synapses: with unique names. Their sources and targets are populations.
+        core_xy: int32 `[cores, 2]`, the place (x, y) of each core on the mesh. The cores of a tile share a place.
+        metadata: a JSON-able dict; its entries `outputs` and `relays` are read as `roles`.
 
     Raises:
         BadInput: a name is doubled or unknown, also in the roles; a shape does not fit its populations; a core has no
@@ -276,7 +286,7 @@ class Program:
                 raise BadInput(f"program: {role} of the metadata name {strange[0]!r}; there are {', '.join(by_name)}")
 
     def population(self, name: str) -> ChipPopulation:
-        """The population called `name`; KeyError when there is none."""
+        """The population called `name`. KeyError if there is none."""
         return self._by_name[name]
 
     @functools.cached_property
@@ -300,27 +310,27 @@ class Program:
 
     @property
     def n_neurons(self) -> int:
-        """Neurons on the chip (inputs take none)."""
+        """The number of neurons on the chip. Inputs are not on the chip."""
         return sum(p.size for p in self.populations if p.kind != "input")
 
     @property
     def n_synapses(self) -> int:
-        """Synapses that synaptic memory reaches: all of a dense list, the non-zero ones of a sparse one."""
+        """The number of synapses in the lists of synaptic memory: see `ChipSynapses.stored`."""
         return sum(s.stored for s in self.synapses)
 
     @property
     def n_cores(self) -> int:
-        """Cores that the program takes."""
+        """The number of cores that the program takes."""
         return len(self.core_xy)
 
     @property
     def max_delay(self) -> int:
-        """The longest synapse, in chip ticks; 0 without synapses."""
+        """The longest delay of a synapse, in chip ticks; 0 if there are no synapses."""
         return max((s.delay for s in self.synapses), default=0)
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over all of the content, in hexadecimal."""
+        """SHA-256 of the whole content, in hexadecimal."""
         return _digest(self._header(), self._arrays())
 
     def _header(self) -> dict[str, Any]:
@@ -367,11 +377,12 @@ class Program:
         return arrays
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the program as an `.npz`: `header` (JSON in UTF-8 bytes) and arrays.
+        """Write the program as an `.npz` file.
 
-        The per-neuron arrays run over all populations in their order. `weight_<i>` holds the numbers of synapses i: of
-        a dense form the matrix, of a sparse one what `starts_<i>` and `targets_<i>` place (`weights.Sparse`), of a conv
-        the kernel, whose geometry is in the header. The header carries the digest of everything else.
+        The file holds `header`, JSON as UTF-8 bytes, and arrays. Each per-neuron array runs over all populations in
+        their order. `weight_<i>` holds the numbers of synapses i: the matrix of a dense form, the values of a sparse
+        form (`starts_<i>` and `targets_<i>` say where they belong, see `weights.Sparse`), or the kernel of a
+        convolution, whose geometry is in the header. The header also holds the digest of everything else.
 
         Raises:
             Failed: the disk refuses the write.
@@ -383,10 +394,11 @@ class Program:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Program:
-        """Read a program written by `save`, and check it as if it were new.
+        """Read a program that `save` wrote, and check it as if it were new.
 
         Raises:
-            BadInput: no such file, not a program, another version, damaged, or it breaks a range.
+            BadInput: there is no such file; the file is no program, is of another version, is damaged, or breaks a
+                range.
         """
         check_file(path)
         try:
@@ -450,7 +462,7 @@ def _plain(value: int | tuple[int, ...]) -> int | list[int]:
 
 
 def _formed(header: dict[str, Any], i: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Weights:
-    """The weight of synapses i; takes what describes it out of their header."""
+    """The weight of synapses i. Removes the entries that describe it from `header`, the header of these synapses."""
     form, numbers = header.pop("form"), arrays[f"weight_{i}"]
     if form == "conv":
         geometry: dict[str, Any] = {
@@ -463,7 +475,7 @@ def _formed(header: dict[str, Any], i: int, arrays: Mapping[str, npt.NDArray[Any
 
 
 def _checked_form(where: str, weight: Weights, numbers: npt.NDArray[np.int16]) -> Weights:
-    """The weight with `numbers`; its geometry, or the places of its synapses, are checked."""
+    """The weight with `numbers`, after a check of its geometry or of the places of its synapses."""
     if isinstance(weight, Conv):
         _check_geometry(where, weight)
         return replace(weight, kernel=numbers)
@@ -481,7 +493,7 @@ def _checked_form(where: str, weight: Weights, numbers: npt.NDArray[np.int16]) -
     if numbers.ndim != 1 or starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
         raise BadInput(f"{where}: starts do not run from 0 to its {n} synapses without falling")
     inside = np.ones(n, bool)
-    inside[starts[:-1][starts[:-1] < n]] = False  # the first of a source may lie below the last of the one before
+    inside[starts[:-1][starts[:-1] < n]] = False  # between two sources, targets may fall
     if (np.diff(targets)[inside[1:]] <= 0).any():
         raise BadInput(f"{where}: the targets of a source do not rise")
     for array in (starts, targets):
@@ -554,8 +566,8 @@ def _digest(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -
 
 
 def _read_members(path: Path) -> dict[str, npt.NDArray[Any]]:
-    # Not np.load: it would allocate whatever a damaged or hostile array header asks for. Uncompressed members cannot
-    # be larger than the file, and each array must be exactly as large as its member.
+    # np.load would allocate whatever a damaged or hostile array header asks for. Here, members are uncompressed, so no
+    # member is larger than the file, and each array must be exactly as large as its member.
     try:
         file = path.open("rb")
     except OSError as error:
