@@ -1,10 +1,12 @@
-"""NIR files (HDF5) that may come from anywhere: read in a process of their own, rebuilt by nir's own classes.
+"""Read NIR files (HDF5) that may come from anywhere.
 
-HDF5's C library hangs on damaged files, crashes, or allocates what they ask for. So a child process with bounds on its
-memory, processor time and files (`nir_file_worker.py`) does everything that HDF5 does, and passes on plain arrays and
-strings; this side checks those again and never sees HDF5. On Windows, which has no `resource` module, the bounds of
-the child are what a file may declare, checked before it is read, and the clock that kills it; its memory is not
-bounded against a file that lies about how large its compressed chunks are.
+HDF5's C library hangs on damaged files, crashes, or allocates whatever they ask for. So a child process
+(`file_worker.py`), with bounds on its memory, processor time and files, does all that HDF5 does. It passes on plain
+arrays and strings. This side checks these again, rebuilds the graph with nir's own classes, and never sees HDF5.
+
+Windows has no `resource` module, so two bounds on the child remain there: what a file may declare, which is checked
+before anything is read, and the clock that kills the child. If a file lies about how large its compressed chunks are,
+the child's memory is not bounded on Windows.
 """
 
 from __future__ import annotations
@@ -33,18 +35,18 @@ import numpy.typing as npt
 from muspike.errors import BadInput, Failed, MuspikeError, one_line
 
 LIMITS: Mapping[str, int | float] = {
-    "bytes": 2**31,  # in all arrays
-    "text_bytes": 2**26,  # in all names and strings
-    "strings": 2 * 10**6,  # of any length: two an edge
+    "bytes": 2**31,  # in all arrays together
+    "text_bytes": 2**26,  # in all names and strings together
+    "strings": 2 * 10**6,  # of variable length; an edge has two
     "objects": 10**6,  # groups and datasets
-    "depth": 100,  # of groups: a nested graph is two
-    "expansion": 8192,  # bytes in an array per byte in the file; gzip reaches 1032, szip less than this
-    "memory_bytes": 2**29,  # of the child, besides what the file holds
-    "patience_s": 10,  # without a sign of life from the child,
-    "bytes_per_s": 4e6,  # and a second for each 4 MB in the file and in its arrays
+    "depth": 100,  # of groups within groups; a nested graph adds two
+    "expansion": 8192,  # bytes of an array per byte in the file; gzip reaches 1032, szip less than 8192
+    "memory_bytes": 2**29,  # of the child, on top of what the file holds
+    "patience_s": 10,  # how long the child may give no sign of life,
+    "bytes_per_s": 4e6,  # plus a second for each 4 MB in the file and in its arrays
 }
 START_S = 60.0
-"""What the child may take to start (NumPy from a slow disk) before it is said not to."""
+"""How long the child may take to start, before it counts as not starting. NumPy may come from a slow disk."""
 
 _WORKER = Path(__file__).with_name("file_worker.py")
 _DTYPE = re.compile(r"[<>|]([biuf][1248]|S[0-9]{1,9})")
@@ -53,9 +55,9 @@ _GEOMETRY = {
     *("groups", "start_dim", "end_dim"),
 }
 _MOST_AXES = 64
-"""More numbers than that are no shape; nir makes a Python object of each."""
+"""The most numbers in a shape. nir makes a Python object of each number, so a longer list is refused."""
 
-# What `from_dict` of a class takes besides, or instead of, its dataclass fields.
+# The names of dataclass fields in files, and so in `from_dict`, for the classes where they differ.
 _STORED_AS: Mapping[str, Mapping[str, str]] = {
     "Input": {"input_type": "shape"},
     "Output": {"output_type": "shape"},
@@ -67,12 +69,15 @@ _NODES: Mapping[str, type[nir.NIRNode]] = {
 }
 
 Tree = dict[str, Any]
-"""A group: names to arrays, numbers, strings and groups; its attributes under `_ATTRIBUTES`, when they were read."""
-_ATTRIBUTES = "/"  # no member can be called so
+"""A group of an HDF5 file: arrays, numbers, strings and groups by name.
+
+If its attributes were read, they are under `_ATTRIBUTES`.
+"""
+_ATTRIBUTES = "/"  # HDF5 allows no member of this name
 
 
 def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
-    """The graph in the NIR file (HDF5) at `path`, as `nir.read` gives it without checking types, also of inner graphs.
+    """Read the graph in the NIR file (HDF5) at `path`.
 
     >>> import nir
     >>> import numpy as np
@@ -82,12 +87,13 @@ def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
     >>> sorted(read_nir("network.nir").nodes)
     ['if', 'input', 'linear', 'output']
 
-    Its shapes are for `from_nir` to check.
+    The graph is what `nir.read` gives without checking types, neither here nor in nested graphs. `from_nir` checks the
+    shapes. Whatever the file holds, reading takes no more time and memory than `LIMITS` says.
 
     Raises:
-        BadInput: no such file, not a NIR file, damaged, beyond `LIMITS`, or of a version that the installed `nir` does
-            not know. It takes no longer, and no more memory, than those limits say, whatever the file holds.
-        Failed: a process for reading cannot be started.
+        BadInput: there is no such file; the file is no NIR file, is damaged, is beyond `LIMITS`, or has a version that
+            the installed `nir` does not know.
+        Failed: a process for reading cannot be started, or breaks off.
     """
     with _naming(path):
         tree = _read_hdf5(path, members=["version", "node"])
@@ -101,7 +107,7 @@ def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
 
 
 def read_nir_data(path: str | os.PathLike[str]) -> nir.NIRGraphData:
-    """The recordings in the NIR data file (HDF5) at `path`: what `nir.read_data` gives, inner graphs' included.
+    """Read the recordings in the NIR data file (HDF5) at `path`: what `nir.read_data` gives, with nested graphs.
 
     Raises:
         BadInput, Failed: as `read_nir`.
@@ -114,11 +120,12 @@ def read_nir_data(path: str | os.PathLike[str]) -> nir.NIRGraphData:
 
 
 class _Unfit(BadInput):
-    """A BadInput that says itself what the whole file is, damaged or not."""
+    """A BadInput whose message needs no addition: it says itself what is wrong with the whole file."""
 
 
 @contextlib.contextmanager
 def _naming(path: str | os.PathLike[str], what: str = "NIR") -> Iterator[None]:
+    """Let every error inside name the file."""
     try:
         yield
     except _Unfit as error:
@@ -204,12 +211,12 @@ def _node(name: str, data: object) -> nir.NIRNode:
     if "w_in" in data and "v_leak" in data:
         _check_spreads(where, np.shape(data["w_in"]), np.shape(data["v_leak"]))
     if "input_shape" in optional:
-        data = {"input_shape": None} | data  # left to be found from what comes before
+        data = {"input_shape": None} | data  # `from_nir` takes the shape of what comes before
     return _made(where, nir.dict2NIRNode, data)
 
 
 def _fields(kind: type[nir.NIRNode]) -> tuple[list[str], list[str]]:
-    """Names of the fields that a file has to have, and of those it may have."""
+    """The names of the fields that a file must have, and of the fields that it may have."""
     stored = _STORED_AS.get(kind.__name__, {})
     required: list[str] = []
     optional: list[str] = []
@@ -231,7 +238,7 @@ def _check_field(where: str, field: str, value: object) -> None:
 
 
 def _check_spreads(where: str, w_in: tuple[int, ...], neurons: tuple[int, ...]) -> None:
-    # nir multiplies the two, which for [n, 1] and [m] would make n m of them.
+    # nir multiplies the two. For the shapes [n, 1] and [m], the product would have n m values.
     try:
         fits = np.broadcast_shapes(w_in, neurons) == neurons
     except ValueError:
@@ -251,7 +258,7 @@ def _kind(value: object) -> str:
 
 
 def _made(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What nir makes of it; nir raises nearly everything, and each means that it makes no sense to it."""
+    """Call nir to make an object. nir raises nearly any exception; each becomes a BadInput that begins with `where`."""
     try:
         with np.errstate(all="ignore"):
             return make(*args, **options)
@@ -329,7 +336,7 @@ def _number(name: str, data: Tree, attribute: str) -> float:
 def _read_hdf5(
     path: str | os.PathLike[str], members: Sequence[str] | None = None, attributes: Sequence[str] = ()
 ) -> Tree:
-    """What an HDF5 file holds, through a child process: all, or only some `members` of its root group."""
+    """Read an HDF5 file through a child process: all of it, or only the named `members` of its root group."""
     request = {"members": members, "attributes": attributes, "folders": _folders(), "limits": dict(LIMITS)}
     with _opened(path) as file, _worker(file, request) as process:
         clock = _Clock(process, START_S)
@@ -344,7 +351,7 @@ def _read_hdf5(
 
 
 def _folders() -> list[str]:
-    """Where h5py and NumPy are imported from here; the child, without a `site`, looks nowhere else."""
+    """The folders that h5py and NumPy are imported from. The child has no `site`, so it looks nowhere else."""
     origins = [spec.origin for spec in map(importlib.util.find_spec, ("h5py", "numpy")) if spec and spec.origin]
     return sorted({str(Path(origin).parent.parent) for origin in origins})
 
@@ -352,10 +359,10 @@ def _folders() -> list[str]:
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
-        # To open a pipe would wait for who writes to it.
+        # Opening a pipe would wait until somebody writes to it.
         if not stat.S_ISREG(Path(path).stat().st_mode) and not Path(path).is_dir():
             raise _Unfit("cannot be read: not a regular file")
-        file = Path(path).open("rb")  # noqa: SIM115  # errors of its users are not errors of opening it
+        file = Path(path).open("rb")  # noqa: SIM115  # errors in the block below are not errors of opening
     except (OSError, ValueError) as error:
         raise _Unfit(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     with file:
@@ -364,7 +371,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _worker(file: IO[bytes], request: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    # No filters from elsewhere, no threads for a few copies.
+    # HDF5 loads no filters from elsewhere, and NumPy starts no threads, which a few copies do not need.
     ours = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HDF5_")} | ours
     command = [sys.executable, "-I", "-S", str(_WORKER), json.dumps(request)]
@@ -382,7 +389,13 @@ def _worker(file: IO[bytes], request: Mapping[str, Any]) -> Iterator[subprocess.
 
 
 class _Clock(threading.Thread):
-    """Kills a process that gives no sign of life for `limit_s`."""
+    """Kills a process that gives no sign of life for `limit_s` seconds.
+
+    Attributes:
+        over: whether the process was killed.
+        heard_s: when the last sign of life came.
+        stopped: set when nobody waits for the process any more.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], limit_s: float) -> None:
         super().__init__(daemon=True)
@@ -394,21 +407,21 @@ class _Clock(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Until the process is killed, or nobody waits for it any more."""
+        """Wait until the limit has passed, then kill the process; return early if nobody waits for it any more."""
         while (left_s := self.heard_s + self.limit_s - time.monotonic()) > 0:
-            if self.stopped.wait(min(left_s, 0.5)):  # the limit can become shorter
+            if self.stopped.wait(min(left_s, 0.5)):  # not longer, because the limit can become shorter
                 return
         self.over = True
         self.process.kill()
 
     def alive(self, limit_s: float | None = None) -> None:
-        """It gave a sign of life."""
+        """Note a sign of life, and the limit from now on; None: the limit stays."""
         self.heard_s = time.monotonic()
         self.limit_s = self.limit_s if limit_s is None else limit_s
 
 
 def _why(status: int, clock: _Clock, started: bool) -> MuspikeError:
-    """The reason why the content of a file broke off, from how its reader ended."""
+    """The error that says why the content of a file broke off, from the exit status of the child."""
     late = clock.over or (os.name == "posix" and status == -signal.SIGXCPU)
     if not started:
         cause = f"does not start in {clock.limit_s:g} s" if late else f"does not start (exit status {status})"
@@ -422,7 +435,7 @@ def _why(status: int, clock: _Clock, started: bool) -> MuspikeError:
 
 
 class _Content:
-    """What the child says, checked as if it were the file's: a crash that is steered could say anything."""
+    """What the child says. It is checked as if the file said it: a file that steers a crash could say anything."""
 
     def __init__(self, process: subprocess.Popen[bytes], clock: _Clock, file_bytes: int) -> None:
         assert process.stdout is not None
@@ -433,7 +446,7 @@ class _Content:
         self.left = int(LIMITS["bytes"])
 
     def read(self, with_attributes: bool) -> Tree:
-        """The root group; nearly any exception means that the child broke off, or does not say what it should."""
+        """Read the root group. If the child broke off, or says what it should not, nearly any exception is raised."""
         self.line()
         self.started = True
         self.allow(self.file_bytes)
@@ -443,18 +456,18 @@ class _Content:
         return self.group(tree, with_attributes)
 
     def allow(self, n_bytes: int) -> None:
-        """The time that reading takes, generously."""
+        """Allow the child the time that reading so many bytes takes, generously."""
         self.clock.alive(LIMITS["patience_s"] + n_bytes / LIMITS["bytes_per_s"])
 
     def declared(self, tree: Mapping[str, Any]) -> int:
-        """Bytes in the arrays of a tree."""
+        """The number of bytes in the arrays of a tree."""
         if "members" in tree:
             return sum(self.declared(node) for node in tree["members"].values())
         return _n_bytes(*_form(tree)) if "dtype" in tree else 0
 
     def line(self) -> Any:
-        """The next line; BadInput when it says what is wrong with the file."""
-        # JSON can take six bytes for one of text, and the tree some more for each object.
+        """The next line. BadInput if the line says what is wrong with the file."""
+        # JSON can take six bytes for one byte of text, and the tree takes some more for each object.
         limit = 6 * int(LIMITS["text_bytes"]) + 200 * int(LIMITS["objects"])
         text = self.stream.readline(limit)
         if not text.endswith(b"\n"):
@@ -466,20 +479,20 @@ class _Content:
         return line
 
     def group(self, tree: Mapping[str, Any], with_attributes: bool) -> Tree:
-        """A group with its content."""
+        """Read a group with all of its content."""
         read: Tree = {_ATTRIBUTES: dict(tree["attributes"])} if with_attributes else {}
         for name, node in tree["members"].items():
             read[name] = self.group(node, with_attributes) if "members" in node else self.dataset(node)
         return read
 
     def dataset(self, node: Mapping[str, Any]) -> Any:
-        """An array; of no axes: a number or string."""
+        """Read a dataset: an array, or a number or string if it has no axes."""
         content = self.line()
         value: Any = (self.array(node) if content == "numbers" else _strings(content, node["shape"]))[()]
         return value.decode() if isinstance(value, bytes) else value
 
     def array(self, node: Mapping[str, Any]) -> npt.NDArray[Any]:
-        """An array, of the bytes that come next."""
+        """Read an array from the bytes that come next."""
         shape, dtype = _form(node)
         n_bytes = _n_bytes(shape, dtype)
         self.left -= n_bytes
@@ -503,7 +516,7 @@ def _n_bytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
 
 
 def _strings(content: Sequence[str], shape: Sequence[int]) -> npt.NDArray[np.object_]:
-    """As h5py gives them: bytes."""
+    """Strings as h5py gives them: an array of bytes objects."""
     array = np.empty(len(content), object)
     array[:] = [text.encode() for text in content]
     return array.reshape(shape)

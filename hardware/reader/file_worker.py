@@ -1,17 +1,19 @@
-"""Reads an HDF5 file that may be damaged or hostile and passes its plain content on: the child of `nir_file.py`.
+"""The child of `reader.file`: reads an HDF5 file that may be damaged or hostile, and passes on its plain content.
 
-    python -I -S nir_file_worker.py REQUEST <FILE >CONTENT
+    python -I -S file_worker.py REQUEST <FILE >CONTENT
 
-HDF5 hangs, crashes or asks for any amount of memory on bytes made to that end, so it meets them only here, in a
-process with bounds. It has no file but FILE and, where the platform has `resource`, can open none: no link leads out.
+On bytes made to that end, HDF5 hangs, crashes, or asks for any amount of memory. So HDF5 meets such bytes only here, in
+a process with bounds. The process has no file but FILE. If the platform has `resource`, the process can open no other
+file, so no link leads out of FILE.
 
-REQUEST is JSON: `members` of the root group to read (null: all), names of `attributes` to read of each group,
-`folders` to import h5py and NumPy from, `limits` (`nir_file.LIMITS`).
+REQUEST is JSON: the `members` of the root group to read (null: all), the names of the `attributes` to read of each
+group, the `folders` to import h5py and NumPy from, and the `limits` (`file.LIMITS`).
 
-CONTENT is lines of JSON: `"ready"`; `"walking"`, every thousand objects; the tree; and for each dataset of the tree,
-in its order, `"numbers"` and the array's bytes, or a list of its strings. Instead of any of them after the first, an
-`{"error": what}` can come, the last. In the tree a group is `{"members": {name: node}, "attributes": {name: value}}`,
-a dataset `{"dtype", "shape"}`, one of strings of any length `{"shape"}`.
+CONTENT is lines of JSON. First comes `"ready"`, then `"walking"` every thousand objects, then the tree. After it comes
+the content of each dataset, in the order of the tree: `"numbers"` and the bytes of the array, or a list of strings. Any
+line after the first can be `{"error": what}` instead, which is then the last line. In the tree, a group is
+`{"members": {name: node}, "attributes": {name: value}}`, a dataset is `{"dtype", "shape"}`, and a dataset of strings of
+variable length is `{"shape"}`.
 """
 
 from __future__ import annotations
@@ -40,18 +42,18 @@ LAYOUTS = (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED)
 LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 STRINGS_AT_ONCE = 4096
 for encoding in ("ascii", "latin-1", "utf-8"):
-    codecs.lookup(encoding)  # else imported where it is first needed, when no file can be opened any more
+    codecs.lookup(encoding)  # else it is imported on first use, when no file can be opened any more
 
 
 class Refused(Exception):
-    """What the file holds where, and what would be right."""
+    """The file is refused. The message says where in the file, what was found there, and what would be right."""
 
 
 class WholeReads(io.BufferedReader):
-    """A file whose short reads are errors: HDF5 would go on with what happened to be in its buffer."""
+    """A file whose short reads are errors. HDF5 would go on with whatever its buffer held before."""
 
     def readinto(self, buffer: Any) -> int:
-        """Fill all of `buffer`; EOFError where the file ends before."""
+        """Fill all of `buffer`. EOFError if the file ends too early."""
         n = super().readinto(buffer)
         if n < len(buffer):
             raise EOFError(f"it ends {len(buffer) - n} bytes before what it says it holds")
@@ -59,25 +61,34 @@ class WholeReads(io.BufferedReader):
 
 
 def bound(limits: dict[str, Any], n_bytes: int, time_bytes: int) -> None:
-    """From now on at most the memory that holding `n_bytes` takes, and the time that reading `time_bytes` does."""
+    """Limit this process to the memory that `n_bytes` take, and to the time that reading `time_bytes` takes."""
     if os.name != "posix":
         return
     for what, value in (
         (resource.RLIMIT_AS, limits["memory_bytes"] + 2 * n_bytes),
-        # The parent's clock starts again with each sign of life, this one does not.
+        # This clock never starts again. The parent's does, with each sign of life.
         (resource.RLIMIT_CPU, math.ceil(10 * (limits["patience_s"] + time_bytes / limits["bytes_per_s"]))),
-        (resource.RLIMIT_NOFILE, 0),  # what is open stays open
-        (resource.RLIMIT_FSIZE, 0),  # a pipe is no file
+        (resource.RLIMIT_NOFILE, 0),  # files that are open stay open
+        (resource.RLIMIT_FSIZE, 0),  # no file can be written; a pipe is no file
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(what)[1]
-        # macOS refuses some of them; the parent's clock and the checks of what is declared remain.
+        # macOS refuses some of these limits. The parent's clock and the checks of what is declared remain.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 class Reader:
-    """One walk over the file: what it holds is counted against `limits` on the way."""
+    """One walk over the file, which counts what the file holds against `limits`.
+
+    Attributes:
+        limits: `file.LIMITS`.
+        attributes: the names of the attributes to read of each group.
+        alive: called every thousand objects.
+        datasets: path and declaration of each dataset found, in the order of the tree.
+        objects, bytes, strings, text_bytes: counts so far of the limits with these names.
+        largest: bytes of the largest array or chunk so far.
+    """
 
     def __init__(self, limits: dict[str, Any], attributes: list[str], alive: Callable[[], None]) -> None:
         self.limits = limits
@@ -91,7 +102,7 @@ class Reader:
         self.text_bytes = 0
 
     def group(self, group: h5g.GroupID, path: str, above: tuple[int, ...], members: list[str] | None) -> dict[str, Any]:
-        """The tree below a group; `above` are the addresses of the groups that it lies in."""
+        """The tree below a group. `above` holds the addresses of the groups that it lies in."""
         address = h5o.get_info(group).addr
         if address in above:
             raise Refused(f"{path!r} is a group that holds itself")
@@ -114,7 +125,7 @@ class Reader:
         return {"members": tree, "attributes": self.read_attributes(group, path)}
 
     def name(self, raw: bytes, path: str) -> str:
-        """A member's name, if it is one that HDF5 does not take for a path."""
+        """The name of a member. A name that HDF5 would take for a path is refused."""
         try:
             name = raw.decode()
         except UnicodeDecodeError:
@@ -144,7 +155,7 @@ class Reader:
             return declared
 
     def dataset(self, dataset: h5d.DatasetID, path: str) -> dict[str, Any]:
-        """What is declared of a dataset, checked before anything of it is read."""
+        """What the file declares of a dataset, checked before any of the data is read."""
         how = dataset.get_create_plist()
         if how.get_external_count() or how.get_layout() not in LAYOUTS:
             raise Refused(f"{path!r} keeps its data in other files or datasets; the data itself is wanted")
@@ -172,7 +183,7 @@ class Reader:
         return {"dtype": dtype.str, "shape": shape}
 
     def read_attributes(self, group: h5g.GroupID, path: str) -> dict[str, Any]:
-        """Those of the wanted attributes that the group has."""
+        """The wanted attributes that the group has, by name."""
         values: dict[str, Any] = {}
         for name in self.attributes:
             if not h5a.exists(group, name.encode()):
@@ -191,7 +202,7 @@ class Reader:
         return values
 
     def read_strings(self, dataset: h5d.DatasetID, path: str) -> list[str]:
-        """The strings of a dataset in C order, a few at a time: all of them may point to one long one."""
+        """The strings of a dataset in C order. A few are read at a time, because all may point to one long string."""
         shape, dtype, strings = dataset.shape, dataset.dtype, []
         rows = shape[0] if shape else 1
         step = max(STRINGS_AT_ONCE // max(math.prod(shape[1:]), 1), 1)
@@ -206,7 +217,7 @@ class Reader:
         return strings
 
     def text(self, value: object, path: str) -> str:
-        """A string of the file."""
+        """A string of the file, decoded and counted."""
         if not isinstance(value, bytes):
             raise Refused(f"{path!r} holds a string without a value")
         self.count_text(len(value), path)
@@ -216,14 +227,14 @@ class Reader:
             raise Refused(f"{path!r} holds {value[:40]!r}; strings are UTF-8") from None
 
     def count_text(self, n_bytes: int, path: str) -> None:
-        """Count names and strings against their limit: many may point to one long one."""
+        """Count a name or string against the limit. Its bytes count each time, also if many point to one string."""
         self.text_bytes += n_bytes
         if self.text_bytes > self.limits["text_bytes"]:
             raise Refused(f"up to {path[:200]!r} it holds more than {self.limits['text_bytes']} bytes of text")
 
 
 def plain(kind: h5t.TypeID, path: str) -> np.dtype[Any]:
-    """The dtype of numbers, truth values or strings of one length."""
+    """The dtype of numbers, truth values or strings of fixed length. Any other type is refused."""
     if kind.get_class() not in (h5t.INTEGER, h5t.FLOAT, h5t.ENUM, h5t.STRING):
         raise Refused(f"{path!r} holds neither numbers nor strings (HDF5 type class {kind.get_class()})")
     dtype: np.dtype[Any] = np.dtype(kind.dtype.str)
@@ -234,7 +245,7 @@ def plain(kind: h5t.TypeID, path: str) -> np.dtype[Any]:
 
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Says where it was that HDF5 met something that it cannot read."""
+    """If HDF5 meets something that it cannot read, refuse the file and name `path`."""
     try:
         yield
     except (Refused, MemoryError, RecursionError):
@@ -244,7 +255,7 @@ def reading(path: str) -> Iterator[None]:
 
 
 def read(file: IO[bytes], request: dict[str, Any], alive: Callable[[], None]) -> Iterator[Any]:
-    """The tree, then the content of each of its datasets: strings as a list, all else as an array."""
+    """Give the tree, then the content of each dataset: strings of variable length as a list, others as an array."""
     limits, members = request["limits"], request["members"]
     file_bytes = file.seek(0, os.SEEK_END)
     bound(limits, file_bytes, file_bytes)
@@ -258,12 +269,12 @@ def read(file: IO[bytes], request: dict[str, Any], alive: Callable[[], None]) ->
     yield tree
     for path, declared in reader.datasets:
         with reading(path):
-            # Not kept open from the walk on: a million of them take gigabytes.
+            # Datasets do not stay open after the walk: a million of them would take gigabytes.
             dataset = h5o.open(root, path.encode())
             if list(dataset.shape) != declared["shape"]:
                 raise Refused(f"{path!r} has shape {list(dataset.shape)}, after {declared['shape']} before")
             if "dtype" in declared:
-                # Zeros: HDF5 leaves what was never written as it finds it.
+                # Zeros, because HDF5 leaves the places alone that were never written.
                 content: Any = np.zeros(declared["shape"], declared["dtype"])
                 if content.size:
                     dataset.read(h5s.ALL, h5s.ALL, content)
@@ -275,7 +286,7 @@ def read(file: IO[bytes], request: dict[str, Any], alive: Callable[[], None]) ->
 
 
 def serve(file: IO[bytes], out: IO[bytes], request: dict[str, Any]) -> None:
-    """Write CONTENT to `out`."""
+    """Answer `request`: write CONTENT (see the top of this file) to `out`."""
 
     def say(line: object, *numbers: bytes | memoryview) -> None:
         out.write(json.dumps(line).encode() + b"\n")
@@ -299,4 +310,4 @@ def serve(file: IO[bytes], out: IO[bytes], request: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     serve(WholeReads(io.FileIO(sys.stdin.fileno())), sys.stdout.buffer, json.loads(sys.argv[1]))
-    os._exit(0)  # closing a damaged file can hang or crash, too
+    os._exit(0)  # because closing a damaged file, too, can hang or crash
