@@ -3,16 +3,17 @@
     python lava_worker.py PROGRAM.npz INPUTS.npy OUTPUT.npz [--membranes]
     python lava_worker.py --check
 
-A script of its own: it runs in the Python that has lava-nc, which need not have muspike. INPUTS is uint8
-`[ticks, batch, size]`, the input populations side by side. OUTPUT holds, for population i of the Program, `spikes_<i>`
-uint8, and `v_<i>` (int32; readouts, or all with --membranes) and `u_<i>` (with --membranes), `[ticks, batch, size]`.
+This file is a script of its own. It runs in the Python that has lava-nc, which need not have muspike. INPUTS is uint8
+`[ticks, batch, size]`, with the input populations side by side. OUTPUT holds arrays `[ticks, batch, size]` for each
+population i of the Program that is no input: `spikes_<i>` (uint8), `v_<i>` (int32; of the readouts, with --membranes of
+all) and `u_<i>` (int32; with --membranes).
 
-Timing: a RingBuffer sends the spikes of tick t in Lava's step t + 1, Dense, Sparse and Conv pass them on one step
-later, LIF takes no step. So each of them is synapses of delay 1, and a DelayDense or DelaySparse with delays d - 1
-those of delay d, for inputs too.
+Timing. A RingBuffer sends the spikes of tick t in Lava's step t + 1. Dense, Sparse and Conv pass spikes on one step
+later. LIF takes no step. So Dense, Sparse and Conv are synapses of delay 1, and a DelayDense or DelaySparse with delays
+d - 1 is synapses of delay d. This also holds for synapses from inputs.
 
-A convolution runs in Lava's Conv where that can express it: it knows no delay, no exponent, and pads alike on both
-sides. Others are unrolled, and run in Sparse or DelaySparse.
+A convolution runs in Lava's Conv if Conv can express it: Conv has no delay and no exponent, and pads alike on both
+sides. Other convolutions are unrolled, and run in Sparse or DelaySparse.
 """
 
 import argparse
@@ -35,12 +36,13 @@ import numpy.typing as npt
 
 
 def import_lava() -> None:
-    """Import the module of lava-nc 0.10.0 that Python 3.11 and later refuse, in a way that they do not.
+    """Import the module of lava-nc 0.10.0 that Python 3.11 and later refuse to import.
 
-    `CoreEncoder` and others have an instance of the dataclass `ByteEncoder` as a default. Since 3.11 a default must be
-    hashable, and a dataclass that compares by value is not. Nothing ever hashes it; so it is given a hash.
+    `CoreEncoder` and other dataclasses have an instance of the dataclass `ByteEncoder` as a default. Since Python 3.11,
+    a default must be hashable, and a dataclass that compares by value is not. So `ByteEncoder` is given a hash, which
+    nothing ever uses.
     """
-    # Beside this file lies muspike's own lava.py, which would be found first.
+    # No file beside this one may be found in place of a module that Lava imports.
     sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
     plain = dataclasses.dataclass
 
@@ -82,12 +84,12 @@ def reshaped(data: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]
     return data.reshape(shape)
 
 
-# Lava's calls np.reshape(newshape=...), which NumPy 2.4 no longer knows.
+# Lava's own function calls np.reshape(newshape=...), which NumPy 2.4 no longer knows.
 ReshapePort.get_transform_func_fwd = lambda port: functools.partial(reshaped, shape=port.shape)
 
 
 class EachSequenceAnew:
-    """Lets a model begin each sequence at step 1 with zero states: they run one after another in one network."""
+    """Lets a model begin each sequence at step 1 with zero states. Sequences run one after another in one network."""
 
     time_step: int
     proc_params: Mapping[str, Any]
@@ -103,7 +105,7 @@ class EachSequenceAnew:
         self.time_step = step
 
     def run(self) -> None:
-        # Lava itself says how many exceptions there were, not which.
+        # Lava itself says only how many exceptions there were.
         try:
             super().run()  # type: ignore[misc]
         except Exception:
@@ -112,9 +114,9 @@ class EachSequenceAnew:
 
 
 class Recorded(EachSequenceAnew):
-    """Notes a neuron model's spikes after its step and, where asked, u and v.
+    """Records the spikes of a neuron model after each step and, if asked, u and v.
 
-    Reading them through Monitors would send them between processes one number at a time.
+    Lava's Monitors would send them between processes one number at a time.
     """
 
     u: npt.NDArray[np.int32]
@@ -135,7 +137,7 @@ class Recorded(EachSequenceAnew):
 
 
 class DelaysOnce(EachSequenceAnew):
-    """Lets a model sort its weights by delay in its first step only: in Lava it does in each, and gets the same."""
+    """Lets a model sort its weights by delay in its first step only. Lava sorts in each step, with the same result."""
 
     def get_delay_wgts_mat(self, *arguments: Any) -> Any:
         if not hasattr(self, "by_delay"):
@@ -144,27 +146,27 @@ class DelaysOnce(EachSequenceAnew):
 
 
 class RecordedLif(Recorded, PyLifModelBitAcc):  # type: ignore[misc]
-    """Lava's LIF."""
+    """Lava's LIF, recorded, and restarted for each sequence."""
 
 
 class RecordedLifReset(Recorded, PyLifResetModelBitAcc):  # type: ignore[misc]
-    """Lava's LIFReset."""
+    """Lava's LIFReset, recorded, and restarted for each sequence."""
 
 
 class RestartedDense(EachSequenceAnew, PyDenseModelBitAcc):  # type: ignore[misc]
-    """Lava's Dense."""
+    """Lava's Dense, restarted for each sequence."""
 
 
 class RestartedDelayDense(DelaysOnce, PyDelayDenseModelBitAcc):  # type: ignore[misc]
-    """Lava's DelayDense."""
+    """Lava's DelayDense, restarted for each sequence."""
 
 
 class RestartedSparse(EachSequenceAnew, PySparseModelBitAcc):  # type: ignore[misc]
-    """Lava's Sparse."""
+    """Lava's Sparse, restarted for each sequence."""
 
 
 class RestartedDelaySparse(DelaysOnce, PyDelaySparseModelBitAcc):  # type: ignore[misc]
-    """Lava's DelaySparse."""
+    """Lava's DelaySparse, restarted for each sequence."""
 
 
 MODELS = {
@@ -179,12 +181,15 @@ MODELS = {
 
 @functools.cache
 def lavas_conv() -> Any:
-    """Lava's Conv, whose model joins `MODELS`. It brings scipy.signal, half a second, which few programs need."""
+    """Import Lava's Conv and add its model to `MODELS`.
+
+    Conv imports scipy.signal, which takes half a second, and few programs need it.
+    """
     from lava.proc.conv.models import PyConvModelFixed
     from lava.proc.conv.process import Conv
 
     class RestartedConv(EachSequenceAnew, PyConvModelFixed):  # type: ignore[misc]
-        # Lava keeps these in int8. NumPy 1 widened that in sums with larger numbers; NumPy 2 refuses an input, or a
+        # Lava keeps these in int8. NumPy 1 widened int8 in sums with larger numbers. NumPy 2 refuses an input size, or a
         # number of channels, above 127.
         kernel_size = stride = padding = dilation = groups = LavaPyType(np.ndarray, np.int32, precision=32)
 
@@ -193,7 +198,7 @@ def lavas_conv() -> Any:
 
 
 def read_program(path: str) -> dict[str, Any]:
-    """The header, with the per-neuron arrays of each population and the arrays of each synapses in their places."""
+    """Read a program: its header, with the arrays of each population and of each synapses added to their entries."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     header = json.loads(arrays["header"].tobytes())
@@ -209,14 +214,14 @@ def read_program(path: str) -> dict[str, Any]:
 
 
 def make_input(spikes: npt.NDArray[np.uint8]) -> Any:
-    """From `[ticks, batch, size]`."""
+    """The process that sends `spikes` `[ticks, batch, size]`, sequence after sequence."""
     return RingBuffer(data=spikes.transpose(2, 1, 0).reshape(spikes.shape[2], -1).astype(np.int32))
 
 
 def make_neurons(population: Mapping[str, Any]) -> Any:
     parameters = {
         "shape": (population["size"],),
-        # Lava adds 1 to du and wraps beyond 4095, which already forgets all.
+        # Lava adds 1 to du, and wraps above 4095. A du of 4095 already forgets everything.
         "du": np.minimum(population["du"], 4095),
         "dv": population["dv"],
         "vth": population["v_threshold"],
@@ -225,7 +230,7 @@ def make_neurons(population: Mapping[str, Any]) -> Any:
     }
     if population["reset_interval"] == 0:
         return LIF(**parameters)
-    # Ticks count from 0, Lava's steps from 1.
+    # Ticks are counted from 0, Lava's steps from 1.
     offset = population["reset_offset"] + 1
     return LIFReset(reset_interval=population["reset_interval"], reset_offset=offset, **parameters)
 
@@ -234,13 +239,13 @@ def make_synapses(synapses: Mapping[str, Any]) -> Any:
     if synapses["form"] == "conv" and lava_convolves(synapses):
         return make_convolution(synapses)
     weights, delay = MATRICES[synapses["form"]](synapses), synapses["delay"]
-    # Mixed signs, whatever the weights are: the low bit is then cut from all alike, and it is 0.
+    # Signs are mixed, whatever the weights are. Then the low bit is cut from all weights alike, and that bit is 0.
     shared = {"weights": weights, "weight_exp": synapses["weight_exp"], "sign_mode": SignMode.MIXED}
     if not issparse(weights):
         return Dense(**shared) if delay == 1 else DelayDense(delays=delay - 1, **shared)
     if delay == 1:
         return Sparse(**shared)
-    # A single number for all would be spread over all pairs of neurons.
+    # Lava would spread a single number over all pairs of neurons, so each synapse gets its own.
     delays = weights.astype(np.int64)
     delays.data[:] = delay - 1
     return DelaySparse(delays=delays, **shared)
@@ -256,7 +261,11 @@ def sparse_matrix(synapses: Mapping[str, Any]) -> Any:
 
 
 def unrolled_matrix(synapses: Mapping[str, Any]) -> Any:
-    """Tap [o, i, a, b] leads from channel o // g_out * g_in + i, row y s_y - p_y + a d_y, columns alike, to o, y, x."""
+    """The matrix `[target, source]` of a convolution.
+
+    Tap [o, i, a, b] leads from channel o // g_out * g_in + i, row y s_y - p_y + a d_y, column x s_x - p_x + b d_x to
+    channel o, row y, column x.
+    """
     kernel, geometry = synapses["weight"].astype(np.int32), synapses["geometry"]
     c_out, g_in, k_y, k_x = kernel.shape
     (_, n_y, n_x), (_, y_out, x_out) = geometry["input_shape"], geometry["output_shape"]
@@ -276,7 +285,7 @@ MATRICES = {"dense": dense_matrix, "sparse": sparse_matrix, "conv": unrolled_mat
 
 
 def lava_convolves(synapses: Mapping[str, Any]) -> bool:
-    """Whether Lava's Conv is the same: delay 1, exponent 0, an output as of a padding alike on both sides."""
+    """Whether Lava's Conv can express this convolution: delay 1, exponent 0, and the same padding on both sides."""
     names = ("input_shape", "output_shape", "stride", "padding", "dilation")
     sizes, outs, strides, paddings, dilations = (synapses["geometry"][name][-2:] for name in names)
     axes = zip(sizes, outs, strides, paddings, dilations, synapses["weight"].shape[2:], strict=True)
@@ -288,7 +297,7 @@ def lava_convolves(synapses: Mapping[str, Any]) -> bool:
 
 
 def make_convolution(synapses: Mapping[str, Any]) -> Any:
-    """Lava's order is x, y, channel, and its kernels are flipped: it convolves where others correlate."""
+    """The convolution as Lava's Conv. Lava's order is x, y, channel. Lava's kernels are flipped: PyTorch correlates."""
     geometry = synapses["geometry"]
     return lavas_conv()(
         weight=synapses["weight"][:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int32),
@@ -308,7 +317,7 @@ def connect(source: Any, synapses: Any, target: Any) -> None:
 
 
 def connected(program: Mapping[str, Any]) -> npt.NDArray[np.int32]:
-    """A number per population, the same where a path of synapses, in any direction, joins them."""
+    """A number for each population. Populations that synapses join, in any direction, have the same number."""
     place = {p["name"]: i for i, p in enumerate(program["populations"])}
     sources, targets = ([place[s[end]] for s in program["synapses"]] for end in ("source", "target"))
     edges = csr_matrix((np.ones(len(sources)), (sources, targets)), shape=(len(place), len(place)))
@@ -318,7 +327,12 @@ def connected(program: Mapping[str, Any]) -> npt.NDArray[np.int32]:
 def build(
     program: Mapping[str, Any], inputs: npt.NDArray[np.uint8], folder: Path, membranes: bool
 ) -> tuple[Any, dict[int, dict[str, Path]]]:
-    """One of the processes, joined into one network, and the files they record to by population index."""
+    """Build the network in Lava.
+
+    Returns:
+        process: the first process of neurons, which is joined to all others.
+        records: the files that the processes record to, by population index and kind (`spikes`, `v`, `u`).
+    """
     ticks, batch, _ = inputs.shape
     processes: list[Any] = []
     records: dict[int, dict[str, Path]] = {}
@@ -345,7 +359,7 @@ def build(
     by_name = {p["name"]: process for p, process in zip(program["populations"], processes, strict=True)}
     for s in program["synapses"]:
         join(by_name[s["source"]], make_synapses(s), by_name[s["target"]])
-    # Lava runs the processes that a connection joins to the first: the others are joined by synapses without weights.
+    # Lava only runs processes that a connection joins to the first one. Synapses without weights join the others.
     parts, first = connected(program), processes[min(records)]
     for i in {parts[i]: i for i in records if parts[i] != parts[min(records)]}.values():
         nothing = csr_matrix((processes[i].a_in.shape[0], first.s_out.shape[0]), dtype=np.int32)
@@ -358,10 +372,10 @@ def sign_of_life() -> None:
 
 
 def run(process: Any, steps: int) -> float:
-    """Run in chunks of about the time between two lines on stderr; gives the seconds per tick after the first chunk.
+    """Run the network in chunks. Returns the seconds per tick after the first chunk.
 
-    The first chunk is short, to learn how fast the network is; it also compiles and starts it. After each one an empty
-    line tells who waits that there is progress.
+    The first chunk is short: it compiles and starts the network. Later chunks take about the time between two lines of
+    progress on stderr. After each chunk, an empty line tells the waiting parent that there is progress.
     """
     configuration = Loihi1SimCfg(select_tag="fixed_pt", exception_proc_model_map=MODELS)
     done = chunk = min(FIRST_CHUNK, steps)
@@ -406,7 +420,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BaseException:  # whatever it is: Lava's processes would wait for this one for ever, and it for them
+    except BaseException:  # in any case, or Lava's processes and this one would wait for each other for ever
         for child in multiprocessing.active_children():
             child.kill()
         raise

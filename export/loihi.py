@@ -1,4 +1,4 @@
-"""A model on Loihi: its program, and the host's side of it."""
+"""A model on Loihi: the model's program, and the host's side that feeds it words and reads logits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Logits = npt.NDArray[np.float32]
 
 
 def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
-    """The program of a model for a chip; its metadata hold the model's `Presentation`.
+    """Compile a model for a chip. The program's metadata holds the model's `Presentation`.
 
     Raises:
-        BadInput: the chip cannot hold it (with `must_fit`), or the answer is not out when the next token goes in.
+        BadInput: the chip cannot hold the model (only with `must_fit`), or the logits are not out when the next token
+            goes in.
     """
     compiled = compile_graph(to_nir(model.spiking), chip, must_fit=must_fit)
     _answer_tick(compiled.program, Presentation.read(compiled.program.metadata))
@@ -29,7 +30,7 @@ def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
 
 
 def _answer_tick(program: Program, presentation: Presentation) -> int:
-    """The chip tick of a period at which the readout holds the logits."""
+    """The chip tick of each period at which the readout holds the logits."""
     (readout,) = program.readouts
     tick, period = presentation.ticks - 1 + readout.level, presentation.period
     if tick >= period:
@@ -41,16 +42,17 @@ def _answer_tick(program: Program, presentation: Presentation) -> int:
 
 
 class ChipRunner:
-    """The integer network as a runner: a word in, one period of chip ticks, logits out.
+    """The integer network as a runner for `generation`: a word goes in, one period of chip ticks runs, logits come out.
 
     Attributes:
-        presentation: how words go in and logits come out, as the program's metadata say.
+        program: the program that runs.
+        presentation: how words go in and logits come out, as the program's metadata says.
         noise: what the host draws for each word.
-        overflows, readout_resets: of all runs so far, summed over populations (see `simulator.Run`): the spikes and
-            logits are the chip's only where both are 0.
+        overflows, readout_resets: the counts of `simulator.events.Run`, summed over populations and over all runs so
+            far. The spikes and logits are the chip's only if both are 0.
 
     Raises:
-        BadInput: the metadata do not say how words go in; the answer is not out when the next token goes in.
+        BadInput: the metadata does not say how words go in, or the logits are not out when the next token goes in.
     """
 
     def __init__(self, program: Program) -> None:
@@ -64,16 +66,21 @@ class ChipRunner:
         self.reset(1)
 
     def reset(self, batch: int) -> None:
-        """Bring the chip to rest, for `batch` pieces side by side."""
+        """Bring the chip to rest, and make it ready for `batch` pieces side by side."""
         self._simulator = Simulator(self.program, batch)
 
     def step(self, words: Words) -> Logits:
-        """Logits `[batch, N_AXONS]` for the word after `words` `[batch, 7 + draws of noise]`."""
+        """The logits `[batch, N_AXONS]` of the word that follows `words` `[batch, 7 + draws of noise]`."""
         logits: Logits = self.run(words[None])[0][0]
         return logits
 
     def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
-        """Logits `[tokens, batch, N_AXONS]` of given `words` `[tokens, batch, 7 + draws]`, and all that happened."""
+        """Run all of `words` `[tokens, batch, 7 + draws]`.
+
+        Returns:
+            logits: float32 `[tokens, batch, N_AXONS]`.
+            run: all that happened on the chip.
+        """
         run = self._simulator.run(self.presentation.spikes(words), record_membranes)
         self.overflows += sum(run.overflows.values())
         self.readout_resets += sum(run.readout_resets.values())

@@ -1,9 +1,9 @@
 """A network as a NIR graph, node by node.
 
-Every population becomes one LIF or LI node, every synapse one Linear node (Scale, where it joins neurons one to one),
-with a Delay node before it where it has a delay. The one-tick recurrence of a population onto itself is written as the
-plain cycle LIF -> Linear -> LIF, which NIR's readers break at one tick. Times are in seconds; the length of a tick is
-in the graph's metadata as `dt`.
+Every population becomes a LIF or LI node. Every synapse becomes a Linear node, or a Scale node if it joins neurons one
+to one. A synapse with a delay gets a Delay node before it. The one-tick recurrence of a population onto itself is
+written as the plain cycle LIF -> Linear -> LIF, which readers of NIR break at one tick. Times are in seconds. The
+graph's metadata holds the length of a tick as `dt`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from muspike.network import Network, Population, Synapse
 
 
 def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRGraph:
-    """The graph of `network`; its metadata hold `dt` (seconds), its `Presentation` and what `metadata` adds.
+    """Write `network` as a NIR graph.
 
-    Behind the axons of a token, the one input has those of the noise.
+    The graph's metadata holds `dt` (in seconds), the network's `Presentation`, and what `metadata` adds. The one input
+    has the axons of the noise behind those of a token.
 
     Raises:
         BadInput: two nodes would share a name.
@@ -62,7 +63,7 @@ def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRG
             edges.append((synapse.source, source))
         edges += [(source, synapse.name), (synapse.name, synapse.target)]
     about = {"dt": timing.dt_s, **Presentation.of(network).to_metadata(), **(metadata or {})}
-    # Without type checking: nir 1.0.8 infers the shapes along a cycle in an order that it does not always resolve.
+    # Types are not checked: along a cycle, nir 1.0.8 infers shapes in an order that it cannot always resolve.
     return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
 
 
@@ -91,7 +92,7 @@ def _node(population: Population, dt_s: float) -> nir.NIRNode:
 def write(model: Model, path: Path, options: Options) -> None:
     """See `targets.Exporter`."""
     graph = to_nir(model.spiking, {"architecture": model.architecture})
-    # In memory first: where a disk refuses, HDF5 does not raise an error but brings Python down.
+    # The content is made in memory first: if a disk refuses, HDF5 raises no error, but brings Python down.
     content = io.BytesIO()
     nir.write(content, graph)
     with write_whole(path) as temporary:

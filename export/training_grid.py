@@ -1,8 +1,9 @@
 """A chip's weight grid in training: the forward pass computes with the weights that the chip will hold.
 
-The network's own float weights stay behind it and receive the gradient as if nothing had been rounded
-(straight-through, Bengio et al. 2013, arXiv 1308.3432). The rounding is that of `hardware.quantise`: one scale for the
-neurons of a population that share tau and threshold, constant wires included, one for each neuron of the readout.
+The network keeps its float weights. They receive the gradient as if nothing had been rounded (straight-through, Bengio
+et al. 2013, arXiv 1308.3432). The rounding is that of `hardware.mapping.quantise`. The neurons of a population that
+share tau and threshold have one scale, and constant wires count in it. Each neuron of the readout has a scale of its
+own.
 """
 
 from __future__ import annotations
@@ -35,20 +36,21 @@ class TrainingGrid:
         return self._chip.name
 
     def rounding(self, network: Network) -> Rounding:
-        """What `Network.rounding` is to be for this network, which is on the CPU."""
+        """The rounding to set as `Network.rounding` of this network. The network must be on the CPU."""
         return Rounding(network, self._chip)
 
 
 class Rounding:
-    """The weights of a network, by synapse, as the compiled program will hold them, in units of the float weights.
+    """Rounds the weights of a network, by synapse, as the compiled program will hold them.
 
-    The scales follow the weights, so they are found anew whenever a weight has changed, and only then.
+    The rounded weights are in units of the float weights. The scales depend on the weights, so they are found anew
+    whenever a weight has changed, and only then.
     """
 
     def __init__(self, network: Network, chip: Chip) -> None:
         graph = from_nir(to_nir(network))
         self._chip = chip
-        # Populations that trained synapses reach, and all synapses into them in the graph's order.
+        # The populations that trained synapses reach, each with all synapses into it in the graph's order.
         self._into = []
         for population, incoming in graph.with_incoming():
             if any(s.name in network.weights for s in incoming):
@@ -57,7 +59,7 @@ class Rounding:
         self._rounded: dict[str, torch.Tensor] = {}
 
     def __call__(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The rounded `weights`, all those that the network trains; their gradient goes to `weights` as it is."""
+        """Round `weights`, all that the network trains. The gradient of the result goes to `weights` unchanged."""
         of = [(w, w._version, w.device) for w in weights.values()]
         if len(of) != len(self._of) or any(
             a is not b or one != other for (a, *one), (b, *other) in zip(of, self._of, strict=True)
