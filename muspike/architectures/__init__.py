@@ -1,4 +1,8 @@
-"""One file per architecture: a `Config` and `build(config)`, a `Generator` (a `Network`, where it spikes)."""
+"""The table of architectures.
+
+An architecture is a file with a `Config` and `build(config)`, and a TOML file beside it with its presets. `build`
+returns a `Generator`: a `Network` if the architecture spikes, else its twin in plain torch (`ann.py`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,13 @@ from muspike.network import Generator
 
 
 class Architecture(NamedTuple):
-    """What an architecture's file offers; `spikes` is false for the twins that do not."""
+    """One row of the table.
+
+    Attributes:
+        config: the dataclass of its settings.
+        build: makes the generator from an instance of `config`.
+        spikes: False for a twin, which does not spike.
+    """
 
     config: type[Any]
     build: Callable[[Any], Generator]
@@ -36,10 +46,10 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def find(name: str) -> Architecture:
-    """The architecture of that name.
+    """The architecture called `name`.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is no such architecture.
     """
     if name not in ARCHITECTURES:
         raise BadInput(f"architecture {name!r} is not known; there is: {', '.join(ARCHITECTURES)}")
@@ -47,16 +57,24 @@ def find(name: str) -> Architecture:
 
 
 def build(name: str, settings: Mapping[str, Any]) -> Generator:
-    """The network of an architecture with the settings of a preset or of a checkpoint."""
+    """Build the network of the architecture called `name`, with the settings of a preset or a checkpoint.
+
+    Raises:
+        BadInput: there is no such architecture, or a setting is unknown, of the wrong type or out of its range.
+    """
     architecture = find(name)
     return architecture.build(configured(architecture.config, settings, f"architecture {name}"))
 
 
 def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> Any:
-    """An instance of the dataclass `config` from plain data; lists become tuples.
+    """An instance of the dataclass `config` with the values of `settings`. Lists become tuples.
+
+    Args:
+        settings: plain data, as TOML or JSON hold it.
+        where: the start of an error message.
 
     Raises:
-        BadInput: a key that `config` has not, or a value of another type than its default.
+        BadInput: `config` has no such key, or a value is not of the type of the default.
     """
     fields = {f.name: f for f in dataclasses.fields(config)}
     values = {}
@@ -76,7 +94,10 @@ def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> An
 
 
 def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str) -> None:
-    """Numbers where the default has numbers; text too where a number means something else (delays in periods)."""
+    """Refuse entries that are not numbers of the default's type.
+
+    Text is allowed too if `what` is a setting of delays, which can be given in periods.
+    """
     whole = all(isinstance(entry, int) for entry in default)
     for entry in values:
         number = isinstance(entry, int if whole else int | float) and not isinstance(entry, bool)
@@ -85,17 +106,21 @@ def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str)
 
 
 def presets(name: str) -> dict[str, dict[str, Any]]:
-    """The presets of an architecture by name, each with the tables `network` and `training`."""
+    """The presets of the architecture called `name`, by name. Each has the tables `network` and `training`.
+
+    Raises:
+        BadInput: there is no such architecture.
+    """
     find(name)
     text = (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
 def preset(name: str, which: str) -> dict[str, Any]:
-    """One preset of an architecture.
+    """The preset called `which` of the architecture called `name`.
 
     Raises:
-        BadInput: there is none of that name.
+        BadInput: there is no such architecture or preset.
     """
     found = presets(name)
     if which not in found:

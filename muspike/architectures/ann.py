@@ -1,12 +1,12 @@
-"""The twins that do not spike: a plain network in torch beside each spiking architecture, of the same size.
+"""The twins: for each spiking architecture, a network of the same size in plain torch that does not spike.
 
-They read the same tokens and answer with the same logits; what the spikes cost in quality is the distance to them.
+A twin reads the same tokens and gives the same kind of logits, so the difference in quality is the price of spiking:
 
-words -> sum of seven embeddings -> trunk -> Linear -> logits
+    words -> sum of seven embeddings -> trunk -> Linear -> logits
 
-A trunk takes tokens and what it remembers of those before, so one method trains, many tokens at once from rest, and
-composes, token by token. Dropout silences a unit for a whole piece (Gal & Ghahramani 2016, arXiv 1512.05287), as in
-the spiking networks.
+A trunk takes tokens and its memory of earlier tokens. So one method serves training (many tokens at once, from rest)
+and composing (token by token). Dropout silences a unit for a whole piece, as in the spiking networks (Gal & Ghahramani
+2016, arXiv 1512.05287).
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ from muspike.network import Generator, Noise
 from muspike.ranges import between, check, setting
 from muspike.tokens import N_AXONS
 
-# What a trunk remembers of the tokens so far, a tensor or a pair of them per layer. Empty: at rest.
+# A trunk's memory of the tokens so far: a tensor or a pair of tensors per layer. An empty list means rest.
 Past = list[Any]
 _SILENT = Noise()
 
 
 @dataclass(frozen=True)
 class Recurrent:
-    """Sizes of the twins of S-RNN and S-LSTM."""
+    """Settings of the twins of S-RNN and S-LSTM.
+
+    Attributes:
+        width: units per layer.
+        layers: number of layers.
+    """
 
     width: int = setting(512, between(1, 8192))
     layers: int = setting(2, between(1, 64))
@@ -45,7 +50,14 @@ class Recurrent:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Sizes of the twin of S-GAN: with each token, `noise_draws` times one of `noise_values` more axons."""
+    """Settings of the twin of S-GAN.
+
+    Attributes:
+        width: units per layer.
+        layers: number of layers.
+        noise_draws: noise axons that are on with each token, one out of each group.
+        noise_values: axons in a group.
+    """
 
     width: int = setting(512, between(1, 8192))
     layers: int = setting(2, between(1, 64))
@@ -58,7 +70,13 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class Convolutional:
-    """Sizes of the twin of S-CNN: layer k reads `kernel` tokens, 2^k apart."""
+    """Settings of the twin of S-CNN.
+
+    Attributes:
+        width: units per layer.
+        layers: number of layers, at most 16.
+        kernel: tokens that a layer reads. In layer k (from 0) they are 2^k tokens apart.
+    """
 
     width: int = setting(192, between(1, 8192))
     layers: int = setting(7, between(1, 64))
@@ -72,10 +90,15 @@ class Convolutional:
 
 @dataclass(frozen=True)
 class Attending:
-    """Sizes of the twin of S-Transformer.
+    """Settings of the twin of S-Transformer.
 
-    `hidden`: units in the middle of an MLP; `window`: how many tokens a token attends to, itself included. With a
-    window no longer than training excerpts, no distance in a long piece is new to the network.
+    Attributes:
+        width: units per token, a multiple of twice the number of heads.
+        layers: number of layers, each an attention and an MLP.
+        heads: attention heads.
+        hidden: units in the middle of an MLP.
+        window: tokens that a token attends to, itself included. If training excerpts are at least this long, the
+            network knows every distance that occurs in a longer piece.
     """
 
     width: int = setting(160, between(1, 8192))
@@ -96,19 +119,22 @@ def _refuse_to_record(names: Iterable[str]) -> None:
 
 
 class Twin(Generator):
-    """A generator that does not spike; a subclass is its trunk."""
+    """A generator that does not spike. A subclass defines the trunk."""
 
     def __init__(self, width: int, noise: Noise = _SILENT) -> None:
         super().__init__()
         self.noise = noise
         self.embedding = nn.EmbeddingBag(N_AXONS + noise.axons, width, mode="sum")
-        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that their sum has spread 1
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that the sum has spread 1
         self.head = nn.Linear(width, N_AXONS)
         self.register_buffer("_offsets", torch.as_tensor(noise.offsets, dtype=torch.int64), persistent=False)
 
     @abstractmethod
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
-        """`x` `[tokens, batch, width]`, transformed, and the past after it. Where `past` is not empty: one token."""
+        """Transform `x` `[tokens, batch, width]`, and return it with the memory after it.
+
+        If `past` is not empty, `x` holds one token.
+        """
 
     def forward(
         self,
@@ -117,13 +143,13 @@ class Twin(Generator):
         regularise: dict[str, torch.Tensor] | None = None,
         dropout: float = 0.0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`, the network at rest before the first.
+        """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`. The network starts at rest.
 
-        In training, a share `dropout` of the units between layers is silent in each piece, for all its tokens. There
-        is no firing to `regularise`, and nothing to `record`.
+        In training, a share `dropout` of the units between layers is silent in each piece, for all its tokens.
+        `regularise` is ignored, because a twin has no firing rates.
 
         Raises:
-            BadInput: spikes are to be recorded.
+            BadInput: `record` names a population; a twin has no spikes to record.
         """
         _refuse_to_record(record)
         x, _ = self.trunk(self.embedded(words), [], dropout)
@@ -136,33 +162,37 @@ class Twin(Generator):
         return summed.view(*words.shape[:2], -1)
 
     def dropped(self, x: torch.Tensor, share: float) -> torch.Tensor:
-        """`x` `[tokens, batch, width]`; in training without a `share` of the units, the same ones at every token."""
+        """Silence a `share` of the units in training.
+
+        The units of `x` `[tokens, batch, width]` are drawn for each piece of the batch and are silent for all its
+        tokens.
+        """
         if not (share and self.training):
             return x
         kept = torch.rand(x.shape[1:], device=x.device) >= share
         return x * (kept / (1 - share))
 
     def runner(self) -> TwinRunner:
-        """The same network token by token."""
+        """A runner that computes this network token by token."""
         return TwinRunner(self)
 
 
 class TwinRunner:
-    """A twin as a runner: a token in, logits out, remembering what its trunk needs."""
+    """A twin as a runner: it takes one token, gives the logits, and keeps the trunk's memory."""
 
     def __init__(self, twin: Twin) -> None:
         self.twin, self.noise = twin, twin.noise
         self.reset(1)
 
     def reset(self, batch: int) -> None:
-        """Bring the network to rest, for `batch` pieces side by side."""
+        """Bring the network to rest."""
         self.past: Past = []
 
     @torch.no_grad()
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the token that follows `words` `[batch, 7]`, or with the noise behind."""
+        """Logits `[batch, N_AXONS]` for the token after `words` `[batch, 7]`, or `[batch, 7 + draws]` with noise."""
         twin = self.twin
         token = torch.as_tensor(np.asarray(words), device=twin.head.weight.device)[None]
         x, self.past = twin.trunk(twin.embedded(token), self.past, 0.0)
@@ -171,7 +201,7 @@ class TwinRunner:
 
 
 class RNN(Twin):
-    """Elman's network: recurrent tanh layers, each read out beside what it read, norms before (as in `Transformer`)."""
+    """Elman's network: recurrent tanh layers with residuals, each after a layer norm (as in `Transformer`)."""
 
     layer: type[nn.RNN | nn.LSTM] = nn.RNN
 
@@ -182,7 +212,7 @@ class RNN(Twin):
         self.norm = nn.LayerNorm(config.width)
 
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
-        """The past is each layer's state after the last token."""
+        """See `Twin.trunk`. The memory is each layer's state after the last token."""
         after: Past = []
         x = self.dropped(x, dropout)
         for layer, norm, before in zip(self.layers, self.norms, past or [None] * len(self.layers), strict=True):
@@ -193,7 +223,7 @@ class RNN(Twin):
 
 
 class LSTM(RNN):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997), its forget gates open at first (Gers et al. 2000)."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997). Its forget gates start open (Gers et al. 2000)."""
 
     layer = nn.LSTM
 
@@ -220,7 +250,7 @@ class CNN(Twin):
         self.norm = nn.LayerNorm(config.width)
 
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
-        """The past is each layer's last inputs `[(kernel - 1) * dilation, batch, width]`."""
+        """See `Twin.trunk`. The memory is each layer's last inputs, `[(kernel - 1) * dilation, batch, width]`."""
         after: Past = []
         x = self.dropped(x, dropout)
         for layer, before in zip(self.layers, past or [None] * len(self.layers), strict=True):
@@ -239,7 +269,7 @@ class _Convolution(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, before: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """`[tokens, batch, width]`, and the inputs that the next token still needs."""
+        """The result `[tokens, batch, width]`, and the inputs that the next token still needs."""
         tokens, reach = x.shape[0], self.delays[0]
         x = self.norm(x)
         x = torch.cat([x.new_zeros(reach, *x.shape[1:]) if before is None else before, x])
@@ -248,7 +278,10 @@ class _Convolution(nn.Module):
 
 
 class Transformer(Twin):
-    """Causal softmax attention, norms before it (Xiong et al. 2020), rotary positions (Su et al., arXiv 2104.09864)."""
+    """Causal softmax attention with layer norms before it and rotary positions.
+
+    The layer norms are placed as in Xiong et al. 2020; the positions are those of Su et al., arXiv 2104.09864.
+    """
 
     def __init__(self, config: Attending) -> None:
         super().__init__(config.width)
@@ -265,7 +298,7 @@ class Transformer(Twin):
         self.norm = nn.LayerNorm(config.width)
 
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
-        """The past is each layer's keys and values of the last tokens, at most a window of them."""
+        """See `Twin.trunk`. The memory is each layer's keys and values of the last tokens, fewer than `window`."""
         after: Past = []
         x = self.dropped(x, dropout)
         for attention, mlp, before in zip(self.attentions, self.mlps, past or [None] * len(self.mlps), strict=True):
@@ -288,18 +321,21 @@ class _Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: torch.Tensor, before: KeysValues | None) -> tuple[torch.Tensor, KeysValues]:
-        """`[tokens, batch, width]`, and keys (before they are turned) and values of the last `window` - 1 tokens."""
+        """Return the result `[tokens, batch, width]` and what later tokens need.
+
+        Later tokens need the keys (not yet rotated) and values of the last `window` - 1 tokens.
+        """
         tokens, batch, width = x.shape
         # [tokens, batch, 3, heads, size] -> three of [batch, heads, tokens, size]
         q, k, v = self.qkv(self.norm(x)).view(tokens, batch, 3, self.heads, -1).permute(2, 1, 3, 0, 4)
         if before is not None:
             k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
         seen = k.shape[2]
-        # Only distances count, so the oldest key at hand may stand at 0.
+        # Only distances count, so the oldest key at hand gets position 0.
         position = torch.arange(seen, device=x.device)
         distance = position[seen - tokens :, None] - position
         mask = (distance >= 0) & (distance < self.window)
-        # Without a mask, torch may choose an algorithm that never writes the scores down.
+        # Without a mask, torch can choose an algorithm that never stores the scores.
         plain = before is None and tokens <= self.window
         answer = functional.scaled_dot_product_attention(
             _turned(q, position[seen - tokens :]),
@@ -313,7 +349,7 @@ class _Attention(nn.Module):
 
 
 def _turned(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """`x` `[batch, heads, tokens, size]`, its pairs of units rotated by angles in proportion to the position."""
+    """`x` `[batch, heads, tokens, size]` with its pairs of units rotated by angles in proportion to the position."""
     half = x.shape[-1] // 2
     angle = position[:, None] * 10000.0 ** (-torch.arange(half, device=x.device) / half)  # [tokens, size / 2]
     cos, sin = angle.cos(), angle.sin()

@@ -1,4 +1,4 @@
-"""What several spiking architectures share: how a token's ticks are counted, delays in periods, the first weights."""
+"""What several spiking architectures share: the timing of tokens, delays given in periods, the first weights."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from muspike.tokens import FEATURES
 
 
 def timing(ticks: int, depth: int) -> Timing:
-    """When tokens come: each is presented for `ticks` ticks, the next one after as many as the answer takes.
+    """The timing of a network with `depth` layers between input and readout.
 
-    Each of the `depth` layers before the readout, and the readout, costs the chip one tick.
+    A token is presented for `ticks` ticks. The next token comes after `ticks + depth + 1` ticks: on the chip, each
+    layer and the readout add one tick before the answer is there.
     """
     return Timing(ticks, ticks + depth + 1)
 
 
 def in_ticks(delay: int | str, timing: Timing, what: str) -> int:
-    """A delay in ticks: of a whole number of ticks, or of a text such as "2 periods", the value so many tokens ago.
+    """A delay in ticks.
 
-    `what` it is begins the error.
+    Args:
+        delay: a whole number of ticks of at least 1, or a text such as "2 periods": the value two tokens ago.
+        timing: the timing that gives the length of a period.
+        what: the start of an error message: what the delay is.
 
     Raises:
-        BadInput: neither, or below 1.
+        BadInput: `delay` is neither.
     """
     if isinstance(delay, str) and (match := re.fullmatch(r"([1-9]\d*) periods?", delay)):
         return int(match[1]) * timing.period
@@ -49,19 +53,22 @@ def draw_weights(
 ) -> None:
     """Draw the trained weights from torch's random state, so that every population fires now and then.
 
-    A weight is normal around 0. Its spread is a gain, times the threshold of the target, over the square root of the
-    number of neurons that the synapse comes from (of a token: one per feature) and of parallel synapses. Synapses to
-    the readout have gain and threshold 1.
+    A weight is normal around 0. Its spread is
+
+        gain * threshold of the target / sqrt(source neurons * parallel synapses)
+
+    From the input, the number of features of a token counts as the number of source neurons, because each feature
+    spikes on one axon. For synapses to the readout, the gain, the threshold and the number of parallel synapses are 1.
 
     Args:
         from_input: gain of synapses from the input.
-        forward: gain between populations. Spikes are few, so these synapses start strong, that every population has
-            something to learn from.
-        loop: gain where the target leads back to the source. Loops start weak, so that gradients through them do not
-            grow; parallel ones count each as one.
-        by_tau: whether the spread also grows as the square root of the target's tau: a membrane sums a noisy current
-            over about tau ticks, so its spread falls as 1 / sqrt(tau).
-        order: names of the trained synapses, in the order to draw them in; None: that of the network.
+        forward: gain of synapses between populations. Spikes are few, so these synapses start strong; otherwise some
+            populations would have nothing to learn from.
+        loop: gain of synapses whose target leads back to their source. They start weak, so that gradients through loops
+            do not grow. For them the number of parallel synapses counts as 1.
+        by_tau: whether the spread also grows with sqrt(tau of the target / 2). A membrane averages a noisy current over
+            about tau ticks, so the spread of the membrane falls as 1 / sqrt(tau).
+        order: names of the trained synapses in the order of drawing; None: the order of the network.
     """
     leads_to = {name: {s.source for s in network.synapses if s.target == name} for name in network.populations}
     before = {name: reachable(leads_to, name) for name in network.populations}

@@ -1,7 +1,8 @@
-"""S-CNN: causal dilated convolution over tokens; a tap k tokens back is a synapse with a delay of k periods.
+"""S-CNN: causal dilated convolution over tokens. A tap k tokens back is a synapse with a delay of k periods.
 
-input -> layer1 -> layer2 -> ... ;  each arrow `taps` synapses, `dilation` periods apart;  every layer -> readout
-(van den Oord et al. 2016, WaveNet: causal dilated convolution.)
+    input -> layer1 -> layer2 -> ... ;  each arrow: `taps` synapses, `dilation` periods apart;  every layer -> readout
+
+After WaveNet's causal dilated convolution (van den Oord et al. 2016).
 """
 
 from __future__ import annotations
@@ -16,9 +17,22 @@ from muspike.tokens import N_AXONS
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of an S-CNN: layer k hears the layer before it 0, d, ..., (taps - 1) d tokens ago, d = `dilations[k]`.
+    """Settings of an S-CNN.
 
-    It sees 1 + (taps - 1) * sum(dilations) tokens, and a little more through membranes. `tau_readout` in ticks.
+    The network sees 1 + (taps - 1) * sum(dilations) tokens, and a little more through its membranes.
+
+    Attributes:
+        width: neurons per layer.
+        dilations: for each layer, the distance d of its taps in tokens: the layer reads the layer before it 0, d, ...,
+            (taps - 1) d tokens ago.
+        taps: tokens that a neuron reads.
+        ticks: ticks for which a token is presented.
+        tau: time constant of the layers in ticks.
+        v_threshold: threshold of the layers.
+        tau_readout: time constant of the readout in ticks.
+
+    Raises:
+        BadInput: a setting is out of its range.
     """
 
     width: int = setting(256, between(1, 8192))
@@ -34,7 +48,7 @@ class Config:
 
 
 def build(config: Config) -> Network:
-    """The network of `config`, with weights drawn from torch's random state."""
+    """Build the network of `config`, with weights drawn from torch's random state."""
     layers = [f"layer{k}" for k in range(1, len(config.dilations) + 1)]
     clock = timing(config.ticks, depth=len(layers))
     populations = [

@@ -1,7 +1,7 @@
-"""S-GAN: the generator, a recurrent spiking network that hears noise beside each token.
+"""S-GAN: the generator, an S-RNN that reads noise beside each token.
 
-Noise is spikes on axons of its own: with every token, `noise_draws` times one of `noise_values` axons, drawn evenly by
-the host. The critic (`muspike.adversarial`) trains with it and is not deployed.
+Noise is spikes on additional axons: with every token, the host draws one of `noise_values` axons, `noise_draws` times
+and each with the same chance. The critic (`muspike.adversarial`) trains the generator and is not deployed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from muspike.ranges import between, check, setting
 
 @dataclass(frozen=True)
 class Config(s_rnn.Config):
-    """Sizes of the generator: those of an S-RNN, and of its noise."""
+    """Settings of the generator: those of an S-RNN, and its noise.
+
+    Attributes:
+        noise_draws: noise axons that spike with each token, one out of each group.
+        noise_values: axons in a group.
+
+    Raises:
+        BadInput: a setting is out of its range.
+    """
 
     noise_draws: int = setting(4, between(1, 64))
     noise_values: int = setting(16, between(2, 1024))
@@ -25,5 +33,5 @@ class Config(s_rnn.Config):
 
 
 def build(config: Config) -> Network:
-    """The generator of `config`; see `s_rnn.build`."""
+    """Build the generator of `config`; see `s_rnn.build`."""
     return s_rnn.build(config, Noise(config.noise_draws, config.noise_values))

@@ -1,12 +1,15 @@
-"""S-LSTM: cells of one bit per neuron and tick of the token, with gates that are spikes.
+"""S-LSTM: an LSTM whose cells are bits and whose gates are spikes.
+
+A layer keeps one bit per neuron for each tick of a token:
 
     cell   = (cell one period ago AND NOT erase) OR (write_gate AND candidate)
     hidden = cell AND NOT mute
-    write_gate, candidate, erase, mute: LIF, from the layer before and from `hidden` one period ago
 
-After Lotfi Rezaabad & Vishwanath 2020, with gates that erase and mute in place of gates that keep and let out: what is
-remembered costs no spike of a gate, and a silent gate passes gradients. AND, OR and NOT are LIF neurons of tau 1 with
-constant wires.
+`write_gate`, `candidate`, `erase` and `mute` are LIF populations. They read the layer before and, one period later,
+`hidden`. AND, OR and NOT are LIF neurons of tau 1 with constant wires.
+
+The design follows Lotfi Rezaabad & Vishwanath 2020, with one change: the gates erase and mute, instead of keeping and
+letting out. So a bit that is kept costs no spike of a gate, and a silent gate passes gradients.
 """
 
 from __future__ import annotations
@@ -32,7 +35,19 @@ GATES = ("write_gate", "candidate", "erase", "mute")
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of an S-LSTM: cells per layer, layers; `tau` of the gates and `tau_readout` in ticks."""
+    """Settings of an S-LSTM.
+
+    Attributes:
+        width: cells per layer.
+        layers: number of layers.
+        ticks: ticks for which a token is presented.
+        tau: time constant of the gates in ticks.
+        v_threshold: threshold of the gates.
+        tau_readout: time constant of the readout in ticks.
+
+    Raises:
+        BadInput: a setting is out of its range.
+    """
 
     width: int = setting(224, between(1, 8192))
     layers: int = setting(2, between(1, 16))
@@ -46,8 +61,8 @@ class Config:
 
 
 def build(config: Config) -> Network:
-    """The network of `config`, with weights drawn from torch's random state."""
-    clock = timing(config.ticks, depth=4 * config.layers)  # of a layer: gate, write, cell, hidden
+    """Build the network of `config`, with weights drawn from torch's random state."""
+    clock = timing(config.ticks, depth=4 * config.layers)  # per layer: gate, write, cell, hidden
     populations, synapses, composites = [Population("input", N_AXONS, "input")], [], []
     source = "input"
     for k in range(1, config.layers + 1):
@@ -59,14 +74,20 @@ def build(config: Config) -> Network:
         synapses.append(Synapse(source, "readout"))
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
     network = Network(populations, synapses, clock, composites)
-    # Two gates must agree before a cell is written: they start out firing often. By name, as the first models were.
+    # Two gates must agree before a cell is written, so their weights start large and the gates fire often. The weights
+    # are drawn in the order of their names, as those of the first models were.
     draw_weights(network, from_input=2.4, forward=6.0, order=network.weights)
     return network
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Layer `number`, which reads the population `source`: its graph, and its faster form for training."""
+    """One layer of an S-LSTM: its populations and synapses, and the composite that trains them faster.
+
+    Attributes:
+        number: the layer's number, from 1.
+        source: the population that the layer reads.
+    """
 
     number: int
     source: str
@@ -76,7 +97,7 @@ class Layer:
         return f"{population}{self.number}"
 
     def populations(self, config: Config) -> list[Population]:
-        """Gates, and the logic that makes a cell of them."""
+        """The gates, and the logic neurons that turn their spikes into cell and hidden."""
         return [
             *(Population(self.named(gate), config.width, "lif", config.tau, config.v_threshold) for gate in GATES),
             and_gate(self.named("write"), config.width),
@@ -86,7 +107,7 @@ class Layer:
         ]
 
     def synapses(self, timing: Timing) -> list[Synapse]:
-        """Trained ones into the gates, wires between the logic."""
+        """The trained synapses into the gates, and the constant wires between the logic neurons."""
         wires = [
             ("write_gate", "write", 0, 1.0),
             ("candidate", "write", 0, 1.0),
@@ -105,7 +126,7 @@ class Layer:
 
     @property
     def members(self) -> Sequence[str]:
-        """All populations of the layer."""
+        """The names of all populations of the layer."""
         return [self.named(name) for name in (*GATES, "write", "hold", "cell", "hidden")]
 
     def run(
@@ -115,7 +136,10 @@ class Layer:
         spikes: Mapping[str, torch.Tensor],
         driven: Callable[[str], torch.Tensor],
     ) -> Ran:
-        """See `network.Composite`. Gradients through the gates are those of products: of cell * (1 - erase), say."""
+        """Compute the members; see `network.Composite`.
+
+        The gradient through a gate is the gradient of a product, for example of cell * (1 - erase).
+        """
         gates = [self.named(gate) for gate in GATES]
         hidden = self.named("hidden")
         drive = torch.cat([driven(gate) for gate in gates], -1)  # [time, batch, 4 width]
@@ -129,7 +153,7 @@ class Layer:
 
 
 def _together(parameters: Sequence[LIFParameters], width: int) -> LIFParameters:
-    """Populations of `width` neurons each as one."""
+    """The parameters of several populations of `width` neurons each, as one population."""
     return LIFParameters(
         torch.cat([p.tau.expand(width) for p in parameters]),
         torch.cat([p.v_threshold.expand(width) for p in parameters]),
@@ -141,11 +165,21 @@ Spikes = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Ten
 
 
 def cells(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tensor, low_precision: bool) -> Spikes:
-    """Spikes of the gates `[time, batch, 4 width]`, and of write, hold, cell, hidden `[time, batch, width]`.
+    """Run the gates and cells of one layer over all time.
 
-    `drive` `[time, batch, 4 width]`: the current from outside into the gates, in the order of `GATES`; `loop`
-    `[4 width, width]`: from `hidden`, one token (`clock.slots` slots) ago. `p` holds for the gates. Write and hold
-    carry no gradient of their own. Equal to `cells_reference`, forward and backward, up to the order of sums.
+    A slot is one of the `clock.slots` ticks in which a token is presented; time counts slots. The result equals
+    `cells_reference`, forward and backward, up to the order of sums.
+
+    Args:
+        p: parameters of the gates, `[4 width]`.
+        clock: slots and idle ticks of a token.
+        drive: the current from outside into the gates, `[time, batch, 4 width]`, in the order of `GATES`.
+        loop: weights `[4 width, width]` of the synapses from `hidden`, which arrive one token later.
+        low_precision: whether the backward pass computes dense products in bfloat16.
+
+    Returns:
+        Spikes of the gates `[time, batch, 4 width]`, then of write, hold, cell and hidden, `[time, batch, width]` each.
+        Write and hold carry no gradient of their own.
     """
     if drive.device.type != "cpu":
         return cells_reference(p, clock, drive, loop)
@@ -158,7 +192,7 @@ def cells(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tenso
 
 
 def cells_reference(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tensor) -> Spikes:
-    """`cells` in plain torch."""
+    """Compute `cells` in plain torch."""
     width = loop.shape[1]
     state = LIFState(torch.zeros_like(drive[0]))
     none = torch.zeros_like(drive[0, :, :width])
@@ -252,7 +286,7 @@ def _forward(
     first: int,
     last: int,
 ) -> None:
-    """Everything of a layer, slot by slot; `membrane` holds the drive and becomes the membranes before the reset."""
+    """Run a layer slot by slot. `membrane` holds the drive and is overwritten with the membranes before the reset."""
     time, _, width = hidden.shape
     v = np.empty(4 * width, np.float32)
     active = np.empty(width + 1, np.int64)
@@ -290,7 +324,10 @@ def _logic_gradient(
     first: int,
     last: int,
 ) -> None:
-    """The adjoint of the logic of one token: adds to the gradient of its gates, and of the cells one token before."""
+    """The adjoint of the logic over the slots of one token.
+
+    It adds to the gradients of the gates of this token, and of the cells of the token before.
+    """
     width = cell.shape[2]
     one = np.float32(1.0)
     for t in range(start, start + slots):

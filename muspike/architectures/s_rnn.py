@@ -1,6 +1,7 @@
-"""S-RNN: recurrent LIF layers, read out together.
+"""S-RNN: recurrent LIF layers.
 
-input -> layer1 -> layer2 -> ... ;  layer_k -> layer_k after each recurrent delay;  every layer -> readout
+input -> layer1 -> layer2 -> ... ;  layer_k -> layer_k after each recurrent delay
+the last layer, or every layer -> readout
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ _SILENT = Noise()
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of an S-RNN.
+    """Settings of an S-RNN.
 
-    `recurrent_delays`: ticks, or `"1 period"`, `"4 periods"` (the value so many tokens ago); `tau`: time constants in
-    ticks, dealt out evenly over the neurons of a layer; `skip`: every layer reaches the readout, not only the last.
+    Attributes:
+        width: neurons per layer.
+        layers: number of layers.
+        ticks: ticks for which a token is presented.
+        recurrent_delays: delays of each layer's synapses onto itself, in ticks or as text: `"1 period"` is one token
+            ago, `"4 periods"` four.
+        tau: time constants in ticks, dealt out evenly over the neurons of a layer.
+        v_threshold: threshold of the layers.
+        tau_readout: time constant of the readout in ticks.
+        skip: whether every layer reaches the readout. False: only the last one does.
+
+    Raises:
+        BadInput: a setting is out of its range.
     """
 
     width: int = setting(512, between(1, 8192))
@@ -37,14 +49,17 @@ class Config:
 
 
 def build(config: Config, noise: Noise = _SILENT) -> Network:
-    """The network of `config`, with weights drawn from torch's random state; `noise`: axons behind those of a token.
+    """Build the network of `config`, with weights drawn from torch's random state.
+
+    Args:
+        noise: random input, on axons after the token's own.
 
     Raises:
-        BadInput: a recurrent delay that is neither a number of periods nor a whole number of ticks of at least 1.
+        BadInput: a recurrent delay is neither a number of periods nor a whole number of ticks of at least 1.
     """
     clock = timing(config.ticks, depth=config.layers)
     delays = [in_ticks(delay, clock, "S-RNN: recurrent delay") for delay in config.recurrent_delays]
-    # Neurons of one time constant stand together.
+    # Neurons with the same time constant are neighbours.
     tau = tuple(config.tau[i * len(config.tau) // config.width] for i in range(config.width))
     names = [f"layer{k}" for k in range(1, config.layers + 1)]
     populations = [

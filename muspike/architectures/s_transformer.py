@@ -1,23 +1,28 @@
-"""S-Transformer: causal spiking self-attention with spikes alone, and spiking MLPs.
+"""S-Transformer: blocks of causal self-attention and an MLP, computed with spikes alone.
 
-A block reads x, the spikes of the input and of all blocks before, now and one token ago:
+The input of a block is x: the spikes of the input and of all earlier blocks, from the current token and from one token
+ago. A block holds these LIF populations (sizes in brackets; `heads`, `rows`, `values` and `mlp` are settings):
 
-    q, k, v   LIF of x                                  (heads * rows, heads * rows, heads * values neurons)
-    attended  LIF of what attention reads out           (heads * values)
-    hidden    LIF of x and attended                     (mlp)
+    q, k      read x                                    (heads * rows neurons each)
+    v         reads x                                   (heads * values)
+    attended  reads the output of the attention         (heads * values)
+    hidden    reads x (current token) and attended      (mlp)
 
-Every attended and hidden population reaches the readout. Two kinds of attention:
+The attended and hidden populations of every block reach the readout. There are two kinds of attention.
 
-`linear`: k writes v into a memory, q reads it, as in linear attention (Katharopoulos et al. 2020) whose state is
-overwritten where k spikes (the delta rule, Schlag et al. 2021); with spikes k^T v is an AND (Yao et al. 2023):
+`linear` keeps a memory of bits. A spike of k writes v into one row of the memory; q reads the rows:
 
     memory[i, j] = (memory[i, j] one period ago AND NOT k[i]) OR (k[i] AND v[j])
-    attended[j] hears sum_i q[i] AND memory[i, j]
+    attended[j] receives sum_i q[i] AND memory[i, j]
 
-`windowed`, in the manner of Spikformer (Zhou et al. 2023), over the last `window` tokens, w periods ago each:
+This is linear attention (Katharopoulos et al. 2020) in which a write replaces the row, as in the delta rule (Schlag et
+al. 2021). The product k^T v of spikes is an AND (Yao et al. 2023).
 
-    score[w] = sum_i q[i] AND k[i] (w ago), a spike above a threshold that the token sets
-    attended[j] hears sum_w score[w] AND v[j] (w ago)
+`windowed` compares q with the keys of the last `window` tokens, in the manner of Spikformer (Zhou et al. 2023). The
+offset w counts tokens (periods) into the past:
+
+    score[w] = sum_i (q[i] AND k[i] from w tokens ago), a spike if it exceeds a threshold that the current token sets
+    attended[j] receives sum_w score[w] AND v[j] from w tokens ago
 """
 
 from __future__ import annotations
@@ -40,16 +45,29 @@ from muspike.neurons import atan_spike
 from muspike.ranges import between, check, setting
 from muspike.tokens import N_AXONS
 
-# Levels of a block: q, k, v; three of attention; attended; hidden.
+# Levels of a block: one for q, k and v, three for the attention, one for attended and one for hidden.
 _DEPTH = 6
 
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of an S-Transformer.
+    """Settings of an S-Transformer.
 
-    `rows`: neurons of q and of k per head, `values`: of v; `attention`: linear or windowed, over `window` tokens;
-    `tau` of all LIF but the gates, and `tau_readout`, in ticks.
+    Attributes:
+        blocks: number of blocks.
+        heads: attention heads per block.
+        rows: neurons of q, and of k, per head.
+        values: neurons of v per head.
+        mlp: neurons of the hidden population of a block.
+        attention: "linear" or "windowed".
+        window: tokens that windowed attention reaches, the current token included.
+        ticks: ticks for which a token is presented.
+        tau: time constant in ticks of all LIF neurons except the gates.
+        v_threshold: threshold of the same neurons.
+        tau_readout: time constant of the readout in ticks.
+
+    Raises:
+        BadInput: a setting is out of its range, or `attention` is neither of the two kinds.
     """
 
     blocks: int = setting(2, between(1, 16))
@@ -66,7 +84,7 @@ class Config:
 
     @property
     def read_gain(self) -> float:
-        """Weight of what is read: a single spike makes an attended neuron fire, v = weight / tau > v_threshold."""
+        """Weight of the attention's output: one spike gives v = weight / tau = 1.5 v_threshold, so the target fires."""
         return 1.5 * self.tau * self.v_threshold
 
     def __post_init__(self) -> None:
@@ -76,7 +94,7 @@ class Config:
 
 
 def build(config: Config) -> Network:
-    """The network of `config`, with weights drawn from torch's random state."""
+    """Build the network of `config`, with weights drawn from torch's random state."""
     clock = timing(config.ticks, _DEPTH * config.blocks)
     populations, synapses = [Population("input", N_AXONS, "input")], list[Synapse]()
     composites: list[Composite] = []
@@ -104,14 +122,14 @@ def build(config: Config) -> Network:
 
 
 def _wires(pairs: npt.NDArray[np.int64], shape: tuple[int, int], weight: float = 1.0) -> npt.NDArray[np.float32]:
-    """A matrix `[target, source]` with `weight` from source `pairs[target]` to each target."""
+    """A matrix `[target, source]` in which the only source of each target is `pairs[target]`, with `weight`."""
     matrix = np.zeros(shape, np.float32)
     matrix[np.arange(shape[0]), pairs] = weight
     return matrix
 
 
 class _Attention:
-    """What both kinds of attention of block `number` know."""
+    """What both kinds of attention share: the block's number, the settings, and the names of its populations."""
 
     def __init__(self, number: int, config: Config, timing: Timing) -> None:
         self.number, self.config, self.timing = number, config, timing
@@ -121,21 +139,21 @@ class _Attention:
 
 
 class Linear(_Attention):
-    """Attention of block `number` through a memory of heads * rows * values bits per tick of the token."""
+    """Linear attention of block `number`: a memory of heads * rows * values bits for each tick of a token."""
 
     @property
     def members(self) -> Sequence[str]:
-        """The populations between q, k, v and attended."""
+        """The names of the populations between q, k, v and attended."""
         return [self._named(name) for name in ("write", "hold", "memory", "read")]
 
     def populations(self) -> list[Population]:
-        """A neuron for each head, row and value, of each kind."""
+        """The members. Each has one neuron per head, row and value."""
         size = self.config.heads * self.config.rows * self.config.values
         write, hold, memory, read = self.members
         return [and_gate(write, size), or_gate(hold, size), or_gate(memory, size), and_gate(read, size)]
 
     def synapses(self) -> list[Synapse]:
-        """Wires alone."""
+        """Constant wires only."""
         heads, rows, values = self.config.heads, self.config.rows, self.config.values
         write, hold, memory, read = self.members
         q, k, v, attended = (self._named(name) for name in ("q", "k", "v", "attended"))
@@ -161,7 +179,7 @@ class Linear(_Attention):
         spikes: Mapping[str, torch.Tensor],
         driven: Callable[[str], torch.Tensor],
     ) -> Ran:
-        """See `network.Composite`. Gradients through the gates are those of products."""
+        """Compute the members; see `network.Composite`. The gradient through a gate is the gradient of a product."""
         heads = self.config.heads
         q, k, v = (split(spikes[self._named(name)], -1, heads, -1) for name in ("q", "k", "v"))
         write, hold, memory, read = self.members
@@ -173,11 +191,20 @@ class Linear(_Attention):
 
 
 def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What q reads of a memory that k has written v to: `[time, batch, heads, values]`.
+    """Write k and v into a memory of bits and read the memory with q.
 
-    `q`, `k` `[time, batch, heads, rows]` and `v` `[time, batch, heads, values]` are spikes. The memory of a slot is
-    that of the same slot one token, `slots` slots, ago. Also the numbers of spikes of write, hold, memory and read,
-    `[4]`, of which only memory's carries a gradient. Equal to `registers_reference`, forward and backward.
+    A slot is one of the `slots` ticks in which a token is presented. The memory in a slot builds on the memory in the
+    same slot of the token before. The result equals `registers_reference`, forward and backward.
+
+    Args:
+        q: spikes `[time, batch, heads, rows]`; time counts slots.
+        k: spikes `[time, batch, heads, rows]`.
+        v: spikes `[time, batch, heads, values]`.
+        slots: slots per token.
+
+    Returns:
+        The sum of the memory rows that q reads, `[time, batch, heads, values]`, and the numbers of spikes of write,
+        hold, memory and read, `[4]`. Of these numbers only that of memory carries a gradient.
     """
     if q.device.type != "cpu":
         return registers_reference(q, k, v, slots)
@@ -188,7 +215,7 @@ def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> 
 def registers_reference(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`registers` in plain torch."""
+    """Compute `registers` in plain torch."""
     memories: list[torch.Tensor] = []
     heard, counts = [], []
     for t in range(q.shape[0]):
@@ -294,7 +321,7 @@ def _run_registers_back(
     first: int,
     last: int,
 ) -> None:
-    """The adjoint of memory = (1 - k) * past + k * v and heard = sum_i q * memory, backwards in time."""
+    """The adjoint of memory = (1 - k) * past + k * v and heard = sum_i q * memory, run backwards in time."""
     time, _, heads, rows, values = memory.shape
     carry = np.empty((slots, heads, rows, values), np.float32)
     none = np.zeros(values, np.uint8)
@@ -320,15 +347,18 @@ def _run_registers_back(
 
 
 class Windowed(_Attention):
-    """Attention of block `number` to each of the last `window` tokens, by a score that spikes or does not."""
+    """Windowed attention of block `number` to each of the last `window` tokens, by a score that is a spike or none."""
 
     @property
     def members(self) -> Sequence[str]:
-        """The populations between q, k, v and attended."""
+        """The names of the populations between q, k, v and attended."""
         return [self._named(name) for name in ("match", "score", "chosen")]
 
     def populations(self) -> list[Population]:
-        """By head, then offset, then row or value. A score is a threshold unit."""
+        """The members. Neurons are ordered by head, then by offset into the past, then by row or value.
+
+        A neuron of score has tau 1, so it only compares a sum with a threshold.
+        """
         heads, rows, values, window = self.config.heads, self.config.rows, self.config.values, self.config.window
         match, score, chosen = self.members
         return [
@@ -338,7 +368,7 @@ class Windowed(_Attention):
         ]
 
     def synapses(self) -> list[Synapse]:
-        """Wires; and the trained synapse from the input, by which a token raises or lowers the threshold of a score."""
+        """Constant wires, and a trained synapse from the input: through it a token shifts the thresholds of score."""
         heads, rows, values, window = self.config.heads, self.config.rows, self.config.values, self.config.window
         match, score, chosen = self.members
         q, k, v, attended = (self._named(name) for name in ("q", "k", "v", "attended"))
@@ -366,7 +396,7 @@ class Windowed(_Attention):
         spikes: Mapping[str, torch.Tensor],
         driven: Callable[[str], torch.Tensor],
     ) -> Ran:
-        """See `network.Composite`. Gradients through the gates are those of products."""
+        """Compute the members; see `network.Composite`. The gradient through a gate is the gradient of a product."""
         heads, window, slots = self.config.heads, self.config.window, self.timing.ticks
         q, k, v = (split(spikes[self._named(name)], -1, heads, -1) for name in ("q", "k", "v"))
         match, score, chosen = self.members
