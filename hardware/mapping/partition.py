@@ -1,33 +1,33 @@
-"""Populations onto cores within every limit of the chip, and cores onto the mesh.
+"""Place neurons onto cores within every limit of the chip, and cores onto the mesh.
 
-Cores are filled greedily in the order of levels: each takes as many neurons of the current population as every rule in
-`RULES` allows, in one run, the rest begins a new core. A rule is one limit of `chips/*.toml` and how much of it a core
-uses:
+Cores are filled greedily, population by population in the order of levels. A core takes as many of the next neurons as
+every rule in `RULES` allows; the rest begin a new core. A rule is one limit of `chips/*.toml` and a count of what a
+core uses:
 
-- Synaptic memory: every axon of every `ChipSynapses` has a list of its synapses on the core, in the chip's own format
-  (`mapping.lists`). A dense matrix is stored as dense or sparse lists, whichever is smaller; the axons of a
-  convolution share theirs.
-- Input axons: one per source neuron and delay that has a list on the core. A list carries its delay in every synapse,
-  but what a spike meets after different delays, we keep on axons of its own; and so what it meets through each
-  convolution, whose axons have offsets. (nengo-loihi counts one axon per source neuron and connection, which is the
-  same or more; of a convolution one per pixel, which is less: see `muspike.hardware.mapping.lists`.)
-- Output axons: one for each of those input axons, on the core of the neuron. Inputs have none: their spikes come from
-  the host.
-- Threshold configurations are distinct thresholds, compartment configurations distinct (du, dv); a bias is free
-  (nengo-loihi, `hardware/validate.py`).
+- Synaptic memory. Every axon of every `ChipSynapses` has a list of its synapses on the core, in the chip's own format
+(`mapping.lists`). A dense matrix is stored as dense or as sparse lists, whichever is smaller. The axons of a
+convolution share lists. - Input axons. Each source neuron with a list on the core has an input axon there. Each delay,
+and each convolution, gets its own axon. (A list carries its delay in every synapse, so the chip might share axons
+between delays; we do not. The axons of a convolution have offsets. nengo-loihi counts one axon per source neuron and
+connection, which is the same or more. For a convolution it counts one per pixel, which is less: see `mapping.lists`.) -
+Output axons. For each of its input axons, a source neuron has an output axon on its own core. Inputs have none, because
+their spikes come from the host. - Threshold configurations are the distinct thresholds on a core; compartment
+configurations are the distinct pairs (du, dv). A bias is free (nengo-loihi, `hardware/validate.py`).
 
-Packing takes the fewest cores that it can. Latency and static energy depend on that: on more cores each has less to
-do in a tick. `fill` below 1 leaves a part of each core's neurons and synaptic memory empty, and so spreads the network;
-axons and configurations keep their limits, because spreading multiplies them. A share that one
-neuron exceeds alone does not fit.
+Packing takes the fewest cores it can find. Latency and static energy depend on that choice: on more cores, each core
+has less to do in a tick. A `fill` below 1 leaves a part of each core's neurons and synaptic memory empty, and so
+spreads the network. Axons and configurations keep their full limits, because spreading multiplies them. If one neuron
+alone needs more than `fill`, the network does not fit at that `fill`.
 
-Where a target's cores are not known before it is packed, the packing is repeated with the output axons it led to. It
-may not settle; the use then names that as a failure of the packing, which is no limit of the chip.
+The number of output axons of a neuron depends on the cores of its targets, and targets may be packed later. So packing
+is repeated with the numbers that the last packing led to. If the numbers do not settle, `Use` reports a failure of the
+packing, which is not a limit of the chip.
 
-A population is cut in the order of its neurons, an image so in C order [channel, y, x]. Where another limit than that
-of neurons closes cores, packings that keep 4, 16, 64 or all channels of a pixel together are tried too, for all images
-alike, and the one with the fewest cores is taken: fewer pixels of the source then have an axon on a core, but its lists
-and thresholds are more. A packing is given up as soon as it takes more cores than another did.
+A population is cut in the order of its neurons; an image is in C order [channel, y, x]. If a limit other than that of
+neurons closes cores, packings that keep 4, 16, 64 or all channels of a pixel together are tried too, the same number
+for all images. The packing with the fewest cores is taken. Keeping channels together means that fewer pixels of the
+source have an axon on a core, but the core has more lists and thresholds. A packing is given up as soon as it takes
+more cores than an earlier one did.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ from muspike.hardware.mapping.retime import Retimed
 from muspike.hardware.weights import Conv
 
 Axons = Mapping[tuple[str, int, str | None], Neurons]
-"""By source population, delay and `Lists.own`: the neurons that have an axon."""
+"""The source neurons that have an axon, by source population, delay and `Lists.own`."""
 Cores = dict[str, npt.NDArray[np.int32]]
-"""By population: the core of each neuron."""
+"""The core of each neuron, by population."""
 
-# Channels of a pixel that are packed together; 0: all. Only what divides them can be. First what takes few cores most
-# often, so that the others are soon given up.
+# How many channels of a pixel to pack together, each number for images whose channels it divides; 0: all channels. The
+# numbers that most often lead to few cores come first, so that the other packings are soon given up.
 _TOGETHER = (16, 64, 0, 4, 1)
-# Repacking raises the estimate of output axons each time; what has not settled by then will not.
+# Each repacking raises the estimate of output axons. A packing that has not settled after so many will not settle.
 _REPACKINGS = 20
 _UNSETTLED = (
     f"packing failed, and not for a limit of the chip: it has not settled in {_REPACKINGS} repackings, the last: "
@@ -67,7 +67,18 @@ _UNSETTLED = (
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """What lies on one core; `closed_by` is the limit that the next neuron would have exceeded."""
+    """The content of one core.
+
+    Attributes:
+        neurons: number of neurons.
+        memory_bits: bits of synaptic memory.
+        axons: the source neurons that have an input axon on the core.
+        output_axons: output axons of all neurons together.
+        thresholds: the distinct thresholds.
+        compartments: the distinct pairs (du, dv), each as one integer.
+        closed_by: the limit that the next neuron would have exceeded; None: there was no next neuron, or it would have
+            fitted.
+    """
 
     neurons: int = 0
     memory_bits: int = 0
@@ -79,15 +90,20 @@ class Load:
 
     @property
     def input_axons(self) -> int:
-        """Axons that lead onto the core."""
+        """The number of axons that lead onto the core."""
         return sum(len(neurons) for neurons in self.axons.values())
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One limit of a core: its key in `chips/*.toml`, what is counted, and how.
+    """One limit of a core.
 
-    `remedy`: what makes room where one neuron exceeds it alone. `spreads`: on more cores each of them has less of it.
+    Attributes:
+        limit: its key in `chips/*.toml`.
+        unit: the unit of the count, in words.
+        used: how much of it a load takes.
+        remedy: what would make room if one neuron alone exceeds the limit.
+        spreads: whether a core has less of it when the network takes more cores.
     """
 
     limit: str
@@ -102,12 +118,15 @@ class Rule:
         return limit
 
     def holds(self, load: Load, chip: Chip, fill: float = 1.0) -> bool:
-        """Whether the load is within the limit, or `fill` of it; true where the limit is unpublished."""
+        """Whether the load is within the limit, or within the share `fill` of it if `spreads`.
+
+        An unpublished limit always holds.
+        """
         value = self.allowed(chip).value
         return value is None or self.used(load) <= value * (fill if self.spreads else 1)
 
     def message(self, where: str, load: Load, chip: Chip) -> str:
-        """What to tell a person when it does not hold."""
+        """The message for a person if the limit does not hold."""
         return f"{where}: {self.used(load)} {self.unit}, {chip.name} holds {self.allowed(chip).value} on a core"
 
 
@@ -138,16 +157,24 @@ RULES = (
         "fewer distinct decays",
     ),
 )
-"""The limits that packing keeps; a delay beyond the chip's is `delay_problems`, cores beyond a chip's take another."""
+"""The limits that packing keeps. `delay_problems` checks delays. Cores beyond the limit of a chip go onto another chip.
+"""
 
 
 @dataclass(frozen=True)
 class CoreUse:
-    """What one core holds, and of each published limit how many per cent.
+    """What one core holds.
 
     Attributes:
-        populations: those with neurons on it.
-        closed_by: the limit that kept the next neuron off it; None: there was no next, or it would have fitted.
+        core: its number in the program.
+        populations: names of the populations with neurons on it.
+        chip: number of its chip, from 0.
+        x, y: its place on the mesh.
+        neurons, synaptic_memory_bytes, input_axons, output_axons, threshold_configurations, compartment_configurations:
+            how much it uses of each limit.
+        per_cent: the same in per cent of each published limit.
+        closed_by: the limit that kept the next neuron off the core; None: there was no next neuron, or it would have
+            fitted.
     """
 
     core: int
@@ -166,7 +193,7 @@ class CoreUse:
 
     @property
     def binding(self) -> str:
-        """The limit that the core is nearest to."""
+        """The limit of which the core uses the largest share."""
         return max(self.per_cent, key=lambda limit: self.per_cent[limit])
 
 
@@ -175,11 +202,16 @@ class Use:
     """How much of the chip a program takes.
 
     Attributes:
-        cores_per_chip: those of one chip; None: unpublished.
-        binding: the limit that some core is nearest to.
+        chip: the chip's name.
+        neurons: neurons on cores, relays included.
+        relay_neurons: neurons that only make a delay longer.
+        chips: chips that the program takes.
+        cores_per_chip: cores of one chip; None: unpublished.
+        cores: one entry per core in use.
+        binding: the limit of which some core uses the largest share.
         unchecked: limits that the maker has not published.
-        problems: one message per limit that is exceeded; empty when the program fits.
-        remedies: what it would take, for each limit that one neuron exceeds alone, or that the packing did not keep.
+        problems: a message for each limit that is exceeded; empty if the program fits.
+        remedies: what would help, for each limit that one neuron alone exceeds or that the packing did not keep.
     """
 
     chip: str
@@ -195,25 +227,30 @@ class Use:
 
     @property
     def fits(self) -> bool:
-        """Whether every published limit of a core is kept; it may take several chips, see `chips`."""
+        """Whether every published limit of a core is kept. The program may take several chips; see `chips`."""
         return not self.problems
 
     @property
     def fullest(self) -> CoreUse:
-        """The core that is nearest to the binding limit."""
+        """The core that uses the largest share of the binding limit."""
         return max(self.cores, key=lambda core: core.per_cent[self.binding])
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON-able dict."""
+        """The use as a JSON-able dict."""
         cores = [dataclasses.asdict(core) | {"binding": core.binding} for core in self.cores]
         return dataclasses.asdict(self) | {"fits": self.fits, "cores": cores}
 
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Where everything lies: `core` by population, int32 `[size]`, -1 for inputs; `core_xy` int32 `[cores, 2]`.
+    """The place of everything.
 
-    `core_xy` of the n-th chip (from 0) is shifted by n meshes in x. `sparse`: as `ChipSynapses` takes it.
+    Attributes:
+        core: by population, the core of each neuron, int32 `[size]`; -1 for inputs.
+        core_xy: the place of each core on the mesh, int32 `[cores, 2]`. On the n-th chip (from 0), x is shifted by n
+            meshes.
+        sparse: by synapses, whether their lists leave out zeros, as `ChipSynapses` takes it.
+        use: how much of the chip is used.
     """
 
     core: Mapping[str, npt.NDArray[np.int32]]
@@ -225,11 +262,11 @@ class Partition:
 def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     """Place a retimed graph on as few cores as the greedy packing needs.
 
-    A neuron that exceeds a limit alone has a core to itself, and the use says that it does not fit.
+    If one neuron alone exceeds a limit, it gets a core to itself and the use says that the program does not fit.
 
     Args:
-        fill: the share of each core's neurons and synaptic memory to use; one that a single neuron exceeds is a problem
-            of the use, and so does not fit.
+        fill: the share of each core's neurons and synaptic memory to use. If one neuron alone needs more, the use has a
+            problem, so the program does not fit.
 
     Raises:
         BadInput: `fill` is not above 0 and at most 1.
@@ -255,11 +292,11 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
 
 
 class _Packer:
-    """Packs the neurons of a graph onto cores of a chip, each filled up to the share `fill`.
+    """Packs the neurons of a graph onto cores of a chip. Each core is filled up to the share `fill`.
 
     Attributes:
-        placed: the populations with neurons on the chip, in the order in which they are packed.
-        images: channels, y and x of those that a convolution reaches.
+        placed: the populations with neurons on the chip, in the order of packing.
+        images: for each population that a convolution reaches, its channels, y and x.
         sparse: by synapses, whether their lists leave out zeros.
     """
 
@@ -277,7 +314,10 @@ class _Packer:
         self.sizes = {p.name: p.size for p in graph.populations}
 
     def best(self) -> tuple[Cores, list[Load]]:
-        """The packing of least cost, and of equal ones that in the order in which neurons are counted."""
+        """The packing of least cost.
+
+        If several packings cost the same, the last one tried is taken; it keeps the neurons in their own order.
+        """
         best: tuple[Cores, list[Load]] | None = None
         for together in _TOGETHER:
             orders = {
@@ -288,25 +328,28 @@ class _Packer:
             if together == 1 or (orders and not (best and _is_fullest(best[1]))):
                 most = self._cost(best[1]) if best else None
                 best = self._packing(orders, most) or best
-        assert best is not None  # the first has nothing to exceed
+        assert best is not None  # the first packing has no cost to exceed
         return best
 
     def _fits(self, load: Load) -> bool:
-        """Whether the load is within every limit, or the share of it that is to be used."""
+        """Whether the load is within every limit, or within the share `fill` of the limits that spread."""
         return all(rule.holds(load, self.chip, self.fill) for rule in RULES)
 
     def _exceeds(self, load: Load) -> bool:
-        """Whether the load is above a limit of the chip."""
+        """Whether the load is above any limit of the chip."""
         return not all(rule.holds(load, self.chip) for rule in RULES)
 
     def _cost(self, loads: Sequence[Load]) -> tuple[int, int]:
-        """Cores above a limit, and cores."""
+        """The number of cores above a limit, then the number of cores."""
         return sum(map(self._exceeds, loads)), len(loads)
 
     def _packing(self, orders: Mapping[str, Ints], most: tuple[int, int] | None) -> tuple[Cores, list[Load]] | None:
-        """The core of each neuron, and the loads, with neurons packed in the given orders (else as they are counted).
+        """The core of each neuron, and the loads; None if the packing costs more than `most`.
 
-        None where that costs more than `most`.
+        Args:
+            orders: by population, the order in which its neurons are packed. The other populations are packed in the
+                order of their neurons.
+            most: the cost (see `_cost`) of the best packing so far; None: there is none.
         """
         order = {p.name: orders.get(p.name, np.arange(p.size)) for p in self.placed}
         fans = {
@@ -341,10 +384,10 @@ class _Packer:
         out: Mapping[str, Ints],
         most: tuple[int, int] | None,
     ) -> tuple[Cores, list[Load]] | None:
-        """One packing, with that many output axons of each neuron; None as soon as it costs more than `most`."""
+        """Pack once; None as soon as the packing costs more than `most`. `out` has the output axons of each neuron."""
         core = {p.name: np.empty(p.size, np.int32) for p in populations}
         loads = [Load()]
-        above = 0  # cores that one neuron alone exceeds
+        above = 0  # cores on which one neuron alone exceeds a limit
         for p in populations:
 
             def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
@@ -354,7 +397,7 @@ class _Packer:
             while start < p.size:
                 stop = self._furthest(grown, start, p.size)
                 alone = stop == start and not loads[-1].neurons
-                if alone:  # and still too much: `_use` says so
+                if alone:  # one neuron on an empty core is too much; `_use` reports it
                     stop = start + 1
                 closed_by = None
                 if stop < p.size:
@@ -374,10 +417,11 @@ class _Packer:
         return core, loads
 
     def _furthest(self, grown: Callable[[int, int], Load], start: int, end: int) -> int:
-        """The largest stop at which neurons `start..stop - 1` still fit: a smaller stop fits too.
+        """The largest stop at which neurons `start..stop - 1` still fit.
 
-        It doubles before it bisects, so that its work follows from what fits, not from what is left. (The memory of a
-        convolution may also fall when an image is completed. What is found then fits, but need not be the largest.)
+        The search doubles before it bisects, so its work depends on how many neurons fit, not on how many are left. It
+        assumes that a smaller stop fits too. (The memory of a convolution can fall when an image is completed. Then the
+        stop that is found fits, but a larger one may fit as well.)
         """
         beyond = 1
         while beyond <= end - start and self._fits(grown(start, start + beyond)):
@@ -390,12 +434,12 @@ class _Packer:
 
 
 def _is_fullest(loads: Sequence[Load]) -> bool:
-    """Whether every core but the last has as many neurons as it may: no order needs fewer of them."""
+    """Whether every core except the last has all the neurons it may have, so that no other order needs fewer cores."""
     return all(load.closed_by == "neurons_per_core" for load in loads[:-1])
 
 
 def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
-    """The load with neurons `start..stop - 1` of p on top."""
+    """The load with neurons `start..stop - 1` of p added."""
     memory = load.memory_bits
     axons = dict(load.axons)
     for entry in fan:
@@ -440,7 +484,11 @@ def _with_output_axons(
 
 
 def _place(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]], chip: Chip) -> npt.NDArray[np.int32]:
-    """Each core in turn onto the free place with the fewest hops, weighted by axons, to the cores placed before it."""
+    """Place each core in turn on the free tile that is nearest to the cores placed before it.
+
+    Nearest means the fewest hops, summed over these cores and weighted by the axons between. Returns int32 `[cores,
+    2]`.
+    """
     n = len(loads)
     axons = _axons_between(loads, core)
     mesh = chip.mesh
@@ -463,7 +511,7 @@ def _place(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]], chi
 
 
 def _axons_between(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]]) -> Any:
-    """Axons between each two cores, in either direction: SciPy's `csr_array` `[cores, cores]`."""
+    """The number of axons between each two cores, in both directions: SciPy's `csr_array` `[cores, cores]`."""
     n = len(loads)
     sources, numbers, starts = [], [], [0]
     for load in loads:
@@ -481,7 +529,7 @@ def _axons_between(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int3
 
 
 def delay_problems(synapses: Sequence[IntegerSynapses], chip: Chip) -> Iterator[str]:
-    """The rule of the longest delay: a message for each matrix of synapses that breaks it."""
+    """Check the longest delay: a message for each matrix of synapses whose delay the chip does not have."""
     longest = chip.limits.synaptic_delay.value
     for s in synapses:
         if s.delay < 1 or (longest is not None and s.delay > longest + 1):
@@ -489,7 +537,7 @@ def delay_problems(synapses: Sequence[IntegerSynapses], chip: Chip) -> Iterator[
 
 
 def _fill_problems(loads: Sequence[Load], chip: Chip, fill: float) -> Iterator[str]:
-    """A message for each limit of which one neuron alone, which has its core to itself, takes more than `fill`."""
+    """A message for each limit of which one neuron alone needs more than `fill`."""
     for rule in RULES:
         value = rule.allowed(chip).value
         above = [load for load in loads if rule.holds(load, chip) and not rule.holds(load, chip, fill)]
@@ -521,7 +569,7 @@ def _use(
         where = f"core {c} ({', '.join(map(repr, on_core[c]))})"
         for rule in RULES:
             if not rule.holds(load, chip):
-                # Only one neuron alone may be too much, but for output axons that were not yet known.
+                # A load above a limit is one neuron alone, or a packing whose output axons have not settled.
                 settled = load.neurons == 1
                 problems.append(("" if settled else _UNSETTLED) + rule.message(where, load, chip))
                 remedy = rule.remedy if settled else "another fill, to pack it otherwise"
