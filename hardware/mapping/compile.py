@@ -1,4 +1,4 @@
-"""A NIR graph to a chip program: quantise, retime, partition."""
+"""Compile a NIR graph to a chip program: quantise, retime, partition."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
 
 FILLS = (1 / 2, 1 / 4, 1 / 8)
-"""How full the cores of the mappings are that `spread_over` tries."""
+"""The shares of each core that `spread_over` fills, one mapping each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """A program, what it was made of and for, and what became of the network on the way.
+    """A program, its graph and chip, and what compiling did to the network.
 
     Attributes:
         graph: the float network that the caller gave, as `from_nir` reads it.
         chip: the chip that the program was made for.
+        program: the program.
         quantisation: what rounding did to the network.
         use: how much of the chip the program takes.
-        risks: every way in which the program's spikes may differ from the float network's beyond the reported
-            rounding; an empty tuple means there is none that is known.
-        retimed, integers: the integer network in chip time and in ideal time. They may have a population that `graph`
-            has not: one whose spikes stand for a bias.
+        risks: every way in which the program's spikes may differ from those of the float network beyond the reported
+            rounding; an empty tuple means that no way is known.
+        retimed: the integer network in chip time. It may have a population that `graph` lacks: one whose spikes stand
+            for a bias.
+        integers: the same network in ideal time.
         fill: the share of each core that the packing used.
         reset_every: ticks of ideal time after which every neuron is brought to rest; None: never.
     """
@@ -54,7 +56,7 @@ class Compiled:
 
     @property
     def misfit(self) -> str | None:
-        """The first limit that the program exceeds, "does not fit loihi1: ..."; None where the program fits."""
+        """The first limit that the program exceeds, "does not fit loihi1: ..."; None if the program fits."""
         problems = self.use.problems
         return f"does not fit {self.chip.name}: {problems[0]}" if problems else None
 
@@ -68,7 +70,7 @@ def compile_graph(
     fill: float = 1.0,
     reset_every: int | None = None,
 ) -> Compiled:
-    """Make the program of a graph for a chip.
+    """Compile a graph to a program for a chip.
 
     >>> import nir
     >>> import numpy as np
@@ -81,16 +83,17 @@ def compile_graph(
     Args:
         graph: a NIR graph, or one already read by `from_nir`.
         chip: a `Chip`, the name of a known one, or the path of a TOML file.
-        dt_s: seconds per tick, where the graph's metadata do not say; not for a `SpikingGraph`, which knows its own.
-        metadata: added to that of the graph in `program.metadata`, and stronger.
-        must_fit: raise where a limit of the chip is exceeded; else say so in `use`.
+        dt_s: seconds per tick, if the graph's metadata do not say. A `SpikingGraph` has its own, so do not give it
+            then.
+        metadata: added to the graph's metadata in `program.metadata`; replaces equal keys.
+        must_fit: whether to raise if a limit of the chip is exceeded. False: only `use` reports the limit.
         fill: the share of each core's neurons and synaptic memory to use; 1 takes the fewest cores.
-        reset_every: bring every neuron to rest after so many ticks, for samples that follow one another; spikes on
-            their way are not stopped (see the risks).
+        reset_every: ticks after which every neuron is brought to rest, for samples that follow one another. Spikes on
+            their way are not stopped (see `risks`).
 
     Raises:
-        BadInput: the graph makes no sense (`from_nir`), or the chip cannot run it: a register's range, a loop that is
-            too short, with `must_fit` a limit. The message names the node, population, loop or limit.
+        BadInput: `from_nir` refuses the graph; the chip cannot run it, because of a register's range or a loop that is
+            too short; or, with `must_fit`, a limit is exceeded. The message names the node, population, loop or limit.
     """
     if not isinstance(chip, Chip):
         chip = load_chip(chip)
@@ -123,19 +126,19 @@ def _compiled(
 
 
 def _early(compiled: Compiled) -> list[str]:
-    """Populations whose bias makes them spike before their ideal time begins.
+    """The populations whose bias makes them spike before their ideal time begins.
 
-    None where no spike of theirs arrives when another's ideal time has begun: then the resets undo all of it.
+    Empty if no early spike reaches a population whose ideal time has started: then the resets undo all early spikes.
     """
     levels = compiled.retimed.levels
     biased = {p.name for p in compiled.integers.populations if p.bias_mant.any() and levels[p.name]}
     if not biased:
         return []
-    # Not through relays, which may be deep: what they carry is seen in the ideal delays.
+    # The run may be shorter than the levels of relays, which may be deep: the ideal delays below include the relays.
     ticks = max(levels[p.name] for p in compiled.integers.populations)
     silence = {p.name: np.zeros((ticks, 1, p.size), np.uint8) for p in compiled.program.inputs}
     run = Simulator(compiled.program).run(silence or np.zeros((ticks, 1, 0), np.uint8))
-    last: dict[str, int] = {}  # early tick of ideal time
+    last: dict[str, int] = {}  # the last early spike, as a (negative) tick of ideal time
     for p in compiled.integers.populations:
         if p.kind == "lif" and len(early := np.flatnonzero(run.spikes[p.name][: levels[p.name]].any(axis=(1, 2)))):
             last[p.name] = int(early[-1]) - levels[p.name]
@@ -164,7 +167,7 @@ def _reset_risks(compiled: Compiled) -> Iterator[str]:
 
 
 def spread_over(compiled: Compiled, fills: Sequence[float] = FILLS) -> tuple[Compiled, ...]:
-    """The same network on as many chips of the same kind, its cores filled less and less; first `compiled` itself.
+    """Map the same network onto chips of the same kind and number, filling the cores less and less.
 
     >>> import nir
     >>> import numpy as np
@@ -173,8 +176,9 @@ def spread_over(compiled: Compiled, fills: Sequence[float] = FILLS) -> tuple[Com
     >>> [mapping.program.n_cores for mapping in spread_over(compile_graph(wide, "loihi1", dt_s=1e-3))]
     [2, 4, 8, 16]
 
-    What fits no longer, takes more chips, or takes no more cores than the mapping before it, is left out. Integers,
-    delays and so spikes are those of `compiled`: only what depends on the mapping has to be counted and priced again.
+    The first mapping is `compiled` itself. A mapping is left out if it does not fit, takes more chips, or takes no more
+    cores than the mapping before it. Integers, delays and spikes are those of `compiled`; only what depends on the
+    mapping has to be counted and priced again.
 
     Raises:
         BadInput: a fill is not above 0 and at most 1.
