@@ -1,15 +1,19 @@
-"""Energy and latency of counted activity on a chip: modelled, never measured, each figure with band, tag and source.
+"""Price counted activity on a chip: energy and latency, modelled and never measured.
 
-    energy of a row = count x energy per event                          for each event that the cost set prices
-    time of a core  = synapse time + neuron time, or the larger of them (`core_time` of the cost set)
-    time of a tick  = slowest core + longest route between used tiles + barrier, at least the step floor
+Each figure has a band, a tag and a source:
+
+    energy of a row = count x energy per event, for each event that the cost set prices
+    time of a core  = synapse time + neuron time, or the larger of the two (`core_time` of the cost set)
+    time of a tick  = slowest core + longest route between used tiles + barrier, but at least the step floor
     static energy   = static power x whole chips x the sum of the tick times
 
-A tick ends when its slowest core is done and all are synchronised. Sequences of a batch stand for runs of the chip
-one after another. Boundary: the chip alone, running freely: every input is there when its tick begins. A network that
-reads what its host samples from its output waits for the host in between, at static power; how long is the host's
-affair, so the power stands in a row of its own without a price. Host, board, off-chip memory, links between chips and
-input and output are outside.
+A tick ends when its slowest core is done and all cores are synchronised. The sequences of a batch stand for runs of the
+chip one after another.
+
+Boundary: the chip alone, running freely, so every input is there when its tick begins. Host, board, off-chip memory,
+links between chips, and input and output are outside. A network that reads what its host samples from its output waits
+for the host in between, at static power. How long it waits depends on the host alone, so a row of its own names that
+power, without a price.
 """
 
 from __future__ import annotations
@@ -41,10 +45,17 @@ _UNIT = re.compile(r"([munp]?)([JsW])")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A figure with its band (`low <= value <= high`), unit and the weakest tag of all that went into it.
+    """A figure with its band and tag.
 
-    Bands add and multiply as intervals of numbers that are not negative. Where `band_known` is false, something in it
-    has no published spread: the true band is wider than `low` to `high`.
+    Bands add and multiply as intervals of numbers that are not negative.
+
+    Attributes:
+        value: the figure.
+        low, high: its band: `low <= value <= high`.
+        unit: its unit, such as pJ.
+        tag: the weakest tag of everything that went into the figure.
+        band_known: False if something in the figure has no published spread; then the true band is wider than `low` to
+            `high`.
     """
 
     value: float
@@ -76,19 +87,23 @@ class Quantity:
         return self * (1 / divisor)
 
     def times(self, other: Quantity, unit: str) -> Quantity:
-        """The product, in `unit`, which the caller knows to be that of the two (mW x ns = pJ)."""
+        """The product, in `unit`. The caller knows that `unit` is the product of the two units (mW x ns = pJ)."""
         tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
         return Quantity(self.value * other.value, self.low * other.low, self.high * other.high, unit, tag, known)
 
     def to(self, unit: str) -> Quantity:
-        """The same in another unit of the same kind, such as pJ in uJ."""
+        """The same quantity in another unit of the same kind, such as uJ for pJ.
+
+        Raises:
+            BadInput: the two units are not of the same kind.
+        """
         old, new = _UNIT.fullmatch(self.unit), _UNIT.fullmatch(unit)
         if not old or not new or old[2] != new[2]:
             raise BadInput(f"cannot express {self.unit} in {unit}")
         return replace(self * (_PREFIX[old[1]] / _PREFIX[new[1]]), unit=unit)
 
     def to_dict(self, unit: str, per: int | None = None) -> dict[str, Any]:
-        """As a JSON-able dict in another unit of the same kind; divided by `per`, where it is given."""
+        """The quantity as a JSON-able dict, in `unit` (of the same kind), divided by `per` unless that is None."""
         return dict(vars((self if per is None else self / per).to(unit)))
 
 
@@ -102,12 +117,15 @@ class Row:
     """One component of the energy.
 
     Attributes:
-        count: events, None for the static row and for what is not counted.
-        count_low: the least they can have been where only bounds are known (active updates), else `count`.
-        energy: in pJ; None where `status` is not `priced`.
+        name: the component, in words.
+        count: number of events; None for the static row and for what is not counted.
+        count_low: the least number of events there can have been, if only bounds are known (active updates); else
+            `count`.
+        energy: in pJ; None unless `status` is `priced`.
         constant: the price of one event, or the static power.
-        status: `covered`: contained in the prices of other rows; `unpriced`: no price is published, which is not 0.
-        note: what the row holds and leaves out.
+        status: `priced`; `covered`: contained in the prices of other rows; `unpriced`: no price is published, which
+            does not mean 0.
+        note: what the row contains and leaves out.
     """
 
     name: str
@@ -119,7 +137,7 @@ class Row:
     note: str
 
     def to_dict(self, per: int | None = None) -> dict[str, Any]:
-        """As a JSON-able dict, the energy in uJ; `price` is the constant. `per` as in `Energy.to_dict`."""
+        """The row as a JSON-able dict, energy in uJ. `price` is the constant; `per` is as in `Energy.to_dict`."""
         constant = self.constant
         return {
             "name": self.name,
@@ -136,8 +154,11 @@ class Row:
 class Bottleneck:
     """What the run waits for.
 
-    `resource` takes `share` of the time on the critical path; `core` is the slowest of the cores for `core_share` of
-    the time, longer than any other.
+    Attributes:
+        resource: the resource with the largest share of the time on the critical path.
+        share: that share, 0 to 1.
+        core: the core that is the slowest one for more time than any other.
+        core_share: the share of the time for which it is the slowest, 0 to 1.
     """
 
     resource: str
@@ -148,7 +169,13 @@ class Bottleneck:
 
 @dataclass(frozen=True)
 class Influence:
-    """The total energy in pJ with one input at the ends of its band and all others at their values."""
+    """How much one input moves the total energy, with all other inputs at their values.
+
+    Attributes:
+        name: the input.
+        low: the total in pJ with the input at the low end of its band.
+        high: the total in pJ with the input at the high end.
+    """
 
     name: str
     low: float
@@ -156,28 +183,36 @@ class Influence:
 
     @property
     def width(self) -> float:
-        """How far the total moves, in pJ."""
+        """How far the input moves the total, in pJ."""
         return self.high - self.low
 
     def to_dict(self, per: int | None = None) -> dict[str, Any]:
-        """As a JSON-able dict, in uJ; `per` as in `Energy.to_dict`."""
+        """The influence as a JSON-able dict, in uJ. `per` is as in `Energy.to_dict`."""
         low, high = (end if per is None else end / per for end in (self.low, self.high))
         return {"name": self.name, "low": low * 1e-6, "high": high * 1e-6, "unit": "uJ"}
 
 
 @dataclass(frozen=True)
 class Energy:
-    """What a run costs: rows and totals in pJ, times in ns.
+    """The cost of a run: energies in pJ, times in ns.
 
     Attributes:
-        latency: the run, all sequences one after another.
-        tick_latency: the average tick.
-        slowest_tick: the longest.
-        waiting: static power of the whole chips in mW, which is uJ per ms that they wait for the host.
+        chip: the chip's name.
+        costs: the name of the cost set.
+        description: what the cost set is.
+        rows: the components.
+        total: dynamic plus static energy.
+        dynamic: the sum of all priced events.
+        static: static power of the whole chips for the time of the run.
+        latency: the time of the run, all sequences one after another.
+        tick_latency: the average time of a tick.
+        slowest_tick: the longest time of a tick.
+        waiting: static power of the whole chips in mW; that is also the uJ for each ms of waiting for the host.
+        bottleneck: what the run waits for.
         uncertainty: what the band of the total comes from, widest first.
         unbanded: inputs without a published spread, which the band therefore leaves out.
         time_sources: where the latencies come from, each source once.
-        chips: whole chips whose static power is paid.
+        chips: number of whole chips whose static power is paid.
     """
 
     chip: str
@@ -198,12 +233,12 @@ class Energy:
     chips: int
 
     def to_dict(self, per: int | None = None, time_unit: str = "us") -> dict[str, Any]:
-        """As a JSON-able dict, energies in uJ.
+        """The cost as a JSON-able dict, energies in uJ.
 
         Args:
-            per: divide counts, energies and latency by so many, such as the samples of the run; None: they are of the
-                whole run. The slowest tick and the power while the chip waits stay what they are.
-            time_unit: of the latency and the slowest tick.
+            per: divide counts, energies and latency by this number, such as the notes of the run; None: give those of
+                the whole run. The slowest tick and the power while the chip waits are never divided.
+            time_unit: the unit of the latency and of the slowest tick.
         """
         return {
             "chip": self.chip,
@@ -227,7 +262,14 @@ class Energy:
 
 @dataclass(frozen=True)
 class _Event:
-    """An event that a cost set may price: its row, whose time it takes, and where its count stands."""
+    """An event that a cost set may price.
+
+    Attributes:
+        name: the name of its row.
+        group: whose time it takes.
+        count: finds its count in the counts of a run.
+        note: what the count contains.
+    """
 
     name: str
     group: Literal["synapses", "neurons", "spikes", "mesh"]
@@ -295,13 +337,15 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *,
     'pJ'
 
     Args:
-        counts: of the deployed network, from `activity.count`. Events pending after the end are not priced.
-        constants: a cost set or the name of one of the chip's; None: the chip's default. Sets are never mixed.
-        reads: membranes that the host reads in the run (readout neurons x answers); None: not counted.
+        counts: the counts of the deployed network, from `activity.count`. Events pending after the end are not priced.
+        chip: the chip.
+        constants: a cost set, or the name of one of the chip's cost sets; None: the chip's default. Sets are never
+            mixed.
+        reads: number of membranes that the host reads in the run (readout neurons x answers); None: not counted.
 
     Raises:
-        BadInput: the program does not fit the chip (what does not fit has no energy), the run is empty, an event that
-            occurred is neither priced nor covered by the set although it does synaptic operations, or no such set.
+        BadInput: the program does not fit the chip; the run is empty; there is no such cost set; the set has no
+            latency; or it neither prices nor covers a kind of synaptic operation that occurred.
     """
     meter = Meter(counts.core_xy, chip, constants)
     meter.add(counts)
@@ -309,12 +353,14 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *,
 
 
 class Meter:
-    """Prices a run whose counts come part by part (`activity.Counter`); arguments and errors as for `price`.
+    """Prices a run whose counts come part by part (`activity.Counter`). Its memory does not grow with the run.
 
-    What it keeps does not grow with the run.
+    Raises what `price` raises.
 
     Args:
         core_xy: the place of each core, as in `Counts`.
+        chip: the chip.
+        constants: as for `price`.
     """
 
     def __init__(self, core_xy: Array, chip: Chip, constants: str | CostSet | None = None) -> None:
@@ -325,12 +371,12 @@ class Meter:
         self._totals: Counts | None = None
 
     def add(self, counts: Counts) -> None:
-        """The next ticks of the run, or further sequences."""
+        """Add the counts of the next ticks of the run, or of further sequences."""
         self._timing.add(counts)
         self._totals = Counts.summed([self._totals, counts] if self._totals else [counts])
 
     def energy(self, *, reads: int | None = None) -> Energy:
-        """Of all that was added."""
+        """The cost of everything that was added; `reads` and errors as for `price`."""
         counts, chip, chips, timing, costs = self._totals, self._chip, self._chips, self._timing, self._costs
         if counts is None or not counts.ticks.sum():
             raise BadInput("the run has no tick: there is nothing to price")
@@ -362,7 +408,7 @@ class Meter:
 
 
 def price_all(counts: Counts, chip: Chip, *, reads: int | None = None) -> tuple[Energy, ...]:
-    """Price with each of the chip's cost sets, the default one first; arguments and errors as for `price`."""
+    """Price with each of the chip's cost sets, the default one first. Arguments and errors are as for `price`."""
     found = meters(counts.core_xy, chip)
     for meter in found:
         meter.add(counts)
@@ -370,7 +416,7 @@ def price_all(counts: Counts, chip: Chip, *, reads: int | None = None) -> tuple[
 
 
 def meters(core_xy: Array, chip: Chip) -> tuple[Meter, ...]:
-    """One for each of the chip's cost sets, the default one first."""
+    """A meter for each of the chip's cost sets, the default one first."""
     names = sorted(chip.costs, key=lambda name: name != chip.default_costs)
     return tuple(Meter(core_xy, chip, name) for name in names)
 
@@ -386,7 +432,7 @@ def _barrier_row(costs: CostSet, timing: _Timing) -> Row:
 
 
 def _outside(counts: Counts, chip: Chip, chips: int, power: Quantity, reads: int | None) -> list[Row]:
-    """What is outside the boundary: counted where it can be, without a price."""
+    """The rows for what is outside the boundary: counted if possible, without a price."""
 
     def row(name: str, count: int | None, note: str) -> Row:
         return Row(name, count, count, None, None, "unpriced", note)
@@ -406,7 +452,7 @@ def _outside(counts: Counts, chip: Chip, chips: int, power: Quantity, reads: int
 
 
 def _crossings(counts: Counts, chip: Chip) -> int:
-    """Borders between chips that the messages cross, chips side by side and XY routing."""
+    """The number of borders between chips that messages cross, with chips side by side and XY routing."""
     on = counts.core_xy // np.array([chip.mesh.tiles_x, chip.mesh.tiles_y])
     borders = np.abs(on[:, None, :] - on[None, :, :]).sum(axis=2).astype(np.int64)
     return int((borders * counts.messages_between).sum())
@@ -418,10 +464,10 @@ def _sum(quantities: Iterable[Quantity]) -> Quantity:
 
 
 def _chips(core_xy: Array, chip: Chip) -> int:
-    """Whole chips that the cores lie on (meshes side by side).
+    """The number of whole chips that the cores lie on (meshes side by side).
 
     Raises:
-        BadInput: a tile or a chip holds more cores than it has.
+        BadInput: the program has more cores on a tile or a chip than there are.
     """
     mesh, most = chip.mesh, chip.limits.cores_per_chip.value
     tiles = Counter((int(x), int(y)) for x, y in core_xy)
@@ -440,7 +486,11 @@ def _chips(core_xy: Array, chip: Chip) -> int:
 
 
 def _is_shown(event: str, counts: Counts, costs: CostSet) -> bool:
-    """Synaptic operations have a row for each kind of list in use, the other events always."""
+    """Whether the event gets a row: synaptic operations for each kind of list in use, all other events always.
+
+    Raises:
+        BadInput: synaptic operations occurred that the cost set neither prices nor covers.
+    """
     if not event.startswith("synop"):
         return True
     used = bool(_EVENTS[event].count(counts).any())
@@ -468,7 +518,7 @@ def _row(name: str, counts: Counts, costs: CostSet) -> Row:
 
 
 class _Timing:
-    """Times of the ticks added so far, with every latency at its value or at an end of its band."""
+    """The times of the ticks added so far, case by case: all latencies at their values, or some at an end."""
 
     def __init__(self, core_xy: Array, costs: CostSet, chips: int) -> None:
         self.costs = costs
@@ -486,13 +536,13 @@ class _Timing:
             self.constants["step floor"] = costs.latency[floor]
         self.activity_known = True
         ends: tuple[Bound, Bound] = ("low", "high")
-        # What stands at which bound: all of the constants, or one of them and the others at their values.
+        # A case says which constants are at which bound: all of them, or one with the others at their values.
         named = [(name, end) for name in (_ALL, *self.constants, _ACTIVE) for end in ends]
         self.cases: list[_Case] = [(_ALL, "value"), *named]
         self.sums = dict.fromkeys(self.cases, 0.0)
         self.longest = dict.fromkeys(self.cases, 0.0)
-        self.waited: dict[str, float] = {}  # for each resource, at the values
-        self.slowest = np.zeros(max(len(core_xy), 1))  # how long each core was the slowest, at the values
+        self.waited: dict[str, float] = {}  # time that each resource takes on the critical path, at the values
+        self.slowest = np.zeros(max(len(core_xy), 1))  # time for which each core was the slowest, at the values
 
     def add(self, counts: Counts) -> None:
         inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
@@ -512,7 +562,10 @@ class _Timing:
                 self._wait(path, time, slowest)
 
     def _ticks(self, case: _Case, events: Mapping[str, Array], sends: Array) -> tuple[dict[str, Array], Array, Array]:
-        """Time per resource on the critical path, of the tick, and the slowest core: `[ticks inside]` each, in ns."""
+        """The time per resource on the critical path, the time of the tick, and the slowest core.
+
+        Each array is `[ticks inside]`; times are in ns.
+        """
         of, bound = case
         ns = {
             name: float(getattr(constant, bound if of in (_ALL, name) else "value"))
@@ -523,7 +576,7 @@ class _Timing:
         for name in self.events:
             groups[_EVENTS[name].group] += ns[name] * events[name]
         if self.costs.core_time == "max":
-            # Synapses and neurons work side by side; what hands spikes over goes with the neurons.
+            # Synapses and neurons work side by side. Handing spikes over counts with the neurons.
             neurons = groups["neurons"] + groups["spikes"]
             ahead = groups["synapses"] > neurons
             groups["synapses"] = np.where(ahead, groups["synapses"], 0)
@@ -542,7 +595,7 @@ class _Timing:
 
     def _wait(self, path: dict[str, Array], time: Array, slowest: Array) -> None:
         if "step floor" in self.constants:
-            # Below the floor the floor is what is waited for, whatever fills a part of it.
+            # A tick below the floor waits for the floor, whatever fills a part of it.
             floored = path["step floor"] > 0
             path = {name: np.where(floored, 0, spent) for name, spent in path.items()}
             path["step floor"] = np.where(floored, time, 0)
@@ -571,10 +624,13 @@ class _Timing:
 
 
 def _barrier(costs: CostSet, tiles: int) -> Constant:
-    """The barrier for a number of tiles: between the published ones in a straight line, beyond them an assumption.
+    """The barrier for a number of tiles.
+
+    Between published numbers of tiles the barrier follows a straight line. Beyond them the line is continued, and the
+    result is tagged `assumed`.
 
     Raises:
-        BadInput: more tiles than the only published number.
+        BadInput: there are more tiles than the only published number.
     """
     rows, last = costs.barrier, costs.barrier[-1]
     known = all(row.latency.band_known for row in rows)
@@ -597,7 +653,7 @@ def _barrier(costs: CostSet, tiles: int) -> Constant:
 
 
 def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:
-    """The total with each input at the ends of its band, the others at their values."""
+    """For each input, the total with that input at the ends of its band and the others at their values."""
     priced = [(row, row.constant, row.count, row.count_low) for row in rows if row.constant is not None]
 
     def total(name: str, bound: Bound) -> float:
@@ -618,7 +674,7 @@ def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -
 
 
 def _unbanded(rows: Iterable[Row], chip: Chip, timing: _Timing) -> tuple[str, ...]:
-    """The inputs whose spread nobody has published; those that play no part are left out."""
+    """The inputs whose spread nobody has published, without those that play no part."""
     inputs = [(f"energy: {row.name}", row.constant) for row in rows if row.constant is not None and row.count]
     inputs += [("static power", chip.static_power), *((f"time: {name}", c) for name, c in timing.constants.items())]
     return tuple(_readable(name) for name, constant in inputs if not constant.band_known)
