@@ -1,8 +1,8 @@
-"""What Intel's profiler counts, per core and tick, derived from recorded spikes and the Program alone.
+"""Count what Intel's profiler counts, per core and tick, from recorded spikes and the Program alone.
 
-Nothing is simulated here: a spike of a neuron touches a fixed number of synapses on a fixed set of cores, so every
-count is a matrix product of the spikes with a matrix that depends on the Program only, and therefore exact. Those
-matrices are sparse `[source neuron, core]`; no matrix of weights is made dense, and no convolution is unrolled.
+Nothing is simulated here. A spike of a neuron touches a fixed number of synapses on a fixed set of cores. So every
+count is a matrix product of the spikes with a matrix that depends on the Program only, and is exact. These matrices are
+sparse `[source neuron, core]`; no matrix of weights is made dense, and no convolution is unrolled.
 """
 
 from __future__ import annotations
@@ -23,45 +23,47 @@ from muspike.hardware.weights import Conv, Sparse, Weights
 
 Array = npt.NDArray[Any]
 
-# Rows of (tick, sequence) multiplied at once: bounds the float copy of the spikes to some 100 MB.
+# Rows of (tick, sequence) multiplied at once. This bounds the float copy of the spikes to some 100 MB.
 _ROWS_AT_ONCE = 1 << 15
-# A matrix of at most so many entries is multiplied by BLAS, a larger one as it is, sparse.
+# BLAS multiplies a matrix of at most so many entries. A larger matrix stays sparse.
 _DENSE_ENTRIES = 1 << 20
 _LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What happened on each core in each tick; arrays are int64 `[ticks, batch, cores]` unless said otherwise.
+    """What happened on each core in each tick. Arrays are int64 `[ticks, batch, cores]` unless said otherwise.
 
-    Every source neuron has one axon per target core, so a spike becomes one message for each core it has stored
-    synapses on, its own core included. A synaptic operation is counted in the tick in which it acts, `t + delay`;
-    an axon event (`spikes_in`) with the first of its synapses. What acts after the end of the run is not in the
-    arrays but in `pending_synops` and `pending_spikes_in`, so that arrays plus pending hold every event once.
+    A neuron has one axon per target core. So a spike becomes one message to each core on which the neuron has stored
+    synapses, its own core included.
 
-    Spikes injected by the host are not neuron spikes and cross no mesh here: where they enter depends on the board.
-    They are `host_messages` (one for each target core), which is host I/O; at the target core they are axon events
-    and synaptic operations like any other.
+    A synaptic operation counts in the tick in which it acts, `t + delay`. An axon event (`spikes_in`) counts with the
+    first of its synapses. Events that act after the end of the run are not in these arrays but in `pending_synops` and
+    `pending_spikes_in`, so arrays plus pending hold every event once.
+
+    Spikes that the host injects are not neuron spikes. They cross no mesh here, because where they enter depends on the
+    board. They are counted as `host_messages` (one per target core), which are host input; at the target core they are
+    axon events and synaptic operations like any other.
 
     Attributes:
-        synops: stored synapses touched (zero weights too, unless the synapses are stored as a sparse list).
-        synops_sparse: those of `synops` that are stored as a sparse list.
-        synops_conv: those that are stored as lists which the axons of a convolution share.
-        neuron_updates: mapped neurons (every one in every tick).
-        active_updates: updates of a neuron whose current or membrane is not 0 before or after it, or that spikes;
-            all updates where `activity_known` is false. Before its first tick a sequence is at rest.
+        synops: stored synapses touched, zero weights included, except in sparse lists, which store none.
+        synops_sparse: the part of `synops` that is stored in sparse lists.
+        synops_conv: the part of `synops` that is stored in lists which the axons of a convolution share.
+        neuron_updates: updates of mapped neurons: every neuron in every tick.
+        active_updates: updates of a neuron that spikes, or whose current or membrane is not 0 before or after the
+            update. Every sequence starts at rest. If `activity_known` is false: all updates.
         neuron_spikes: spikes, by the core of the neuron.
-        spikes_in: axon events, by the core they arrive on.
-        messages_out: messages to cores, the neuron's own included, by the core of the neuron.
-        hops_x: links crossed east-west between tiles by those messages, by the core of the neuron (XY routing).
-        hops_y: links crossed north-south.
-        host_messages: `[ticks, batch]`.
-        pending_synops: `[batch, cores]`.
-        pending_spikes_in: `[batch, cores]`.
-        ticks: `[batch]`, the length of each sequence; its later ticks are zero in every array.
-        core_xy: int32 `[cores, 2]`, the place of each core.
-        messages_between: `[cores, cores]`, the messages of the whole run from each core (row) to each (column).
-        activity_known: whether membranes were given, so that `active_updates` is exact and not its upper bound.
+        spikes_in: axon events, by the core on which they arrive.
+        messages_out: messages to cores, the own core included, by the core of the neuron.
+        hops_x: links between tiles that these messages cross east-west, by the core of the neuron (XY routing).
+        hops_y: links that they cross north-south.
+        host_messages: messages of the host, `[ticks, batch]`.
+        pending_synops: synaptic operations after the end, `[batch, cores]`.
+        pending_spikes_in: axon events after the end, `[batch, cores]`.
+        ticks: the length of each sequence, `[batch]`. After its length, a sequence is zero in every array.
+        core_xy: the place of each core, int32 `[cores, 2]`.
+        messages_between: messages of the whole run from each core (row) to each core (column), `[cores, cores]`.
+        activity_known: whether membranes were given, so that `active_updates` is exact and not an upper bound.
     """
 
     synops: Array
@@ -83,9 +85,9 @@ class Counts:
     activity_known: bool
 
     def profile(self) -> dict[str, Array]:
-        """Totals of the run for each core, int64 `[cores]`, under the names of Intel's profiler.
+        """The totals of the run for each core, int64 `[cores]`, under the names of Intel's profiler.
 
-        `hops` are the links between tiles that the core's messages crossed, in both directions of the mesh.
+        `hops` are the links between tiles that the core's messages crossed, on both axes of the mesh.
         """
         events = {
             "syn_ops": self.synops,
@@ -98,9 +100,12 @@ class Counts:
 
     @classmethod
     def joined(cls, parts: Sequence[Counts], along: Literal["batch", "ticks"] = "batch") -> Counts:
-        """The counts of several runs of one program and as many ticks, their sequences side by side.
+        """Join the counts of several runs, or of several parts of one run.
 
-        Along ticks: of one run, from the parts that a `Counter` counted one after another.
+        Args:
+            parts: counts of one program.
+            along: "batch": the runs have the same number of ticks, and their sequences are put side by side. "ticks":
+                the parts follow one another, as a `Counter` counted them.
         """
         if along == "ticks":
             whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _PER_TICK}
@@ -137,9 +142,13 @@ _PER_TICK = tuple(field.name for field in fields(Counts) if field.name not in (*
 class Operations:
     """Synaptic operations by NeuroBench's definitions (Yik et al. 2025): totals over ticks and sequences.
 
-    `dense` counts every connection in every tick (of a `Sparse` matrix, such as wires, those that it holds; of a
-    convolution, every tap inside its input); `effective_acs` those with a non-zero weight and a spike;
-    `effective_macs` is 0 because every activation is 0 or 1. Delays do not matter to them, nor does the layout.
+    Neither delays nor the layout of the lists matter.
+
+    Attributes:
+        dense: every connection in every tick. A `Sparse` matrix, such as wires, has the connections that it holds; a
+            convolution has every tap inside its input.
+        effective_acs: connections with a non-zero weight, in ticks in which their source spikes.
+        effective_macs: 0, because every activation is 0 or 1.
     """
 
     dense: int
@@ -168,11 +177,11 @@ def count(
 
     Args:
         program: the deployed network.
-        spikes: uint8 `[ticks, batch, size]` in chip time, of every `input` and `lif` population.
-        ticks: length of each sequence `[batch]` when a batch is padded; None: all as long as the arrays.
-        currents: int32 `[ticks, batch, size]` of every mapped population (`Run.current`). Given together with
+        spikes: uint8 `[ticks, batch, size]` in chip time, for every `input` and `lif` population.
+        ticks: the length of each sequence, `[batch]`, if the batch is padded; None: all are as long as the arrays.
+        currents: int32 `[ticks, batch, size]` for every mapped population (`Run.current`). With `currents` and
             `membranes`, active updates are exact; the sequences must start at rest.
-        membranes: int32 `[ticks, batch, size]` of every mapped population (`Run.membrane`).
+        membranes: int32 `[ticks, batch, size]` for every mapped population (`Run.membrane`).
 
     Raises:
         BadInput: a population's spikes are missing or have another shape, or a length exceeds the run.
@@ -185,10 +194,12 @@ def count(
 
 
 class Counter:
-    """Counts a run that comes part by part, from rest: what is in flight between two parts is carried over.
+    """Counts a run that comes part by part, from rest. Events in flight between two parts are carried over.
 
     Args:
-        ticks: length of each sequence `[batch]`, in all parts together; None: as many as come.
+        program: the deployed network.
+        batch: number of sequences.
+        ticks: the length of each sequence in all parts together, `[batch]`; None: until the last part ends.
     """
 
     def __init__(self, program: Program, batch: int = 1, ticks: Array | None = None) -> None:
@@ -200,7 +211,7 @@ class Counter:
         self._ways = [_ways(program, p, leaving[p.name], self._core_xy) for p in program.populations if p.kind != "li"]
         self._mapped = {p.name: _on_core(p, cores) for p in program.populations if p.kind != "input"}
         self._begun = 0
-        # What arrives after the parts so far, by tick; of it, what came after the end of its sequence.
+        # Events that arrive after the parts so far, by tick; then events that arrived after the end of their sequence.
         self._in_flight = np.zeros((len(_LAYOUTS) + 1, program.max_delay, batch, cores), np.int64)
         self._too_late = np.zeros((len(_LAYOUTS) + 1, batch, cores), np.int64)
         self._moved = {name: np.zeros((batch, on_core.shape[0]), bool) for name, on_core in self._mapped.items()}
@@ -212,9 +223,10 @@ class Counter:
         currents: Mapping[str, Array] | None = None,
         membranes: Mapping[str, Array] | None = None,
     ) -> Counts:
-        """Count the next ticks; arguments and errors as for the function `count`.
+        """Count the next ticks. Arguments and errors are as for the function `count`.
 
-        What is pending in it is so after this part: `Counts.joined(parts, "ticks")` are the counts of the whole.
+        The result's pending events are those after this part. `Counts.joined(parts, "ticks")` gives the counts of the
+        whole.
         """
         recorded = _checked(self._program, spikes)
         run_ticks, batch = next(iter(recorded.values())).shape[:2]
@@ -222,9 +234,9 @@ class Counter:
         lengths = np.clip(self._lengths - self._begun, 0, run_ticks)
         inside = np.arange(run_ticks)[:, None] < lengths  # [ticks, batch]
 
-        # In the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
+        # Counted in the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
         sent = np.zeros((4, run_ticks, batch, cores), np.int64)
-        # In the tick of arrival, by the target core: synops of each layout, and spikes in.
+        # Counted in the tick of arrival, by the target core: synops of each layout, then axon events.
         arrived = np.zeros((len(_LAYOUTS) + 1, run_ticks + self._program.max_delay, batch, cores), np.int64)
         arrived[:, : self._program.max_delay] = self._in_flight
         host_messages = np.zeros((run_ticks, batch), np.int64)
@@ -286,12 +298,14 @@ class Counter:
 
 @dataclass(frozen=True, eq=False)
 class _Ways:
-    """What a spike of each neuron of `source` does, as matrices `[size, cores]`.
+    """What a spike of each neuron of `source` causes, as matrices `[size, cores]`.
 
     Attributes:
-        arrivals: delay, index of the layout, synapses touched, and axon events, of each group of synapses.
-        reached: 1 where there is a message to the core.
-        per_spike: messages of the host, `[size, 1]`; of a neuron, on its core, spikes, messages, hops x and hops y.
+        source: the population that spikes.
+        arrivals: for each group of synapses: delay, index of the layout, synapses touched, and axon events.
+        reached: 1 if there is a message from the neuron to the core.
+        per_spike: if the source is an input: the host's messages, `[size, 1]`. Else, on the neuron's own core: spikes,
+            messages, hops x and hops y.
     """
 
     source: ChipPopulation
@@ -318,9 +332,9 @@ def _ways(program: Program, source: ChipPopulation, leaving: Sequence[ChipSynaps
 
 
 def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:
-    """Count NeuroBench's dense and effective synaptic operations; arguments and errors as for `count`.
+    """Count NeuroBench's dense and effective synaptic operations. Arguments and errors are as for `count`.
 
-    They are those of the network, so what leads into a relay (`Program.roles`) is left out.
+    The operations are those of the network, so synapses into a relay (`Program.roles`) are left out.
     """
     recorded = _checked(program, spikes)
     run_ticks, batch = next(iter(recorded.values())).shape[:2]
@@ -336,7 +350,7 @@ def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLi
 
 
 def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
-    """The spikes of every spiking population, all of one number of ticks and sequences."""
+    """The spikes of every spiking population. All have the same number of ticks and of sequences."""
     recorded: dict[str, Array] = {}
     for population in program.populations:
         if population.kind == "li":
@@ -362,7 +376,10 @@ def _state(recorded: Mapping[str, Array], name: str, population: ChipPopulation)
 
 
 def _on_core(population: ChipPopulation, cores: int, number: Array | None = None) -> Any:
-    """A number (1) of each neuron on its core: SciPy's `csr_array` `[size, cores]`; the host's have none."""
+    """Place a number (default: 1) for each neuron on the neuron's core: SciPy's `csr_array` `[size, cores]`.
+
+    Neurons of the host have no core and so no entry.
+    """
     core = np.asarray(population.core)
     mapped = core >= 0
     number = np.ones(population.size, np.int64) if number is None else number
@@ -371,14 +388,14 @@ def _on_core(population: ChipPopulation, cores: int, number: Array | None = None
 
 
 def _fan_out(synapses: ChipSynapses, target: ChipPopulation, cores: int) -> Any:
-    """Stored synapses of each source neuron on each core: `csr_array` `[source, cores]` of int64."""
+    """The number of stored synapses of each source neuron on each core: `csr_array` `[source, cores]` of int64."""
     weight = synapses.weight
     if isinstance(weight, Conv):
         return _conv_fan_out(weight, np.asarray(target.core), cores)
     on_core = _on_core(target, cores)
     if synapses.layout == "dense":
         return csr_array(np.ones((weight.shape[1], 1), np.int64)) @ csr_array(on_core.sum(0)[None])
-    if not isinstance(weight, Sparse):  # in float32, which is exact below 2^24 and has BLAS
+    if not isinstance(weight, Sparse):  # float32 is exact below 2^24, and BLAS multiplies it
         stored = (weight != 0).T.astype(np.float32)
         return csr_array((stored @ on_core.toarray().astype(np.float32)).astype(np.int64))
     present = (weight.values != 0).astype(np.int64)
@@ -386,7 +403,10 @@ def _fan_out(synapses: ChipSynapses, target: ChipPopulation, cores: int) -> Any:
 
 
 def _conv_fan_out(conv: Conv, core: Array, cores: int) -> Any:
-    """As `_fan_out`: the taps that land on each core, zeros too; tap by tap, and once for all channels of a group."""
+    """`_fan_out` of a convolution: the number of taps that land on each core, zero weights included.
+
+    It is computed tap by tap, and once for all input channels of a group.
+    """
     _, height, width = conv.input_shape
     pixels = np.arange(conv.groups * height * width).reshape(conv.groups, height, width)
     core = core.reshape(conv.groups, -1, *conv.output_shape[1:])  # [groups, channels of a group, y, x]
@@ -401,7 +421,7 @@ def _conv_fan_out(conv: Conv, core: Array, cores: int) -> Any:
 
 
 def _effective_fan_out(weight: Weights) -> Array:
-    """Connections of each source neuron whose weight is not 0, `[source]`."""
+    """The number of connections of each source neuron whose weight is not 0, `[source]`."""
     if isinstance(weight, Sparse):
         return np.bincount(weight.sources[weight.values != 0], minlength=weight.shape[1])
     if not isinstance(weight, Conv):
@@ -424,7 +444,7 @@ def _hops(source: ChipPopulation, reached: Any, core_xy: Array) -> Array:
 
 
 def _product(fired: Array, matrices: Sequence[Any]) -> Array:
-    """`fired` `[ticks, batch, size]` times each of the sparse `[size, columns]`: int64 `[n, ticks, batch, columns]`.
+    """`fired` `[ticks, batch, size]` times each sparse `[size, columns]`: int64 `[n, ticks, batch, columns]`.
 
     BLAS works in floats: float32 is exact while no sum reaches 2^24, float64 up to 2^53.
     """
