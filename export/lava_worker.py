@@ -189,8 +189,8 @@ def lavas_conv() -> Any:
     from lava.proc.conv.process import Conv
 
     class RestartedConv(EachSequenceAnew, PyConvModelFixed):  # type: ignore[misc]
-        # Lava keeps these in int8. NumPy 1 widened int8 in sums with larger numbers. NumPy 2 refuses an input size, or a
-        # number of channels, above 127.
+        # Lava keeps these in int8. NumPy 1 widened int8 in sums with larger numbers. NumPy 2 refuses an input size, or
+        # a number of channels, above 127.
         kernel_size = stride = padding = dilation = groups = LavaPyType(np.ndarray, np.int32, precision=32)
 
     MODELS[Conv] = RestartedConv

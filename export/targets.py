@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from muspike.export.verify import Proof
 
 Options = Mapping[str, Any]
+"""By name of an option, its value."""
+
+
+class Option(NamedTuple):
+    """An option that a target takes.
+
+    Attributes:
+        what: the option in words, for `--help`.
+        default: its value if it is not given.
+    """
+
+    what: str
+    default: str | None = None
 
 
 class Exporter(Protocol):
@@ -44,13 +57,13 @@ class Target(NamedTuple):
     Attributes:
         what: its files, in words: "a NIR file".
         suffix: how a file's name ends.
-        options: the options that it takes, with their defaults. On the command line they are `--NAME`.
+        options: the options that it takes, by name. On the command line they are `--NAME`.
         module: an `Exporter`, imported when it is used.
     """
 
     what: str
     suffix: str
-    options: Options
+    options: Mapping[str, Option]
     module: str
 
     @property
@@ -61,7 +74,15 @@ class Target(NamedTuple):
 
 TARGETS: Mapping[str, Target] = {
     "nir": Target("a NIR file", ".nir", {}, "muspike.export.to_nir"),
-    "lava": Target("a chip program", ".npz", {"chip": "loihi1", "python": None}, "muspike.export.to_lava"),
+    "lava": Target(
+        "a chip program",
+        ".npz",
+        {
+            "chip": Option("the chip, by name or as a .toml file", "loihi1"),
+            "python": Option("an interpreter that has Lava (see muspike lava --help)"),
+        },
+        "muspike.export.to_lava",
+    ),
 }
 
 
@@ -83,6 +104,7 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
         raise BadInput(f"target {to}: takes no option {stranger!r}; it takes {', '.join(target.options) or 'none'}")
     if path.suffix != target.suffix:
         raise BadInput(f"{path}: {target.what} ends in {target.suffix}")
-    chosen = {**target.options, **{name: value for name, value in options.items() if value is not None}}
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: given.get(name, option.default) for name, option in target.options.items()}
     target.exporter.write(model, path, chosen)
     return target.exporter.prove(model, path, count, chosen)

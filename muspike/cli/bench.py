@@ -19,11 +19,11 @@ def add(commands: Commands) -> None:
     )
     bench.add_argument("model", nargs="*", help="model folders or shipped models (default: all shipped models)")
     folder(bench, "folder for report.html and bench.json")
-    bench.add_argument("--quick", action="store_true", help="fewer pieces: a few minutes")
+    bench.add_argument("--quick", action="store_true", help="16 pieces instead of 64; takes a few minutes")
     bench.add_argument("--no-lava", action="store_true", help="leave out the check against Lava; the report says so")
     add_lava_python(bench)
-    add_seed(bench)
-    add_json(bench, "bench.json as well")
+    add_seed(bench, "seed of the composed pieces (default: 0)")
+    add_json(bench, "the content of bench.json too,")
 
 
 def _bench(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from muspike.cli.options import Commands, add_json, add_model, chips, refuse_unused, whole
+from muspike.cli.options import Commands, add_json, add_model, refuse_unused, whole
 from muspike.cli.output import say, say_json
 
 
@@ -23,16 +23,20 @@ def add(commands: Commands) -> None:
         required=True,
         help="; ".join(f"{name}: {target.what} ({target.suffix})" for name, target in TARGETS.items()),
     )
-    export.add_argument("--chip", choices=chips(), help=f"for {_takers('chip')}")
     export.add_argument(
-        "-o", "--output", type=Path, help="file to write (default: MODEL and the target's ending, or MODEL-CHIP)"
+        "-o",
+        "--output",
+        type=Path,
+        help="file to write (default: MODEL, or MODEL-CHIP, with the target's ending)",
     )
     export.add_argument(
         "--tokens", type=whole(1, 10_000), default=16, help="compound words to compare on (default: 16)"
     )
-    export.add_argument(
-        "--python", help=f"for {_takers('python')}: an interpreter that has Lava (see muspike lava --help)"
-    )
+    for name in _options():
+        takers = {to: target.options[name] for to, target in TARGETS.items() if name in target.options}
+        told = [f"{to} (default: {option.default})" if option.default else to for to, option in takers.items()]
+        what = next(iter(takers.values())).what
+        export.add_argument(f"--{name}", metavar=name.upper(), help=f"for {', '.join(told)}: {what}")
     add_json(export, "the comparison")
 
     lava = commands.add(
@@ -40,19 +44,18 @@ def add(commands: Commands) -> None:
         _lava,
         "Make or check the environment in which Lava runs. Lava needs packages of its own, so it lives in a virtual "
         "environment in the user's cache folder, made on first use. To use another one, name its interpreter with "
-        "--python or in MUSPIKE_LAVA_PYTHON; it must have lava-nc 0.10.0.",
+        "--python or in MUSPIKE_LAVA_PYTHON. The interpreter needs lava-nc 0.10.0.",
         "muspike lava --python ~/lava/bin/python",
     )
     lava.add_argument("--python", help="an interpreter that has Lava, instead of the environment that muspike makes")
     add_json(lava, "what was found")
 
 
-def _takers(option: str) -> str:
-    """The targets that take an option, each with the option's default where it has one."""
+def _options() -> list[str]:
+    """The options that any target takes."""
     from muspike.export.targets import TARGETS
 
-    takers = {name: target.options[option] for name, target in TARGETS.items() if option in target.options}
-    return ", ".join(name if default is None else f"{name} (default: {default})" for name, default in takers.items())
+    return list(dict.fromkeys(name for target in TARGETS.values() for name in target.options))
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -60,15 +63,16 @@ def _export(args: argparse.Namespace) -> int:
     from muspike.export.targets import TARGETS, export
 
     target = TARGETS[args.to]
-    for option in sorted({option for other in TARGETS.values() for option in other.options} - set(target.options)):
-        takers = ", ".join(f"--to {name}" for name, other in TARGETS.items() if option in other.options)
-        refuse_unused(args, f"with --to {args.to}, only with {takers}", option)
+    for name in _options():
+        if name not in target.options:
+            takers = ", ".join(f"--to {to}" for to, other in TARGETS.items() if name in other.options)
+            refuse_unused(args, f"with --to {args.to}, only with {takers}", name)
     given = {name: getattr(args, name) for name in target.options}
-    options = {name: default if given[name] is None else given[name] for name, default in target.options.items()}
+    options = {name: given[name] or option.default for name, option in target.options.items()}
     model = load_model(args.model)
     folder = Path(args.model).resolve()
     name = folder.parent.name if folder.name == "model" else folder.name
-    chip = f"-{options['chip']}" if "chip" in options else ""
+    chip = f"-{Path(options['chip'] or '').stem}" if "chip" in options else ""
     output = args.output or Path(f"{name}{chip}{target.suffix}")
     proof = export(model, args.to, output, args.tokens, **options)
     if args.json:

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
     add_seed(generate, "the same seed gives the same files")
     generate.add_argument("--temperature", type=temperature, default=0.9, help="below 1: safer choices (default: 0.9)")
     generate.add_argument(
-        "--top-p", type=share, default=0.8, help="choose among the likeliest of this mass (default: 0.8)"
+        "--top-p", type=share, default=0.8, help="keep the likeliest values that make up this share (default: 0.8)"
     )
     generate.add_argument(
         "--on",
@@ -56,7 +56,9 @@ def add(commands: Commands) -> None:
     )
     metrics.add_argument("files", nargs="+", metavar="FILE", type=Path, help="MIDI files, or folders of them")
     metrics.add_argument(
-        "--words", type=whole(4, LONGEST_PIECE), help="of the first so many compound words of each (default: all)"
+        "--words",
+        type=whole(4, LONGEST_PIECE),
+        help="measure only the first WORDS words of each file (default: all)",
     )
     add_json(metrics, "the rows")
 

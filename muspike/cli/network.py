@@ -45,14 +45,15 @@ def add(commands: Commands) -> None:
     mapping = commands.add(
         "map",
         _map,
-        "How the network of a NIR file fits a chip, and what the chip's integers do to it. Status 1: it does not fit.",
+        "Show how the network of a NIR file fits a chip, and what the chip's integers do to it. Status 1: it does not "
+        "fit.",
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
     mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
     mapping.add_argument(
         "--chip", default="loihi1", help=f"{', '.join(chips())} or a chip's .toml file (default: loihi1)"
     )
-    mapping.add_argument("--dt", type=seconds, help="seconds per tick, where the file's metadata do not say")
+    mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say")
     _add_reset(mapping)
     mapping.add_argument(
         "--fill",
@@ -60,7 +61,7 @@ def add(commands: Commands) -> None:
         default=1.0,
         help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
     )
-    _add_input(mapping, "also run the integers and the float network on it, and say how they agree")
+    _add_input(mapping, "also run the chip's integers and the float network on these spikes, and say how they agree")
     mapping.add_argument("-o", "--output", type=Path, help="write the chip's program to this .npz file")
     add_json(mapping, "the report")
 
@@ -68,7 +69,7 @@ def add(commands: Commands) -> None:
         "simulate",
         _simulate,
         "Run a network as the integers of a chip on given spikes: every spike, what each core does, what it costs, and "
-        "how it follows the float network.",
+        "how closely the chip follows the float network.",
         "muspike simulate network.nir --chip loihi1 --input spikes.npz -o out.npz",
     )
     simulate.add_argument(
@@ -78,18 +79,18 @@ def add(commands: Commands) -> None:
     simulate.add_argument(
         "--chip", help=f"{', '.join(chips())} or a chip's .toml file (default: loihi1, or the program's)"
     )
-    simulate.add_argument("--dt", type=seconds, help="seconds per tick, where a .nir file's metadata do not say")
+    simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the .nir file does not say")
     _add_reset(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
     simulate.add_argument(
         "--device",
-        help="cuda: multiply matrices there, for large batches (it has not run on a GPU yet); cpu: the same on the "
-        "CPU, where the default, which works only where there are spikes, is faster",
+        help="cuda: multiply matrices on a GPU, for large batches (not yet run on one); cpu: the same on the CPU "
+        "(default: follow the spikes, which is faster on the CPU)",
     )
     simulate.add_argument(
         "--picture",
         type=Path,
-        help="draw the spikes of the first sequence, the float network's beside: .png, .svg, .pdf",
+        help="draw the spikes of the first sequence beside the float network's (.png, .svg, .pdf)",
     )
     _add_output(simulate)
     add_json(simulate, "the result")
@@ -97,7 +98,7 @@ def add(commands: Commands) -> None:
     run_lava = commands.add(
         "run-lava",
         _run_lava,
-        "Run a chip's program in Lava's fixed-point models and hold every spike, u and v against the simulator's. "
+        "Run a chip's program in Lava's fixed-point models and compare every spike, u and v with the simulator's. "
         "Status 1: they differ.",
         "muspike run-lava program.npz --input spikes.npz --python ~/lava/bin/python",
     )
@@ -107,7 +108,9 @@ def add(commands: Commands) -> None:
     _add_input(run_lava, "the spikes to run on")
     add_lava_python(run_lava)
     run_lava.add_argument(
-        "--worker", action="store_true", help="only say where the script is that runs a program without muspike"
+        "--worker",
+        action="store_true",
+        help="only print the path and the use of the script that runs a program without muspike",
     )
     _add_output(run_lava)
     add_json(run_lava, "the comparison")
@@ -125,14 +128,14 @@ def _add_reset(sub: argparse.ArgumentParser) -> None:
 def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
     given = sub.add_mutually_exclusive_group()
     given.add_argument("--input", metavar="SPIKES", type=Path, help=f"{what}: .npz, .npy or NIR data")
-    given.add_argument("--random", metavar="RATE", type=share, help="instead: so many spikes per neuron and tick")
+    given.add_argument("--random", metavar="RATE", type=share, help="random input instead: spikes per neuron and tick")
     sub.add_argument(
         "--ticks",
         type=whole(1, LONGEST_RUN),
-        help=f"ticks of input: cut, or followed by silence (default: all of the file; {RANDOM_TICKS} at random); of a "
-        "network without input, of the run",
+        help="length of the input: longer input is cut, silence follows shorter input (default: all of the file; "
+        f"{RANDOM_TICKS} for --random). For a network without input, the length of the run",
     )
-    sub.add_argument("--seed", type=whole(0, LARGEST_SEED), help="of --random (default: 0)")
+    sub.add_argument("--seed", type=whole(0, LARGEST_SEED), help="seed of --random (default: 0)")
 
 
 def _add_output(sub: argparse.ArgumentParser) -> None:

@@ -42,7 +42,7 @@ def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
     """Refuse options that a choice does not use.
 
     Args:
-        when: the choice, as it ends the sentence "--chip: is not used ...": "with --to nir".
+        when: the choice, as it ends the sentence "--chip is not used ...": "with --to nir".
         names: of options as in `args`, which holds None or False where they were not given; an argument that is no
             option in capital letters.
 
@@ -53,7 +53,7 @@ def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
         given = getattr(args, name.lower())
         if given is not None and given is not False and given != []:  # 0 is given
             shown = name if name.isupper() else f"--{name.replace('_', '-')}"
-            raise BadInput(f"{shown}: is not used {when}; leave it out")
+            raise BadInput(f"{shown} is not used {when}; leave it out")
 
 
 def chips() -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def add_seed(sub: argparse.ArgumentParser, what: str | None = None) -> None:
 
 def add_device(sub: argparse.ArgumentParser) -> None:
     """`--device`, where torch trains; None where it is not given."""
-    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto: CUDA where torch sees it (default: auto)")
+    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto: CUDA if torch sees it (default: auto)")
 
 
 def add_lava_python(sub: argparse.ArgumentParser) -> None:

@@ -50,12 +50,16 @@ def add(commands: Commands) -> None:
     train.add_argument(
         "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
     )
-    add_seed(train)
+    add_seed(train, "seed of weights, batches and noise (default: 0)")
     train.add_argument(
-        "--steps", type=whole(1), help="at most so many, instead of the preset's; adversarial ones after a warm-up too"
+        "--steps",
+        type=whole(1),
+        help="most steps (default: the preset's); also of adversarial training after a warm-up",
     )
     train.add_argument(
-        "--learning-rate", type=above_0, help="instead of the preset's; after a warm-up only where it is lower"
+        "--learning-rate",
+        type=above_0,
+        help="(default: the preset's); after a warm-up it counts only if it is lower",
     )
     train.add_argument(
         "--target-rate", type=share, help="discourage firing rates above this many spikes per neuron and tick"
@@ -75,7 +79,7 @@ def add(commands: Commands) -> None:
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="of matrix products; auto: bfloat16 on CUDA where it computes that, else the preset's, float32",
+        help="of matrix products; auto: bfloat16 on CUDA if CUDA computes it, else the preset's (default: auto)",
     )
     train.add_argument(
         "--quantise",
@@ -88,8 +92,8 @@ def add(commands: Commands) -> None:
     ablate = commands.add(
         "ablate",
         _ablate,
-        "Train a network for each value of one of its settings and tabulate what the value does. Runs that were "
-        "stopped are taken up.",
+        "Train a network for each value of one of its settings and show what the value does. A stopped run is "
+        "continued.",
         "muspike ablate v_threshold --preset small",
     )
     ablate.add_argument(
@@ -97,19 +101,26 @@ def add(commands: Commands) -> None:
     )
     ablate.add_argument("architecture", nargs="*", help="spiking architectures (default: s-rnn)")
     ablate.add_argument(
-        "--values", nargs="+", type=finite_number, metavar="VALUE", help="default for v_threshold: 0.3 0.5 0.7"
+        "--values",
+        nargs="+",
+        type=finite_number,
+        metavar="VALUE",
+        help="(default for v_threshold: 0.3 0.5 0.7)",
     )
     ablate.add_argument(
         "--init",
         metavar="MODEL",
-        help="do not train: this model, whose network the values change, with its weights as they are",
+        help="train nothing: change the setting of this model and keep its weights",
     )
     add_data(ablate)
     ablate.add_argument("--preset", help=f"network and training settings (default: {PRESET})")
-    ablate.add_argument("--steps", type=whole(1), help="at most so many, instead of the preset's")
-    add_seed(ablate, "of training and of composing")
+    ablate.add_argument("--steps", type=whole(1), help="most training steps (default: the preset's)")
+    add_seed(ablate, "seed of training and of composing (default: 0)")
     ablate.add_argument(
-        "--chip", choices=chips(), default="loihi2", help="that composes and is priced (default: loihi2)"
+        "--chip",
+        choices=chips(),
+        default="loihi2",
+        help="chip that composes and is priced (default: loihi2)",
     )
     ablate.add_argument("-n", "--pieces", type=whole(1), default=64, help="how many to compose (default: 64)")
     ablate.add_argument("-o", "--output", type=Path, help="folder for a run per value (default: runs)")

@@ -107,6 +107,14 @@ def test_commands_and_code_run(page: Path, folder: Path, has_lava: bool) -> None
     assert ran > 0
 
 
+def test_the_code_of_the_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("muspike export s-rnn --to nir")
+    (block,) = blocks(DOCS.parent / "README.md")
+    capsys.readouterr()
+    exec(compile(block.text, "README.md", "exec"), {})
+    assert "unit='uJ'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", [*sorted(DOCS.parent.glob("*.md")), *sorted(DOCS.glob("*.md"))], ids=lambda p: p.name)
 def test_links_and_files_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
