@@ -1,9 +1,9 @@
 """A network as a NIR graph, node by node.
 
-Every population becomes a LIF or LI node. Every synapse becomes a Linear node, or a Scale node if it joins neurons one
-to one. A synapse with a delay gets a Delay node before it. The one-tick recurrence of a population onto itself is
-written as the plain cycle LIF -> Linear -> LIF, which readers of NIR break at one tick. Times are in seconds. The
-graph's metadata holds the length of a tick as `dt`.
+Every population becomes an Input, LIF or LI node. Every synapse becomes a Linear node, or a Scale node if it joins
+neurons one to one. A synapse with a delay gets a Delay node before it. The one-tick recurrence of a population onto
+itself is written as the plain cycle LIF -> Linear -> LIF, which readers of NIR break at one tick. Times are in seconds.
+The graph's metadata holds the length of a tick as `dt`.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class _State:
     def step(self, x: Floats) -> None:
         self.i = (1 - self.k) * self.i + self.k * x if self.filters else x
         if (self.leak == self.gain).all():
-            self.v = self.v + self.gain * (self.i + self.bias - self.v)  # NIR's form, so that it rounds alike
+            self.v = self.v + self.gain * (self.i + self.bias - self.v)  # NIR's form, and its rounding
         else:
             self.v = self.v - self.leak * self.v + self.gain * (self.i + self.bias)
 

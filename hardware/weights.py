@@ -373,5 +373,5 @@ def _border_is_silent(outer: Conv, inner: Conv, axis: int) -> bool:
     )
     reach = (inner.kernel.shape[2 + axis] - 1) * inner.dilation[axis]
     before = -inner.stride[axis] - inner.padding[axis] + reach  # the last input that place -1 of the middle would read
-    behind = middle * inner.stride[axis] - inner.padding[axis]  # the first that the place after its end would
+    behind = middle * inner.stride[axis] - inner.padding[axis]  # the first that the place after its end would read
     return (first >= 0 or before < 0) and (last < middle or behind >= length)

@@ -1,8 +1,8 @@
 """Turn a graph's floats into the chip's integers: `quantise` checks every range and reports every rounding error.
 
 The chip's membrane is the float membrane times `scale`. `scale` is 64 k, because a synaptic sum is shifted by 6 bits
-before it is added to the membrane. leak = 1/tau, gain = 1/tau (1 if tau is infinite) and 1/tau_syn are all per tick
-(see `muspike.hardware.graph`):
+before it is added to the membrane. With tau and tau_syn in ticks, leak = 1/tau, and gain = 1/tau or, if tau is
+infinite, 1 (see `muspike.hardware.graph`):
 
     weight      = even(w * gain / tau_syn * k)     in -256..254
     v_threshold = round(v_threshold * k)
@@ -680,9 +680,9 @@ def _risks(
 def _remainder_is_harmless(p: IntegerPopulation, fan: _Fan, grid: Range) -> npt.NDArray[np.bool_]:
     """Which neurons spike the same if they keep 1/4096 of their membrane each tick, bool `[size]`: above all, gates.
 
-    A sum of weights is a whole number of grid steps, so it keeps a distance from the threshold. What a neuron keeps is
-    harmless if it is less than that distance. It keeps most of a membrane at the threshold, or of the most negative
-    sum.
+    A sum of weights is a whole number of grid steps, so it has a distance from the threshold. What a neuron keeps is
+    harmless if it is less than that distance. At most, it is 1/4096 of a membrane at the threshold, or of the most
+    negative sum.
     """
     if p.kind == "li":
         return np.zeros(p.size, bool)

@@ -123,6 +123,7 @@ def _input(p: _Node) -> Neuron:
 
         s = x
 
+    s: spikes.
     x: 0 or 1, one value per neuron and tick; the host injects it. `input_type` holds the shape.
     """
     return p.neuron("input")
@@ -133,6 +134,7 @@ def _li(p: _Node) -> Neuron:
 
         tau dv/dt = (v_leak - v) + r x
 
+    x, v: input and membrane.
     tau: membrane time constant, in s, at least dt.
     v_leak: what v decays to, in units of v. It becomes the bias.
     r: resistance, in units of v per unit of x. It is multiplied into the weights.
@@ -146,6 +148,7 @@ def _cuba_li(p: _Node) -> Neuron:
         tau_syn di/dt = -i + w_in x
         tau_mem dv/dt = (v_leak - v) + r i
 
+    x, i, v: input, synaptic current and membrane.
     tau_syn: synaptic time constant, in s, at least dt.
     tau_mem: membrane time constant, in s, at least dt.
     w_in: weight of the input, in units of i per unit of x.
@@ -161,6 +164,7 @@ def _i(p: _Node) -> Neuron:
 
         dv/dt = r x
 
+    x, v: input and membrane.
     r: resistance, in units of v per unit of x.
 
     The equation has no time constant to compare with dt. So I and IF are read as the tools that write them mean them. A
@@ -183,6 +187,7 @@ def _threshold(p: _Node) -> Neuron:
 
         s = 1 if x > threshold, else 0
 
+    x, s: input and spikes.
     threshold: at least 0, in units of x.
     """
     return p.neuron("lif", v_threshold=p.threshold("threshold"))
@@ -198,6 +203,7 @@ def _fires(integrator: Callable[[_Node], Neuron]) -> Callable[[_Node], Neuron]:
         s = 1 if v > v_threshold, else 0
         v = v_reset if s = 1
 
+    s: spikes.
     v_threshold: firing threshold, at least 0, in units of v.
     v_reset: what v is after a spike. Only 0 is accepted, because a chip resets a membrane to 0.
     """
