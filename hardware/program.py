@@ -195,11 +195,11 @@ class ChipSynapses:
 
 @dataclass(frozen=True)
 class Roles:
-    """What populations of a network are there for, as the metadata of its program say.
+    """The populations of a program that have a special role, by name. The program's metadata states them.
 
     Attributes:
-        outputs: those that are read from outside.
-        relays: those that only make a delay longer.
+        outputs: populations that are read from outside.
+        relays: populations that only make a delay longer.
     """
 
     outputs: tuple[str, ...] = ()
@@ -207,7 +207,7 @@ class Roles:
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> Roles:
-        """From metadata; a role without an entry has no population.
+        """Read the roles from metadata. A role without an entry has no population.
 
         Raises:
             BadInput: an entry is not a list of names.
@@ -221,7 +221,7 @@ class Roles:
         return cls(**found)
 
     def to_metadata(self) -> dict[str, list[str]]:
-        """The entries that `read` reads."""
+        """The entries of metadata that `read` reads."""
         return {"outputs": list(self.outputs), "relays": list(self.relays)}
 
 
@@ -235,11 +235,11 @@ class Program:
         populations: in order, with unique names.
         synapses: with unique names. Their sources and targets are populations.
         core_xy: int32 `[cores, 2]`, the place (x, y) of each core on the mesh. The cores of a tile share a place.
-        metadata: a JSON-able dict; its entries `outputs` and `relays` are read as `roles`.
+        metadata: a JSON-able dict. `roles` reads its entries `outputs` and `relays`.
 
     Raises:
-        BadInput: a name is doubled or unknown, also in the roles; a shape does not fit its populations; a core has no
-            place.
+        BadInput: a name is doubled; synapses or roles name an unknown population; a shape does not fit its populations;
+            a core has no place.
     """
 
     chip: str
