@@ -122,7 +122,10 @@ class Counts:
         )
 
     def totals(self) -> Counts:
-        """The same events as if all were in one tick of one sequence, `ticks` still saying how many there were."""
+        """The same events as if all happened in one tick of one sequence.
+
+        `ticks` then has the number of ticks of all sequences.
+        """
         summed = {name: getattr(self, name).sum((0, 1))[None, None] for name in _PER_TICK}
         pending = {name: getattr(self, name).sum(0)[None] for name in _PENDING}
         return replace(self, **summed, **pending, ticks=self.ticks.sum()[None])
@@ -435,7 +438,7 @@ def _effective_fan_out(weight: Weights) -> Array:
 
 
 def _hops(source: ChipPopulation, reached: Any, core_xy: Array) -> Array:
-    """Links that a spike of each neuron crosses on its ways to the cores that it reaches, `[xy, size]`."""
+    """The number of links that a spike of each neuron crosses to all cores that it reaches, `[xy, size]`."""
     ways = reached.tocoo()
     distance = np.abs(core_xy[np.asarray(source.core)[ways.row]] - core_xy[ways.col]).astype(np.int64)
     hops = np.zeros((source.size, 2), np.int64)
