@@ -1,8 +1,8 @@
-"""Two runs of one network held against each other, population by population.
+"""Compare two runs of one network, population by population.
 
-There are two questions, and so two answers. Two executions of the same network must be equal, in the same tick:
-`exactness` counts what differs. The integer network on a chip can only follow the float network that it was made of,
-and each population does so its own number of ticks later: `agreement` counts what both have.
+`exactness` compares two executions of the same network, which must be equal in every tick: it counts what differs.
+`agreement` compares the integer network on a chip with the float network that it was made from. The integer network can
+only follow the float network, each population a number of ticks later: `agreement` counts the spikes that both have.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ _VALUES_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Exactness:
-    """How one population differs between a run and the one that judges it.
+    """How one population differs between a run and its judge, the run that it must equal.
 
     Attributes:
+        population: its name.
         neuron_ticks: neurons x ticks x sequences compared.
-        spikes: those of the judge.
-        different_spikes, different_states: neuron-ticks where the spike, or a recorded u or v, differs.
-        first_tick: the first that differs, None when none does.
+        spikes: spikes of the judge.
+        different_spikes: neuron-ticks in which the spike differs.
+        different_states: neuron-ticks in which a recorded u or v differs.
+        first_tick: the first tick in which something differs; None: nothing differs.
     """
 
     population: str
@@ -42,28 +44,31 @@ class Exactness:
 
     @property
     def exact(self) -> bool:
-        """Nothing differs."""
+        """Whether nothing differs."""
         return self.first_tick is None
 
     @property
     def differences(self) -> int:
-        """Neuron-ticks that differ: in the spike, or in a state where these are more."""
+        """The number of neuron-ticks that differ, in the spike or in a state, whichever is more."""
         return max(self.different_spikes, self.different_states)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON-able dict."""
+        """The row as a JSON-able dict."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class SpikeAgreement:
-    """How one population that spikes agrees.
+    """How the chip's spikes agree with the float network's in one population.
 
     Attributes:
+        population: its name.
         neuron_ticks: neurons x ticks x sequences compared.
-        float_spikes, chip_spikes: of each network.
+        float_spikes: spikes of the float network.
+        chip_spikes: spikes of the chip.
         both: spikes that both have, of the same neuron in the same ideal tick.
-        sequences: compared; in `same_winner` of them the same neuron spikes most often (of several the first).
+        sequences: sequences compared.
+        same_winner: sequences in which the same neuron spikes most often (the first one, if several do).
     """
 
     population: str
@@ -76,31 +81,38 @@ class SpikeAgreement:
 
     @property
     def agreement(self) -> float | None:
-        """Jaccard's index, the share of all spikes that both have; None where neither spikes."""
+        """Jaccard's index, the share of all spikes that both have; None if neither spikes."""
         either = self.float_spikes + self.chip_spikes - self.both
         return self.both / either if either else None
 
     @property
     def rate_change(self) -> float | None:
-        """By how much the chip spikes more, in parts of the float network's spikes; None where that has none."""
+        """How much more the chip spikes, relative to the float network; None if the float network has no spikes."""
         return self.chip_spikes / self.float_spikes - 1 if self.float_spikes else None
 
     @classmethod
     def together(cls, name: str, rows: Iterable[SpikeAgreement]) -> SpikeAgreement:
-        """Several rows as one called `name`, every number their sum: parts of a run, or several populations."""
+        """Several rows as one row called `name`, whose numbers are sums. The rows are parts of a run or populations."""
         several = list(rows)
         return cls(name, *(sum(getattr(row, field.name) for row in several) for field in fields(cls)[1:]))
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON-able dict."""
+        """The row as a JSON-able dict."""
         return asdict(self) | {"agreement": self.agreement, "rate_change": self.rate_change}
 
 
 @dataclass(frozen=True)
 class ReadoutAgreement:
-    """How one readout agrees: differences of its membranes, those of the chip divided by its scale, in float units.
+    """How the chip's membranes agree with the float network's in one readout.
 
-    `rms_float` is the root of the mean square of the float membranes, to hold `rms_difference` against.
+    The membranes of the chip are divided by their scale, so all differences are in float units.
+
+    Attributes:
+        population: its name.
+        values: membranes compared.
+        largest_difference: the largest absolute difference.
+        rms_difference: the root mean square of the differences.
+        rms_float: the root mean square of the float membranes, to compare `rms_difference` with.
     """
 
     population: str
@@ -110,7 +122,7 @@ class ReadoutAgreement:
     rms_float: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON-able dict."""
+        """The row as a JSON-able dict."""
         return asdict(self)
 
 
@@ -119,14 +131,15 @@ def exactness(
     judge: Mapping[str, Array],
     states: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]] = (),
 ) -> tuple[Exactness, ...]:
-    """Compare every spike, and every state that both recorded; a row for each population of the judge.
+    """Compare every spike, and every state that both runs recorded; a row for each population of the judge.
 
     Args:
-        run, judge: spikes `[ticks, batch, size]` by population; the run has all populations of the judge.
-        states: what else is compared, such as u and v: pairs of the run's and the judge's, by population.
+        run: spikes `[ticks, batch, size]` by population, for at least the populations of the judge.
+        judge: spikes `[ticks, batch, size]` by population.
+        states: other arrays to compare, such as u and v: pairs of the run's and the judge's arrays, by population.
 
     Raises:
-        BadInput: the run lacks a population, or one has another shape than the judge's.
+        BadInput: the run lacks a population, or a population does not have the shape that it has in the judge.
     """
     rows = []
     for name, theirs in judge.items():
@@ -159,15 +172,16 @@ def agreement(
     chip_spikes: Mapping[str, Array],
     chip_membranes: Mapping[str, Array],
 ) -> tuple[SpikeAgreement | ReadoutAgreement, ...]:
-    """Compare the ticks that both have, the chip's taken back by the level of each population.
+    """Compare the ticks that both networks have. The chip's ticks are shifted back by the level of each population.
 
     Args:
-        program: made of the float network; what it has beside (inputs, relays) is left out.
+        program: made from the float network. Populations that the float network lacks, such as relays, and inputs are
+            left out.
         float_spikes, float_membranes: `[ticks, batch, size]` in ideal time, as `interpreter.run` gives them.
         chip_spikes, chip_membranes: `[ticks, batch, size]` in chip time, as `Simulator.run` gives them.
 
     Raises:
-        BadInput: a population has another shape in one than in the other.
+        BadInput: a population has different shapes in the two networks.
     """
     rows: list[SpikeAgreement | ReadoutAgreement] = []
     for p in program.populations:
@@ -212,9 +226,9 @@ def _check_shapes(name: str, one: Array, where: str, other: Array, elsewhere: st
 
 
 def _parts(pairs: Sequence[tuple[Array, Array]]) -> Iterator[tuple[int, list[tuple[Array, Array]]]]:
-    """Pairs of arrays of one shape, some ticks at a time: what is computed of them is larger than they are.
+    """Pairs of arrays of one shape, some ticks at a time, each part with its first tick.
 
-    With the first tick of each part.
+    Comparing a part takes more memory than the part, so the arrays are not compared at once.
     """
     like = pairs[0][0]
     at_once = max(1, _VALUES_AT_ONCE * len(like) // max(like.size, 1))

@@ -1,4 +1,4 @@
-"""A picture of a run: every spike of the chip, beside the float network's, population by population."""
+"""Draw a run: the spikes of the chip together with those of the float network, population by population."""
 
 from __future__ import annotations
 
@@ -21,35 +21,40 @@ from muspike.hardware.running.simulate import Simulation
 Array = npt.NDArray[Any]
 
 FORMATS = (".png", ".svg", ".pdf")
-# Okabe & Ito 2008: told apart by colour-blind readers too.
+# Okabe & Ito 2008: colours that colour-blind readers can tell apart.
 _BOTH, _CHIP, _FLOAT = "#777777", "#0072B2", "#D55E00"
 _MOST_POPULATIONS = 16
-_MOST_NEURONS = 128  # of one population: as many as there are rows of dots to be seen
+_MOST_NEURONS = 128  # of one population; more rows of dots could not be told apart
 _MOST_MEMBRANES = 6
 _STYLE: Any = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "muspike"}
 
 
 def check_picture(path: Path) -> None:
-    """Raises BadInput where no picture can have that name."""
+    """Refuse a name that is not that of a picture.
+
+    Raises:
+        BadInput: the name does not end in one of `FORMATS`.
+    """
     if path.suffix not in FORMATS:
         raise BadInput(f"{path}: a picture ends in {', '.join(FORMATS)}")
 
 
 def write_raster(simulation: Simulation, path: Path) -> None:
-    """Draw the first sequence of a run, in ideal time, and write it to `path`.
+    """Draw the first sequence of a run, in ideal time, and write the picture to `path`.
 
-    A dot is a spike; with a float network beside, those that both have are grey, those that one alone has are in its
-    colour. Of a readout, membranes are drawn. Of many neurons, some are shown, evenly spread; a title says so.
+    A dot is a spike. If there is a float network, a spike that both have is grey, and a spike of one alone has the
+    colour of that network. Readouts show their membranes. A large population shows some neurons, evenly spread; its
+    title says how many.
 
     Raises:
-        BadInput: the name has another ending than `FORMATS`.
-        Failed: the disk refuses.
+        BadInput: the name does not end in one of `FORMATS`.
+        Failed: the disk refuses the write.
     """
     check_picture(path)
     shown = [p for p in simulation.program.populations if p.name not in simulation.program.roles.relays]
     shown, left_out = shown[:_MOST_POPULATIONS], len(shown) - _MOST_POPULATIONS
     heights = [0.5 + min(p.size, _MOST_NEURONS) ** 0.5 / 9 for p in shown]
-    # A Figure of its own, without pyplot: no global state, and no window system asked for.
+    # A Figure without pyplot has no global state and needs no window system.
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(8, 0.9 + sum(heights)), layout="constrained", dpi=150)
         axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -84,7 +89,7 @@ def _draw_spikes(axis: Axes, p: ChipPopulation, simulation: Simulation) -> None:
     if ideal is not None:
         theirs = ideal[:, 0][:, neurons] != 0
         groups = {_BOTH: chip & theirs, _CHIP: chip & ~theirs, _FLOAT: theirs & ~chip}
-    height, width = 72 * len(neurons) ** 0.5 / 9 / len(neurons), 72 * 7 / simulation.input_ticks  # points of a spike
+    height, width = 72 * len(neurons) ** 0.5 / 9 / len(neurons), 72 * 7 / simulation.input_ticks  # points per spike
     size = min(9.0, max(0.6, height, 0.8 * min(width, 2 * height)) ** 2)
     for colour, spikes in groups.items():
         tick, row = np.nonzero(spikes)

@@ -1,4 +1,4 @@
-"""How a compiled network sits on its chip, and what the chip's integers did to it: as data, and for people."""
+"""The report on a compiled network, as data and as text: its fit on the chip, and the effect of the chip's integers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from muspike.hardware.program import ChipSynapses
 from muspike.hardware.weights import Conv
 from muspike.tables import text_table
 
-# More cores than these are shown as runs, and of more runs the first, with the fullest cores after them. Of more
-# problems or risks, too, the first are shown.
+# If there are more cores, runs of cores share a row; if there are more runs, only the first are shown, then the fullest
+# cores. Of problems and risks, only the first so many are shown.
 _MOST_ROWS = 40
 _LONGEST_NAME = 60
 _FULLEST = 5
-# The columns of the table of cores: title, what the core holds, in which unit, the limit that it counts against.
+# The columns of the table of cores: title, amount on the core, its unit, and the limit that it counts against.
 _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
     ("neurons", lambda core: core.neurons, "", "neurons_per_core"),
     ("synaptic memory", lambda core: core.synaptic_memory_bytes, " B", "synaptic_memory_bits_per_core"),
@@ -34,11 +34,11 @@ READING = (
     "read as NIR defines it: a membrane is 0 after a spike, and one spike at most in a tick; a file cannot say reset "
     "by subtraction"
 )
-"""What a network that was trained otherwise is taken for, and nobody can see from its file."""
+"""How every network is read. A file does not show whether the network was trained with another kind of reset."""
 
 
 def mapping(compiled: Compiled) -> dict[str, Any]:
-    """Use of the chip, quantisation, retiming and risks, JSON-able but for infinite headrooms."""
+    """Use of the chip, quantisation, levels and risks as a dict: JSON-able, apart from infinite headrooms."""
     program = compiled.program
     return {
         "chip": program.chip,
@@ -55,7 +55,7 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
 
 
 def mapping_text(compiled: Compiled) -> str:
-    """The same for people."""
+    """The same as text."""
     return "\n".join(_lines(compiled))
 
 
@@ -147,7 +147,7 @@ def _verdict(use: Use) -> str:
 
 
 def _limits(use: Use) -> Iterator[str]:
-    """The one limit that binds, where, and what would give way."""
+    """The limit that binds, the core on which it binds, and what would help."""
     fullest = use.fullest
     share = fullest.per_cent[use.binding]
     where = f"core {fullest.core} ({_some(fullest.populations)})"
@@ -165,9 +165,11 @@ def _limits(use: Use) -> Iterator[str]:
 
 
 def _cores(use: Use) -> Iterator[str]:
-    """The table of cores; where they are many, equal neighbours share a row, or those that hold the same populations.
+    """The table of cores.
 
-    The row of unequal ones shows the most that any of them holds; the fullest cores have rows of their own below.
+    If there are many cores, equal neighbours share a row; if those rows are still many, neighbours that hold the same
+    populations share a row. Such a row shows the most that any of its cores holds, and the fullest cores have rows of
+    their own below.
     """
     rows = [[str(core.core), *_cells([core])] for core in use.cores]
     if len(rows) > _MOST_ROWS:
@@ -183,7 +185,7 @@ def _cores(use: Use) -> Iterator[str]:
 
 
 def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[list[str]]:
-    """A row for each run of neighbours that are alike."""
+    """A row for each run of neighbouring cores that are alike."""
     rows = []
     for _, found in itertools.groupby(cores, alike):
         run = list(found)
@@ -204,7 +206,7 @@ def _first_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterato
 
 
 def _cells(cores: Sequence[CoreUse]) -> list[str]:
-    """What the cores hold, at most."""
+    """The most that any of the cores holds, one cell per column."""
     most = ((max(cores, key=amount), amount, unit, limit) for _, amount, unit, limit in _COLUMNS)
     return [f"{amount(core):,.0f}{unit}{_per_cent(core, limit)}" for core, amount, unit, limit in most]
 
