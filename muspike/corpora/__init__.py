@@ -1,8 +1,8 @@
 """The corpora by name: `load("jsb")` gives a `Corpus` of pieces as compound words, with its splits.
 
-A corpus is a row in `CORPORA` and the module that it names, which has `VERSION` and `build(progress) -> Corpus`. It is
-built from its source once, then read from a cache file; `VERSION` is part of the file's name and goes up whenever the
-pieces would come out otherwise.
+A corpus is a row in `CORPORA` and the module that the row names. The module has `VERSION` and `build(progress) ->
+Corpus`. A corpus is built from its source once and then read from a cache file. `VERSION` is part of the file's name:
+raise it whenever `build` would give other pieces.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from muspike.tokens import Words
 CORPORA: Mapping[str, str] = {
     "jsb": "muspike.corpora.jsb",
 }
-"""By name: the module that builds it."""
+"""The module that builds each corpus, by the corpus's name."""
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a corpus as compound words `[tokens, 7]`.
+    """One piece of a corpus.
 
-    `key` is (fifths, minor): sharps positive, flats negative. `tempo_assumed`: its source writes no tempo.
+    Attributes:
+        name: its name in the corpus.
+        words: its compound words, `[tokens, 7]`.
+        key: (fifths, minor): number of sharps, negative for flats; and whether the key is minor.
+        tempo_assumed: whether the source gives no tempo.
     """
 
     name: str
@@ -47,7 +51,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pieces, and which of them (by name) are in the splits train, validation and test."""
+    """Pieces and their splits.
+
+    Attributes:
+        name: the name in `CORPORA`.
+        pieces: all pieces.
+        splits: the names of the pieces of each split: train, validation and test.
+    """
 
     name: str
     pieces: list[Piece]
@@ -55,20 +65,24 @@ class Corpus:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of all words and splits: which edition of the corpus a model was trained on."""
+        """SHA-256 of all words and splits. It tells on which edition of the corpus a model was trained."""
         sha256 = hashlib.sha256(json.dumps({k: list(v) for k, v in self.splits.items()}).encode())
         for piece in self.pieces:
             sha256.update(f"{piece.name} {piece.words.shape}".encode() + piece.words.astype("<i2").tobytes())
         return sha256.hexdigest()
 
     def split(self, name: str) -> list[Piece]:
-        """The pieces of one split, in its order."""
+        """The pieces of one split, in the order of the split."""
         by_name = {piece.name: piece for piece in self.pieces}
         return [by_name[piece] for piece in self.splits[name]]
 
 
 def load(name: str, progress: bool = True) -> Corpus:
-    """The corpus of that name, from the cache, or built and put there; `progress` shows a bar on stderr while building.
+    """The corpus called `name`, from the cache; or built, and then put into the cache.
+
+    Args:
+        name: a name in `CORPORA`.
+        progress: whether to show a bar on stderr while building.
 
     Raises:
         BadInput: there is no such corpus.
@@ -100,7 +114,7 @@ def load(name: str, progress: bool = True) -> Corpus:
 
 
 def cache_path(name: str) -> Path:
-    """Where the built corpus of that name is kept."""
+    """The cache file of the corpus called `name`."""
     module = importlib.import_module(CORPORA[name])
     return platformdirs.user_cache_path("muspike") / f"{name}-{module.VERSION}.npz"
 
@@ -121,7 +135,7 @@ def _write(corpus: Corpus, path: Path) -> None:
 
 
 def _read(name: str, path: Path) -> Corpus:
-    # Opened here: np.load leaves a file open that turns out to be damaged.
+    # The file is opened here because np.load does not close a damaged file.
     with path.open("rb") as file, np.load(file) as stored:
         tables = {key: stored[key] for key in stored.files}
     if tables["lengths"].sum() != len(tables["words"]):

@@ -1,8 +1,8 @@
 """Objective metrics of symbolic music, each equal to its reference implementation.
 
-`METRICS` holds the numbers, `HISTOGRAMS` the vectors, both by name. All read the notes as `grid.Grid` gives them:
-pitched tracks only, in sixteenths. Where a metric is not defined (no notes, one bar: see its docstring) it is nan,
-never an error. Only excerpts of equal length can be compared.
+`METRICS` holds the metrics that are numbers, `HISTOGRAMS` those that are vectors, both by name. All metrics read the
+notes as `grid.Grid` gives them: pitched tracks only, in sixteenths. If a metric is not defined (for example without
+notes, or in one bar; see its docstring), it is nan and not an error. Only excerpts of equal length can be compared.
 """
 
 from __future__ import annotations
@@ -40,7 +40,15 @@ _YEH = "Yeh et al. 2021"
 
 @dataclass(frozen=True)
 class Metric:
-    """A property of a piece: its function of a `Score`, the unit, one line on what it is, and where it is defined."""
+    """A property of a piece.
+
+    Attributes:
+        name: its name, as in `METRICS`.
+        function: computes it from a `Score` or a `Grid`.
+        unit: its unit, in words.
+        meaning: one line on what it is.
+        source: where it is defined.
+    """
 
     name: str
     function: Callable[[Score | Grid], Any]
@@ -108,12 +116,16 @@ HISTOGRAMS = _by_name(
 
 
 def evaluate(score: Score | Grid, names: Iterable[str] | None = None) -> dict[str, float]:
-    """The metrics called `names` of one piece, all of `METRICS` by default; nan where one is not defined.
+    """Metrics of one piece by name; nan if a metric is not defined for the piece.
 
     >>> from muspike import Score, evaluate, midi
     >>> c_major = midi.table([(0, 480, pitch, 80, 0) for pitch in (60, 64, 67)], midi.NOTE)
     >>> evaluate(Score(480, c_major), ["pitch_count", "polyphony"])
     {'pitch_count': 3.0, 'polyphony': 3.0}
+
+    Args:
+        score: the piece.
+        names: names in `METRICS`; None: all of them.
 
     Raises:
         BadInput: a name is not in `METRICS`.
@@ -123,9 +135,14 @@ def evaluate(score: Score | Grid, names: Iterable[str] | None = None) -> dict[st
 
 
 def evaluate_set(scores: Iterable[Score | Grid], names: Iterable[str] | None = None) -> dict[str, NDArray[np.float64]]:
-    """Metrics and histograms of many pieces: a float64 array per name, `[pieces]` or `[pieces, classes]`, in order.
+    """Metrics and histograms of many pieces by name, in the order of the pieces.
 
-    `names` are of `METRICS` or `HISTOGRAMS`, all of both by default.
+    Args:
+        scores: the pieces.
+        names: names in `METRICS` or `HISTOGRAMS`; None: all of both.
+
+    Returns:
+        For each name a float64 array, `[pieces]` for a metric and `[pieces, classes]` for a histogram.
 
     Raises:
         BadInput: a name is in neither.
