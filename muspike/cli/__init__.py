@@ -1,8 +1,8 @@
 """The command line. Exit status 0: done; 1: it failed; 2: bad use or bad input. Errors are one line on stderr.
 
-A file here is a family of commands; `add(commands)` adds their parsers, with every option beside the command that takes
-it. What a command does is a function of the library: a command reads its options, calls the function and prints. So
-this package alone may import from everywhere in muspike, and it does so inside the commands, for a quick start.
+Each module here is a family of commands. Its `add(commands)` adds their parsers, with every option beside the command
+that takes it. What a command does is a function of the library; the command reads its options, calls the function and
+prints. So this package alone may import from everywhere in muspike. It imports inside the commands, to start quickly.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def parser() -> Parser:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does: nothing half-written is left."""
+    """SIGTERM. It ends a command as Ctrl-C does, so that no half-written file is left."""
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def _terminable() -> Iterator[None]:
     def stop(*_: object) -> NoReturn:
         raise _Terminated
 
-    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+    if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread only
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
@@ -58,9 +58,13 @@ def _terminable() -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. Without `argv`, the process's own arguments."""
+    """Run one command and return the exit status.
+
+    Args:
+        argv: the arguments; None: the arguments of the process.
+    """
     if sys.stderr is None:  # closed by the caller (`2>&-`)
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # as long as the process
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # open as long as the process runs
     with _terminable():
         try:
             args = parser().parse_args(argv)

@@ -1,4 +1,4 @@
-"""`bench`: the report on models."""
+"""`bench`: a report on models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`export` and `lava`: a model in another format, proved equal, and the environment in which Lava judges."""
+"""`export` and `lava`: write a model in another format and prove it equal; make the environment in which Lava runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`models`: what comes with muspike."""
+"""`models`: the models that come with muspike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`generate` and `metrics`: pieces out of a model, and figures about pieces."""
+"""`generate` and `metrics`: compose pieces with a model, and measure pieces."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _generate(args: argparse.Namespace) -> int:
     sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
     runner = model.network.runner() if chip == "torch" else ChipRunner(compile_model(model, chip).program)
     make_folder(args.output)
-    piece_files(args.output, args.pieces)  # refuse before the work, not after
+    piece_files(args.output, args.pieces)  # fail before the work, not after it
     pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
     files = write_pieces(pieces, args.output)
     if args.json:

@@ -1,4 +1,4 @@
-"""`map`, `simulate` and `run-lava`: any network on a chip, and what it does there on spikes."""
+"""`map`, `simulate` and `run-lava`: put any network on a chip, and run it there on spikes."""
 
 from __future__ import annotations
 
@@ -285,7 +285,10 @@ def _run_lava(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _ticks_bar(program: Program, ticks: int, beside_float: bool) -> Iterator[Callable[[int], object]]:
-    """A bar on stderr over the ticks of a chip's run on `ticks` of input, and of the float network's beside it."""
+    """A bar on stderr over the ticks of a run.
+
+    The ticks are those of the chip's run on `ticks` of input, and of the float network's run if there is one.
+    """
     from tqdm import tqdm
 
     from muspike.hardware.running.simulate import deepest
@@ -310,7 +313,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _about(file: Path) -> Iterator[None]:
-    """Names the file in what is wrong with its content."""
+    """Name the file in errors about its content."""
     try:
         yield
     except BadInput as error:
@@ -327,7 +330,7 @@ def _network(file: Path, dt_s: float | None) -> SpikingGraph:
 
 
 def _is_program(file: Path) -> bool:
-    """By its first bytes, or where it has none its name."""
+    """Whether a file is a program, by its first bytes, or by its name if it is empty."""
     check_file(file)
     with file.open("rb") as opened:
         first = opened.read(2)
@@ -335,7 +338,10 @@ def _is_program(file: Path) -> bool:
 
 
 def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
-    """What --input or --random gives the inputs of these shapes, or --ticks where there are none; notes to stderr."""
+    """The input spikes that the options ask for; notes about them go to stderr.
+
+    --input or --random gives spikes to inputs of these shapes. --ticks alone is enough for a network without inputs.
+    """
     from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
 
     if not shapes and args.input is None and not args.random:

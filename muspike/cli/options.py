@@ -1,4 +1,4 @@
-"""The parser of the commands, the values that options take, and the options that several commands share."""
+"""The parser of the commands, the options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NoReturn
 
 from muspike.errors import BadInput
 
-# Every random state here takes as much.
+# Every random state that muspike uses takes seeds up to this one.
 LARGEST_SEED = 2**32 - 1
-# The ticks of a MIDI file are 32 bits: so many words of the longest bars still fit.
+# The ticks of a MIDI file have 32 bits: so many words fit even if every bar is as long as possible.
 LONGEST_PIECE = 100_000
 
 
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands of a parser."""
+    """The commands of a parser, to which `add` adds one."""
 
     def __init__(self, parser: Parser) -> None:
         self._commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -32,7 +32,14 @@ class Commands:
     def add(
         self, name: str, run: Callable[[argparse.Namespace], int], what: str, example: str
     ) -> argparse.ArgumentParser:
-        """The parser of a new command, `name`, which `run` carries out; its help says `what` and shows the example."""
+        """Add a command and return its parser.
+
+        Args:
+            name: the command's name.
+            run: carries the command out and returns the exit status.
+            what: what the command does, for its help.
+            example: a call of the command, for its help.
+        """
         sub = self._commands.add_parser(name, help=what, description=what, epilog=f"example: {example}")
         sub.set_defaults(run=run)
         return sub
@@ -47,11 +54,11 @@ def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
             option in capital letters.
 
     Raises:
-        BadInput: one of them was given.
+        BadInput: one of the options was given.
     """
     for name in names:
         given = getattr(args, name.lower())
-        if given is not None and given is not False and given != []:  # 0 is given
+        if given is not None and given is not False and given != []:  # 0 counts as given
             shown = name if name.isupper() else f"--{name.replace('_', '-')}"
             raise BadInput(f"{shown} is not used {when}; leave it out")
 
@@ -67,12 +74,12 @@ def chips() -> tuple[str, ...]:
 
 
 def add_json(sub: argparse.ArgumentParser, what: str) -> None:
-    """`--json`, which prints `what`."""
+    """Add `--json`, which prints `what`."""
     sub.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
-    """The argument MODEL."""
+    """Add the argument MODEL."""
     sub.add_argument(
         "model",
         metavar="MODEL",
@@ -81,12 +88,12 @@ def add_model(sub: argparse.ArgumentParser) -> None:
 
 
 def add_data(sub: argparse.ArgumentParser) -> None:
-    """`--data`."""
+    """Add `--data`."""
     sub.add_argument("--data", default="jsb", help="the data set (default: jsb)")
 
 
 def add_seed(sub: argparse.ArgumentParser, what: str | None = None) -> None:
-    """`--seed`, 0 by default."""
+    """Add `--seed`, 0 by default."""
     sub.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help=what)
 
 
@@ -96,12 +103,12 @@ def add_device(sub: argparse.ArgumentParser) -> None:
 
 
 def add_lava_python(sub: argparse.ArgumentParser) -> None:
-    """`--python`, that Lava runs in."""
+    """Add `--python`, the interpreter in which Lava runs."""
     sub.add_argument("--python", help="an interpreter that has Lava (see muspike lava --help)")
 
 
 def folder(sub: argparse.ArgumentParser, what: str) -> None:
-    """`-o`, a folder that must be given."""
+    """Add `-o`, a folder that must be given."""
     sub.add_argument("-o", "--output", type=Path, required=True, help=what)
 
 
@@ -109,7 +116,7 @@ def folder(sub: argparse.ArgumentParser, what: str) -> None:
 
 
 def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
-    """What reads a whole number from `least` to `most`."""
+    """A type of option values: whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not least <= int(text[:20]) <= most:
@@ -135,15 +142,15 @@ def finite_number(text: str) -> float:
 
 
 def temperature(text: str) -> float:
-    """A temperature of sampling."""
-    # Below, logits divided by it can leave the range of a float.
+    """A sampling temperature, at least 0.001."""
+    # Logits divided by a smaller temperature can leave the range of a float.
     if not 0.001 <= (value := _number(text)) < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 0.001")
     return value
 
 
 def share(text: str) -> float:
-    """A share of a whole."""
+    """A share of a whole: above 0, at most 1."""
     if not 0 < (value := _number(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and at most 1")
     return value

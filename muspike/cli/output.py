@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, as text or JSON; errors on stderr, in one line."""
+"""Print results on stdout, as text or JSON, and errors on stderr, in one line."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from muspike.errors import Failed, printable
 
 
 def say(text: str) -> None:
-    """Print. A reader that has gone away (`muspike ... | head`) is no error.
+    """Print a text. It is no error if the reader has gone away (`muspike ... | head`).
 
     Raises:
-        Failed: standard output takes no more (a full disk).
+        Failed: standard output takes no more, for example on a full disk.
     """
     if not sys.stdout:  # closed by the caller (`>&-`)
         return
     encoding = sys.stdout.encoding
     try:
-        # A file's name may hold what the terminal's encoding does not.
+        # A file's name may hold characters that the terminal's encoding lacks.
         print(printable(text, "\n").encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
-        # What is left in the buffer would fail once more when Python ends.
+        # Python would try to write the rest of the buffer again at its end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise Failed(f"standard output: cannot be written: {error.strerror}") from error
 
 
 def say_json(value: Any) -> None:
-    """Print as JSON. Numbers that JSON has not, NaN and infinity, become null.
+    """Print a value as JSON. NaN and infinity, which JSON lacks, become null.
 
-    Raises: as `say`.
+    Raises what `say` raises.
     """
     say(json.dumps(_finite(value), indent=1, allow_nan=False))
 
@@ -48,8 +48,8 @@ def _finite(value: Any) -> Any:
 
 
 def complain(what: object, status: int) -> int:
-    """Tell an error in one line on stderr, and give back the exit status."""
+    """Print an error in one line on stderr, and return the exit status."""
     line = printable(" ".join(str(what).split()))
-    with contextlib.suppress(OSError):  # when stderr takes nothing, the exit status still tells
+    with contextlib.suppress(OSError):  # the exit status remains if stderr takes nothing
         print(f"muspike: {line}", file=sys.stderr)
     return status

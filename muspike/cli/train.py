@@ -1,4 +1,4 @@
-"""`train` and `ablate`: a recipe carried out, and one for each value of a setting."""
+"""`train` carries out a recipe; `ablate` carries out one for each value of a setting."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _train(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, float | None], None]]:
-    """A bar, and a line per validation on stderr, in the first process; a `recipe.Watch`."""
+    """Show a training: a bar, and a line per validation on stderr, in the first process. This is a `recipe.Watch`."""
     from tqdm import tqdm
 
     first, steps = run.team.rank == 0, run.settings.steps
@@ -242,7 +242,7 @@ def _ablate(args: argparse.Namespace) -> int:
 
 
 def _trainer(args: argparse.Namespace, preset: str) -> Callable[[Variant], Model]:
-    """What trains a variant as the arguments of `ablate` say."""
+    """A function that trains a variant with the arguments of `ablate`."""
     from muspike import processes
     from muspike.recipe import RUNS, Recipe, train
 
