@@ -1,7 +1,8 @@
-"""What one number of an architecture's settings does: a network for each value, measured as it would be deployed.
+"""Measure what one setting of an architecture does: one network per value, measured as it would be deployed.
 
-Everything is of the validation split: choosing by the test split would spoil it. Likelihoods and firing rates are of
-whole pieces, empty beats and energy of excerpts of the same length for networks and data.
+All figures are of the validation split, because choosing a value by the test split would spoil the test split.
+Likelihoods and firing rates are of whole pieces. Empty beats and energy are of excerpts, of the same length for
+networks and data.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ _COSTS = ("cores", "energy_uj_per_note", "latency_ms_per_note", "accumulator_ove
 
 @dataclass(frozen=True)
 class Variant:
-    """An architecture with `network`, the settings of a network, in which `field` has `value`."""
+    """An architecture with one setting changed.
+
+    Attributes:
+        architecture: its name.
+        network: all settings of the network, in which `field` has `value`.
+        field: the setting.
+        value: its value.
+    """
 
     architecture: str
     network: Mapping[str, Any]
@@ -40,11 +48,11 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """As part of a file's name."""
+        """The setting and its value, as part of a file's name."""
         return f"{self.field}-{self.value:g}"
 
     def built(self) -> Model:
-        """With weights drawn from torch's random state.
+        """A model of this variant, with weights drawn from torch's random state.
 
         Raises:
             BadInput: no network has such settings.
@@ -52,10 +60,10 @@ class Variant:
         return Model(self.architecture, dict(self.network), architectures.build(self.architecture, self.network), {})
 
     def with_weights_of(self, model: Model) -> Model:
-        """The weights of `model` as they are, in the network of this variant.
+        """A model of this variant with the weights of `model`, unchanged.
 
         Raises:
-            BadInput: they are of other synapses or sizes.
+            BadInput: `model` has other synapses or sizes.
         """
         built, weights = self.built(), model.network.state_dict()
         wanted = built.network.state_dict()
@@ -69,10 +77,10 @@ class Variant:
 
 
 def variants(architecture: str, network: Mapping[str, Any], field: str, values: Sequence[float]) -> list[Variant]:
-    """`network` once with each of the values, all of which make a network that spikes.
+    """A variant of `network` for each of the values. Every variant spikes.
 
     Raises:
-        BadInput: the architecture has no number of that name; a value that it cannot have; it does not spike.
+        BadInput: the architecture has no number called `field`, or cannot have one of the values, or does not spike.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(architectures.find(architecture).config)}
     numbers = {name: number for name, default in defaults.items() if (number := _number_of(default)) is not None}
@@ -85,7 +93,7 @@ def variants(architecture: str, network: Mapping[str, Any], field: str, values: 
             raise BadInput(f"{field} {value:g}: {architecture} takes a whole number")
         one = int(value) if whole else value
         current = network.get(field, defaults[field])
-        setting = [one] * len(current) if isinstance(defaults[field], tuple) else one  # a list, as in a preset
+        setting = [one] * len(current) if isinstance(defaults[field], tuple) else one  # a list, as presets have it
         variant = Variant(architecture, {**network, field: setting}, field, one)
         if not isinstance(variant.built().network, Network):
             raise BadInput(f"{architecture}: does not spike; its ablation has no firing rate and no energy on a chip")
@@ -94,7 +102,7 @@ def variants(architecture: str, network: Mapping[str, Any], field: str, values: 
 
 
 def _number_of(default: Any) -> float | None:
-    """A default that is a number, or the first of a tuple of them; else None."""
+    """The default if it is a number, or the first entry if it is a tuple of numbers; else None."""
     first = default[0] if isinstance(default, tuple) and default else default
     return first if isinstance(first, int | float) and not isinstance(first, bool) else None
 
@@ -107,9 +115,15 @@ def ablate(
     pieces: int = 64,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A row of figures for each variant, in the network that `model_of` gives, and the data's own.
+    """Measure every variant: a row of figures for each, and the data's own figures.
 
-    `pieces`: how many to compose.
+    Args:
+        found: the variants.
+        model_of: gives the model of a variant, for example by training it.
+        corpus: the data.
+        chip: the chip to measure on.
+        pieces: number of pieces to compose.
+        seed: seed of composing.
 
     Raises:
         BadInput: no piece of the validation split is long enough, or a network cannot be compiled for the chip.
@@ -159,13 +173,13 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: i
 
 
 def _empty_beat_rate(pieces: Sequence[Words]) -> float:
-    """The mean over the pieces."""
+    """The mean rate of empty beats over the pieces."""
     rates = metrics.evaluate_set([tokens.decode(words) for words in pieces], ["empty_beat_rate"])["empty_beat_rate"]
     return float(np.nanmean(rates))
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """What `ablate` gives, for people: a line per value, and one for the data."""
+    """The result of `ablate` as a table: a line per value, and one for the data."""
     field, chip = results["field"], results["chip"]
     titles = ["", field, "step", "bits per note", f"on {chip}", "firing rate", "empty beats", "µJ per note", ""]
     rows = []

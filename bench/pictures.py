@@ -1,4 +1,4 @@
-"""The report's pictures: SVG with a title, labelled axes and colours that colour-blind readers tell apart."""
+"""The report's pictures: SVG with a title, labelled axes, and colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from muspike.midi import Score
 
 Array = npt.NDArray[Any]
 
-# Okabe & Ito 2008, without the yellow, which is too pale on white.
+# Okabe & Ito 2008, without yellow, which is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GENERATED, REFERENCE = COLOURS[1], COLOURS[0]
 WIDTH_IN = 8.2
@@ -37,7 +37,7 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG and the words that stand for it where it cannot be seen."""
+    """An SVG and the text that replaces it for readers who cannot see it."""
 
     svg: bytes
     alt: str
@@ -50,7 +50,7 @@ class Picture:
 
 @contextmanager
 def _figure(height_in: float) -> Iterator[Figure]:
-    # A Figure of its own, without pyplot: no global state, and no window system asked for.
+    # A Figure without pyplot has no global state and needs no window system.
     with matplotlib.rc_context(_STYLE):
         yield Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
@@ -58,12 +58,12 @@ def _figure(height_in: float) -> Iterator[Figure]:
 def _picture(figure: Figure, alt: str) -> Picture:
     out = io.BytesIO()
     figure.savefig(out, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
-    # Text stays text; where DejaVu Sans is not installed, Verdana has nearly its widths.
+    # Text stays text. If DejaVu Sans is not installed, Verdana has nearly the same widths.
     return Picture(out.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif"), alt)
 
 
 def piano_roll(score: Score, bars: int = 16) -> Picture:
-    """Draw the first `bars` bars of a piece: notes by track, bar lines, annotated chords above."""
+    """Draw the first `bars` bars of a piece: notes coloured by track, bar lines, annotated chords above."""
     starts = _bar_starts(score)
     shown = min(bars, len(starts) - 1)
     end = starts[shown]
@@ -103,7 +103,10 @@ def piano_roll(score: Score, bars: int = 16) -> Picture:
 
 
 def _bar_starts(score: Score) -> list[int]:
-    """Ticks of the bar lines from 0 to the first one at or after the last note's end; 4/4 until a metre is given."""
+    """Ticks of the bar lines, from 0 to the first one at or after the end of the last note.
+
+    The metre is 4/4 until the piece gives one.
+    """
     end = max(int((score.notes["onset"] + score.notes["duration"]).max(initial=0)), 1)
     metres = [(0, 4, 4), *((int(tick), int(upper), int(lower)) for tick, upper, lower in score.time_signatures)]
     starts = [0]
@@ -116,11 +119,12 @@ def _bar_starts(score: Score) -> list[int]:
 
 
 def spike_raster(spikes: Mapping[str, Array], period: int, tokens: int = 8, first: int = 0) -> Picture:
-    """Draw the spikes of each population, a panel each, over a few tokens.
+    """Draw the spikes of each population over a few tokens, one panel per population.
 
     Args:
-        spikes: `[ticks, size]` of each population in chip time, in the order to draw them.
+        spikes: `[ticks, size]` for each population in chip time, in the order of drawing.
         period: ticks per token.
+        tokens: number of tokens to draw.
         first: the first token to draw.
     """
     ticks = min((next(iter(spikes.values())).shape[0]), (first + tokens) * period)
@@ -132,7 +136,7 @@ def spike_raster(spikes: Mapping[str, Array], period: int, tokens: int = 8, firs
         grid = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, colour, (name, array) in zip(grid, _cycle(len(spikes)), spikes.items(), strict=True):
             tick, neuron = np.nonzero(array[begin:ticks])
-            # Dots as pixels: a vector mark for each spike would make the page megabytes long.
+            # The dots are pixels, because a vector mark per spike would make the page megabytes long.
             axes.plot(tick + begin, neuron, "|", color=colour, markersize=3.2, markeredgewidth=1.0, rasterized=True)
             for edge in range(begin, ticks + 1, period):
                 axes.axvline(edge - 0.5, color="0.8", linewidth=0.7, zorder=0)
@@ -148,11 +152,12 @@ def spike_raster(spikes: Mapping[str, Array], period: int, tokens: int = 8, firs
 
 
 def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], unit: str) -> Picture:
-    """Draw the energy of every priced component with its band, one colour and mark per chip.
+    """Draw the energy of every priced component with its band, in one colour and mark per chip.
 
     Args:
-        components: by chip: rows with `name`, `value`, `low`, `high`, all in `unit`; unpriced rows (value None) and
-            rows of 0 are left out: the scale is logarithmic.
+        components: by chip, rows with `name`, `value`, `low` and `high`, all in `unit`. Unpriced rows (value None) and
+            rows of 0 are left out, because the scale is logarithmic.
+        unit: the unit of the energies.
     """
     names = list(dict.fromkeys(row["name"] for rows in components.values() for row in rows if row["value"]))
     with _figure(1.2 + 0.36 * max(len(names), 1)) as figure:
@@ -162,7 +167,7 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
             priced = [row for row in rows if row["value"]]
             y = np.array([names.index(row["name"]) for row in priced]) + (index - (len(components) - 1) / 2) * step
             value = np.array([row["value"] for row in priced])
-            # A bound of 0 has no place on a logarithmic axis: the line then runs out of the picture.
+            # A logarithmic axis has no 0. A bound of 0 becomes so small that its line leaves the picture.
             low = np.array([row["low"] or row["value"] * 1e-6 for row in priced])
             high = np.array([row["high"] for row in priced])
             axes.errorbar(
@@ -199,6 +204,7 @@ def core_use(use: Sequence[Mapping[str, Any]], chip: str) -> Picture:
 
     Args:
         use: a row per core with `core` and `percent` (resource -> percent of the core's limit).
+        chip: the chip's name, for the title.
     """
     resources = list(dict.fromkeys(name for row in use for name in row["percent"]))
     table = np.array([[row["percent"].get(name, 0.0) for row in use] for name in resources])
@@ -224,10 +230,10 @@ def core_use(use: Sequence[Mapping[str, Any]], chip: str) -> Picture:
 
 
 def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> Picture:
-    """Draw the distribution of each metric over generated and over reference pieces, a panel each.
+    """Draw the distribution of each metric over generated and reference pieces, one panel per metric.
 
     Args:
-        samples: by metric: `generated` and `reference`, a value per piece (NaN where it has none).
+        samples: by metric, `generated` and `reference`: a value per piece, NaN if the piece has none.
     """
     columns = 4 if len(samples) > 3 else max(len(samples), 1)
     rows = -(-len(samples) // columns)
@@ -254,7 +260,7 @@ def _panel(axes: Axes, name: str, values: Mapping[str, Array]) -> None:
         axes.stairs(share, edges, color=colour, linewidth=1.3, label=label)
         if len(array):
             axes.axvline(array.mean(), color=colour, linestyle="--", linewidth=1)
-    if len(pooled) and pooled.min() == pooled.max():  # one value: the axis around it would mean nothing
+    if len(pooled) and pooled.min() == pooled.max():  # an axis around a single value would mean nothing
         axes.set_xticks(pooled[:1], [f"{pooled[0]:.4g}"])
     axes.set_xlabel(name.replace("_", " "))
     axes.tick_params(labelsize=7.5)
