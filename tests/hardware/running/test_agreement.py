@@ -97,16 +97,17 @@ def test_equal_runs_are_exact_and_every_difference_is_found(monkeypatch: pytest.
         Exactness(n, 240, fired[n], 0, 0, None) for n in "ab"
     )
     run["a"][17, 2, 3] ^= 1
-    own_u["a"][5, 1, 2] += 1
-    own_v["a"][5, 1, 2] += 1  # the same neuron and tick: one difference
-    own_v["a"][9, 0, 0] += 1
+    own_u["a"][8, 0, 1] += 1
+    own_u["a"][9, 1, 2] += 1
+    own_v["a"][9, 1, 2] += 1  # the same neuron and tick: one difference
+    own_v["a"][15, 0, 0] += 1
     del own_u["b"], v["b"]  # what one alone recorded is not compared
-    wanted = (Exactness("a", 240, fired["a"], 1, 2, 5), Exactness("b", 240, fired["b"], 0, 0, None))
+    wanted = (Exactness("a", 240, fired["a"], 1, 3, 8), Exactness("b", 240, fired["b"], 0, 0, None))
     assert exactness(run, judge, [(own_u, u), (own_v, v)]) == wanted
     monkeypatch.setattr(module, "_VALUES_AT_ONCE", 12 * 6)  # six ticks at a time
     a, b = exactness(run, judge, [(own_u, u), (own_v, v)])
-    assert (a, b) == wanted and (a.exact, b.exact) == (False, True) and (a.differences, b.differences) == (2, 0)
-    assert json.loads(json.dumps(a.to_dict()))["first_tick"] == 5
+    assert (a, b) == wanted and (a.exact, b.exact) == (False, True) and (a.differences, b.differences) == (3, 0)
+    assert json.loads(json.dumps(a.to_dict()))["first_tick"] == 8
 
 
 def test_what_cannot_be_compared_is_no_proof() -> None:
