@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
+from muspike.hardware.reader import file as reader
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.running import simulate as module
@@ -35,6 +37,20 @@ from muspike.hardware.running.spikes import read_spikes
 from muspike.hardware.simulator.events import Simulator
 
 TICKS, BATCH = 30, 2
+READ: dict[bytes, nir.NIRGraph] = {}
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good file is read once for all commands: each reading starts a process, and test_file.py is about it."""
+
+    def read(path: str | Path) -> nir.NIRGraph:
+        whole = Path(path).read_bytes() if Path(path).is_file() else b""
+        if whole not in READ:
+            READ[whole] = read_nir(path)
+        return copy.deepcopy(READ[whole])
+
+    monkeypatch.setattr(reader, "read_nir", read)
 
 
 def lif(n: int, v_threshold: float = 0.1) -> nir.LIF:
