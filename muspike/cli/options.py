@@ -49,9 +49,9 @@ def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
     """Refuse options that a choice does not use.
 
     Args:
-        when: the choice, as it ends the sentence "--chip is not used ...": "with --to nir".
-        names: of options as in `args`, which holds None or False where they were not given; an argument that is no
-            option in capital letters.
+        when: the choice, as the sentence "--chip is not used ..." ends: "with --to nir".
+        names: names in `args` of the options, which are None or False if they were not given. The name of a positional
+            argument is in capital letters.
 
     Raises:
         BadInput: one of the options was given.
@@ -98,7 +98,7 @@ def add_seed(sub: argparse.ArgumentParser, what: str | None = None) -> None:
 
 
 def add_device(sub: argparse.ArgumentParser) -> None:
-    """`--device`, where torch trains; None where it is not given."""
+    """Add `--device`, on which torch trains; None if it is not given."""
     sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto: CUDA if torch sees it (default: auto)")
 
 
