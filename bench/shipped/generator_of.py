@@ -1,10 +1,11 @@
-"""Make an S-GAN's generator of a trained S-RNN: the same weights, and for the noise axons a fifth of what is drawn.
+"""Make an S-GAN's generator from a trained S-RNN.
 
-At full strength noise that the network does not know yet costs 0.3 bits per note.
+The generator has the S-RNN's weights. The weights of its noise axons are a fifth of what is drawn, because noise at
+full strength, which the network does not know yet, costs 0.3 bits per note.
 
     python bench/shipped/generator_of.py s-rnn runs/generator --seed 0
 
-`muspike train s-gan --init runs/generator` goes on from there; the S-RNN's training was its warm-up.
+`muspike train s-gan --init runs/generator` continues from there; the S-RNN's training was the warm-up.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from muspike.network import Network
 
 
 def main() -> None:
-    """Build, copy, write."""
+    """Build the generator, copy the weights, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="an S-RNN")
     parser.add_argument("output", type=Path)
@@ -31,7 +32,7 @@ def main() -> None:
     if model.architecture != "s-rnn":
         raise SystemExit(f"{args.model}: is of architecture {model.architecture}; an s-rnn is wanted")
     torch.manual_seed(args.seed)
-    network = architectures.build("s-gan", model.settings)  # the noise as it is by default
+    network = architectures.build("s-gan", model.settings)  # with the default noise
     assert isinstance(network, Network)
     with torch.no_grad():
         network.bias.copy_(model.spiking.bias)

@@ -1,8 +1,9 @@
-"""Put a trained model among those that come with muspike, its weights in half precision.
+"""Put a trained model among those that come with muspike, with weights in half precision.
 
     python bench/shipped/ship_model.py runs/s-rnn-jsb-small-0 s-rnn
 
-NLL and firing rate that are stored with it, of validation and test split, are measured again on the rounded weights.
+NLL and firing rate of the validation and test splits are stored with the model. They are measured again on the rounded
+weights.
 """
 
 from __future__ import annotations
