@@ -2,9 +2,9 @@
 
     python bench/versus/encoding.py FILE_OR_FOLDER...
 
-Both read the file with symusic and end with the integer tokens in memory. MidiTok is run twice: with the features that
-muspike encodes (tempo, metre and chords too), and without those three, which is its default. Each reads the whole set,
-in turn, several times; a file's time is its fastest repetition.
+Both read the file with symusic and end with the integer tokens in memory. MidiTok runs twice: with the features that
+muspike encodes (tempo, metre and chords too), and without these three, which is its default. The encoders take turns to
+read the whole set several times. A file's time is that of its fastest repetition.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
     }
     words = dict.fromkeys(encoders, 0)
     usable = []
-    for file in files:  # also compiles, and leaves out what one of them refuses
+    for file in files:  # this also compiles, and leaves out files that an encoder refuses
         try:
             counts = {name: encode(file) for name, encode in encoders.items()}
         except (BadInput, ValueError, RuntimeError) as error:

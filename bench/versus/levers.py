@@ -1,11 +1,11 @@
-"""What each lever of the S-RNN does, and what it costs: short trainings on JSB that differ in one setting.
+"""What each setting of the S-RNN does, and what it costs: short trainings on JSB that differ in one setting.
 
     python bench/versus/levers.py [VARIANT...] > docs/results/logs/levers.txt
 
 Every variant trains a 192-wide network for 400 steps of 8 x 128 words from the same seed. NLL (bits per note) and
-firing rate are of the validation split; energy per note is that of reading its excerpts on Loihi 2, packed on the
-fewest cores, modelled as `muspike bench` does. `gradient` is the median norm before clipping, of the last 50 steps. One
-seed, far from converged: enough to see what trains at all, not to rank what is close.
+firing rate are those of the validation split. Energy per note is that of reading the split's excerpts on Loihi 2,
+packed on the fewest cores and modelled as in `muspike bench`. `gradient` is the median norm before clipping over the
+last 50 steps. One seed, far from convergence, shows what trains at all; it does not rank variants that are close.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 
 
 def train(network_settings: dict[str, Any], settings: training.Settings) -> tuple[Model, float]:
-    """The model, and the median gradient norm of the last steps."""
+    """Train a network, and return the model and the median gradient norm of the last 50 steps."""
     pieces = [piece.words for piece in corpora.load("jsb").split("train")]
     torch.manual_seed(0)
     network = architectures.build("s-rnn", network_settings).train()

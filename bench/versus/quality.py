@@ -2,9 +2,9 @@
 
     python bench/versus/quality.py s-rnn:runs/ann-rnn s-cnn:runs/ann-cnn s-gan
 
-Models by name or folder, each with its twin after a colon where there is one. NLL is in bits per note (all features of
-all words over the notes) on whole pieces of the test split; the music is 64 excerpts of 128 words, composed by the
-float network with the sampling of `muspike generate`, against those of the test split.
+Models are given by name or folder, each with its twin after a colon if there is one. NLL is in bits per note (the bits
+of all features of all words, divided by the notes) on whole pieces of the test split. The music is 64 excerpts of 128
+words, composed by the float network with the sampling of `muspike generate`, beside excerpts of the test split.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHIP = "loihi1"
 
 
 def music(pieces: Sequence[Words]) -> dict[str, float]:
-    """Means of the metrics of interest."""
+    """The means of the metrics of interest."""
     return {
         name: float(np.nanmean([metrics.METRICS[name].function(tokens.decode(piece)) for piece in pieces]))
         for name in MUSIC
@@ -41,7 +41,7 @@ def music(pieces: Sequence[Words]) -> dict[str, float]:
 
 
 def nll(model: Model, pieces: Sequence[Words], runner: ChipRunner | None = None) -> float:
-    """Bits per note, in torch or on a chip, the noise the same."""
+    """Bits per note, in torch or on a chip, with the same noise."""
 
     def logits_of(words: torch.Tensor) -> torch.Tensor:
         given = model.network.runner().noise.behind(words.numpy())
@@ -55,7 +55,7 @@ def nll(model: Model, pieces: Sequence[Words], runner: ChipRunner | None = None)
 
 
 def measured(model: Model, corpus: corpora.Corpus, sampling: Sampling) -> dict[str, Any]:
-    """One model."""
+    """The figures of one model."""
     test = [piece.words for piece in corpus.split("test")]
     row: dict[str, Any] = {
         "architecture": model.architecture,

@@ -1,22 +1,27 @@
-"""How fast the integer simulator is: next to other simulators on the same programs and input, and over activity.
+"""How fast the integer simulator is: beside other simulators on the same programs and input, and over activity.
 
     python bench/versus/simulator.py [PROGRAM.npz ...] [--curve PICTURE] [--json]
 
-First the large network: 100,000 neurons with 100 synapses each, delays of 1 to 4 ticks, 2 % of the neurons spiking per
-tick. Then three fully connected layers of 256 LIF, and every Program given, beside Lava `fixed_pt`. Both networks also
-in Brian2 and in nengo-loihi's emulator, each run in an environment of its own:
+Three kinds of network are timed:
+
+- the large network: 100,000 neurons with 100 synapses each, delays of 1 to 4 ticks, 2 % of the neurons spiking per
+tick; - three fully connected layers of 256 LIF neurons, also in Lava `fixed_pt`; - every given PROGRAM.npz, also in
+Lava `fixed_pt`.
+
+The first two also run in Brian2 and in nengo-loihi's emulator, each in an environment of its own:
 
     python -m venv ENV && ENV/bin/pip install brian2 'numpy<2'             --brian2 ENV/bin/python
     python -m venv ENV && ENV/bin/pip install nengo-loihi 'nengo<4' 'numpy<2'    --nengo-loihi ENV/bin/python
 
-Without these options they are looked for in muspike's cache folder, `brian2` and `nengo-loihi`. Every simulator must
-find exactly the spikes that ours finds, each in its tick, else the exit status is 1. With `--curve`, also the time per
-tick over activity, and over the number of synapses at constant spikes.
+Without these options the two environments are looked for in muspike's cache folder, under `brian2` and `nengo-loihi`.
+Every simulator must find exactly the spikes that ours finds, each in its tick; else the exit status is 1. `--curve`
+also measures the time per tick over activity, and over the number of synapses at constant spikes.
 
-Times are per tick of one sequence, building and starting left out. Beside Brian2 and nengo-loihi all start from rest,
-and the same ticks are timed, those after the first quarter, on the same program: `*_ours_ms_per_tick` is ours, the best
-of several repeats, since other work on the machine can only slow it down. Brian2's is the best of several, too, the
-others' is the mean over their ticks. `simulator_*` is ours where nothing is beside it.
+Times are per tick of one sequence, without building and starting. Beside Brian2 and nengo-loihi, all simulators run the
+same program from rest, and the ticks after the first quarter are timed. `*_ours_ms_per_tick` is then our time, the best
+of several repeats, because other work on the machine can only slow it down. Brian2's time is also the best of several
+repeats; the other simulators' times are means over their ticks. `simulator_*` is our time when no other simulator runs
+the same ticks.
 """
 
 from __future__ import annotations
@@ -58,7 +63,7 @@ ACTIVITIES = (0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2)
 SILENT_FAN_OUTS = (0, 20, 60, 100, 200)
 CHUNK = 50  # ticks of a repeat
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "simulator-scaling.svg"
-DRIFT = 80  # what the bias adds to a membrane per tick, in units of the threshold
+DRIFT = 80  # added to a membrane per tick by the bias, in units of the threshold
 
 
 def population(name: str, kind: Any, size: int, **constants: Any) -> ChipPopulation:
@@ -69,7 +74,7 @@ def population(name: str, kind: Any, size: int, **constants: Any) -> ChipPopulat
 
 
 def fully_connected(layers: int = 3, size: int = 256) -> Program:
-    """Layers that each spike in about a fifth of the neuron-ticks when a tenth of the inputs do."""
+    """Layers that each spike in about a fifth of the neuron-ticks if a tenth of the inputs do."""
     rng = np.random.default_rng(SEED)
     names = [f"layer {i + 1}" for i in range(layers)]
     populations = [population("input", "input", size), *(population(name, "lif", size) for name in names)]
@@ -81,10 +86,11 @@ def fully_connected(layers: int = 3, size: int = 256) -> Program:
 
 
 def random_network(activity: float, spiking: int, fan_out: int, silent: int = 0, silent_fan_out: int = 0) -> Program:
-    """A population that its bias drives to fire, `activity` of it per tick, and one that never fires.
+    """A population that its bias makes fire, and one that never fires.
 
-    Neurons of both have synapses onto neurons of the first, drawn at random, evenly over the delays, of weights that
-    cancel each other on average. Thresholds differ by a factor of up to 3, so that the neurons do not fire together.
+    In each tick, the share `activity` of the first population fires. Neurons of both populations have synapses onto the
+    first one. Their targets are drawn at random and spread evenly over the delays; their weights cancel each other on
+    average. Thresholds differ by a factor of up to 3, so that the neurons do not fire together.
     """
     rng = np.random.default_rng(SEED)
     threshold = np.round(DRIFT / activity * rng.uniform(0.5, 1.5, spiking)).astype(int)
@@ -103,7 +109,7 @@ def random_network(activity: float, spiking: int, fan_out: int, silent: int = 0,
 
 
 def random_lists(rng: np.random.Generator, targets: int, sources: int, fan_out: int) -> Sparse:
-    """`fan_out` targets of each source, one drawn out of each of as many equal ranges of them."""
+    """Synapses from each source to `fan_out` targets: one target out of each of `fan_out` equal ranges."""
     each = targets // fan_out
     places = rng.integers(0, each, (sources, fan_out), np.int32) + each * np.arange(fan_out, dtype=np.int32)
     values = rng.choice(np.array([-8, -6, -4, -2, 2, 4, 6, 8], np.int16), sources * fan_out)
@@ -116,7 +122,7 @@ def random_spikes(program: Program, ticks: int, batch: int, rate: float) -> npt.
 
 
 def seconds_per_tick(program: Program, inputs: npt.NDArray[np.uint8], repeats: int) -> float:
-    """Wall time per tick and sequence, the best of `repeats` calls of `run` after one that compiles and warms."""
+    """Wall time per tick and sequence: the best of `repeats` runs, after one run that compiles and warms up."""
     simulator = Simulator(program, inputs.shape[1])
     simulator.run(inputs)
     return min(_timed(simulator, inputs) for _ in range(repeats)) / (inputs.shape[0] * inputs.shape[1])
@@ -151,7 +157,12 @@ def against_lava(program: Program, arguments: argparse.Namespace) -> dict[str, A
 def against_peer(
     name: str, program: Program, inputs: npt.NDArray[np.uint8], python: Path, repeats: int
 ) -> dict[str, Any]:
-    """What a peer and we need per tick, from rest, and whether all spikes are equal; `inputs` [ticks, 1, size]."""
+    """The time per tick of a peer and of our simulator, from rest, and whether all spikes are equal.
+
+    Args:
+        inputs: uint8 `[ticks, 1, size]`.
+        python: an interpreter that has the peer.
+    """
     if not os.access(python, os.X_OK):
         return {name: f"not installed ({python} is not there)"}
     warm = len(inputs) // 4
@@ -179,9 +190,10 @@ def against_peer(
 def different_spikes(
     program: Program, inputs: npt.NDArray[np.uint8], found: Mapping[str, npt.NDArray[np.int64]]
 ) -> list[str]:
-    """The `lif` populations in which a spike is in `found` or in ours alone, or of which `found` has nothing.
+    """The `lif` populations whose spikes differ between `found` and our simulator, or that `found` lacks.
 
-    `found`: offsets of the spikes in the array `[ticks, size]` of a population, rising.
+    Args:
+        found: by population, offsets of the spikes in its array `[ticks, size]`, rising.
     """
     ours = Simulator(program).run(inputs).spikes
     names = [p.name for p in program.populations if p.kind == "lif"]
@@ -189,7 +201,7 @@ def different_spikes(
 
 
 def from_rest(program: Program, inputs: npt.NDArray[np.uint8], warm: int, repeats: int) -> float:
-    """Seconds per tick of the ticks after the first `warm`, those run from rest; the best of `repeats`."""
+    """Seconds per tick of the ticks after the first `warm` ticks, run from rest: the best of `repeats` runs."""
     simulator = Simulator(program, inputs.shape[1])
     best = np.inf
     for _ in range(repeats):
@@ -251,7 +263,7 @@ def layered(program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def curves(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Time per tick over the share of neurons that spike; and, at constant spikes, over the number of synapses."""
+    """The time per tick over the share of neurons that spike, and, at constant spikes, over the number of synapses."""
     over_activity = [settled(random_network(a, NEURONS, FAN_OUT), a, arguments.repeats) for a in ACTIVITIES]
     tenth = NEURONS // 10
     over_synapses = [
@@ -278,7 +290,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw(found: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Two panels: milliseconds per tick over spikes, and over synapses."""
+    """Draw two panels: milliseconds per tick over spikes, and over synapses."""
     over_spikes, over_synapses = found.values()
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -332,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     status = 0
     try:
-        # The large one first: its peak of memory is the process's.
+        # The large network comes first, so that the peak memory of the process is its peak.
         row = large(arguments)
         tell(f"{NEURONS:,} neurons, {FAN_OUT} synapses each, delays 1 to 4", row, _listed(row))
         row = layered(fully_connected(), arguments)
@@ -347,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 tell(name, rows, table(rows))
     except MuspikeError as error:
         print(f"bench/versus/simulator.py: {error}", file=sys.stderr)
-        status = error.exit_status  # what was measured before it is told all the same
+        status = error.exit_status  # what was measured before the error is printed all the same
     if arguments.json:
         print(json.dumps(results, indent=2))
     rows = (row for row in results.values() if isinstance(row, dict))

@@ -2,16 +2,18 @@
 
     python bench/versus/training.py
 
-One run, one process, the contestants in turn, round after round: a step is forward, cross entropy of the readout and
-backward, in float32 on the CPU, the weights not yet changed. Before anything is timed, every contestant must give
-muspike's spikes and gradients on the same weights: ATan surrogate (alpha 2), hard reset to 0, which no gradient passes.
+The contestants take turns, round after round, in one run of one process. A step is a forward pass, the cross entropy of
+the readout and a backward pass, in float32 on the CPU; the weights do not change. Before anything is timed, every
+contestant must give muspike's spikes and gradients for the same weights: with ATan surrogate (alpha 2) and a hard reset
+to 0 that passes no gradient.
 
-All step through the ticks in which a population can spike and skip the idle ones, take the seven-hot input of a token
-as a gather of seven rows, and answer once per token. `bench/versus/peers/` has how the peers are written.
+All contestants step through the ticks in which a population can spike and skip the idle ticks. They take the seven-hot
+input of a token as a gather of seven rows, and answer once per token. `bench/versus/peers/` holds the peers.
 
-Memory is that of one step in a fresh process. Tensors: the most bytes that torch's allocator had given out at once,
-from its profiler; the same every time. Process: how far the step raised the process's address space (VmPeak after it,
-less VmSize before, of Linux), whoever allocated it, with the holes that many small tensors leave in the heap.
+Memory is that of one step in a fresh process. "Tensors" is the most bytes that torch's allocator had given out at once,
+from its profiler; it is the same every time. "Process" is how far the step raised the process's address space (on
+Linux: VmPeak after the step minus VmSize before it). It counts all allocators, and the holes that many small tensors
+leave in the heap.
 """
 
 from __future__ import annotations
@@ -48,17 +50,26 @@ from muspike.tokens import N_AXONS, SIZES
 from muspike.training import with_held_memory
 
 PEERS = {"norse": "NorseNeurons", "snntorch": "SnnTorchNeurons", "spikingjelly": "SpikingJellyNeurons"}
-# As muspike's presets train: dense products of the backward pass in bfloat16, all else as it is.
+# How muspike's presets train: with dense products of the backward pass in bfloat16, and everything else in float32.
 OURS_LOW = "muspike bf16"
 SEED = 0
-# A rounding error near the threshold moves a spike, and those after it: rarely, or the networks are not the same.
+# A rounding error near the threshold moves a spike and later spikes. If that happens often, the networks differ.
 MOST_SPIKES_DIFFERENT = 1e-3
 MOST_GRADIENT_DIFFERENT = {"spikes equal": 1e-4, "spikes moved": 0.1}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network of ours, and the excerpt of one step; `peers`: how its graph is written in other libraries."""
+    """A network of ours, and the excerpt of one step.
+
+    Attributes:
+        about: the network in words.
+        architecture: its architecture.
+        settings: its settings.
+        tokens: tokens per piece of the excerpt.
+        batch: pieces in the excerpt.
+        peers: how the graph is written in other libraries.
+    """
 
     about: str
     architecture: str
@@ -74,7 +85,7 @@ class Case:
         return network
 
     def excerpt(self, tokens: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Words `[tokens, batch, 7]` and the axons to predict, `[tokens * batch]`, both at random."""
+        """Random words `[tokens, batch, 7]` and random axons to predict, `[tokens * batch]`."""
         random = torch.Generator().manual_seed(SEED)
         shape = (tokens or self.tokens, self.batch)
         words = torch.stack([torch.randint(size, shape, generator=random) for size in SIZES], -1)
@@ -90,12 +101,12 @@ def _s_rnn() -> Case:
 def _s_transformer() -> Case:
     preset = architectures.preset("s-transformer", "small")
     about = "the preset `small`: two blocks of attention with a memory of spikes; gates included"
-    # A quarter of an excerpt: peers go tick by tick here, and take long.
+    # A quarter of an excerpt, because the peers run tick by tick here and take long.
     return Case(about, "s-transformer", preset["network"], 64, preset["training"]["batch"], ByTick)
 
 
-# An S-RNN without loops is a plain stack. The input is the seven-hot token, 466 axons. A graph with shorter delays or
-# with loops through several populations takes `peers.ByTick`.
+# An S-RNN without loops is a plain stack. The input is the seven-hot token, 466 axons. A graph whose delays are not
+# whole periods, or that has loops through several populations, needs `peers.ByTick`.
 CASES = {
     "stack": Case(
         "LIF layers 466-256-256-256-466, 512 ticks",
@@ -110,7 +121,7 @@ CASES = {
 
 
 def contestant(name: str, network: Network, peers: type[Peer]) -> Network | Peer:
-    """`network` itself for muspike, else the same network with the neurons of that library, written as `peers`.
+    """`network` itself for muspike, else the same network with the neurons of the library `name`, written as `peers`.
 
     Raises:
         Failed: the library is not installed.
@@ -131,7 +142,7 @@ def contestant(name: str, network: Network, peers: type[Peer]) -> Network | Peer
 def step(
     model: Network | Peer, words: torch.Tensor, wanted: torch.Tensor, record: Sequence[str] = ()
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """One forward and backward pass: the loss, the spikes of `record`; the gradients stay in `model`."""
+    """One forward and backward pass: return the loss and the spikes of `record`. The gradients stay in `model`."""
     model.zero_grad(set_to_none=True)
     logits, spikes = model(words, record=record)
     loss = functional.cross_entropy(logits.flatten(0, 1), wanted)
@@ -140,7 +151,7 @@ def step(
 
 
 def gradients(model: Network | Peer) -> Mapping[str, torch.Tensor]:
-    """The gradient of every synapse's weights and of the bias, from the last step."""
+    """The gradients of every synapse's weights and of the bias, from the last step."""
     if isinstance(model, Peer):
         return model.gradients()
     parameters = {**model.weights, "bias": model.bias}
@@ -149,14 +160,24 @@ def gradients(model: Network | Peer) -> Mapping[str, torch.Tensor]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a contestant's step differs from muspike's: its loss; spikes, as a share; gradients, relative, the worst."""
+    """How a contestant's step differs from muspike's.
+
+    Attributes:
+        loss: absolute difference of the loss.
+        spikes: share of the spikes that differ, over neurons and computed ticks.
+        gradient: largest difference of a gradient, relative to its norm.
+    """
 
     loss: float
     spikes: float
     gradient: float
 
     def check(self, name: str) -> None:
-        """Raises `Failed` if that is not the same network."""
+        """Refuse a contestant that does not compute the same network.
+
+        Raises:
+            Failed: too many spikes or a gradient differ.
+        """
         if self.spikes > MOST_SPIKES_DIFFERENT:
             raise Failed(f"{name}: {self.spikes:.2g} of its spikes are not muspike's, above {MOST_SPIKES_DIFFERENT}")
         limit = MOST_GRADIENT_DIFFERENT["spikes moved" if self.spikes else "spikes equal"]
@@ -165,10 +186,10 @@ class Agreement:
 
 
 def agreement(network: Network, peer: Peer, words: torch.Tensor, wanted: torch.Tensor) -> Agreement:
-    """One step of both; spikes are compared per neuron and computed tick.
+    """Compare one step of both. Spikes are compared per neuron and computed tick.
 
-    A composite gives no spikes of its inner members, and passes gradients through its gates as through products, which
-    peers do not: where there is one, only the gradients that come from no gate are compared.
+    A composite does not give the spikes of its inner members, and passes gradients through its gates as through
+    products, which peers do not. So if the network has a composite, only gradients that come from no gate are compared.
     """
     inner = {member for composite in network.composites for member in composite.members}
     layers = [p.name for p in network.populations.values() if p.kind == "lif" and p.name not in inner]
@@ -188,7 +209,7 @@ def _nan_first(error: float) -> float:
 
 
 def seconds(models: Mapping[str, Network | Peer], case: Case, rounds: int) -> dict[str, list[float]]:
-    """Wall time of a step by contestant, one per round, in turn."""
+    """Wall times of a step by contestant, one per round. The contestants take turns."""
     words, wanted = case.excerpt()
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
@@ -203,14 +224,19 @@ def seconds(models: Mapping[str, Network | Peer], case: Case, rounds: int) -> di
 
 @dataclass(frozen=True)
 class Memory:
-    """Peaks of one step: bytes of tensors alive; bytes that the process grew by, None where that is not told."""
+    """Peaks of one step.
+
+    Attributes:
+        tensor_bytes: bytes of all tensors alive.
+        process_bytes: bytes by which the process grew; None if the system does not tell.
+    """
 
     tensor_bytes: int
     process_bytes: int | None
 
 
 def peak_memory(name: str, case: Case) -> Memory:
-    """The memory of one step of a fresh process, after one on a few tokens that loads and compiles what it needs."""
+    """The memory of one step in a fresh process, after a step on a few tokens that loads and compiles what it needs."""
     words, wanted = case.excerpt()
     model = contestant(name, case.network(), case.peers)
     step(model, *case.excerpt(tokens=4))
@@ -221,26 +247,26 @@ def peak_memory(name: str, case: Case) -> Memory:
 
 
 def tensor_bytes(run: Callable[[], object]) -> int:
-    """The most bytes that torch's allocator had given and not got back at any moment of `run()`."""
+    """The most bytes that torch's allocator had given out and not got back at any moment of `run()`."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         kept = run()
     del kept
-    found = profiler.profiler.kineto_results.events()  # torch offers the sums by operator alone in public
+    found = profiler.profiler.kineto_results.events()  # torch's public interface gives only sums by operator
     changes = sorted((e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]")
     return max(itertools.accumulate(bytes_ for _, bytes_ in changes), default=0)
 
 
 def process_growth(run: Callable[[], object]) -> int | None:
-    """How much more address space the process has at the peak of `run()` than before it.
+    """How much more address space the process has at the peak of `run()` than before it; None if not on Linux.
 
     Raises:
-        Failed: it had more earlier.
+        Failed: the process had more address space earlier, so that the peak does not show.
     """
     status = Path("/proc/self/status")
     if not status.exists():
         return None
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what is needed now
+    ctypes.CDLL(None).malloc_trim(0)  # memory freed before must not hide what is needed now
     before, earlier = _kilobytes(status, "VmSize"), _kilobytes(status, "VmPeak")
     run()
     peak = _kilobytes(status, "VmPeak")
@@ -256,7 +282,7 @@ def _kilobytes(status: Path, field: str) -> int:
 def peak_memory_alone(name: str, which: str, threads: int) -> Memory:
     """`peak_memory` in a process of its own."""
     command = [sys.executable, __file__, "--peak-of", name, "--only", which, "--threads", str(threads)]
-    # Whatever is larger goes back to the system when it is freed.
+    # Blocks larger than this go back to the system when they are freed.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -265,15 +291,15 @@ def peak_memory_alone(name: str, which: str, threads: int) -> Memory:
 
 
 def measure(which: str, case: Case, rounds: int, threads: int) -> dict[str, Any]:
-    """All contestants on one network: agreement, seconds, memory."""
+    """Measure all contestants on one network: agreement, seconds, memory."""
     network = case.network()
     models = {name: contestant(name, network, case.peers) for name in ("muspike", OURS_LOW, *PEERS)}
     words, wanted = case.excerpt()
     agreements = {name: agreement(network, m, words, wanted) for name, m in models.items() if isinstance(m, Peer)}
     for name, found in agreements.items():
         found.check(f"{which}, {name}")
-    step(network, words, wanted)  # all are warm now
-    with with_held_memory():  # as in training, for all
+    step(network, words, wanted)  # now all contestants are warm
+    with with_held_memory():  # for all contestants, as in training
         times = seconds(models, case, rounds)
     rows: dict[str, Any] = {}
     for name in models:
@@ -333,7 +359,7 @@ def main() -> int:
         parser.error("--rounds and --threads must be at least 1")
     torch.set_num_threads(arguments.threads)
     numba.set_num_threads(min(arguments.threads, numba.config.NUMBA_NUM_THREADS))
-    # Decaying gradients end in denormal numbers, which take many times as long; no contestant shall meet them.
+    # Decaying gradients end in denormal numbers, which take many times as long. Flush them for all contestants.
     torch.set_flush_denormal(True)
     try:
         if arguments.peak_of:

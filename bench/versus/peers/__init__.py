@@ -1,9 +1,9 @@
-"""Networks of ours as they are written with the neurons of other libraries, for `bench/versus/training.py`.
+"""Networks of ours written with the neurons of other libraries, for `bench/versus/training.py`.
 
 All libraries get the same plain PyTorch around their neurons. `ByPopulation` is the faster form, for graphs that allow
-it: population after population, so that a synapse is one matrix product over all ticks of the excerpt; a loop of one
-population token after token. `ByTick` runs any graph. Ticks in which a population cannot spike are skipped, as muspike
-does: the membrane is multiplied by its decay instead.
+it. It runs population after population, so that a synapse is one matrix product over all ticks of the excerpt; a
+population with a loop runs token after token. `ByTick` runs any graph. Both skip ticks in which a population cannot
+spike, as muspike does: the membrane is multiplied by its decay instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from muspike.network import Network, Population, Synapse
 class Neurons(nn.Module, ABC):
     """A population of a library, which keeps its state from call to call.
 
-    `per_current`: how many units of the library's input make one unit of ours, where it does not divide by tau itself.
+    Attributes:
+        per_current: how many units of the library's input make one unit of ours. Not 1 if the library does not divide
+            the input by tau.
     """
 
     per_current = 1.0
@@ -32,22 +34,22 @@ class Neurons(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, currents: torch.Tensor) -> torch.Tensor:
-        """Spikes `[ticks, batch, neurons]`, one tick for each of `currents` of that shape."""
+        """The spikes `[ticks, batch, neurons]` for `currents` of the same shape, one tick for each."""
 
     @abstractmethod
     def idle(self, ticks: int) -> None:
-        """Decay through `ticks` ticks without current."""
+        """Decay for `ticks` ticks without current."""
 
     @abstractmethod
     def membrane(self) -> torch.Tensor:
-        """The membrane `[batch, neurons]` now; of readouts, which do not spike."""
+        """The membrane `[batch, neurons]` now; for readouts, which do not spike."""
 
 
 def tau_of(population: Population) -> float:
-    """The one `tau` (ticks) of a population's neurons.
+    """The one `tau` (in ticks) of a population's neurons.
 
     Raises:
-        BadInput: they differ; not every library can do that.
+        BadInput: the neurons differ, which not every library can do.
     """
     return _common(population, "tau")
 
@@ -66,7 +68,7 @@ def _common(population: Population, field: str) -> float:
 
 
 class Wires(nn.Module):
-    """Constant weights `[target, source]`, or a number where each neuron reaches only the one of the same index."""
+    """Constant weights `[target, source]`; or one number, if each neuron reaches only the neuron of its own index."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
@@ -78,10 +80,10 @@ class Wires(nn.Module):
 
 
 class Peer(nn.Module, ABC):
-    """`network` with the neurons that `make` gives for each population; called as `Network.forward`.
+    """`network` with the neurons that `make` gives for each population. It is called like `Network.forward`.
 
     Raises:
-        BadInput: neurons of one population differ.
+        BadInput: the neurons of a population differ.
     """
 
     def __init__(self, network: Network, make: Callable[[Population], Neurons]) -> None:
@@ -103,7 +105,7 @@ class Peer(nn.Module, ABC):
         weight = network.weights[synapse.name].detach() * scale
         targets, sources = weight.shape
         if synapse.source == self.input:
-            # Dense seven-hot vectors and a Linear take longer.
+            # A Linear on dense seven-hot vectors would take longer.
             return nn.EmbeddingBag(sources, targets, mode="sum", _weight=weight.t().clone())
         layer = nn.Linear(sources, targets, bias=False)
         layer.weight = nn.Parameter(weight.clone())
@@ -119,7 +121,10 @@ class Peer(nn.Module, ABC):
         """Logits `[tokens, batch, N_AXONS]`, and the spikes `[tokens, slots, batch, neurons]` of `record`."""
 
     def gradients(self) -> Mapping[str, torch.Tensor]:
-        """The gradient of each synapse's weights `[target, source]`, in units of the network's own, and of the bias."""
+        """The gradients of each synapse's weights and of the bias.
+
+        The gradients of weights are `[target, source]`, in units of the network's own weights.
+        """
         found = {"bias": _grad(self.bias)}
         for synapse in (s for into in self.into.values() for s in into if s.wires is None):
             grad = _grad(self.synapses[synapse.name].weight)
@@ -129,10 +134,10 @@ class Peer(nn.Module, ABC):
 
 
 class ByPopulation(Peer):
-    """Population after population, all tokens and ticks of it.
+    """Runs population after population, each over all tokens and ticks.
 
     Raises:
-        BadInput: a delay that is no whole number of periods, or a loop through several populations.
+        BadInput: a delay is not a whole number of periods, or a loop goes through several populations.
     """
 
     def __init__(self, network: Network, make: Callable[[Population], Neurons]) -> None:
@@ -163,7 +168,7 @@ class ByPopulation(Peer):
         return spikes[self.readout] + self.bias, {name: spikes[name] for name in record}
 
     def _run(self, name: str, currents: torch.Tensor, loops: list[tuple[int, nn.Module]]) -> torch.Tensor:
-        """Spikes `[tokens, ticks, batch, neurons]`; of the readout its membrane after each token's last tick."""
+        """The spikes `[tokens, ticks, batch, neurons]`; for the readout, its membrane after each token's last tick."""
         neurons, idle = self.population(name), self.timing.period - self.timing.ticks
         neurons.rest()
         answers: list[torch.Tensor] = []
@@ -179,7 +184,7 @@ class ByPopulation(Peer):
 
 
 class ByTick(Peer):
-    """All populations, tick after tick; any graph."""
+    """Runs all populations tick after tick. This works for any graph."""
 
     def forward(self, words: torch.Tensor, record: Iterable[str] = ()) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         tokens, batch, _ = words.shape
@@ -190,7 +195,7 @@ class ByTick(Peer):
             for s in into
             if s.source == self.input
         }
-        # The spikes of each tick; None in those in which the population cannot spike.
+        # The spikes of each tick; None for ticks in which the population cannot spike.
         fired: dict[str, list[torch.Tensor | None]] = {name: [] for name in self.order}
         logits: list[torch.Tensor] = []
         for name in self.order:
@@ -225,7 +230,7 @@ def _grad(parameter: torch.Tensor | nn.Module) -> torch.Tensor:
 
 
 def _later(values: torch.Tensor, tokens: int) -> torch.Tensor:
-    """`values`, `tokens` tokens later, zeros in front."""
+    """`values` shifted by `tokens` tokens, with zeros in front."""
     if not tokens:
         return values
     return torch.cat([torch.zeros_like(values[:tokens]), values[:-tokens]])

@@ -1,9 +1,9 @@
 """A Program file as plain arrays, read with NumPy alone, for the simulators that `bench/versus/simulator.py` times.
 
-Each of them is a script of its own, `run_*.py PROGRAM.npz INPUTS.npy WARM SPIKES.npz`, for a Python that has that
-simulator and need not have muspike. It runs the program from rest on INPUTS, uint8 `[ticks, size]`, writes to SPIKES,
-for each `lif` population, where its array `[ticks, size]` of spikes is not 0, as offsets into the array in C order,
-rising, and prints a line of JSON: `versions`, and `seconds_per_tick` of the ticks after the first WARM.
+Each simulator has a script, `run_*.py PROGRAM.npz INPUTS.npy WARM SPIKES.npz`, for a Python that has the simulator and
+need not have muspike. The script runs the program from rest on INPUTS, uint8 `[ticks, size]`. For each `lif` population
+it writes the spikes to SPIKES: rising offsets into the population's array `[ticks, size]` in C order. It prints a line
+of JSON with `versions` and `seconds_per_tick`, the time of the ticks after the first WARM ticks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class Population:
 
 @dataclass
 class Synapses:
-    """A synapse from neuron `sources[i]` to `targets[i]` adds `values[i]` to what arrives there; sources rise."""
+    """Synapses of one delay between two populations.
+
+    A spike of neuron `sources[i]` adds `values[i]` to the input of neuron `targets[i]`. `sources` rises.
+    """
 
     source: str
     target: str
@@ -42,7 +45,11 @@ class Synapses:
 
 
 def read(path: str) -> tuple[list[Population], list[Synapses]]:
-    """Populations and synapses; SystemExit where the program has a convolution, a reset, or a readout."""
+    """The populations and synapses of a program file.
+
+    Raises:
+        SystemExit: the program has a convolution, a reset or a readout.
+    """
     arrays = np.load(path)
     header = json.loads(arrays["header"].tobytes())
     populations, first = [], 0

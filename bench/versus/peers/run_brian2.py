@@ -1,9 +1,9 @@
-"""A Program in Brian2's generated C++ (`cpp_standalone`), the fastest way that Brian2 runs on a CPU.
+"""Run a Program in Brian2's generated C++ (`cpp_standalone`), the fastest way to run Brian2 on a CPU.
 
-Its floats hold the chip's integers exactly. u wraps nowhere and v is not clipped, so programs that do either differ.
-In Brian2 a spike changes what its targets have received (`a`) at the end of a step, before which they were updated: a
-delay of d ticks is one of d - 1 steps. Compiling is left out of the time, what Brian2's C++ does before its first step
-is in it.
+Brian2's floats hold the chip's integers exactly. But u does not wrap and v is not clipped, so programs in which u wraps
+or v is clipped give other spikes. A Brian2 step first updates the neurons and then adds spikes to the input `a` of
+their targets. So a delay of d ticks is a delay of d - 1 steps. The time leaves out compiling, and contains what
+Brian2's C++ does before its first step.
 """
 
 import sys
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def simulate(populations: list[Population], synapses: list[Synapses], given: dict, ticks: int) -> tuple[float, dict]:
-    """Seconds of a run from rest, and the spikes of each population."""
+    """The seconds of a run from rest, and the spikes of each population."""
     dt = 1 * b.ms
     with tempfile.TemporaryDirectory(prefix="muspike-brian2-") as folder:
         b.device.reinit()

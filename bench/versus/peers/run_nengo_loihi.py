@@ -1,6 +1,6 @@
-"""A Program in nengo-loihi's emulator of the chip, as blocks of integers, past Nengo's own way from floats to them.
+"""Run a Program in nengo-loihi's emulator of the chip. The blocks get integers directly, not through Nengo's floats.
 
-The emulator knows no delays: a program that has one above 1 is refused. Blocks may be larger than a core.
+The emulator has no delays, so a program with a delay above 1 is refused. Blocks may be larger than a core.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Norse's `LIFBoxCell` and `LIBoxCell`, a step per tick.
+"""Norse's `LIFBoxCell` and `LIBoxCell`, one step per tick.
 
-Norse has no ATan surrogate: its threshold function learns the method "atan" here, which is muspike's; all other methods
-are left as they are. The reset is detached through Norse's own `reset_method`.
+Norse has no ATan surrogate. Here its threshold function learns the method "atan", which is muspike's; all other methods
+stay as they are. The reset is detached through Norse's own `reset_method`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""snnTorch's `Leaky`, a step per tick.
+"""snnTorch's `Leaky`, one step per tick.
 
-Its membrane is `beta * mem + input`: the weights stand for ours divided by tau. The readout is a `Leaky` without reset.
+Its membrane is `beta * mem + input`, so its weights are ours divided by tau. The readout is a `Leaky` without reset.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SnnTorchNeurons(Neurons):
         return torch.stack(spikes)
 
     def idle(self, ticks: int) -> None:
-        # A reset waits for the next step here: it comes before the decay.
+        # snnTorch resets at the next step. The reset comes before the decay.
         mem = self.mem * (1 - self.fired.detach()) if self.spikes else self.mem
         self.mem = mem * self.kept**ticks
 

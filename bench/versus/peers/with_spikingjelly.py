@@ -1,6 +1,6 @@
 """SpikingJelly's `LIFNode` in multi-step mode: one operator for the ticks of a token, forward and backward.
 
-On a CPU it has one implementation, in PyTorch. The readout is a `LIFNode` whose threshold is infinite.
+On a CPU it has one implementation, in PyTorch. The readout is a `LIFNode` with an infinite threshold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SpikingJellyNeurons(Neurons):
         super().__init__()
         tau = tau_of(population)
         self.kept = 1 - 1 / tau
-        # It spikes at the threshold, we above it: at the next float32, then.
+        # SpikingJelly spikes at the threshold, muspike above it. So the threshold is the next float32.
         above = float(np.nextafter(np.float32(v_threshold_of(population)), np.float32(np.inf)))
         options = {
             "v_threshold": math.inf if population.kind == "li" else above,
@@ -29,7 +29,8 @@ class SpikingJellyNeurons(Neurons):
             "detach_reset": True,
             "step_mode": "m",
         }
-        # LIFNode refuses a tau of one tick, whose membrane is its input: an IFNode that forgets.
+        # LIFNode refuses a tau of one tick. Its membrane would be its input, so an IFNode is used that forgets each
+        # tick.
         self.forgets = tau == 1
         self.node = neuron.IFNode(**options) if self.forgets else neuron.LIFNode(tau=tau, decay_input=True, **options)
 
