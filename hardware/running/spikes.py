@@ -1,17 +1,21 @@
-"""Spikes for the inputs of a network: read from the files that people have, made at random, and written.
+"""Spikes for the inputs of a network: read from files, drawn at random, and written to files.
 
-What a file is, its first bytes say. A network with one input also takes spikes by another name, if there is one such.
+The first bytes of a file tell its format. If a network has one input and the file has one set of spikes, their names
+may differ.
 
-| file | spikes |
-|---|---|
-| `.npz`, dense | an array per input by its name: `[ticks, size]`, `[ticks, batch, size]`, or with the input's own shape (`[ticks, batch, c, y, x]`) at the end; 0 and 1, of any type |
-| `.npz`, events | per input `<input>.tick`, integers from 0, or `<input>.time`, seconds; `<input>.neuron`, counted in C order; `<input>.sequence`, where there are several. `ticks` and `sequences`, numbers, say how many there are where the last event does not |
-| `.npy`, dense | the one input |
-| `.npy`, structured | events of a sensor as tonic has them, fields `t` (microseconds), `x`, `y`, `p`, onto an input of shape (p, y, x) |
-| NIR data (HDF5) | as `nir.write_data` writes it: by the name of the Input node, the observable `spikes` or the only one |
+- `.npz`, dense: an array per input, by the input's name: `[ticks, size]`, `[ticks, batch, size]`, or with the input's
+  own shape at the end (`[ticks, batch, c, y, x]`); 0 and 1, of any type.
+- `.npz`, events: per input `<input>.tick` (integers from 0) or `<input>.time` (seconds); `<input>.neuron`, counted in C
+  order; and `<input>.sequence`, if there are several sequences. The numbers `ticks` and `sequences` say how many there
+  are if the last event does not.
+- `.npy`, dense: the spikes of the one input.
+- `.npy`, structured: events of a sensor as tonic has them, with fields `t` (microseconds), `x`, `y` and `p`, for an
+  input of shape (p, y, x).
+- NIR data (HDF5), as `nir.write_data` writes it: by the name of the Input node, the observable `spikes`, or the only
+  observable.
 
-A number `dt_s` in an `.npz` says how long its ticks are, in seconds.
-"""  # noqa: E501
+A number `dt_s` in an `.npz` gives the length of its ticks in seconds.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +44,9 @@ Spikes = npt.NDArray[np.uint8]
 Shape = tuple[int, ...]
 
 LARGEST_BYTES = 2**31
-"""Of one array in a file, and of all spikes that one gives: beyond it a file is refused before memory is taken."""
+"""The most bytes of one array in a file, and of all its spikes. A larger file is refused before memory is taken."""
 
-# A time this near to a tick's beginning, in ticks, lies in it: times and dt in files are often float32.
+# A time so near to the start of a tick (in ticks) counts as in that tick: times and dt in files are often float32.
 _NEAR = 0.01
 _MICROSECONDS = 1e6
 _AT_ONCE = 1 << 20  # random numbers held at a time
@@ -54,7 +58,14 @@ _BINARY = "spikes are 0 or 1 (graded spikes are not declared)"
 
 @dataclass(frozen=True, eq=False)
 class InputSpikes:
-    """Spikes for every input, uint8 `[ticks, batch, size]`, and what reading them changed, in sentences for people."""
+    """Spikes for every input of a network.
+
+    Attributes:
+        ticks: number of ticks.
+        batch: number of sequences.
+        spikes: uint8 `[ticks, batch, size]` by input.
+        notes: what reading changed, in sentences for people.
+    """
 
     ticks: int
     batch: int
@@ -68,7 +79,7 @@ def read_spikes(
     dt_s: float,
     ticks: int | None = None,
 ) -> InputSpikes:
-    """Read the spikes for the inputs of a network from a file of one of the formats above.
+    """Read spikes for the inputs of a network from a file in one of the formats above.
 
     >>> import numpy as np
     >>> from muspike.hardware import read_spikes
@@ -77,15 +88,17 @@ def read_spikes(
     10
 
     Args:
+        path: the file.
         shapes: the size or shape of each input, by name.
-        dt_s: seconds per tick of the network. Spikes on another grid are moved to it if each falls on one of its
-            ticks; events fall into the tick that their time lies in.
-        ticks: how many to give: what is longer is cut, what is shorter goes on in silence. None: as many as it has.
+        dt_s: seconds per tick of the network. If the file has other ticks, its spikes are moved to the network's ticks;
+            each must fall on one. An event falls into the tick in which its time lies.
+        ticks: number of ticks to give. A longer file is cut; a shorter one is continued with silence. None: all ticks
+            of the file.
 
     Raises:
-        BadInput: no such file, of none of the formats, damaged, too large; an input is missing; a shape, an index, a
-            time or a value (other than 0 and 1) is wrong.
-        Failed: NIR data could not be read (`nir_file.read_nir_data`).
+        BadInput: the file does not exist, is of none of the formats, damaged or too large; an input is missing; or a
+            shape, an index, a time or a value (other than 0 and 1) is wrong.
+        Failed: NIR data could not be read (`read_nir_data`).
     """
     file = Path(path)
     wanted = {name: (shape,) if isinstance(shape, int) else tuple(shape) for name, shape in shapes.items()}
@@ -94,7 +107,7 @@ def read_spikes(
     check_file(file)
     with file.open("rb") as opened:
         magic = opened.read(8)
-    recordings = read_nir_data(path) if magic == _HDF5 else None  # which names the file itself
+    recordings = read_nir_data(path) if magic == _HDF5 else None  # its errors name the file
     try:
         if recordings is not None:
             found = _nir_recordings(recordings, wanted, dt_s)
@@ -112,7 +125,7 @@ def read_spikes(
 
 
 def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks: int, seed: int) -> InputSpikes:
-    """One sequence of independent spikes, each neuron in each tick with probability `rate`.
+    """One sequence of independent random spikes: each neuron spikes in each tick with probability `rate`.
 
     >>> from muspike.hardware import random_spikes
     >>> random_spikes({"input": (2,)}, rate=0.5, ticks=10, seed=0).spikes["input"].shape  # [ticks, batch, size]
@@ -142,7 +155,7 @@ def write_spikes(
     dt_s: float | None = None,
     more: Mapping[str, npt.ArrayLike] | None = None,
 ) -> None:
-    """Write spikes `[ticks, batch, size]` by population as an `.npz`, dense or as events; `read_spikes` reads both.
+    """Write spikes to an `.npz` file, dense or as events. `read_spikes` reads both.
 
     >>> import numpy as np
     >>> from muspike.hardware import read_spikes, write_spikes
@@ -150,10 +163,15 @@ def write_spikes(
     >>> read_spikes("spikes.npz", {"input": (2,)}, dt_s=1e-3).batch
     1
 
-    `more`: arrays beside them, which reading spikes leaves alone.
+    Args:
+        path: the file.
+        spikes: `[ticks, batch, size]` by population.
+        events: whether to write events instead of dense arrays.
+        dt_s: seconds per tick; None: not written.
+        more: further arrays by name, which reading spikes ignores.
 
     Raises:
-        BadInput: two arrays would have one name.
+        BadInput: two arrays would have the same name.
         Failed: the disk refuses the write.
     """
     arrays: list[tuple[str, npt.ArrayLike]] = [] if dt_s is None else [("dt_s", dt_s)]
@@ -171,7 +189,7 @@ def write_spikes(
         raise BadInput(
             f"{path}: two arrays would be called {doubled[0]!r}; a population has the name of what is beside"
         )
-    # Not np.savez: a population may be called `file`, which is the name of its first argument.
+    # np.savez cannot be used: its first argument is called `file`, and so may a population be.
     with write_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, array in arrays:
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -183,7 +201,7 @@ def write_spikes(
 
 @dataclass(frozen=True, eq=False)
 class _Dense:
-    """`array` `[ticks, batch, size]`, each of its ticks `every` ticks of the network."""
+    """Spikes `array` `[ticks, batch, size]`. Each of its ticks is `every` ticks of the network."""
 
     array: Spikes
     every: int = 1
@@ -208,7 +226,7 @@ class _Dense:
 
 @dataclass(frozen=True, eq=False)
 class _Events:
-    """A spike per entry of `tick`, `sequence` and `neuron`; all of them in a run of at least `ticks`."""
+    """Spikes as events: each entry of `tick`, `sequence` and `neuron` is a spike, in a run of at least `ticks`."""
 
     tick: Integers
     sequence: Integers
@@ -240,7 +258,7 @@ def _cut(name: str, lost: int, ticks: int) -> str:
 
 
 def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], ticks: int | None) -> InputSpikes:
-    """All inputs over the same ticks and sequences."""
+    """The spikes of all inputs over the same ticks and sequences."""
     lasts, batch = max(r.ticks for r in found.values()), max(r.sequences for r in found.values())
     for name, recording in found.items():
         if isinstance(recording, _Dense) and (recording.ticks, recording.sequences) != (lasts, batch):
@@ -270,7 +288,7 @@ def _check_bytes(ticks: int, batch: int, size: int) -> None:
 
 
 def _chosen(found: Mapping[str, Any], shapes: Mapping[str, Shape], what: str) -> dict[str, Any]:
-    """For each input what bears its name; of a network with one input the only one there is."""
+    """For each input the entry of its name; if the network has one input and there is one entry, that entry."""
     if len(shapes) == 1 and len(found) == 1:
         return dict(zip(shapes, found.values(), strict=True))
     for name in shapes:
@@ -284,7 +302,7 @@ def _chosen(found: Mapping[str, Any], shapes: Mapping[str, Shape], what: str) ->
 
 
 class _Archive:
-    """An `.npz`, compressed or not, whose arrays are read one by one when they are asked for."""
+    """An `.npz` file, compressed or not. Each array is read when it is asked for."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -309,7 +327,7 @@ class _Archive:
             raise BadInput(f"array {name!r}: is compressed in a way that Python does not know") from error
 
     def number(self, name: str) -> Array | None:
-        """The array if it is there and a single number."""
+        """The array called `name` if it is there and is a single number; else None."""
         if name not in self._members:
             return None
         array = self[name]
@@ -389,9 +407,10 @@ def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str,
 
 
 def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
-    """Of a structured array as tonic has it: channels (p, y, x), in ticks from the first event, as in its ToFrame.
+    """The events of a structured array as tonic has it: channels (p, y, x), ticks counted from the first event.
 
-    As there, the polarity does not matter to an input of one channel, and a sensor without rows has no y.
+    Ticks are counted as in tonic's ToFrame. As in tonic, an input with one channel ignores the polarity, and a sensor
+    without rows has no y.
     """
     fields = tuple(array.dtype.names or ())
     axes = ("p", "y", "x") if "y" in fields else ("p", "x")
@@ -399,7 +418,7 @@ def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
         raise BadInput(
             f"events {list(array.shape)} with the fields {', '.join(fields)}; wanted are [events] of t, x, y, p"
         )
-    if len(shape) == len(axes) - 1:  # without an axis for the polarity
+    if len(shape) == len(axes) - 1:  # the input has no axis for the polarity
         shape = (1, *shape)
     if len(shape) != len(axes):
         raise BadInput(
@@ -460,7 +479,7 @@ def _nir_events(where: str, data: nir.EventData, size: int, dt_s: float) -> _Eve
         raise BadInput(f"{where}: idx is {data.idx.dtype} {list(data.idx.shape)}; it is integers [samples, events]")
     if data.n_neurons != size:
         raise BadInput(f"{where}: n_neurons is {data.n_neurons}; the input has {size}")
-    real = data.idx != -1  # the rest fills up the row
+    real = data.idx != -1  # -1 only fills up the row
     if isinstance(data, nir.ValuedEventData) and (data.value[real] != 1).any():
         raise BadInput(f"{where}: an event has the value {data.value[real & (data.value != 1)][0]}; {_BINARY}")
     sequence, event = np.nonzero(real)
@@ -503,7 +522,7 @@ def _binary(where: str, array: Array) -> Spikes:
 
 
 def _indices(where: str, array: Array, size: int | None, what: str) -> Integers:
-    """As int64, each of them in 0..size - 1 (None: no upper limit)."""
+    """`array` as int64. Each entry must be in 0..size - 1 (None: no upper limit)."""
     if array.dtype.kind not in "iu":
         raise BadInput(f"{where} is of {array.dtype}; it holds integers")
     most = LARGEST_BYTES if size is None else size - 1
@@ -515,12 +534,15 @@ def _indices(where: str, array: Array, size: int | None, what: str) -> Integers:
 
 
 def _last(indices: Integers) -> int:
-    """How many there must be to hold them all."""
+    """The smallest number of ticks (or sequences) that holds all `indices`."""
     return int(indices.max()) + 1 if len(indices) else 0
 
 
 def _ticks_of(where: str, times: Array, dt: float, up: bool = False) -> Integers:
-    """The ticks that times from 0 (in the unit of `dt`) lie in; `up`: how many ticks they fill."""
+    """The ticks in which the times lie; with `up`, the number of ticks that they fill.
+
+    Times count from 0, in the unit of `dt`.
+    """
     if times.dtype.kind not in "fiu":
         raise BadInput(f"{where} is of {times.dtype}; times are numbers")
     exact = times.astype(np.float64) / dt
@@ -534,7 +556,7 @@ def _ticks_of(where: str, times: Array, dt: float, up: bool = False) -> Integers
 
 
 def _steps(where: str, given_dt: float | None, dt_s: float) -> tuple[int, int]:
-    """Ticks of the network per tick of the file, and the other way round; one of them is 1."""
+    """The ticks of the network per tick of the file, and of the file per tick of the network. One of the two is 1."""
     if given_dt is None:
         return 1, 1
     if not (math.isfinite(given_dt) and given_dt > 0):
@@ -549,7 +571,7 @@ def _steps(where: str, given_dt: float | None, dt_s: float) -> tuple[int, int]:
 
 
 def _regridded(where: str, tick: Integers, ticks: int, given_dt: float | None, dt_s: float) -> tuple[Integers, int]:
-    """Ticks of the file as ticks of the network, and how many those are."""
+    """Ticks of the file as ticks of the network, and the number of ticks of the network."""
     every, of = _steps(where, given_dt, dt_s)
     off = np.flatnonzero(tick % of)
     if len(off):
