@@ -1,7 +1,8 @@
-"""A network run on its chip on given spikes: what fired, what each core did, what it costs, how it follows the floats.
+"""Run a network on its chip on given spikes.
 
-As data, JSON and text. The chip is run until its deepest population has heard the last tick of the input, so for
-`ticks` of the input and the largest level more.
+The result tells what fired, what each core did, what it costs, and how the chip's spikes follow the float network's, as
+data, JSON and text. The run lasts until the deepest population has received the last tick of the input: the input's
+ticks plus the largest level.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Agreements = tuple[SpikeAgreement | ReadoutAgreement, ...]
 
-# What is simulated, counted and priced at a time: bounds what a run of any length takes beside its spikes.
+# How much is simulated, counted and priced at a time. This bounds the memory that a run takes beside its spikes.
 _CELLS_AT_ONCE = 1 << 24  # neurons x sequences x ticks
 _COUNTS_AT_ONCE = 1 << 18  # cores x sequences x ticks, of each kind of count
 _BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
-# Currents and membranes tell which updates move a state. That takes longer than the run itself, so of more cells (of
-# the whole run) the number of active updates is given as an upper bound.
+# Currents and membranes tell which updates move a state. Finding out takes longer than the run itself, so for runs of
+# more cells the number of active updates is only an upper bound.
 _EXACT_CELLS = 1 << 28
-_MOST_RISKS = 10  # that are printed
+_MOST_RISKS = 10  # printed at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +52,20 @@ class Simulation:
     """What a program did.
 
     Attributes:
-        input_ticks: of the input; the run has `ticks`.
-        batch: sequences.
-        run: what the chip did, in chip time: spikes, and membranes of readouts; current and membrane of every
-            population where they were asked for.
+        program: the program.
+        input_ticks: ticks of the input.
+        ticks: ticks of the run.
+        batch: number of sequences.
+        run: what the chip did, in chip time: spikes, and membranes of readouts. If asked for: current and membrane of
+            every population.
         counts: totals of the run, for each core.
-        energies: of the run, one for each cost set of the chip; empty where `no_energy` says why there is none.
-        ideal: spikes and membranes of the float network, as `interpreter.run` gives them, None where it was not run.
-        agreements: with the float network.
-        risks: what is known to make the chip's spikes differ from the float network's (`compile.Compiled`), what this
-            run brings first, then what rounding does; None for a bare program, which does not tell.
-        seconds: that the simulator took.
+        energies: the cost of the run, one for each cost set of the chip; empty if `no_energy` says why there is none.
+        no_energy: why there is no energy; None: there is.
+        ideal: spikes and membranes of the float network, as `interpreter.run` gives them; None: it was not run.
+        agreements: how the run agrees with the float network; None: it was not run.
+        risks: what is known to make the chip's spikes differ from the float network's (`Compiled.risks`): first what
+            this run brings, then what rounding does. None for a bare program, which does not tell.
+        seconds: time that the simulator took.
     """
 
     program: Program
@@ -78,13 +82,15 @@ class Simulation:
     seconds: float
 
     def ideal_ticks(self, name: str) -> slice:
-        """The ticks of the run in which a population answers to those of the input."""
+        """The ticks of the run in which a population answers to the ticks of the input."""
         level = self.program.population(name).level
         return slice(level, level + self.input_ticks)
 
 
 def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
-    """The shape of each input: its own, where it has one; of a program, that of a convolution that hears it.
+    """The shape of each input, by name.
+
+    A graph's inputs have a shape. An input of a program has the shape that a convolution reads it in, else its size.
 
     >>> import nir
     >>> import numpy as np
@@ -100,17 +106,18 @@ def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
 
 
 def deepest(program: Program) -> int:
-    """By how many ticks the run is longer than its input: until its deepest population has heard the last of it."""
+    """The ticks by which a run is longer than its input: until the deepest population has received all of it."""
     return max(p.level for p in program.populations)
 
 
 def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = None) -> Array:
-    """The inputs side by side, uint8 `[ticks, batch, size]`, and silence for as long as `deepest` says.
+    """The inputs side by side, uint8 `[ticks, batch, size]`, followed by as many silent ticks as `deepest` says.
 
-    `ticks`: of a program without inputs, how many.
+    Args:
+        ticks: number of ticks for a program without inputs.
 
     Raises:
-        BadInput: an input is missing or has another shape; the program has none, and no ticks are given.
+        BadInput: an input is missing or has another shape; or the program has no inputs and no ticks are given.
     """
     if not program.inputs:
         if not ticks:
@@ -133,7 +140,7 @@ def simulate(
     device: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Simulation:
-    """Run a network on its chip from silence on spikes, count, price and compare.
+    """Run a network on its chip, from silence, on spikes; count, price and compare.
 
     >>> import nir
     >>> import numpy as np
@@ -146,23 +153,23 @@ def simulate(
     >>> found.energies[0].total.to("uJ").tag
     'assumed'
 
-    What does not fit its chip has no energy, nor has a program of a chip that is not known; its spikes stand.
+    A network that does not fit its chip is run but not priced; so is a program for an unknown chip.
 
     Args:
         network: a network as `compile_graph` gives it, or a program alone.
-        inputs: uint8 `[ticks, batch, size]` of every input.
-        chip: the chip that prices a program; None: the known one that the program names. A compiled network has its
-            own.
-        beside_float: run the float network that a compiled one was made of beside it; a program has none.
-        ticks: how many, of a program without inputs.
-        record_membranes: keep current and membrane of every population.
+        inputs: uint8 `[ticks, batch, size]` for every input, by name.
+        chip: the chip that prices a program; None: the known chip that the program names. A compiled network has its
+            own chip.
+        beside_float: whether to run the float network of a compiled network too. A program has none.
+        ticks: number of ticks for a program without inputs.
+        record_membranes: whether to keep current and membrane of every population.
         device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
-        progress: called with the ticks done since it was called last: all of the chip's, then those of the float
-            network, which has `deepest` fewer.
+        progress: called with the number of ticks done since its last call: first all ticks of the chip, then those of
+            the float network, which are `deepest` fewer.
 
     Raises:
-        BadInput: the inputs do not fit the program, or the run is too long to hold all of its spikes; a chip is given
-            for a compiled network.
+        BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; or a chip is given for
+            a compiled network.
     """
     compiled, program = (network, network.program) if isinstance(network, Compiled) else (None, network)
     if compiled and chip:
@@ -178,7 +185,7 @@ def simulate(
     energies: tuple[Energy, ...] = ()
     try:
         energies = tuple(meter.energy() for meter in meters)
-    except BadInput as error:  # an event without a price: the spikes stand
+    except BadInput as error:  # an event without a price; the spikes are valid
         no_energy = str(error)
     ideal, agreements = None, None
     if beside:
@@ -221,24 +228,24 @@ def _check_memory(program: Program, ticks: int, batch: int, record_membranes: bo
 
 
 def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
-    from muspike.hardware.simulator.dense import DenseSimulator  # torch takes seconds to import
+    from muspike.hardware.simulator.dense import DenseSimulator  # importing torch takes seconds
 
     return DenseSimulator(program, batch, device)
 
 
 def _meters(compiled: Compiled | None, program: Program, chip: Chip | None) -> tuple[tuple[Meter, ...], str | None]:
-    """What prices the run, or why nothing does."""
+    """The meters that price the run, and why there are none (else None)."""
     if compiled and compiled.misfit:
         return (), compiled.misfit
     chip = compiled.chip if compiled else chip
     try:
         return energy.meters(program.core_xy, chip or load_chip(program.chip)), None
-    except BadInput as error:  # no such chip, or more cores on a tile than it has: the spikes stand
+    except BadInput as error:  # no such chip, or too many cores on a tile; the spikes are valid
         return (), str(error)
 
 
 def _risks(compiled: Compiled) -> tuple[str, ...]:
-    # Those of the run first: the ones of quantisation are many, and `map` shows them beside what they come from.
+    # The risks of the run come first: those of quantisation are many, and `map` shows them beside their causes.
     return tuple(sorted(compiled.risks, key=set(compiled.quantisation.risks).__contains__))
 
 
@@ -249,13 +256,17 @@ def _run(
     meters: Sequence[Meter],
     progress: Callable[[int], object],
 ) -> tuple[Run, activity.Counts, float]:
-    """All ticks, some at a time, each part counted and priced before the next; with the counts, and the seconds."""
+    """Run all ticks, some at a time; each part is counted and priced before the next one.
+
+    Returns:
+        The run, its counts, and the seconds that the simulator took.
+    """
     program, (ticks, batch, _) = simulator.program, given.shape
-    width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # as the simulator holds them
+    width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # width of the simulator's arrays
     at_once = max(1, min(_CELLS_AT_ONCE // (batch * width), _COUNTS_AT_ONCE // (batch * max(program.n_cores, 1))))
     exact = ticks * batch * program.n_neurons <= _EXACT_CELLS
     readouts = {p.name for p in program.readouts}
-    simulator.run(given[:1], record_membranes or exact)  # compiles what the timing leaves out
+    simulator.run(given[:1], record_membranes or exact)  # compiles the loops before they are timed
     simulator.reset()
     counter, counts = activity.Counter(program, batch), None
     recorded: dict[str, dict[str, Array]] = {"spikes": {}, "membrane": {}, "current": {}}
@@ -280,7 +291,7 @@ def _run(
             for name, number in getattr(run, kind).items():
                 numbers[name] = numbers.get(name, 0) + number
         progress(part.stop - part.start)
-    assert counts is not None  # at least one tick, or there would be nothing given
+    assert counts is not None  # there is at least one tick
     return Run(**recorded, **totals), counts, seconds  # type: ignore[arg-type]
 
 
@@ -290,8 +301,11 @@ def _run(
 def arrays(
     program: Program, membranes: Mapping[str, Array], currents: Mapping[str, Array], every: bool
 ) -> dict[str, Array]:
-    """What is written beside the spikes: `<name>.membrane` of each readout, with `<name>.scale`, the chip's membrane
-    units per unit of the float membrane; with `every`, these and `<name>.current` of every population."""
+    """The arrays that are written beside the spikes, by name.
+
+    They are `<name>.membrane` of each readout, and `<name>.scale`: the chip's membrane units per unit of the float
+    membrane. With `every`, they are these arrays and `<name>.current` of every population.
+    """
     out: dict[str, Array] = {}
     for p in program.populations:
         if p.name in membranes and (every or p.kind == "li"):
@@ -302,7 +316,7 @@ def arrays(
 
 
 def warnings(simulation: Simulation) -> Iterator[str]:
-    """What makes the figures other than the chip's."""
+    """The warnings that the run's figures are not the chip's."""
     for name, n in simulation.run.overflows.items():
         if n:
             yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from there on this is not the chip's run"
@@ -312,11 +326,12 @@ def warnings(simulation: Simulation) -> Iterator[str]:
 
 
 def simulation_dict(simulation: Simulation) -> dict[str, Any]:
-    """JSON-able but for infinities; energy (uJ) and time (us) are of the whole run, all sequences one after another.
+    """The result as a dict, JSON-able apart from infinities.
 
-    `ticks_per_second` are those that the simulator did of all sequences at once, `sequence_ticks_per_second` their
-    product with the sequences. `spikes` are of the whole run; `rate` is spikes per neuron and tick over the ticks in
-    which the population answers to the input, those from its level on.
+    Energy (uJ) and time (us) are of the whole run, all sequences one after another. `ticks_per_second` counts the ticks
+    that the simulator did for all sequences at once; `sequence_ticks_per_second` is their product with the number of
+    sequences. `spikes` are of the whole run; `rate` is spikes per neuron and tick over the ticks in which the
+    population answers to the input, which start at its level.
     """
     program, ticks, batch = simulation.program, simulation.ticks, simulation.batch
     populations = [_population(simulation, p.name) for p in program.populations]
@@ -352,12 +367,12 @@ def _population(simulation: Simulation, name: str) -> dict[str, Any]:
 
 
 def _shown(priced: Energy) -> Iterator[Row]:
-    """All rows but those of what has no price and did not happen: what a host would do, were there one."""
+    """All rows, except unpriced rows without events: those are what a host would do, if there were one."""
     return (row for row in priced.rows if row.status != "unpriced" or row.count)
 
 
 def simulation_text(simulation: Simulation) -> str:
-    """The same for people."""
+    """The same as text."""
     return "\n".join(_lines(simulation))
 
 
@@ -441,7 +456,7 @@ def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:
 
 
 def agreement_lines(agreements: Agreements) -> Iterator[str]:
-    """The integers beside the float network, for people."""
+    """Tables, for people, of how the integers agree with the float network."""
     spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
     readouts = [row for row in agreements if isinstance(row, ReadoutAgreement)]
     if spiking:
