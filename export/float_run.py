@@ -1,4 +1,4 @@
-"""What a network does in torch, tick by tick, in float64: what other executions of it are held against."""
+"""Run a network in torch, tick by tick, in float64: the reference for other executions of the network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Spikes = npt.NDArray[np.uint8]
 
 
 def float_run(network: Network, words: Words) -> tuple[dict[str, Spikes], npt.NDArray[np.float64]]:
-    """Every tick of `network` in float64: spikes `[ticks, batch, size]` of each LIF population, and all logits.
+    """Run `network` on `words` in float64.
 
-    The logits, `[tokens, batch, N_AXONS]`, are the readout's membrane at the answering tick of each word, and the
-    constants that the host adds.
+    Returns:
+        The spikes of each LIF population, `[ticks, batch, size]`, and the logits, `[tokens, batch, N_AXONS]`: the
+        readout's membrane at the answering tick of each word, plus the constants that the host adds.
     """
     exact = copy.deepcopy(network).double()
     timing = exact.timing
@@ -27,7 +28,7 @@ def float_run(network: Network, words: Words) -> tuple[dict[str, Spikes], npt.ND
     state = exact.at_rest(words.shape[1])
     with torch.no_grad():
         for word in torch.from_numpy(words):
-            for t, state in enumerate(exact.period(word, state)):  # noqa: B020  # each period starts where one ended
+            for t, state in enumerate(exact.period(word, state)):  # noqa: B020  # each period starts in the state in which the last one ended
                 for name in layers:
                     record[name].append(exact.firing(state, name).numpy().astype(np.uint8))
                 if t == timing.ticks - 1:

@@ -1,7 +1,7 @@
-"""Lava as the judge: runs a Program in lava-nc's `fixed_pt` models, in a virtual environment of its own.
+"""Lava as the judge: run a Program in lava-nc's `fixed_pt` models, in a virtual environment of its own.
 
-Which Python runs Lava, in this order: the argument `python`, the environment variable MUSPIKE_LAVA_PYTHON, the
-environment in the user's cache folder, which is made on first use.
+Lava runs in the first of these Pythons that is given: the argument `python`; the environment variable
+MUSPIKE_LAVA_PYTHON; the environment in the user's cache folder, which is made on first use.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from muspike.hardware.simulator.events import Run, Simulator
 
 VARIABLE = "MUSPIKE_LAVA_PYTHON"
 LAVA = "lava-nc==0.10.0"
-# lava-nc asks for Python 3.10, NumPy below 2 and scikit-learn, which it never imports. The worker runs it on 3.11 to
-# 3.13 with these, and 190 of its own 191 tests of the processes used here pass.
+# lava-nc asks for Python 3.10, NumPy below 2, and scikit-learn, which it never imports. The worker runs it on Python
+# 3.11 to 3.13 with these packages. 190 of lava-nc's 191 tests of the processes used here pass there.
 REQUIREMENTS = ("numpy==2.4.6", "scipy==1.17.1", "networkx==3.6.1", "asteval==1.0.10")
 PATIENCE_S = 600.0
 _CHECK_PATIENCE_S = 60.0
@@ -51,10 +51,11 @@ class LavaRun:
 
     Attributes:
         spikes: uint8 `[ticks, batch, size]` of every population that is not an input.
-        membrane: int32 `[ticks, batch, size]`, v after the tick, of every `li`; of all with `record_membranes`.
-        current: the same for u, empty without `record_membranes`.
-        versions: of python, lava-nc and numpy.
-        seconds_per_tick: measured after the first 20 ticks, building and starting left out; NaN for fewer.
+        membrane: v after each tick, int32 `[ticks, batch, size]`, of every `li` population; with `record_membranes`, of
+            all populations.
+        current: the same for u; empty without `record_membranes`.
+        versions: the versions of python, lava-nc and numpy.
+        seconds_per_tick: measured after the first 20 ticks, without building and starting; NaN for shorter runs.
     """
 
     spikes: Mapping[str, npt.NDArray[np.uint8]]
@@ -71,16 +72,18 @@ def run_lava(
     record_membranes: bool = False,
     patience_s: float = PATIENCE_S,
 ) -> LavaRun:
-    """Run a Program, or the file of one, in Lava's `fixed_pt` models; the sequences of the batch one after another.
+    """Run a Program, or a program file, in Lava's `fixed_pt` models. The sequences of the batch run one after another.
 
     Args:
-        inputs: 0 or 1, `[ticks, batch, size]`, the input populations side by side in their order.
-        python: a Python that has lava-nc 0.10.0.
-        patience_s: how long Lava may be without progress. It makes some when the network is built, after the first 20
-            ticks, and then about every 5 seconds, or each tick if one takes longer.
+        program: the Program, or the path of its file.
+        inputs: 0 or 1, `[ticks, batch, size]`, the input populations side by side in the Program's order.
+        python: a Python that has lava-nc 0.10.0; None: as the module says.
+        record_membranes: whether to record u and v of all populations.
+        patience_s: seconds that Lava may take without progress. It reports progress when the network is built, after
+            the first 20 ticks, and then about every 5 seconds, or every tick if a tick takes longer.
 
     Raises:
-        BadInput: the Program or the inputs do not hold.
+        BadInput: the Program is not valid, or the inputs do not fit it.
         Failed: no Python can run Lava, Lava stopped with an error, or it made no progress.
     """
     loaded = program if isinstance(program, Program) else Program.load(program)
@@ -120,11 +123,11 @@ def run_lava(
 
 
 def compare(run: Run, lava: LavaRun) -> tuple[Exactness, ...]:
-    """Hold a run of the simulator against one of Lava on the same inputs: one row per population of the chip.
+    """Compare a run of the simulator with one of Lava on the same inputs: one row per population on the chip.
 
     Every spike is compared, and every u and v that both recorded.
     """
-    # The simulator keeps no spikes of readouts; a membrane that one reset and the other did not shows in v.
+    # The simulator keeps no spikes of readouts. If only one of the two resets a membrane, v differs.
     spikes = {**lava.spikes, **run.spikes}
     return exactness(spikes, lava.spikes, [(run.current, lava.current), (run.membrane, lava.membrane)])
 
@@ -136,9 +139,9 @@ def verify(
     record_membranes: bool = True,
     patience_s: float = PATIENCE_S,
 ) -> tuple[tuple[Exactness, ...], LavaRun]:
-    """Run a Program in the simulator and in Lava, and compare; it is proved where every row is `exact`.
+    """Run a Program in the simulator and in Lava, and compare. The Program is proved if every row is `exact`.
 
-    Raises: as `run_lava`.
+    Raises what `run_lava` raises.
     """
     loaded = program if isinstance(program, Program) else Program.load(program)
     lava = run_lava(loaded, inputs, python, record_membranes, patience_s)
@@ -147,10 +150,10 @@ def verify(
 
 
 def find_lava_python(python: str | os.PathLike[str] | None = None) -> Path:
-    """A Python that runs Lava; makes the environment in the cache folder where nothing else is given or there.
+    """A Python that runs Lava. If none is given and the cache folder has no environment, the environment is made.
 
     Raises:
-        Failed: the Python given does not run lava-nc 0.10.0, or the environment cannot be made.
+        Failed: the given Python does not run lava-nc 0.10.0, or the environment cannot be made.
     """
     given, origin = (python, "--python") if python is not None else (os.environ.get(VARIABLE), VARIABLE)
     if given:
@@ -158,22 +161,26 @@ def find_lava_python(python: str | os.PathLike[str] | None = None) -> Path:
             lava_versions(given)
         except Failed as error:
             raise Failed(f"{origin} {os.fspath(given)}: does not run {LAVA}: {error}") from error
-        # As it was found: a name alone would be looked up again, and ./python become another.
+        # Give the path that was checked: a bare name would be looked up again, and ./python would be another file.
         return Path(os.path.abspath(shutil.which(os.fspath(given)) or given))  # noqa: PTH100  # links stay
     cached = environment_path() / _PYTHON_IN_ENVIRONMENT
-    if os.access(cached, os.X_OK):  # follows the link: false when the Python it was made from has gone
+    if os.access(cached, os.X_OK):  # follows the link: false if the Python that it was made from is gone
         return cached
     return make_lava_environment()
 
 
 def environment_path() -> Path:
-    """Where the environment for this version of Python lives; it need not exist."""
+    """The folder of the environment for this version of Python, which need not exist."""
     version = f"py{sys.version_info.major}.{sys.version_info.minor}"
     return platformdirs.user_cache_path("muspike") / f"{LAVA.replace('==', '-')}-{version}"
 
 
 def environment_report(python: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """Which Python would run Lava, without making anything: `python`, `origin`, and its versions or an `error`."""
+    """Say which Python would run Lava, without making anything.
+
+    Returns:
+        `python`, `origin`, and the versions or an `error`.
+    """
     given = python if python is not None else os.environ.get(VARIABLE)
     chosen = Path(given) if given else environment_path() / _PYTHON_IN_ENVIRONMENT
     origin = "--python" if python is not None else VARIABLE if given else "cache"
@@ -190,7 +197,7 @@ def lava_versions(python: str | os.PathLike[str]) -> dict[str, str]:
     """The versions of python, lava-nc and numpy in a Python that can import Lava.
 
     Raises:
-        Failed: it does not run, cannot import Lava, or has another version of it.
+        Failed: the Python does not run, cannot import Lava, or has another version of Lava.
     """
     answer = _worker(python, ["--check"], _CHECK_PATIENCE_S)
     try:
@@ -206,19 +213,20 @@ def lava_versions(python: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def make_lava_environment() -> Path:
-    """Make the environment from the running Python, and say so on stderr; gives its Python.
+    """Make the environment from the running Python, say so on stderr, and return the environment's Python.
 
-    It appears whole or not at all, and of several makers at a time the first wins and all use its.
+    The environment appears whole or not at all. If several processes make it at a time, the first one wins and all use
+    its environment.
 
     Raises:
-        Failed: the disk or the package installer refuses, or Lava does not run in it.
+        Failed: the disk or the package installer refuses, or Lava does not run in the environment.
     """
     target = environment_path()
     print(f"muspike: making the environment for {LAVA} in {target} (once, 250 MB)", file=sys.stderr, flush=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".lava-", dir=target.parent, ignore_cleanup_errors=True) as folder:
-            # A virtual environment's packages are found relative to its Python: it runs from wherever it is moved to.
+            # An environment finds its packages relative to its Python, so it can be moved.
             made = Path(folder) / "environment"
             _install(made)
             lava_versions(made / _PYTHON_IN_ENVIRONMENT)
@@ -240,7 +248,7 @@ def _rename_unless_there(made: Path, target: Path) -> None:
 
 
 def _install(environment: Path) -> None:
-    # The pip at hand installs into it; where there is none (uv), the environment gets one of its own.
+    # The running Python's pip installs into the environment. If there is no pip (uv), the environment gets its own.
     own = importlib.util.find_spec("pip") is None
     try:
         venv.create(environment, with_pip=own, symlinks=os.name != "nt")
@@ -259,8 +267,8 @@ def _install(environment: Path) -> None:
 
 
 def _worker(python: str | os.PathLike[str], arguments: list[str], patience_s: float = PATIENCE_S) -> str:
-    """Run the worker, pass its progress on to stderr, and give its stdout."""
-    # Unrelated settings of the caller's Python must not reach another one.
+    """Run the worker, pass its progress on to stderr, and return its stdout."""
+    # Settings for the caller's Python must not reach another Python.
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     with tempfile.TemporaryFile("w+") as stdout:
         try:
@@ -271,7 +279,7 @@ def _worker(python: str | os.PathLike[str], arguments: list[str], patience_s: fl
                 text=True,
                 errors="replace",
                 env=kept,
-                start_new_session=True,  # Lava starts a process per population and synapses: they end together
+                start_new_session=True,  # Lava starts many processes, which must end together
             )
         except OSError as error:
             raise Failed(f"{os.fspath(python)}: does not start: {error.strerror}") from error
@@ -296,7 +304,11 @@ def _worker(python: str | os.PathLike[str], arguments: list[str], patience_s: fl
 
 
 def _lines(process: subprocess.Popen[str], patience_s: float) -> Iterator[str]:
-    """The lines of a process's stderr until it ends; TimeoutError when none comes for so many seconds."""
+    """The lines of a process's stderr until it ends.
+
+    Raises:
+        TimeoutError: no line comes for `patience_s` seconds.
+    """
     stderr = process.stderr
     assert stderr is not None
     read: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -313,7 +325,7 @@ def _lines(process: subprocess.Popen[str], patience_s: float) -> Iterator[str]:
         try:
             line = read.get(timeout=_SECONDS_BETWEEN_LOOKS)
         except queue.Empty:
-            if process.poll() is not None:  # killed: what it started still holds the pipe
+            if process.poll() is not None:  # it was killed, and processes that it started hold the pipe open
                 return
             if time.monotonic() - last > patience_s:
                 raise TimeoutError from None
@@ -325,8 +337,8 @@ def _lines(process: subprocess.Popen[str], patience_s: float) -> Iterator[str]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Kill the process and all that it started, as far as they are still there."""
-    if process.returncode == 0:  # then nothing is
+    """Kill the process and all processes that it started, if they still run."""
+    if process.returncode == 0:  # then none runs
         return
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError):
@@ -337,7 +349,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _cause(text: str) -> str:
-    """The line of an installer's or a traceback's output that says what went wrong first, else its last line."""
+    """The first line that says what went wrong in an installer's or a traceback's output; else its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"ERROR: |[\w.]*(Error|Exception)(: |$)", line)]
     return (errors[:1] or lines[-1:] or ["it says nothing"])[0]

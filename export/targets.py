@@ -1,6 +1,6 @@
-"""The formats that a model can be exported to, each a row of `TARGETS` and a module of this folder.
+"""The formats that a model can be exported to. Each is a row of `TARGETS` and a module of this folder.
 
-The table imports only the standard library, so that the command line can list it at once.
+This module imports only the standard library and `muspike.errors`, so that the command line can list the table at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from muspike.export.verify import Proof
 
 Options = Mapping[str, Any]
-"""By name of an option, its value."""
+"""The values of options, by the option's name."""
 
 
 class Option(NamedTuple):
@@ -33,21 +33,21 @@ class Option(NamedTuple):
 
 
 class Exporter(Protocol):
-    """What the module of a target has."""
+    """The functions that the module of a target has."""
 
     def write(self, model: Model, path: Path, options: Options) -> None:
-        """Write `model` to the file `path`; `options` has all options of the target.
+        """Write `model` to the file `path`. `options` has all options of the target.
 
         Raises:
-            BadInput: the format cannot hold the model, or an option is none that it can have.
-            Failed: the disk refuses, or what the proof needs is not there.
+            BadInput: the format cannot hold the model, or an option has a value that it cannot have.
+            Failed: the disk refuses, or something that the proof needs is missing.
         """
 
     def prove(self, model: Model, path: Path, count: int, options: Options) -> Proof:
         """Read `path` back, run it by other code on `count` compound words, and compare every spike.
 
         Raises:
-            Failed: what runs the file stopped with an error.
+            Failed: the code that runs the file stopped with an error.
         """
 
 
@@ -55,10 +55,10 @@ class Target(NamedTuple):
     """A format.
 
     Attributes:
-        what: its files, in words: "a NIR file".
-        suffix: how a file's name ends.
-        options: the options that it takes, by name. On the command line they are `--NAME`.
-        module: an `Exporter`, imported when it is used.
+        what: the files of the format, in words: "a NIR file".
+        suffix: the end of a file's name.
+        options: the options that the target takes, by name. On the command line they are `--NAME`.
+        module: the name of the module, an `Exporter`, which is imported when it is used.
     """
 
     what: str
@@ -68,7 +68,7 @@ class Target(NamedTuple):
 
     @property
     def exporter(self) -> Exporter:
-        """The module."""
+        """The module, imported."""
         return cast(Exporter, importlib.import_module(self.module))
 
 
@@ -90,11 +90,15 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
     """Write a model to `path` in the format called `to`, and prove that the file is the same network.
 
     Args:
-        count: compound words, which the model composes itself, to compare on.
-        options: of the target; one that is left out, or None, is its default.
+        model: the model.
+        to: a name in `TARGETS`.
+        path: the file, which ends in the target's suffix.
+        count: number of compound words to compare on. The model composes them itself.
+        options: options of the target. An option that is left out, or is None, has its default.
 
     Raises:
-        BadInput: there is no such target, it takes no such option, or its files end otherwise; or as `Exporter.write`.
+        BadInput: there is no such target, the target takes no such option, or `path` has another suffix; or
+            `Exporter.write` refuses the model or an option.
         Failed: as `Exporter.write` and `Exporter.prove`.
     """
     if to not in TARGETS:

@@ -1,4 +1,4 @@
-"""A model as the integer program of a chip, in a file that Lava runs too."""
+"""Export a model as the integer program of a chip, in a file that Lava can run too."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from muspike.hardware.program import Program
 
 
 def write(model: Model, path: Path, options: Options) -> None:
-    """See `targets.Exporter`. Without a Python that runs Lava nothing is written: it could not be proved."""
+    """Write the program; see `targets.Exporter`.
+
+    Without a Python that runs Lava nothing is written, because the file could not be proved.
+    """
     program = compile_model(model, options["chip"]).program
     lava_runner.find_lava_python(options["python"])
     program.save(path)
 
 
 def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
-    """See `targets.Exporter`: Lava's fixed-point models against the integer simulator."""
+    """Compare Lava's fixed-point models with the integer simulator; see `targets.Exporter`."""
     program = Program.load(path)
     given = Presentation.read(program.metadata).spikes(example_words(model, count, batch=1))
     rows, _ = lava_runner.verify(program, given, options["python"])

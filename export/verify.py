@@ -1,4 +1,4 @@
-"""The proof of an export: what was written is read back, run by other code, and compared spike for spike."""
+"""The proof of an export: the written file is read back, run by other code, and compared spike for spike."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from typing import Any
 from muspike.hardware.running.agreement import Exactness
 from muspike.tables import text_table
 
-# Logits of two executions in float64 that add up in another order.
+# The logits of two executions in float64 may differ so much, because they add in another order.
 _LOGIT_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """What was written, what ran it, and how every population compares; `worst_logit` where logits were compared."""
+    """What was written, what ran it, and how every population compares.
+
+    Attributes:
+        file: the file that was written.
+        reference: the execution that the file is compared with.
+        against: the code that ran the file.
+        rows: the comparison of each population.
+        worst_logit: the largest difference of a logit; None: logits were not compared.
+    """
 
     file: str
     reference: str
@@ -25,13 +33,13 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Nothing differs, and something was there to differ."""
+        """Whether nothing differs, and at least one spike was compared."""
         equal = all(row.exact for row in self.rows)
         close = self.worst_logit is None or self.worst_logit <= _LOGIT_TOLERANCE
         return equal and close and any(row.spikes for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, and whether it holds."""
+        """All fields, and whether the proof holds, as a JSON-able dict."""
         rows = [
             {"population": r.population, "compared": r.neuron_ticks, "spikes": r.spikes, "differences": r.differences}
             for r in self.rows
@@ -39,7 +47,7 @@ class Proof:
         return {**dataclasses.asdict(self), "rows": rows, "holds": self.holds}
 
     def table(self) -> str:
-        """For people."""
+        """The proof as a table for people."""
         lines = [f"{self.file}: {self.reference} against {self.against}"]
         rows = [[r.population, f"{r.neuron_ticks:,}", f"{r.spikes:,}", f"{r.differences:,}"] for r in self.rows]
         lines += text_table(["population", "neuron-ticks", "spikes", "differences"], rows)
