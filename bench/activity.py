@@ -1,4 +1,4 @@
-"""What a network did while it read music: rates and sparsity of each population, events per note."""
+"""Summarise what a network did while it read music: rates and sparsity of each population, events per note."""
 
 from __future__ import annotations
 
@@ -22,23 +22,27 @@ def summarise(
     """Summarise a run for people.
 
     Args:
+        program: the program that ran.
         spikes: `[ticks, batch, size]` of every input and LIF population.
         counts: what happened on the cores with these spikes.
         presentation: how the words went in.
         tokens: input words presented in the run, over all sequences.
-        notes: notes among them, over all sequences; the events are divided by it.
+        notes: notes among these words; the events are divided by it.
 
     Returns:
-        JSON-able; `chip` is the one that the program was made for. `firing_rate` is spikes per neuron and tick over
-        all ticks; `sparsity` is 1 minus it (NeuroBench's activation sparsity). `presented_firing_rate`,
-        `presented_sparsity`: the same over the ticks in which the population sees a presented token,
-        `(t - level) mod period < ticks`. `spikes_per_note` counts the network's neurons; those of relays, which only
-        repeat, are `relay_spikes_per_note` (absent without relays), the host's `input_spikes_per_note`. `chip` of
-        `synops_per_note` is what the energy table prices: what acts before the end of the run. `messages_per_note`
-        are messages to cores, the neuron's own included.
+        A JSON-able dict. `chip` is the chip that the program was made for.
+
+        Of a population: `firing_rate` is spikes per neuron and tick over all ticks; `sparsity` is 1 minus the firing
+        rate (NeuroBench's activation sparsity). `presented_firing_rate` and `presented_sparsity` are the same over the
+        ticks in which the population sees a presented token, `(t - level) mod period < ticks`.
+
+        Per note: `spikes_per_note` counts the network's own neurons, `relay_spikes_per_note` those of relays, which
+        only repeat spikes (absent without relays), and `input_spikes_per_note` those of the host. In `synops_per_note`,
+        `chip` is what the energy table prices: operations that act before the end of the run. `messages_per_note`
+        counts messages to cores, the neuron's own core included.
 
     Raises:
-        BadInput: the spikes are not those of the program; `tokens` or `notes` is not positive.
+        BadInput: the spikes are not those of the program, or `tokens` or `notes` is not positive.
     """
     if tokens <= 0 or notes <= 0:
         raise BadInput(f"tokens {tokens}, notes {notes}: need at least one of each to give a figure per note")
@@ -85,6 +89,6 @@ def summarise(
 
 
 def _rate(fired: Array, where: Array, size: int) -> float:
-    """Spikes per neuron and tick of those (tick, sequence) pairs that are in `where` `[ticks, batch]`."""
+    """Spikes per neuron and tick over the (tick, sequence) pairs that are in `where` `[ticks, batch]`."""
     ticks = int(where.sum())
     return float((fired * where).sum() / (ticks * size)) if ticks else 0.0

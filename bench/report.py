@@ -1,9 +1,9 @@
-"""The report: `bench.json` for programs and one self-contained `report.html` for people, from the same results.
+"""Write the report: `bench.json` for programs, and one self-contained `report.html` for people, from the same results.
 
-`results` (= the content of `bench.json`), everything JSON-able and finite; `?` marks what may be missing or None. A
-QUANTITY is `{"value", "low", "high", "unit", "tag", "band_known"?}` with the tag one of measured, fitted, simulated,
-inferred, assumed; where `band_known` is false, something in it has no published spread, and the band is too narrow.
-"Per note" is per note that the network read or wrote in the run the figure comes from.
+`results` is the content of `bench.json`. Everything in it is JSON-able and finite. `?` marks what may be missing or
+None. A QUANTITY is `{"value", "low", "high", "unit", "tag", "band_known"?}`. Its tag is one of measured, fitted,
+simulated, inferred, assumed. If `band_known` is false, something in the quantity has no published spread, and the band
+is too narrow. "Per note" means per note that the network read or wrote in the run from which the figure comes.
 
     muspike         version
     machine         {name: text or number}: where the run took place
@@ -13,12 +13,12 @@ inferred, assumed; where `band_known` is false, something in it has no published
 
     ARCHITECTURE
       model           parameters, preset?, file?, trained_on?, ...: shown as they are
-      reading?        pieces, words, notes, of_words: what the activity and the costs are counted on, the first words of
-                      each piece, out of `of_words` in all
+      reading?        pieces, words, notes, of_words: the activity and the costs are counted on the first words of each
+                      piece, `words` of `of_words` in all
       quality
         nll_bits_per_note   {"torch": number, "chip": {chip: number or None}}
         metrics?            {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
-      activity?       what `muspike.bench.activity.summarise` returns; none where the network fits no chip
+      activity?       what `muspike.bench.activity.summarise` returns; missing if the network fits no chip
       chip            {chip: CHIP}
       agreement?
         lava_fixed_spikes        spikes compared with Lava's `fixed_pt`; None: not compared in this run
@@ -30,17 +30,17 @@ inferred, assumed; where `band_known` is false, something in it has no published
       cores, chips, binding_limit, boundary, costs, description, bottleneck (a sentence)
       fill                  the share of each core that the packing used: an assumption
       energy_uj_per_note    {"total", "dynamic", "static"}: QUANTITY in uJ
-      static_uj_per_ms_of_waiting   QUANTITY in uJ: what each ms adds in which the chip waits for its host
+      static_uj_per_ms_of_waiting   QUANTITY in uJ: added by each ms for which the chip waits for its host
       latency_ms_per_note   QUANTITY in ms
       components            [{"name", "status", "count", "value", "low", "high", "unit", "tag", "price", "source",
-                            "note"}]: energies in `unit` and count per note; None where the status is not `priced`
+                            "note"}]: energies in `unit` and count per note; None unless the status is `priced`
       uncertainty           [{"name", "low", "high", "unit"}]: the total energy per note with one input at its ends
       unbanded              names of the inputs without a published spread
       time_sources          where the latencies come from
       other_costs           [{"costs", "description", "energy_uj_per_note", "latency_ms_per_note"}]: the total, with the
                             chip's other cost sets
       mappings              [{"fill", "cores", "energy_uj_per_note", "latency_ms_per_note"}]: the total, on more cores
-      accumulator_overflows?, readout_resets?   in the run: the figures are the chip's only where both are 0
+      accumulator_overflows?, readout_resets?   in the run: the figures are the chip's only if both are 0
       risks?                list of sentences: how the program's spikes may differ from the float network's
       use                   [{"core", "percent": {resource: percent of its limit}}]
 """
@@ -70,14 +70,14 @@ from muspike.midi import Score
 
 @dataclass(frozen=True)
 class Material:
-    """What the pictures of one architecture are drawn from and `bench.json` does not hold; each may be None.
+    """What the pictures of one architecture need beyond `bench.json`. Each part may be None.
 
     Attributes:
         score: a generated piece.
-        midi: the same as a file, offered for download.
-        spikes: uint8 `[ticks, size]` of each population of one sequence, in chip time.
+        midi: the same piece as a file, offered for download.
+        spikes: uint8 `[ticks, size]` of each population, for one sequence, in chip time.
         period: ticks per token in `spikes`.
-        samples: by metric: `generated` and `reference`, a value per piece.
+        samples: by metric, `generated` and `reference`: a value per piece.
     """
 
     score: Score | None = None
@@ -165,7 +165,7 @@ def check(results: Mapping[str, Any]) -> None:
     """Check results against the schema above.
 
     Raises:
-        BadInput: names the first entry that is missing, of the wrong type or not finite.
+        BadInput: an entry is missing, of the wrong type or not finite. The message names the first such entry.
     """
     _check(results, _SCHEMA, "results")
     if not results["architectures"]:
@@ -199,7 +199,7 @@ def _check(value: Any, schema: Any, where: str) -> None:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether value is of a type (a float must be finite, a bool is no int) or equal to a literal."""
+    """Whether `value` is of a type, or equals a literal. A float must be finite; a bool does not count as an int."""
     if not isinstance(kind, type):
         return bool(value is kind or value == kind)
     if isinstance(value, bool):
@@ -221,12 +221,14 @@ def chip_entry(
     """The `CHIP` of a program that fits.
 
     Args:
-        energy: of the whole run.
-        notes: notes in that run; every figure is divided by it.
+        energy: the cost of the whole run.
+        notes: number of notes in the run; every figure is divided by it.
+        cores: number of cores in use.
+        binding_limit: the limit of which some core uses the largest share.
         use: rows of `core` and `percent`, as in the schema.
         fill: the share of each core that the packing used.
-        others: of the same run, with the chip's other cost sets.
-        mappings: fill, cores and energy of the same run for each mapping onto the chip.
+        others: the cost of the same run with the chip's other cost sets.
+        mappings: fill, cores and cost of the same run, for each mapping onto the chip.
 
     Raises:
         BadInput: `notes` is not positive.
@@ -248,7 +250,7 @@ def chip_entry(
         ),
         "fill": fill,
         "energy_uj_per_note": {name: per_note[name] for name in ("total", "dynamic", "static")},
-        "static_uj_per_ms_of_waiting": per_note["waiting"] | {"unit": "uJ"},  # mW are uJ per ms
+        "static_uj_per_ms_of_waiting": per_note["waiting"] | {"unit": "uJ"},  # a mW is a uJ per ms
         "latency_ms_per_note": per_note["latency"],
         "components": [_component(row) for row in per_note["components"]],
         "uncertainty": per_note["uncertainty"],
@@ -270,12 +272,12 @@ def _totals(energy: Energy, notes: int) -> dict[str, Any]:
 
 
 def misfit_entry(reason: str) -> dict[str, Any]:
-    """The `CHIP` of a program that does not fit: it has no energy, only the reason."""
+    """The `CHIP` of a program that does not fit. It has no energy, only the reason."""
     return {"fits": False, "reason": reason}
 
 
 def _component(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `Energy.to_dict`, with the entries of its energy in the place of `energy`."""
+    """A row of `Energy.to_dict` in which the entries of `energy` take the place of `energy`."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
         flat |= (value or _NO_ENERGY) if key == "energy" else {key: value}
@@ -289,10 +291,11 @@ def write_report(
 
     Args:
         results: as in the schema above.
-        material: by architecture, what its pictures are drawn from; a picture without material is left out.
+        directory: the folder.
+        material: by architecture, the material of its pictures. A picture without material is left out.
 
     Raises:
-        BadInput: the results break the schema, or `material` names an architecture they do not have.
+        BadInput: the results break the schema, or `material` names an architecture that the results lack.
         Failed: a file cannot be written.
     """
     check(results)
@@ -359,7 +362,7 @@ def _environment() -> jinja2.Environment:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure for people: `digits` significant ones, thin spaces between thousands, an en dash for None."""
+    """A figure for people: `digits` significant digits, thin spaces between thousands, an en dash for None."""
     if value is None:
         return "–"
     if value == 0:
@@ -372,7 +375,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _fact(value: Any) -> str:
-    """A setting as it was given; only large whole numbers get their thousands apart, and fractions are cut short."""
+    """A setting as it was given, except that large integers get thin spaces and fractions are cut short."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
@@ -390,5 +393,5 @@ def _unit(unit: str) -> str:
 
 
 def _sources(components: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each source once, in the order of the rows: their place in the list is the number of the footnote."""
+    """Each source once, in the order of the rows. A source's place in the list is the number of its footnote."""
     return list(dict.fromkeys(row["source"] for row in components if row["source"]))

@@ -1,8 +1,8 @@
 """The whole report on one or more models: what they compose, what they do on the chip, and what it costs there.
 
-Everything musical and everything counted is of the deployed, integer network; torch stands beside it for comparison.
-Costs and activity are those of reading the first 128 words of the test pieces that have them (`reading` counts both),
-NLL is of whole pieces.
+All music and all counts are those of the deployed, integer network; the torch network is measured beside it for
+comparison. Costs and activity are those of reading: the chip reads the first 128 words of the test pieces that are long
+enough (the entry `reading` says how many pieces and words). NLL is of whole pieces.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from muspike.model_folder import shipped_models
 
 Words = npt.NDArray[np.int16]
 
-# It composes the pieces where the network fits it, and else the first chip that the network fits.
+# This chip composes the pieces if the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
-# Excerpts must be of equal length: most metrics grow with it.
+# Excerpts must have equal length, because most metrics grow with it.
 EXCERPT = 128
-# What is computed of so many sequences that it takes no more than this.
+# Sequences are computed in parts that take at most so many bytes.
 _PART_BYTES = 2**27
 PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
 
@@ -63,12 +63,21 @@ def bench(
     python: str | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Any], Path]:
-    """Measure the models `names` (all shipped ones, where empty) and write the report; its content, and the page.
+    """Measure models and write the report.
 
-    `quick`: 16 generated and 16 read pieces and 16 words against Lava, instead of 64 each.
+    Args:
+        names: names or folders of the models; empty: all shipped models.
+        folder: where the report is written.
+        quick: 16 generated pieces, 16 read pieces and 16 words against Lava, instead of 64 each.
+        with_lava: whether to compare with Lava.
+        python: an interpreter that has Lava; None: the one that muspike makes.
+        seed: seed of composing.
+
+    Returns:
+        The content of `bench.json`, and the path of the page.
 
     Raises:
-        BadInput: no such model; a corpus whose test split has no piece of `EXCERPT` words.
+        BadInput: there is no such model, or a corpus whose test split has no piece of `EXCERPT` words.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
     models: dict[str, Model] = {}
@@ -105,7 +114,7 @@ def bench(
 
 
 class Steps:
-    """A line on stderr per step of the work, with the seconds that it took."""
+    """Prints a line on stderr per step of the work, and the seconds that the step took."""
 
     def __init__(self, count: int) -> None:
         self.count, self.done = count, 0
@@ -136,12 +145,12 @@ def _profile(
         corpus = corpora.load(model.training["corpus"])
         test = [piece.words for piece in corpus.split("test")]
         excerpts = excerpts_of(corpus, "test")
-        # As many are read for activity and energy as are composed; the music is held against all.
+        # Activity and energy are those of as many excerpts as are composed. The music is compared with all excerpts.
         heard = excerpts[:, :pieces]
         given = model.spiking.noise.behind(read_after_pad(heard))
     with steps.step(f"{name}: programs for {', '.join(known_chips())}"):
         compiled = {chip: compile_model(model, chip, must_fit=False) for chip in known_chips()}
-    # What does not fit has no behaviour, quality or cost on that chip.
+    # A network that does not fit a chip is not run on it, so it has no quality and no cost there.
     runners = {chip: ChipRunner(c.program) for chip, c in compiled.items() if c.use.fits}
     if not runners:
         raise BadInput(f"{name} fits no chip: {'; '.join(p for c in compiled.values() for p in c.use.problems)}")
@@ -160,7 +169,7 @@ def _profile(
             if chip not in runners:
                 chips[chip] = misfit_entry("; ".join(compiled[chip].use.problems))
                 continue
-            # One chip after another: the counts of all mappings of one are large enough.
+            # One chip after another, because the counts of all mappings of one chip already take much memory.
             mappings = spread_over(compiled[chip])
             read = Reading(runners[chip], mappings, given)
             chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
@@ -201,10 +210,10 @@ def _profile(
 
 
 def excerpts_of(corpus: corpora.Corpus, split: str) -> Words:
-    """The first `EXCERPT` words of the pieces of a split that have so many, `[EXCERPT, pieces, 7]`.
+    """The first `EXCERPT` words of each piece of a split that is long enough, `[EXCERPT, pieces, 7]`.
 
     Raises:
-        BadInput: there is no such piece.
+        BadInput: no piece is long enough.
     """
     pieces = [piece.words for piece in corpus.split(split)]
     if not (long_enough := [words[:EXCERPT] for words in pieces if len(words) >= EXCERPT]):
@@ -213,7 +222,7 @@ def excerpts_of(corpus: corpora.Corpus, split: str) -> Words:
 
 
 def notes_in(words: Words) -> int:
-    """How many of `words` `[..., 7]` are NOTE."""
+    """The number of NOTE words in `words` `[..., 7]`."""
     return int((words[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
 
 
@@ -233,7 +242,7 @@ def _about(model: Model, name: str) -> dict[str, Any]:
 
 
 def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]) -> dict[str, Any]:
-    """Bits per note of whole pieces, of the float network (`torch`) and of the integer ones (`chip`, by chip)."""
+    """Bits per note of whole pieces, for the float network (`torch`) and for the integer networks (`chip`, by chip)."""
     noise = model.spiking.noise
 
     def on_torch(words: torch.Tensor) -> torch.Tensor:
@@ -242,8 +251,8 @@ def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequenc
 
     def on_chip(runner: ChipRunner, words: torch.Tensor) -> torch.Tensor:
         runner.reset(words.shape[1])
-        given = noise.behind(words.numpy())  # the same as for torch
-        # In parts, for memory: the simulator keeps its state between them.
+        given = noise.behind(words.numpy())  # the same noise as for torch
+        # In parts, to save memory; the simulator keeps its state from part to part.
         parts = [runner.run(given[start : start + EXCERPT])[0] for start in range(0, len(given), EXCERPT)]
         return torch.from_numpy(np.concatenate(parts))
 
@@ -258,9 +267,9 @@ def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequenc
 
 
 def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Every metric of the composed pieces beside the excerpts of the test split."""
+    """Every metric of the composed pieces, beside the excerpts of the test split."""
     generated, reference = (
-        # The chords are recognised in both: those that a model chose itself would be another judge.
+        # Chords are recognised in both sets. The chords that a model chose itself would be another judge.
         metrics.evaluate_set(
             [dataclasses.replace(tokens.decode(w), chords=None) for w in pieces], list(metrics.METRICS)
         )
@@ -283,9 +292,14 @@ def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], 
 
 
 class Reading:
-    """A chip reading given words `[tokens, batch, 7 + draws]`: every spike, and what happened on its cores.
+    """The spikes and counts of a chip that reads given words `[tokens, batch, 7 + draws]`.
 
-    Some sequences at a time: the membranes, needed to know which updates move a state, are too large to keep.
+    Some sequences are read at a time: membranes are needed to know which updates move a state, and are too large to
+    keep.
+
+    Attributes:
+        counts: what happened on the cores, for each mapping.
+        spikes: every spike, by population.
     """
 
     def __init__(self, runner: ChipRunner, mappings: Sequence[Compiled], words: Words) -> None:
@@ -293,7 +307,7 @@ class Reading:
         counts: list[list[activity.Counts]] = [[] for _ in mappings]
         program = runner.program
         ticks = len(words) * runner.presentation.period
-        for part in _parts(words.shape[1], 8 * ticks * sum(p.size for p in program.populations)):  # u and v
+        for part in _parts(words.shape[1], 8 * ticks * sum(p.size for p in program.populations)):  # bytes of u and v
             read = words[:, part]
             runner.reset(read.shape[1])
             _, run = runner.run(read, record_membranes=True)
@@ -305,14 +319,22 @@ class Reading:
 
 
 def read_after_pad(words: Words) -> Words:
-    """What is read while `words` are to be predicted: PAD, then each word but the last, as in training."""
+    """The words that are read to predict `words`: PAD, then each word except the last, as in training."""
     return np.concatenate([np.zeros_like(words[:1]), words[:-1]])
 
 
 def costs_on_chip(
     mappings: Sequence[Compiled], runner: ChipRunner, reading: Reading, words: int, notes: int
 ) -> dict[str, Any]:
-    """The entry of a chip in `bench.json`; `reading` counts what each of `mappings` does with `words` and `notes`."""
+    """The entry of a chip in `bench.json`.
+
+    Args:
+        mappings: the mappings onto the chip, the main one first.
+        runner: ran the reading.
+        reading: counts what each mapping did.
+        words: words read.
+        notes: notes read.
+    """
     compiled = mappings[0]
     use, chip = compiled.use, compiled.chip
     rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
@@ -338,8 +360,8 @@ def _float_integer(
 ) -> dict[str, float | None]:
     """How the integer network's spikes follow the float network's on the same words.
 
-    `spike_agreement`: of the spikes of either, the share that both have, in the same neuron and ideal tick.
-    `rate_change`: by how much the integer network fires more.
+    `spike_agreement` is the share of all spikes of either network that both have, of the same neuron in the same ideal
+    tick. `rate_change` is how much more the integer network fires.
     """
     network, program = model.spiking.without_composites(), compiled.program
     layers = [p for p in program.populations if p.kind == "lif" and p.name in network.populations]
@@ -361,7 +383,7 @@ def _float_integer(
 
 
 def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:
-    """Sequences in parts that take at most `_PART_BYTES`, at least one at a time."""
+    """Sequences in parts that take at most `_PART_BYTES`, at least one sequence at a time."""
     at_once = max(1, _PART_BYTES // bytes_each)
     for start in range(0, sequences, at_once):
         yield slice(start, start + at_once)
