@@ -279,7 +279,7 @@ def _worker(python: str | os.PathLike[str], arguments: list[str], patience_s: fl
                 text=True,
                 errors="replace",
                 env=kept,
-                start_new_session=True,  # Lava starts many processes, which must end together
+                start_new_session=True,  # Lava starts a process per population and synapses; they must end together
             )
         except OSError as error:
             raise Failed(f"{os.fspath(python)}: does not start: {error.strerror}") from error

@@ -1,6 +1,6 @@
-"""What the host of a network that reads words has to know beside the network, and the spikes that words become.
+"""How words go into a network and logits come out of it: what the host must know beside the network.
 
-A graph and a program carry it in their metadata, so that a file is the whole model.
+A graph and a program carry this in their metadata, so that a file is the whole model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Presentation:
     Attributes:
         ticks: ticks in which a word is presented.
         period: ticks from the start of a word to the start of the next one.
-        noise: random input beside each word; its axons are behind those of the word.
+        noise: random input beside each word, on axons after the word's own.
         bias: float64 `[N_AXONS]`, a constant per logit. The host adds it to the membrane of the readout.
 
     Raises:
@@ -37,17 +37,17 @@ class Presentation:
     bias: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        Timing(self.ticks, self.period)  # which checks them
+        Timing(self.ticks, self.period)  # checks ticks and period
 
     @classmethod
     def of(cls, network: Network) -> Presentation:
-        """That of a network."""
+        """The presentation of a network."""
         bias = network.bias.detach().numpy().astype(np.float64)
         return cls(network.timing.ticks, network.timing.period, network.noise, bias)
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> Presentation:
-        """That of a graph or a program, from its metadata; without an entry `noise` there is none.
+        """The presentation of a graph or a program, from its metadata. Without an entry `noise` there is no noise.
 
         Raises:
             BadInput: an entry is missing or wrong. The message names it.
@@ -62,7 +62,7 @@ class Presentation:
         return cls(ticks, period, Noise(*(_integer("noise", n) for n in noise)), np.array(bias, np.float64))
 
     def to_metadata(self) -> dict[str, Any]:
-        """The entries that `read` reads; `bias` is an array still."""
+        """The entries that `read` reads. `bias` is still an array."""
         return {
             "ticks": self.ticks,
             "period": self.period,
@@ -76,7 +76,7 @@ class Presentation:
         One axon per column spikes, in the first `ticks` ticks of each period.
 
         Raises:
-            BadInput: the draws of noise are missing, or there are others.
+            BadInput: `words` does not have one column per feature and per draw of noise.
         """
         count, batch, columns = words.shape
         offsets = self.noise.offsets

@@ -9,7 +9,7 @@ from typing import Any
 from muspike.hardware.running.agreement import Exactness
 from muspike.tables import text_table
 
-# The logits of two executions in float64 may differ so much, because they add in another order.
+# Two executions in float64 add in different orders, so their logits may differ by this much.
 _LOGIT_TOLERANCE = 1e-9
 
 

@@ -1,4 +1,4 @@
-"""Words to try an exported network on."""
+"""Words on which to try an exported network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from muspike.network import Words
 
 
 def example_words(model: Model, count: int, batch: int = 4) -> Words:
-    """Words `[count, batch, 7 + draws]` that the model composes itself: what it meets in use, without a data set."""
+    """Words `[count, batch, 7 + draws]` that the model composes itself: input as in use, without a data set."""
     runner = model.network.runner()
     pieces = generate(runner, batch, max(count, SHORTEST), seed=0)
     return runner.noise.behind(np.stack(pieces, axis=1)[:count])
