@@ -344,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     status = 0
     try:
-        # The large network comes first, so that the peak memory of the process is its peak.
+        # The large network comes first, so that the process's peak memory is that of the large network.
         row = large(arguments)
         tell(f"{NEURONS:,} neurons, {FAN_OUT} synapses each, delays 1 to 4", row, _listed(row))
         row = layered(fully_connected(), arguments)

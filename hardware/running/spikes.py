@@ -189,7 +189,7 @@ def write_spikes(
         raise BadInput(
             f"{path}: two arrays would be called {doubled[0]!r}; a population has the name of what is beside"
         )
-    # np.savez cannot be used: its first argument is called `file`, and so may a population be.
+    # np.savez cannot be used: its first argument is called `file`, which may also be the name of a population.
     with write_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, array in arrays:
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
