@@ -316,7 +316,7 @@ def arrays(
 
 
 def warnings(simulation: Simulation) -> Iterator[str]:
-    """The warnings that the run's figures are not the chip's."""
+    """A sentence for each event after which the run's figures are not those of the chip."""
     for name, n in simulation.run.overflows.items():
         if n:
             yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from there on this is not the chip's run"
