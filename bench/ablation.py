@@ -217,5 +217,5 @@ def _notes(results: Mapping[str, Any]) -> Iterator[str]:
         elif costs["accumulator_overflows"] or costs["readout_resets"]:
             yield (
                 f"{where}: {costs['accumulator_overflows']} synaptic sums left the accumulator and "
-                f"{costs['readout_resets']} readouts were reset; its figures are not those of a chip"
+                f"{costs['readout_resets']} readouts were reset; the figures of a chip would differ"
             )

@@ -94,7 +94,7 @@ def run_lava(
             f"inputs: {given.dtype} {list(given.shape)}; Lava needs integers [ticks, batch, {size}], not none"
         )
     if not loaded.n_neurons:
-        raise BadInput("program: all populations are inputs; Lava needs one of neurons")
+        raise BadInput("program: all populations are inputs; Lava needs at least one population of neurons")
     if size and (given.max() > 1 or given.min() < 0):
         raise BadInput(f"inputs: hold {given.min()}..{given.max()}; spikes are 0 or 1")
     interpreter = find_lava_python(python)
@@ -105,7 +105,7 @@ def run_lava(
         flags = ["--membranes"] if record_membranes else []
         _worker(interpreter, [*map(str, paths), *flags], patience_s)
         if not paths[2].is_file():
-            raise Failed(f"{interpreter}: ended without an error and wrote nothing; it is no Python that runs Lava")
+            raise Failed(f"{interpreter}: ended without an error and wrote nothing; it cannot run Lava")
         with np.load(paths[2]) as output:
             results = {name: output[name] for name in output.files}
 
@@ -186,7 +186,7 @@ def environment_report(python: str | os.PathLike[str] | None = None) -> dict[str
     origin = "--python" if python is not None else VARIABLE if given else "cache"
     report = {"python": str(chosen), "origin": origin}
     if origin == "cache" and not os.access(chosen, os.X_OK):
-        return report | {"error": "not made yet; it is on first use"}
+        return report | {"error": "not made yet; muspike makes it on first use"}
     try:
         return report | {f"{name} version": version for name, version in lava_versions(chosen).items()}
     except Failed as error:

@@ -102,7 +102,7 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
         Failed: as `Exporter.write` and `Exporter.prove`.
     """
     if to not in TARGETS:
-        raise BadInput(f"target {to!r} is not known; there is: {', '.join(TARGETS)}")
+        raise BadInput(f"target {to!r} is not known; known are {', '.join(TARGETS)}")
     target = TARGETS[to]
     if stranger := next((name for name in options if name not in target.options), None):
         raise BadInput(f"target {to}: takes no option {stranger!r}; it takes {', '.join(target.options) or 'none'}")

@@ -146,7 +146,9 @@ def train(
         return _watched(run, "", report)
     initial = plan.initial
     if initial is not None and teacher is not None:
-        raise BadInput("teacher: teaches the likelihood warm-up alone, which a model to start from leaves out")
+        raise BadInput(
+            "teacher: teaches the likelihood warm-up alone; a training that starts from a model has no warm-up"
+        )
     warmup = plan.folder / adversarial.WARMUP
     if initial is None:
         team.decided(lambda: adversarial.refuse_without_warmup(plan.folder))

@@ -95,7 +95,7 @@ def encode(score: Score) -> Words:
     if any(track.is_drum for track in score.tracks):
         notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
     if not len(notes):
-        raise BadInput(f"{score.name or 'score'}: no notes to encode, at least one outside drum tracks is wanted")
+        raise BadInput(f"{score.name or 'score'}: no notes to encode, expected at least one outside the drum tracks")
     beat = score.ticks_per_beat
     onsets, durations, pitches, velocities = (notes[name].astype(np.int64) for name in _COLUMNS)
     written = _quantise(onsets, durations, pitches, velocities, beat)

@@ -225,7 +225,7 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
         if one != other:
             if isinstance(one, Mapping) and isinstance(other, Mapping):
                 return f"{key} {_difference(one, other)}"
-            return f"{key} {one}, asked for is {other}"
+            return f"{key} {one}, the recipe has {other}"
     return None
 
 

@@ -303,20 +303,27 @@ _EVENTS: Mapping[str, _Event] = {
         "neuron updates, active",
         "neurons",
         lambda counts: counts.active_updates,
-        "on top of the access, where the state is not 0 before or after, or the neuron spikes",
+        "added to the access if the state is not 0 before or after the update, or if the neuron spikes",
     ),
     "neuron_spike": _Event("spikes", "neurons", lambda counts: counts.neuron_spikes, "on top of the update"),
     "message_out": _Event(
         "messages out",
         "spikes",
         lambda counts: counts.messages_out,
-        "one per spike and target core, the own one included",
+        "one per spike and target core, the neuron's own core included",
     ),
     "spike_in": _Event(
-        "axon events in", "spikes", lambda counts: counts.spikes_in, "one per spike and target core, host's included"
+        "axon events in",
+        "spikes",
+        lambda counts: counts.spikes_in,
+        "one per spike and target core, spikes of the host included",
     ),
-    "hop_x": _Event("hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles; the host's not included"),
-    "hop_y": _Event("hops north-south", "mesh", lambda counts: counts.hops_y, "between tiles; the host's not included"),
+    "hop_x": _Event(
+        "hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles, without messages of the host"
+    ),
+    "hop_y": _Event(
+        "hops north-south", "mesh", lambda counts: counts.hops_y, "between tiles, without messages of the host"
+    ),
 }
 _ALL = "all"
 _ACTIVE = "count: active updates"
@@ -440,9 +447,7 @@ def _outside(counts: Counts, chip: Chip, chips: int, power: Quantity, reads: int
     waiting = f"{power.value:.4g} µJ ({power.low:.4g} to {power.high:.4g}) per ms of waiting"
     rows = [
         row("static while the host samples", None, f"{waiting}; here the chip never waits for its host"),
-        row(
-            "host input", int(counts.host_messages.sum()), "messages from the host; their way to the core not included"
-        ),
+        row("host input", int(counts.host_messages.sum()), "messages from the host, without their way to the core"),
         row("host output", reads, "membranes that the host reads"),
     ]
     if chips > 1:
@@ -477,11 +482,13 @@ def _chips(core_xy: Array, chip: Chip) -> int:
         if cores > mesh.cores_per_tile:
             raise BadInput(
                 f"{chip.name}: {cores} cores on tile ({x}, {y}), which has {mesh.cores_per_tile}; "
-                "what does not fit has no energy"
+                "a program that does not fit has no energy"
             )
     for cores in of_chip.values():
         if most is not None and cores > most:
-            raise BadInput(f"{chip.name}: {cores} cores on a chip that has {most}; what does not fit has no energy")
+            raise BadInput(
+                f"{chip.name}: {cores} cores on a chip that has {most}; a program that does not fit has no energy"
+            )
     return max(len(of_chip), 1)
 
 

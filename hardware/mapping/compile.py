@@ -150,8 +150,8 @@ def _early(compiled: Compiled) -> list[str]:
 def _early_risks(compiled: Compiled) -> Iterator[str]:
     for name in _early(compiled):
         yield (
-            f"population {name!r}: its bias makes it spike before its ideal time begins, delays bring that in, and "
-            "behind a synaptic filter the bias cannot come as spikes instead"
+            f"population {name!r}: its bias makes it spike before its ideal time begins, and delays carry these spikes "
+            "into ideal time; the bias cannot come as spikes instead, because the population has a synaptic filter"
         )
 
 

@@ -178,7 +178,7 @@ def _cores(use: Use) -> Iterator[str]:
         runs = _runs(use.cores, lambda core: core.populations)
         by_share = sorted(use.cores, key=lambda core: -core.per_cent[core.binding])
         rows = runs[:_MOST_ROWS] + [[str(core.core), *_cells([core])] for core in by_share[:_FULLEST]]
-        yield f"at most, of the cores in a row; then the {_FULLEST} fullest cores"
+        yield f"each row shows the most that any of its cores holds; then the {_FULLEST} fullest cores"
         if len(runs) > _MOST_ROWS:
             yield f"the first {_MOST_ROWS} of {len(runs):,} rows"
     yield from text_table(["core", *(title for title, *_ in _COLUMNS)], rows)

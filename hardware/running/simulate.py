@@ -319,7 +319,7 @@ def warnings(simulation: Simulation) -> Iterator[str]:
     """A sentence for each event after which the run's figures are not those of the chip."""
     for name, n in simulation.run.overflows.items():
         if n:
-            yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from there on this is not the chip's run"
+            yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from then on the chip would differ"
     for name, n in simulation.run.readout_resets.items():
         if n:
             yield f"{name}: a readout whose membrane reached the largest threshold and was reset {n:,} times"
@@ -381,7 +381,7 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     behind = ticks - simulation.input_ticks
     yield (
         f"{program.chip}: {_many(simulation.input_ticks, 'tick')} of {program.dt_s:g} s"
-        + (f" and {behind} more until the deepest population has heard them" if behind else "")
+        + (f" and {behind} more until the deepest population has received them" if behind else "")
         + f", {_many(batch, 'sequence')}, {program.n_neurons:,} neurons on {_many(program.n_cores, 'core')}"
     )
     if simulation.ideal is not None:
@@ -399,7 +399,7 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     for line in risks[:_MOST_RISKS]:
         yield f"risk: {printable(line)}"
     if len(risks) > _MOST_RISKS:
-        yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json tells"
+        yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json lists"
     yield ""
     yield from _cores(simulation.counts)
     yield ""

@@ -53,7 +53,7 @@ _AT_ONCE = 1 << 20  # random numbers held at a time
 _ZIP, _NPY, _HDF5 = b"PK", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n"
 _EVENT_FIELDS = ("tick", "time", "neuron", "sequence")
 _NUMBERS = ("ticks", "sequences", "dt_s")
-_BINARY = "spikes are 0 or 1 (graded spikes are not declared)"
+_BINARY = "spikes are 0 or 1 (graded spikes are not supported)"
 
 
 @dataclass(frozen=True, eq=False)

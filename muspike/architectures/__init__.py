@@ -52,7 +52,7 @@ def find(name: str) -> Architecture:
         BadInput: there is no such architecture.
     """
     if name not in ARCHITECTURES:
-        raise BadInput(f"architecture {name!r} is not known; there is: {', '.join(ARCHITECTURES)}")
+        raise BadInput(f"architecture {name!r} is not known; known are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
@@ -124,5 +124,5 @@ def preset(name: str, which: str) -> dict[str, Any]:
     """
     found = presets(name)
     if which not in found:
-        raise BadInput(f"preset {which!r} of {name} is not known; there is: {', '.join(found)}")
+        raise BadInput(f"preset {which!r} of {name} is not known; known are {', '.join(found)}")
     return found[which]

@@ -68,7 +68,7 @@ def evaluate_files(files: Sequence[Path], words: int | None = None) -> dict[str,
 def _excerpt(score: midi.Score, words: int) -> midi.Score:
     whole = tokens.encode(score)
     if len(whole) < words:
-        raise BadInput(f"has {len(whole)} compound words, asked for is an excerpt of {words}")
+        raise BadInput(f"has {len(whole)} compound words; an excerpt of {words} needs more")
     return tokens.decode(whole[:words])
 
 

@@ -209,7 +209,7 @@ def test_the_chip_is_part_of_the_run_and_of_the_model(corpus: Corpus, tmp_path: 
     written = json.loads((first.model_folder / "model.json").read_text(encoding="utf-8"))
     assert written["training"]["quantise"] == "loihi2"
     for other in ("loihi1", None):
-        with pytest.raises(BadInput, match=f"quantise loihi2, asked for is {other}"):
+        with pytest.raises(BadInput, match=f"quantise loihi2, the recipe has {other}"):
             run(other)
     # What goes on is the unrounded state: the same as in one go.
     whole = Run(tmp_path / "whole", *settings_of("s-rnn"), SETTINGS, corpus, grid=TrainingGrid("loihi2"))

@@ -271,7 +271,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, corpus: Corpus, tmp
 
 def test_a_run_of_another_critic_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     run_of(tmp_path, "s-gan", corpus).train()
-    with pytest.raises(BadInput, match="training critic_width 8, asked for is 9; choose another folder"):
+    with pytest.raises(BadInput, match="training critic_width 8, the recipe has 9; choose another folder"):
         run_of(tmp_path, "s-gan", corpus, dataclasses.replace(SETTINGS, critic_width=9))
 
 

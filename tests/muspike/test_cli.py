@@ -270,8 +270,8 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("generate nosuch -o p", "nosuch: neither a model folder nor a shipped model"),
         ("generate empty -o p", "model.json: cannot be read: No such file"),
         ("generate MODEL -o file", "file: is a file; a folder is wanted"),
-        ("train s-xyz", "architecture 's-xyz' is not known; there is: s-cnn, s-rnn"),
-        ("train s-rnn --preset enormous", "preset 'enormous' of s-rnn is not known; there is:"),
+        ("train s-xyz", "architecture 's-xyz' is not known; known are s-cnn, s-rnn"),
+        ("train s-rnn --preset enormous", "preset 'enormous' of s-rnn is not known; known are"),
         ("train s-rnn --preset tiny --data bach", "corpus 'bach': unknown; there are jsb"),
         ("train s-rnn --preset tiny --steps 0", "'0' must be a whole number of at least 1"),
         ("train s-rnn --preset tiny -o file", "file: is a file; a folder is wanted"),
@@ -301,7 +301,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("metrics nosuch.mid", "nosuch.mid: cannot be read: No such file"),
         ("metrics empty", "empty: holds no MIDI files"),
         ("metrics file", "file: not a MIDI file: it starts with b'some'"),
-        ("metrics PIECES --words 41", "piece-000.mid: has 40 compound words, asked for is an excerpt of 41"),
+        ("metrics PIECES --words 41", "piece-000.mid: has 40 compound words; an excerpt of 41 needs more"),
     ],
 )
 def test_bad_use_is_one_line_and_status_2(

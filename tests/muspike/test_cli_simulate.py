@@ -409,7 +409,7 @@ def test_risks_are_told(network: Path, spikes: Path, told: Callable[..., Any], m
     arguments = ("simulate", network, "--input", spikes, "--no-float")
     assert told(*arguments, "--json")["risks"] == [*run, *rounding]
     lines = [line for line in told(*arguments).splitlines() if line.startswith("risk: ")]
-    assert lines == [*(f"risk: {r}" for r in (*run, *rounding[:8])), "risk: 3 more, which --json tells"]
+    assert lines == [*(f"risk: {r}" for r in (*run, *rounding[:8])), "risk: 3 more, which --json lists"]
 
 
 def test_speed_is_of_all_sequences_and_of_each(network: Path, spikes: Path, told: Callable[..., Any]) -> None:

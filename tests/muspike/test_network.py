@@ -156,7 +156,7 @@ def test_every_weight_gets_a_gradient() -> None:
         (lambda: architectures.build("s-rnn", {"recurrent_delays": ["bar"]}), "'bar' must be"),
         (lambda: architectures.build("s-rnn", {"widht": 3}), "unknown key 'widht'"),
         (lambda: architectures.build("s-rnn", {"width": "3"}), "must be of type int"),
-        (lambda: architectures.build("s-xyz", {}), "there is: s-cnn, "),
+        (lambda: architectures.build("s-xyz", {}), "known are s-cnn, "),
         (
             lambda: Network(
                 [Population("i", N_AXONS, "input"), Population("a", 2), Population("r", N_AXONS, "li")],

@@ -299,7 +299,7 @@ def test_bfloat16_trains_near_float32_and_is_another_run(
     assert two["validation_bits_per_note"] != one["validation_bits_per_note"]
     assert two["validation_bits_per_note"] == pytest.approx(one["validation_bits_per_note"], rel=0.01)
     assert all(parameter.dtype == torch.float32 for parameter in rounded.network.parameters())
-    with pytest.raises(BadInput, match="holds a run with training precision bfloat16, asked for is float32"):
+    with pytest.raises(BadInput, match="holds a run with training precision bfloat16, the recipe has float32"):
         training.Run(tmp_path / "rounded", architecture, network, SETTINGS, corpus)
 
 
@@ -314,11 +314,11 @@ def test_a_run_may_start_from_the_weights_of_a_model(tmp_path: Path, corpus: Cor
     assert (
         training.Run(tmp_path / "fine", "s-rnn", TINY, other, corpus, initial=first).train().training == tuned.training
     )
-    with pytest.raises(BadInput, match=r"holds a run with initial .*, asked for is None"):
+    with pytest.raises(BadInput, match=r"holds a run with initial .*, the recipe has None"):
         training.Run(tmp_path / "fine", "s-rnn", TINY, other, corpus)
     for name, network, words in (
-        ("s-rnn", {**TINY, "width": 31}, "the initial model has network width 32, asked for is 31"),
-        ("ann-rnn", {"width": 32}, "the initial model has architecture s-rnn, asked for is ann-rnn"),
+        ("s-rnn", {**TINY, "width": 31}, "the initial model has network width 32, the recipe has 31"),
+        ("ann-rnn", {"width": 32}, "the initial model has architecture s-rnn, the recipe has ann-rnn"),
     ):
         with pytest.raises(BadInput, match=words):
             training.Run(tmp_path / "none", name, network, SETTINGS, corpus, initial=first)
@@ -329,7 +329,7 @@ def test_a_folder_with_another_architecture_is_refused(tmp_path: Path, corpus: C
     run = training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus)
     run.train()
     with pytest.raises(
-        BadInput, match="holds a run with architecture s-rnn, asked for is ann-rnn; choose another folder"
+        BadInput, match="holds a run with architecture s-rnn, the recipe has ann-rnn; choose another folder"
     ):
         training.Run(tmp_path, "ann-rnn", {"width": 8}, SETTINGS, corpus)
     with pytest.raises(BadInput, match="is the folder of a model; choose another folder"):
@@ -337,7 +337,7 @@ def test_a_folder_with_another_architecture_is_refused(tmp_path: Path, corpus: C
     # What a run was killed over before it kept a state is replaced; another model is not.
     (tmp_path / "state.safetensors").unlink()
     training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
-    with pytest.raises(BadInput, match="holds a trained model of architecture s-rnn, asked for is ann-rnn, which"):
+    with pytest.raises(BadInput, match="holds a trained model of architecture s-rnn, the recipe has ann-rnn, which"):
         training.Run(tmp_path, "ann-rnn", {"width": 8}, SETTINGS, corpus)
     assert load_model(tmp_path).architecture == "s-rnn"
 
@@ -354,7 +354,7 @@ def test_a_run_from_before_a_setting_was_known_is_taken_up(tmp_path: Path, corpu
 
 def test_a_folder_with_another_run_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, steps=4), corpus).train()
-    with pytest.raises(BadInput, match="holds a run with training batch 3, asked for is 6; choose another folder"):
+    with pytest.raises(BadInput, match="holds a run with training batch 3, the recipe has 6; choose another folder"):
         training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, batch=6), corpus)
     reordered = Corpus(corpus.name, corpus.pieces, {**corpus.splits, "train": corpus.splits["test"]})
     with pytest.raises(BadInput, match=r"holds a run with corpus \['noise', .* choose another folder"):

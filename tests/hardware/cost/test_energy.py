@@ -366,7 +366,9 @@ def test_static_power_is_paid_for_whole_chips(loihi2: Chip) -> None:
 
 def test_what_does_not_fit_has_no_energy(loihi1: Chip) -> None:
     crowded = np.zeros((5, 2), np.int64)
-    with pytest.raises(BadInput, match=r"5 cores on tile \(0, 0\), which has 4; what does not fit has no energy"):
+    with pytest.raises(
+        BadInput, match=r"5 cores on tile \(0, 0\), which has 4; a program that does not fit has no energy"
+    ):
         price(made_counts(core_xy=crowded), loihi1)
 
 

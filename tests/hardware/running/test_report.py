@@ -124,7 +124,7 @@ def test_many_unequal_cores_are_summed_up_and_the_fullest_shown() -> None:
     weight = np.where(rng.random((200, 80)) < rng.random((200, 1)), 2, 0).astype(np.int16)
     found = compiled(chip(neurons_per_core=2), Sparse.of(weight))
     text = mapping_text(found)
-    assert "at most, of the cores in a row; then the 5 fullest cores" in text
+    assert "each row shows the most that any of its cores holds; then the 5 fullest cores" in text
     first, *fullest = rows(text, "core")[1:]
     assert first[:2] == ["0-99 ('p1')", "2 100.0 %"] and len(fullest) == 5
     assert f"  {max(core.input_axons for core in found.use.cores)}  " in text
