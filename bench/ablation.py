@@ -23,8 +23,9 @@ from muspike.errors import BadInput
 from muspike.evaluation import firing_rate
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
-from muspike.network import Network, Words
+from muspike.network import Network
 from muspike.tables import text_table
+from muspike.tokens import Words
 
 DEFAULT_VALUES: Mapping[str, tuple[float, ...]] = {"v_threshold": (0.3, 0.5, 0.7)}
 _COSTS = ("cores", "energy_uj_per_note", "latency_ms_per_note", "accumulator_overflows", "readout_resets")

@@ -42,8 +42,7 @@ from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
 from muspike.metrics.distance import distance
 from muspike.model_folder import shipped_models
-
-Words = npt.NDArray[np.int16]
+from muspike.tokens import Words
 
 # This chip composes the pieces if the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
@@ -149,11 +148,11 @@ def _profile(
         heard = excerpts[:, :pieces]
         given = model.spiking.noise.behind(read_after_pad(heard))
     with steps.step(f"{name}: programs for {', '.join(known_chips())}"):
-        compiled = {chip: compile_model(model, chip, must_fit=False) for chip in known_chips()}
+        compiled, misfits = _on_chips(model)
     # A network that does not fit a chip is not run on it, so it has no quality and no cost there.
-    runners = {chip: ChipRunner(c.program) for chip, c in compiled.items() if c.use.fits}
+    runners = {chip: ChipRunner(c.program) for chip, c in compiled.items()}
     if not runners:
-        raise BadInput(f"{name} fits no chip: {'; '.join(p for c in compiled.values() for p in c.use.problems)}")
+        raise BadInput(f"{name} fits no chip: {'; '.join(misfits.values())}")
     shown = PREFERRED_CHIP if PREFERRED_CHIP in runners else next(iter(runners))
     with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
         nll = likelihoods(model, runners, test)
@@ -165,9 +164,9 @@ def _profile(
         words = heard.shape[0] * heard.shape[1]
         reading = {"pieces": heard.shape[1], "words": words, "notes": notes, "of_words": sum(map(len, test))}
         chips: dict[str, Any] = {}
-        for chip in compiled:
-            if chip not in runners:
-                chips[chip] = misfit_entry("; ".join(compiled[chip].use.problems))
+        for chip in known_chips():
+            if chip in misfits:
+                chips[chip] = misfit_entry(misfits[chip])
                 continue
             # One chip after another, because the counts of all mappings of one chip already take much memory.
             mappings = spread_over(compiled[chip])
@@ -207,6 +206,22 @@ def _profile(
         samples=samples,
     )
     return result, material
+
+
+def _on_chips(model: Model) -> tuple[dict[str, Compiled], dict[str, str]]:
+    """The model compiled for each known chip that it fits, and for each other chip the reason why it does not."""
+    compiled, misfits = {}, {}
+    for chip in known_chips():
+        try:
+            found = compile_model(model, chip, must_fit=False)
+        except BadInput as error:  # the chip has no means for it, whatever the number of cores
+            misfits[chip] = str(error)
+            continue
+        if found.use.fits:
+            compiled[chip] = found
+        else:
+            misfits[chip] = "; ".join(found.use.problems)
+    return compiled, misfits
 
 
 def excerpts_of(corpus: corpora.Corpus, split: str) -> Words:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from muspike.network import Network, Words
+from muspike.network import Network
+from muspike.tokens import Words
 
 Spikes = npt.NDArray[np.uint8]
 

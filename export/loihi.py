@@ -12,7 +12,7 @@ from muspike.export.to_nir import to_nir
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.simulator.events import Run, Simulator
-from muspike.network import Words
+from muspike.tokens import Words
 
 Logits = npt.NDArray[np.float32]
 

@@ -5,6 +5,7 @@ A graph and a program carry this in their metadata, so that a file is the whole 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ import numpy.typing as npt
 
 from muspike import tokens
 from muspike.errors import BadInput
-from muspike.network import Network, Noise, Timing, Words
+from muspike.network import Network, Noise, Timing
+from muspike.tokens import Words
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,4 +105,5 @@ def _integer(name: str, value: object) -> int:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    # Compared, because a whole number of any size is no float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

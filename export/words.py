@@ -6,7 +6,7 @@ import numpy as np
 
 from muspike.checkpoint import Model
 from muspike.generation import SHORTEST, generate
-from muspike.network import Words
+from muspike.tokens import Words
 
 
 def example_words(model: Model, count: int, batch: int = 4) -> Words:

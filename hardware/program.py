@@ -238,7 +238,7 @@ class Program:
         metadata: a JSON-able dict. `roles` reads its entries `outputs` and `relays`.
 
     Raises:
-        BadInput: a name is doubled; synapses or roles name an unknown population; a shape does not fit its populations;
+        BadInput: a name is doubled; synapses name an unknown population; a shape does not fit its populations;
             a core has no place.
     """
 
@@ -281,9 +281,6 @@ class Program:
                 )
         _freeze(self, "core_xy", xy)
         object.__setattr__(self, "metadata", _json_copy(self.metadata))
-        for role, names in self.roles.to_metadata().items():
-            if strange := [name for name in names if name not in by_name]:
-                raise BadInput(f"program: {role} of the metadata name {strange[0]!r}; there are {', '.join(by_name)}")
 
     def population(self, name: str) -> ChipPopulation:
         """The population called `name`. KeyError if there is none."""
@@ -295,8 +292,18 @@ class Program:
 
     @functools.cached_property
     def roles(self) -> Roles:
-        """The populations that are outputs, and those that are relays."""
-        return Roles.read(self.metadata)
+        """The populations that are outputs, and those that are relays, as the metadata says.
+
+        Raises:
+            BadInput: an entry is not a list of names, or names no population.
+        """
+        roles = Roles.read(self.metadata)
+        for role, names in roles.to_metadata().items():
+            if strange := [name for name in names if name not in self._by_name]:
+                raise BadInput(
+                    f"program: {role} of the metadata name {strange[0]!r}; there are {', '.join(self._by_name)}"
+                )
+        return roles
 
     @property
     def inputs(self) -> tuple[ChipPopulation, ...]:

@@ -35,13 +35,13 @@ from muspike import metrics, tokens, training
 from muspike.checkpoint import Model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
-from muspike.evaluation import CPU
 from muspike.generation import SHORTEST, Logits, Mask, Sampling, compose, generate
 from muspike.layer import Source, drive, later, leaky_answers, lif_layer
-from muspike.network import Generator, Network, Runner, Words
+from muspike.network import Generator, Network, Runner
 from muspike.neurons import Clock, LIFParameters
-from muspike.processes import ALONE, Team
+from muspike.processes import ALONE, CPU, Team
 from muspike.ranges import above_0, check, from_to, setting
+from muspike.tokens import Words
 
 WARMUP = "warmup"
 _TAU, _V_THRESHOLD = 2.0, 0.5  # of the spiking critic's neurons; tau is in ticks
@@ -360,7 +360,7 @@ class Run(training.Run):
         if not self.progress.history:
             torch.manual_seed(self.settings.seed)
             pieces = [piece.words for piece in self.corpus.split("validation")]
-            _, self.progress = self.team.decided(lambda: self._pause(pieces, None, False))
+            _, self.progress = self.team.decided(lambda: self.pause(pieces, None, False))
         return super().train(report)
 
     def told(self, point: Mapping[str, Any]) -> str:

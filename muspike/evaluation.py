@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from muspike import tokens
 from muspike.network import Generator, Network
+from muspike.processes import CPU
+from muspike.tokens import Words
 
-Words = npt.NDArray[np.int16]
 Logits = Callable[[torch.Tensor], torch.Tensor]
 """A function from words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`."""
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from muspike import midi, tokens
 from muspike.errors import BadInput
-from muspike.network import Runner, Words
+from muspike.network import Runner
+from muspike.tokens import Words
 
 Logits = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -24,12 +24,11 @@ from torch import nn
 from muspike.errors import BadInput
 from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
-from muspike.tokens import N_AXONS, OFFSETS
+from muspike.tokens import N_AXONS, OFFSETS, Words
 
 Kind = Literal["input", "lif", "li"]
 # The largest tau and v_threshold: with larger ones neither a chip nor float32 can tell a membrane from 0.
 _LARGEST = 1e6
-Words = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)

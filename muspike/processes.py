@@ -133,6 +133,7 @@ class Team:
 
 
 ALONE = Team()
+CPU = torch.device("cpu")
 
 
 class _Draws(TorchFunctionMode):

@@ -20,19 +20,18 @@ from muspike import adversarial, architectures, corpora, training
 from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
-from muspike.evaluation import CPU
 from muspike.files import make_folder
-from muspike.processes import ALONE, Team
+from muspike.processes import ALONE, CPU, Team
 
 RUNS = Path("runs")
 """The folder in which runs are put by default."""
 
-Report = Callable[[int, float, float | None], None]
+StepReport = Callable[[int, float, float | None], None]
 """Called after each step with its number, the training bits per note, and the validation bits per note.
 
 The last is None if the step had no validation.
 """
-Watch = Callable[[training.Run, str], contextlib.AbstractContextManager[Report]]
+Report = Callable[[training.Run, str], contextlib.AbstractContextManager[StepReport]]
 """Called with a run and its part of the training ("" or "warm-up "); returns a context manager.
 
 The context surrounds the run, and its value is the function to which the run reports.
@@ -40,8 +39,8 @@ The context surrounds the run, and its value is the function to which the run re
 
 
 @contextlib.contextmanager
-def unwatched(run: training.Run, part: str) -> Iterator[Report]:
-    """A `Watch` that ignores all reports."""
+def untold(run: training.Run, part: str) -> Iterator[StepReport]:
+    """A `Report` that tells nobody."""
     yield lambda step, bits, validated: None
 
 
@@ -112,7 +111,7 @@ class _Plan(NamedTuple):
 def train(
     recipe: Recipe,
     team: Team = ALONE,
-    report: Watch = unwatched,
+    report: Report = untold,
     *,
     device: torch.device = CPU,
     grid: training.Grid | None = None,
@@ -147,7 +146,7 @@ def train(
     initial = plan.initial
     if initial is not None and teacher is not None:
         raise BadInput(
-            "teacher: teaches the likelihood warm-up alone; a training that starts from a model has no warm-up"
+            "teacher (--teacher): teaches the likelihood warm-up alone; without a warm-up, after --init, leave it out"
         )
     warmup = plan.folder / adversarial.WARMUP
     if initial is None:
@@ -164,7 +163,7 @@ def train(
     return _watched(run, "", report)
 
 
-def _watched(run: training.Run, part: str, report: Watch) -> Trained:
+def _watched(run: training.Run, part: str, report: Report) -> Trained:
     with report(run, part) as told:
         return Trained(run, run.train(told))
 
@@ -209,10 +208,12 @@ def _changes(
     """The settings of training that `recipe` changes, by name. `settings` are the preset's."""
     spikes = architectures.find(recipe.architecture).spikes
     if recipe.target_rate is not None and not spikes:
-        raise BadInput(f"target rate {recipe.target_rate:g}: {recipe.architecture} does not spike")
+        raise BadInput(
+            f"target_rate {recipe.target_rate:g} (--target-rate): {recipe.architecture} does not spike; leave it out"
+        )
     if grid is not None and not spikes:
         raise BadInput(
-            f"grid of {grid.chip}: {recipe.architecture} does not spike: it cannot be trained on the grid of a chip"
+            f"grid of {grid.chip} (--quantise): {recipe.architecture} does not spike, it goes on no chip; leave it out"
         )
     changes: dict[str, Any] = {"seed": recipe.seed, "steps": recipe.steps, "learning_rate": recipe.learning_rate}
     if recipe.target_rate is not None:

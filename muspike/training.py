@@ -33,11 +33,12 @@ from muspike import architectures, tokens
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
-from muspike.evaluation import CPU, Words, feature_losses, firing_rate, likelihood, lined_up, per_neuron
+from muspike.evaluation import feature_losses, firing_rate, likelihood, lined_up, per_neuron
 from muspike.files import write_whole
 from muspike.network import Generator, Network, Rounding
-from muspike.processes import ALONE, Team
+from muspike.processes import ALONE, CPU, Team
 from muspike.ranges import above_0, at_least, check, from_to, one_of, setting, share_below_1
+from muspike.tokens import Words
 
 PRECISIONS = ("float32", "bfloat16")
 # Weight of the penalty on firing rates, if a recipe asks for a target rate and its preset has no such weight.
@@ -292,6 +293,8 @@ class Run:
         tensors     the tensors in the state
         take_up     continuing from a state
 
+    It may call `pause`, which validates and keeps the state, and `refuse_step`, which ends the training.
+
     Raises:
         BadInput: the folder holds a run with other settings, another model or a damaged state; `initial` is another
             network; a grid is given for a network that does not spike; a split has no notes; the processes cannot share
@@ -387,7 +390,7 @@ class Run:
                 due = self.progress.step % settings.validate_every == 0
                 if due or self.progress.step == settings.steps:
                     self.progress.seconds = time.monotonic() - started
-                    validated, self.progress = self.team.decided(lambda: self._pause(validation, bits, due))  # noqa: B023
+                    validated, self.progress = self.team.decided(lambda: self.pause(validation, bits, due))  # noqa: B023
                 report(self.progress.step, bits, validated)
         return self.team.decided(lambda: load_model(self.model_folder))
 
@@ -589,7 +592,7 @@ class Run:
             f"below {self.settings.learning_rate:g} {goes_on if kept else 'starts anew: no state was kept yet'}"
         )
 
-    def _pause(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> tuple[float, _Progress]:
+    def pause(self, pieces: Sequence[Words], training_bits: float | None, due: bool) -> tuple[float, _Progress]:
         """Validate and keep the state. Return the validation bits per note and the progress."""
         self._refuse_unless_finite("", self.tensors())
         bits = self._validate(pieces, training_bits, due)

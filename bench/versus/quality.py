@@ -25,7 +25,8 @@ from muspike.checkpoint import Model, load_model
 from muspike.evaluation import firing_rate, likelihood
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import Sampling, generate
-from muspike.network import Network, Words
+from muspike.network import Network
+from muspike.tokens import Words
 
 EXCERPT, PIECES = 128, 64
 MUSIC = ("pitch_count", "pitch_in_scale_rate", "empty_beat_rate")

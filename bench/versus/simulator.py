@@ -5,8 +5,9 @@
 Three kinds of network are timed:
 
 - the large network: 100,000 neurons with 100 synapses each, delays of 1 to 4 ticks, 2 % of the neurons spiking per
-tick; - three fully connected layers of 256 LIF neurons, also in Lava `fixed_pt`; - every given PROGRAM.npz, also in
-Lava `fixed_pt`.
+  tick;
+- three fully connected layers of 256 LIF neurons, also in Lava `fixed_pt`;
+- every given PROGRAM.npz, also in Lava `fixed_pt`.
 
 The first two also run in Brian2 and in nengo-loihi's emulator, each in an environment of its own:
 

@@ -5,14 +5,16 @@ every rule in `RULES` allows; the rest begin a new core. A rule is one limit of 
 core uses:
 
 - Synaptic memory. Every axon of every `ChipSynapses` has a list of its synapses on the core, in the chip's own format
-(`mapping.lists`). A dense matrix is stored as dense or as sparse lists, whichever is smaller. The axons of a
-convolution share lists. - Input axons. Each source neuron with a list on the core has an input axon there. Each delay,
-and each convolution, gets its own axon. (A list carries its delay in every synapse, so the chip might share axons
-between delays; we do not. The axons of a convolution have offsets. nengo-loihi counts one axon per source neuron and
-connection, which is the same or more. For a convolution it counts one per pixel, which is less: see `mapping.lists`.) -
-Output axons. For each of its input axons, a source neuron has an output axon on its own core. Inputs have none, because
-their spikes come from the host. - Threshold configurations are the distinct thresholds on a core; compartment
-configurations are the distinct pairs (du, dv). A bias is free (nengo-loihi, `hardware/validate.py`).
+  (`mapping.lists`). A dense matrix is stored as dense or as sparse lists, whichever is smaller. The axons of a
+  convolution share lists.
+- Input axons. Each source neuron with a list on the core has an input axon there. Each delay, and each convolution,
+  gets its own axon. (A list carries its delay in every synapse, so the chip might share axons between delays; we do
+  not. The axons of a convolution have offsets. nengo-loihi counts one axon per source neuron and connection, which is
+  the same or more. For a convolution it counts one per pixel, which is less: see `mapping.lists`.)
+- Output axons. For each of its input axons, a source neuron has an output axon on its own core. Inputs have none,
+  because their spikes come from the host.
+- Threshold configurations are the distinct thresholds on a core; compartment configurations are the distinct pairs
+  (du, dv). A bias is free (nengo-loihi, `hardware/validate.py`).
 
 Packing takes the fewest cores it can find. Latency and static energy depend on that choice: on more cores, each core
 has less to do in a tick. A `fill` below 1 leaves a part of each core's neurons and synaptic memory empty, and so
@@ -157,8 +159,7 @@ RULES = (
         "fewer distinct decays",
     ),
 )
-"""The limits that packing keeps. `delay_problems` checks delays. Cores beyond the limit of a chip go onto another chip.
-"""
+"""The limits that packing keeps. `delay_problems` checks delays. Cores beyond a chip's limit go onto another chip."""
 
 
 @dataclass(frozen=True)
@@ -486,8 +487,10 @@ def _with_output_axons(
 def _place(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]], chip: Chip) -> npt.NDArray[np.int32]:
     """Place each core in turn on the free tile that is nearest to the cores placed before it.
 
-    Nearest means the fewest hops, summed over these cores and weighted by the axons between. Returns int32 `[cores,
-    2]`.
+    Nearest means the fewest hops, summed over these cores and weighted by the axons between.
+
+    Returns:
+        int32 `[cores, 2]`.
     """
     n = len(loads)
     axons = _axons_between(loads, core)

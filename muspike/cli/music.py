@@ -7,6 +7,7 @@ from pathlib import Path
 
 from muspike.cli.options import (
     LONGEST_PIECE,
+    MOST_PIECES,
     Commands,
     add_json,
     add_model,
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
         "muspike generate s-rnn -n 16 --length 128 -o pieces --seed 0",
     )
     add_model(generate)
-    generate.add_argument("-n", "--pieces", type=whole(1), default=4, help="how many (default: 4)")
+    generate.add_argument("-n", "--pieces", type=whole(1, MOST_PIECES), default=4, help="how many (default: 4)")
     generate.add_argument(
         "--length", type=whole(4, LONGEST_PIECE), default=128, help="compound words per piece (default: 128)"
     )

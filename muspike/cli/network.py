@@ -274,10 +274,12 @@ def _run_lava(args: argparse.Namespace) -> int:
     else:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         titles = ("population", "neuron-ticks", "spikes", "different spikes", "different u or v", "first at tick")
-        cells = [row.to_dict().values() for row in rows]
-        lines = text_table(
-            titles, [[name, *("–" if n is None else f"{n:,}" for n in numbers)] for name, *numbers in cells]
-        )
+        cells = [
+            [row.population, *("–" if n is None else f"{n:,}" for n in numbers)]
+            for row in rows
+            for numbers in [(row.neuron_ticks, row.spikes, row.different_spikes, row.different_states, row.first_tick)]
+        ]
+        lines = text_table(titles, cells)
         say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
         say("equal in every spike, u and v" if equal else "NOT EQUAL")
     return 0 if equal else 1
@@ -347,12 +349,13 @@ def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s:
     if not shapes and args.input is None and not args.random:
         if not args.ticks:
             raise BadInput("the network has no input; --ticks says how long it is to run")
+        refuse_unused(args, "without --random", "seed")
         return InputSpikes(args.ticks, 1, {})
     if args.random:
         return random_spikes(shapes, args.random, args.ticks or RANDOM_TICKS, args.seed or 0)
-    refuse_unused(args, "with --input", "seed")
     if args.input is None:
         raise BadInput("no spikes: give --input SPIKES, or --random RATE")
+    refuse_unused(args, "without --random", "seed")
     given = read_spikes(args.input, shapes, dt_s, args.ticks)
     for note in given.notes:
         print(f"muspike: {args.input}: {note}", file=sys.stderr)

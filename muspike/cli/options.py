@@ -14,6 +14,8 @@ from muspike.errors import BadInput
 LARGEST_SEED = 2**32 - 1
 # The ticks of a MIDI file have 32 bits: so many words fit even if every bar is as long as possible.
 LONGEST_PIECE = 100_000
+# All pieces are held until the last is composed.
+MOST_PIECES = 100_000
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muspike.cli.options import (
+    MOST_PIECES,
     Commands,
     above_0,
     add_data,
@@ -59,7 +60,7 @@ def add(commands: Commands) -> None:
     train.add_argument(
         "--learning-rate",
         type=above_0,
-        help="(default: the preset's); after a warm-up it counts only if it is lower",
+        help="learning rate (default: the preset's); after a warm-up it counts only if it is lower",
     )
     train.add_argument(
         "--target-rate", type=share, help="discourage firing rates above this many spikes per neuron and tick"
@@ -105,7 +106,7 @@ def add(commands: Commands) -> None:
         nargs="+",
         type=finite_number,
         metavar="VALUE",
-        help="(default for v_threshold: 0.3 0.5 0.7)",
+        help="values to try (default for v_threshold: 0.3 0.5 0.7)",
     )
     ablate.add_argument(
         "--init",
@@ -122,7 +123,9 @@ def add(commands: Commands) -> None:
         default="loihi2",
         help="chip that composes and is priced (default: loihi2)",
     )
-    ablate.add_argument("-n", "--pieces", type=whole(1), default=64, help="how many to compose (default: 64)")
+    ablate.add_argument(
+        "-n", "--pieces", type=whole(1, MOST_PIECES), default=64, help="how many to compose (default: 64)"
+    )
     ablate.add_argument("-o", "--output", type=Path, help="folder for a run per value (default: runs)")
     add_device(ablate)
     add_json(ablate, "the table")
@@ -143,8 +146,8 @@ def _train(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         target_rate=args.target_rate,
         precision=None if args.precision == "auto" else args.precision,
-        initial=args.init,
-        teacher=args.teacher,
+        initial=args.init or None,
+        teacher=args.teacher or None,
     )
     grid = TrainingGrid(args.quantise) if args.quantise else None
     device = processes.find_device(args.device or "auto")
@@ -171,7 +174,7 @@ def _train(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, float | None], None]]:
-    """Show a training: a bar, and a line per validation on stderr, in the first process. This is a `recipe.Watch`."""
+    """Show a training: a bar, and a line per validation on stderr, in the first process. This is a `recipe.Report`."""
     from tqdm import tqdm
 
     first, steps = run.team.rank == 0, run.settings.steps

@@ -22,7 +22,7 @@ from muspike.export.to_nir import to_nir
 from muspike.generation import generate
 from muspike.hardware.chip import Chip, known_chips, load_chip
 from muspike.hardware.cost import activity, energy
-from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.network import Network
 from noise_corpus import noise_corpus
 from small_model import small_model
@@ -122,6 +122,20 @@ def test_likelihoods_are_of_whole_pieces_on_torch_and_on_each_chip(
         assert nll["chip"][chip] == pytest.approx(bits[chip] / notes, rel=1e-5)
     change = entry["agreement"]["float_integer"]["nll_change_percent"]
     assert change == pytest.approx(100 * (bits["loihi1"] / bits["torch"] - 1), abs=1e-3)
+
+
+def test_a_chip_without_the_means_for_a_network_is_a_misfit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A register or relay that a chip lacks is refused by the compiler, whatever must fit; the others go on."""
+
+    def refused(model: Model, chip: str, must_fit: bool = True) -> Compiled:
+        if chip == "loihi1":
+            raise BadInput("layer1: takes 2304 relay neurons, more than the chip has")
+        return compile_model(model, chip, must_fit)
+
+    monkeypatch.setattr(suite, "compile_model", refused)
+    compiled, misfits = suite._on_chips(load_model(folder))
+    assert set(compiled) == set(known_chips()) - {"loihi1"}
+    assert misfits == {"loihi1": "layer1: takes 2304 relay neurons, more than the chip has"}
 
 
 def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], corpus: Corpus, folder: Path) -> None:

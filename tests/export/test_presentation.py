@@ -60,6 +60,7 @@ def test_a_missing_entry_is_refused_with_its_name(name: str) -> None:
         ({"noise": [3, "16"]}, "metadata: noise is '16'; expected a whole number"),
         ({"noise": [3, 0]}, "noise: 3 draws of one of 0 values"),
         ({"bias": [0.5]}, r"metadata: bias is \[0\.5\]; expected 466 finite numbers"),
+        ({"bias": [10**400] * tokens.N_AXONS}, r"metadata: bias is \[1000.*; expected 466 finite numbers"),
         ({"bias": [None] * tokens.N_AXONS}, r"metadata: bias is \[None, .*; expected 466 finite numbers"),
     ],
 )

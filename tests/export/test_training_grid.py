@@ -16,7 +16,7 @@ from muspike import architectures
 from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
-from muspike.evaluation import CPU, likelihood, lined_up
+from muspike.evaluation import likelihood, lined_up
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.to_nir import to_nir
 from muspike.export.training_grid import TrainingGrid
@@ -26,6 +26,7 @@ from muspike.hardware.program import SHIFT, Program
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
 from muspike.network import Network
+from muspike.processes import CPU
 from muspike.training import Run, Settings, fine_tuning
 from noise_corpus import noise_corpus
 

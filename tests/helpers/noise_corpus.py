@@ -10,8 +10,7 @@ import numpy as np
 from muspike.corpora import Corpus, Piece
 from muspike.generation import Logits, generate
 from muspike.network import Noise as NoiseAxons
-from muspike.network import Words
-from muspike.tokens import N_AXONS
+from muspike.tokens import N_AXONS, Words
 
 
 class Noise:

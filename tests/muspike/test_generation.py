@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
 from muspike.generation import Logits, Sampling, generate, sample, write_pieces
-from muspike.network import Network, TorchRunner, Words
+from muspike.network import Network, TorchRunner
 from muspike.network import Noise as NoiseAxons
+from muspike.tokens import Words
 from noise_corpus import Noise
 
 

@@ -107,8 +107,12 @@ def test_adversarial_training_warms_up_first_and_only_once(monkeypatch: pytest.M
         (Recipe("s-rnn", preset="tiny", precision="float8"), None, "precision float8 must be one of"),
         (Recipe("s-rnn", preset="tiny", network={"wdith": 3}), None, "unknown key 'wdith'"),
         (Recipe("s-rnn", preset="tiny", teacher="nosuch"), None, "nosuch: neither a model folder nor a shipped"),
-        (Recipe("ann-rnn", preset="tiny", target_rate=0.1), None, "target rate 0.1: ann-rnn does not spike"),
-        (Recipe("ann-rnn", preset="tiny"), "loihi1", "grid of loihi1: ann-rnn does not spike"),
+        (
+            Recipe("ann-rnn", preset="tiny", target_rate=0.1),
+            None,
+            r"target_rate 0.1 \(--target-rate\): ann-rnn does not spike",
+        ),
+        (Recipe("ann-rnn", preset="tiny"), "loihi1", r"grid of loihi1 \(--quantise\): ann-rnn does not spike"),
     ],
 )
 def test_what_a_recipe_cannot_mean_is_refused(recipe: Recipe, grid: str | None, words: str) -> None:
