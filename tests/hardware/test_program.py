@@ -86,10 +86,10 @@ def program(**changes: Any) -> Program:
         (lambda: program(core_xy=[0, 0]), r"not \[cores, 2\]"),
         (lambda: program(metadata={"a": np.float32(1)}), r"not JSON-able"),
         (lambda: program(metadata={"a": float("nan")}), r"not JSON-able"),
-        (lambda: program(metadata={"relays": "hidden"}), r"relays of the metadata are 'hidden'; expected a list"),
-        (lambda: program(metadata={"outputs": [1]}), r"outputs of the metadata are \[1\]; expected a list"),
+        (lambda: program(metadata={"relays": "hidden"}).roles, r"relays of the metadata are 'hidden'; expected a list"),
+        (lambda: program(metadata={"outputs": [1]}).roles, r"outputs of the metadata are \[1\]; expected a list"),
         (
-            lambda: program(metadata={"relays": ["relay"]}),
+            lambda: program(metadata={"relays": ["relay"]}).roles,
             r"relays of the metadata name 'relay'; there are in, hidden, ",
         ),
     ],
