@@ -610,7 +610,7 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
         ("simulate PROGRAM --random 0.1 --dt 0.001", "--dt is not used for a program, which has its own"),
         ("simulate PROGRAM --random 0.1 --no-float", "--no-float is not used for a program, which has no float"),
         ("simulate NET --seed 3", "no spikes: give --input SPIKES, or --random RATE"),
-        ("simulate own.npz --ticks 5 --seed 3", "--seed is not used without --random"),
+        ("simulate silent.npz --ticks 5 --seed 3", "--seed is not used without --random"),
         ("simulate NET --input SPIKES --seed 3", "--seed is not used without --random"),
         ("simulate PROGRAM --random 0.1 --chip loihi2", "program.npz: is a program for loihi1, not for loihi2"),
         ("simulate own.npz --random 0.1", "own.npz: chip 'own' is not known"),
