@@ -57,7 +57,7 @@ class Model:
         return self.network
 
 
-def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+def save_model(model: Model, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
     """Write `model` to `folder`, with its weights as `dtype`. A model that lies there already is replaced.
 
     >>> from pathlib import Path
@@ -69,6 +69,7 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -
     Raises:
         Failed: the folder or a file cannot be written.
     """
+    folder = Path(folder)
     blob = save({k: v.detach().to(dtype).contiguous() for k, v in model.network.state_dict().items()})
     sha256 = hashlib.sha256(blob).hexdigest()
     header: dict[str, Any] = {

@@ -195,7 +195,7 @@ def sample(logits: Logits, allowed: Mask, draws: npt.NDArray[np.float64], sampli
     return np.asarray(np.take_along_axis(order, rank[:, None], axis=1)[:, 0], np.int64)
 
 
-def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
+def write_pieces(pieces: Sequence[Words], folder: str | Path) -> list[Path]:
     """Write pieces as `piece-000.mid`, `piece-001.mid`, ... into `folder` and return the paths of the files.
 
     >>> from pathlib import Path
@@ -208,7 +208,7 @@ def write_pieces(pieces: Sequence[Words], folder: Path) -> list[Path]:
         BadInput: `folder` holds more pieces of an earlier call than these would replace. Old and new pieces would be
             mixed.
     """
-    files = piece_files(folder, len(pieces))
+    files = piece_files(Path(folder), len(pieces))
     for words, file in zip(pieces, files, strict=True):
         midi.write(tokens.decode(words), file)
     return files

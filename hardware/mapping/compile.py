@@ -97,6 +97,8 @@ def compile_graph(
     """
     if not isinstance(chip, Chip):
         chip = load_chip(chip)
+    if isinstance(graph, str | Path):
+        raise BadInput(f"compile_graph: {graph} is the name of a file; give what read_nir reads from it")
     if isinstance(graph, SpikingGraph):
         if dt_s is not None:
             raise BadInput(f"dt was given as {dt_s:g} s for a graph that already has one, {graph.dt_s:g} s")

@@ -171,9 +171,13 @@ def simulate(
         BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; or a chip is given for
             a compiled network.
     """
+    if not isinstance(network, Compiled | Program):
+        raise BadInput(f"simulate: {type(network).__name__} cannot run; compile_graph makes a network of a graph")
     compiled, program = (network, network.program) if isinstance(network, Compiled) else (None, network)
     if compiled and chip:
         raise BadInput(f"simulate: chip {chip.name} is given for a network that is compiled for {compiled.chip.name}")
+    if chip and chip.name != program.chip:
+        raise BadInput(f"simulate: chip {chip.name} is given for a program for {program.chip}")
     given = delayed(program, inputs, ticks)
     run_ticks, batch, _ = given.shape
     input_ticks = run_ticks - deepest(program)

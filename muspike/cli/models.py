@@ -40,6 +40,6 @@ def _models(args: argparse.Namespace) -> int:
             bits, rate = row["validation_bits_per_note"], row["validation_firing_rate"]
             figures = [f"{row['parameters']:,}", f"{bits:.3f}", "-" if rate is None else f"{rate:.3f}"]
             cells.append([row["name"], row["corpus"], *figures, str(row["steps"])])
-        titles = ("model", "data", "parameters", "bits per note", "firing rate", "steps")
+        titles = ("model", "data", "parameters", "validation bits per note", "firing rate", "steps")
         say("\n".join(text_table(titles, cells, left=(0, 1))))
     return 0

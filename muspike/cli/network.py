@@ -84,6 +84,7 @@ def add(commands: Commands) -> None:
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
     simulate.add_argument(
         "--device",
+        choices=("cpu", "cuda"),
         help="cuda: multiply matrices on a GPU, for large batches (not yet run on one); cpu: the same on the CPU "
         "(default: follow the spikes, which is faster on the CPU)",
     )
@@ -150,7 +151,7 @@ def _map(args: argparse.Namespace) -> int:
     from muspike.hardware.running.report import mapping, mapping_text
     from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
 
-    _check_npz(args.output, "a chip program")
+    _check_npz(args.output, "a chip program", args.file, args.input)
     chip = load_chip(args.chip)
     graph = _network(args.file, args.dt)
     given = None
@@ -186,7 +187,7 @@ def _simulate(args: argparse.Namespace) -> int:
     from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
     from muspike.hardware.running.spikes import write_spikes
 
-    _check_outputs(args)
+    _check_outputs(args, args.file)
     if args.picture:
         check_picture(args.picture)
         check_target(args.picture)
@@ -257,7 +258,7 @@ def _run_lava(args: argparse.Namespace) -> int:
         return 0
     if args.program is None:
         raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
-    _check_outputs(args)
+    _check_outputs(args, args.program)
     program = Program.load(args.program)
     read = _spikes(args, input_shapes(program), program.dt_s)
     given = delayed(program, read.spikes, read.ticks)
@@ -300,17 +301,20 @@ def _ticks_bar(program: Program, ticks: int, beside_float: bool) -> Iterator[Cal
         yield bar.update
 
 
-def _check_npz(output: Path | None, what: str) -> None:
+def _check_npz(output: Path | None, what: str, *inputs: Path | None) -> None:
+    for given in inputs:
+        if output and given and output.resolve() == given.resolve():
+            raise BadInput(f"{output}: -o would replace what the command reads; choose another file")
     if output and output.suffix != ".npz":
         raise BadInput(f"{output}: {what} ends in .npz")
     if output:
         check_target(output)
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
+def _check_outputs(args: argparse.Namespace, network: Path) -> None:
     if not args.output:
         refuse_unused(args, "without -o", "events", "membranes")
-    _check_npz(args.output, "a file of spikes")
+    _check_npz(args.output, "a file of spikes", network, args.input)
 
 
 @contextlib.contextmanager

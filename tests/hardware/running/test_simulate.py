@@ -83,3 +83,12 @@ def test_a_program_is_priced_by_the_chip_of_its_name_or_the_one_given(compiled: 
 def test_a_compiled_network_has_its_own_chip(compiled: Compiled) -> None:
     with pytest.raises(BadInput, match="chip loihi2 is given for a network that is compiled for loihi1"):
         simulate(compiled, INPUTS, load_chip("loihi2"))
+
+
+def test_what_cannot_run_is_named(compiled: Compiled) -> None:
+    with pytest.raises(BadInput, match="simulate: chip loihi2 is given for a program for loihi1"):
+        simulate(compiled.program, INPUTS, load_chip("loihi2"))
+    with pytest.raises(BadInput, match="simulate: str cannot run; compile_graph makes a network"):
+        simulate("network.nir", INPUTS)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"compile_graph: network\.nir is the name of a file; give what read_nir reads"):
+        compile_graph("network.nir", "loihi1")  # type: ignore[arg-type]
