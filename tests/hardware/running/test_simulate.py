@@ -91,4 +91,4 @@ def test_what_cannot_run_is_named(compiled: Compiled) -> None:
     with pytest.raises(BadInput, match="simulate: str cannot run; compile_graph makes a network"):
         simulate("network.nir", INPUTS)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"compile_graph: network\.nir is the name of a file; give what read_nir reads"):
-        compile_graph("network.nir", "loihi1")  # type: ignore[arg-type]
+        compile_graph("network.nir", "loihi1")
