@@ -85,6 +85,8 @@ def bench(
         models[model.architecture if model.architecture not in models else str(name)] = model
     if not models:
         raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
+    if with_lava:
+        lava_runner.find_lava_python(python)  # before the work whose last step needs it
     make_folder(folder)
     pieces, words = (16, 16) if quick else (64, 64)
     settings = {

@@ -517,6 +517,7 @@ def test_no_python_that_runs_lava(
         ("./python", "ModuleNotFoundError: No module named lava"),
     ):
         assert words in refused(["lava", "--python", python], 1)
+        assert words in refused(["bench", model, "--python", python, "-o", "report"], 1)
         assert words in refused(["export", model, "--to", "lava", "--python", python, "-o", "program.npz"], 1)
         monkeypatch.setenv(lava_runner.VARIABLE, python)
         assert lava_runner.VARIABLE in refused(["lava"], 1)
