@@ -71,6 +71,11 @@ class Target(NamedTuple):
         """The module, imported."""
         return cast(Exporter, importlib.import_module(self.module))
 
+    def chosen(self, given: Options) -> dict[str, Any]:
+        """The value of each option: the given one, or its default if it is left out or None."""
+        found = {name: given.get(name) for name in self.options}
+        return {name: self.options[name].default if value is None else value for name, value in found.items()}
+
 
 TARGETS: Mapping[str, Target] = {
     "nir": Target("a NIR file", ".nir", {}, "muspike.export.to_nir"),
@@ -108,7 +113,6 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
         raise BadInput(f"target {to}: takes no option {stranger!r}; it takes {', '.join(target.options) or 'none'}")
     if path.suffix != target.suffix:
         raise BadInput(f"{path}: {target.what} ends in {target.suffix}")
-    given = {name: value for name, value in options.items() if value is not None}
-    chosen = {name: given.get(name, option.default) for name, option in target.options.items()}
+    chosen = target.chosen(options)
     target.exporter.write(model, path, chosen)
     return target.exporter.prove(model, path, count, chosen)

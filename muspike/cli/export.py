@@ -67,12 +67,11 @@ def _export(args: argparse.Namespace) -> int:
         if name not in target.options:
             takers = ", ".join(f"--to {to}" for to, other in TARGETS.items() if name in other.options)
             refuse_unused(args, f"with --to {args.to}, only with {takers}", name)
-    given = {name: getattr(args, name) for name in target.options}
-    options = {name: given[name] or option.default for name, option in target.options.items()}
+    options = target.chosen(vars(args))
     model = load_model(args.model)
     folder = Path(args.model).resolve()
     name = folder.parent.name if folder.name == "model" else folder.name
-    chip = f"-{Path(options['chip'] or '').stem}" if "chip" in options else ""
+    chip = f"-{Path(options['chip']).stem}" if "chip" in options else ""
     output = args.output or Path(f"{name}{chip}{target.suffix}")
     proof = export(model, args.to, output, args.tokens, **options)
     if args.json:

@@ -137,4 +137,5 @@ def test_there_is_a_recipe_for_each_thing_that_can_be_added() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_adds_what_it_says(name: str, printed: dict[str, str]) -> None:
+    assert "Traceback (most recent call last)" not in printed[name], printed[name]
     assert re.search(PRINTED[name], printed[name], re.S), printed[name]

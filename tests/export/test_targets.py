@@ -44,3 +44,8 @@ def test_what_no_target_takes_is_refused(
     with pytest.raises(BadInput, match=message):
         export(small_model("jsb"), to, tmp_path / file, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_option_has_a_name_that_the_command_does_not_use_itself() -> None:
+    own = {"model", "to", "output", "tokens", "json", "help", "run"}
+    assert [(to, name) for to, target in TARGETS.items() for name in target.options if name in own] == []
