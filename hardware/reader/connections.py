@@ -76,7 +76,7 @@ def _linear(name: str, node: Any, given: Given, dt_s: float) -> Step:
     W: `weight`, `[n_out, n_in]`.
     y: `[n_out]`.
     """
-    weight = nir_node.array(name, node, "weight")
+    weight = nir_node.without_leading(nir_node.array(name, node, "weight"), 2)
     if weight.ndim != 2:
         raise BadInput(f"node {name!r}: weight has shape {list(weight.shape)}, expected [output, input]")
     given.fits(name, weight.shape[1])
@@ -108,7 +108,7 @@ def _scale(name: str, node: Any, given: Given, dt_s: float) -> Step:
     x, y: the same shape.
     s: `scale`, in that shape or broadcast to it.
     """
-    scale = nir_node.spread(name, node, "scale", _spread_over(name, node, "scale", given))
+    scale = _spread_over(name, node, "scale", given)
     dtype = np.float32 if np.asarray(node.scale).dtype == np.float32 else np.float64
     return Step(given.shape, rows_scaled(identity(given.size, dtype), scale.astype(dtype)))
 
@@ -121,7 +121,7 @@ def _delay(name: str, node: Any, given: Given, dt_s: float) -> Step:
     x, y: the same shape.
     tau: `delay`, in that shape or broadcast to it, in s. It is at least 0 and a whole number of ticks of `dt_s`.
     """
-    seconds = nir_node.spread(name, node, "delay", _spread_over(name, node, "delay", given))
+    seconds = _spread_over(name, node, "delay", given)
     if (seconds < 0).any():
         raise BadInput(f"node {name!r}: delay holds {seconds.min():g} s, expected at least 0")
     ticks = nir_node.ticks(seconds, dt_s)
@@ -137,15 +137,11 @@ def _delay(name: str, node: Any, given: Given, dt_s: float) -> Step:
     return Step(given.shape, delays=ticks.astype(np.int64))
 
 
-def _spread_over(name: str, node: Any, field: str, given: Given) -> Shape:
-    """The shape to spread a field over: that of what is given. BadInput if the field does not fit it."""
-    found = nir_node.array(name, node, field)
-    if found.ndim and found.size != given.size:
-        try:
-            np.broadcast_to(found, given.shape)
-        except ValueError:
-            given.fits(name, found.size)
-    return given.shape
+def _spread_over(name: str, node: Any, field: str, given: Given) -> Doubles:
+    """The values of a field, spread over what is given."""
+    if not nir_node.spreads(name, node, field, given.shape):
+        given.fits(name, nir_node.array(name, node, field).size)
+    return nir_node.spread(name, node, field, given.shape)
 
 
 def _same(name: str, node: Any, given: Given, dt_s: float) -> Step:
@@ -206,7 +202,7 @@ def _conv1d(name: str, node: Any, given: Given, dt_s: float) -> Step:
 
 
 def _convolution(name: str, node: Any, given: Given, dims: int) -> Step:
-    kernel = nir_node.array(name, node, "weight")
+    kernel = nir_node.without_leading(nir_node.array(name, node, "weight"), dims + 2)
     if kernel.ndim != dims + 2 or 0 in kernel.shape:
         raise BadInput(
             f"node {name!r}: weight has shape {list(kernel.shape)}, expected [c_out, c_in / groups, "
@@ -252,7 +248,8 @@ def _maps(name: str, node: Any, given: Given, channels: int, dims: int) -> Shape
     """The shape (channels, ...) that a convolution reads: the given one; for a flat signal, the one the node states."""
     declared = None
     if getattr(node, "input_shape", None) is not None:
-        declared = (channels, *nir_node.whole_numbers(name, node, "input_shape", dims, 1))
+        stated = nir_node.array(name, node, "input_shape").ravel()  # some tools put channels and batch before it
+        declared = (channels, *nir_node.whole_numbers(name, node, "input_shape", max(dims, len(stated)), 1)[-dims:])
     # Leading dimensions of 1 do not count: tools put one there for the batch.
     for shape in (given.shape[-dims - 1 :], declared):
         if shape is not None and len(shape) == dims + 1 and shape[0] == channels and math.prod(shape) == given.size:

@@ -34,8 +34,8 @@ from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
 from muspike.hardware.reader.connections import CONNECTIONS, Given, Port, Step
-from muspike.hardware.reader.neurons import NEURONS, Neuron, own_shape, read_neuron
-from muspike.hardware.reader.node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape
+from muspike.hardware.reader.neurons import NEURONS, Neuron, own_shape, read_neuron, shape_for
+from muspike.hardware.reader.node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape, end_of_size
 from muspike.hardware.weights import Weights
 
 # A file of few bytes can ask for much memory and time. These limits bound: the weights of one path between two neurons
@@ -116,6 +116,7 @@ class _Reader:
         dt_s: seconds per tick.
         nodes: all nodes by name, without nested graphs.
         after: the nodes that each node leads to.
+        own_shapes: the shape that each neuron node states; None: its parameters stand for any shape.
         steps: the connections read so far, by name and by the shape that reaches them.
         paths_walked: edges followed so far.
         neurons: the populations by name; `_output` and `_add_biases` add some and replace some.
@@ -137,6 +138,7 @@ class _Reader:
                 raise BadInput(
                     f"node {name!r}: {type(node).__name__} is not supported; supported: {', '.join(supported)}, Output"
                 )
+        self.own_shapes = {name: own_shape(name, node) for name, node in self.nodes.items() if type(node) in NEURONS}
         self.neurons = self._read_neurons()
 
     def read(self, metadata: Mapping[str, Any]) -> SpikingGraph:
@@ -174,45 +176,74 @@ class _Reader:
             self.steps[key] = CONNECTIONS[type(node)](name, node, given, self.dt_s)
         return self.steps[key]
 
-    def _input_shape(self, name: str, own: Mapping[str, Shape | None]) -> Shape:
+    def _input_shape(self, name: str) -> Shape:
         """The shape of an Input, without the dimensions of batch and time that some tools put before it.
 
-        It is the longest end of the declared shape that fits everything the Input leads to; if none fits, the declared
+        It is the longest end of the declared shape that fits all that follows the Input; if none fits, the declared
         shape.
         """
-        declared = own[name]
+        declared = self.own_shapes[name]
         assert declared is not None
-        for shape in (declared[k:] for k in range(len(declared))):
-            reached, misfit = self._shapes_from(name, shape)
-            sizes = ((own[target], math.prod(arriving)) for target, arriving in reached if own.get(target) is not None)
-            if misfit is None and all(math.prod(shape_ or ()) == size for shape_, size in sizes):
-                return shape
-        return declared  # the error is raised by the node that it does not fit
+        ends = (declared[k:] for k in range(len(declared)))
+        # If none fits, the error is raised by the node that the declared shape does not fit.
+        return next((shape for shape in ends if self._shapes_after({name: shape})[1] is None), declared)
 
-    def _shapes_from(self, start: str, shape: Shape) -> tuple[list[tuple[str, Shape]], BadInput | None]:
-        """Follow connections from `start` to the next neurons.
+    def _shapes_after(self, inputs: Mapping[str, Shape]) -> tuple[dict[str, Shape], BadInput | None]:
+        """Follow Inputs of these shapes through the graph.
+
+        If several shapes reach a neuron whose parameters fit them all, it takes the one with the most dimensions: the
+        others have come through a Linear, which flattens.
 
         Returns:
-            reached: each neuron with a shape that reaches it.
-            misfit: the first connection that the shape does not fit; None: all fit.
+            shapes: the shape of each Input and of each neuron that they reach.
+            misfit: the first node that its input does not fit; None: all fit.
+        """
+        shapes = dict(inputs)
+        waiting = deque(inputs)
+        misfits: dict[str, BadInput | None] = {}  # what each Input and neuron, in its latest shape, does not fit
+        while waiting:
+            source = waiting.popleft()
+            reached, misfits[source] = self._shapes_from(source, shapes[source])
+            for name, shape in reached:
+                if name not in shapes or len(shape) > len(shapes[name]):
+                    shapes[name] = shape
+                    waiting.append(name)
+        return shapes, next((misfit for misfit in misfits.values() if misfit), None)
+
+    def _shapes_from(self, source: str, shape: Shape) -> tuple[list[tuple[str, Shape]], BadInput | None]:
+        """Follow connections from an Input or neuron to the next neurons and Outputs.
+
+        Returns:
+            reached: each neuron, with the shape that it takes.
+            misfit: the first node that does not fit; None: all fit. The same error is raised when the graph is read
+                for good.
         """
         reached: list[tuple[str, Shape]] = []
-        waiting, seen = [(start, shape)], {(start, shape)}
+        waiting, seen = [(source, shape)], {(source, shape)}
         misfit: BadInput | None = None
         while waiting:
             at, shape = waiting.pop()
             for name in self.after[at]:
-                after = shape
-                if type(self.nodes[name]) in CONNECTIONS:
-                    try:
-                        after = self._step(name, Given(shape)).shape
-                    except BadInput as error:  # raised when the graph is read for good
-                        misfit = misfit or error
-                        continue
-                if (name, after) not in seen:
-                    seen.add((name, after))
-                    (reached if type(self.nodes[name]) in NEURONS else waiting).append((name, after))
+                node, given = self.nodes[name], Given(shape, at)
+                try:
+                    if type(node) in NEURONS:
+                        reached.append((name, self._neuron_shape(name, given)))
+                    elif type(node) not in CONNECTIONS:
+                        _check_output(name, node, given)
+                    elif (after := (name, self._step(name, Given(shape)).shape)) not in seen:
+                        seen.add(after)
+                        waiting.append(after)
+                except BadInput as error:
+                    misfit = misfit or error
         return reached, misfit
+
+    def _neuron_shape(self, name: str, given: Given) -> Shape:
+        own = self.own_shapes[name]
+        shape = shape_for(name, self.nodes[name], own, given.shape)
+        if shape is None:
+            given.fits(name, math.prod(own or ()))
+            raise BadInput(f"node {name!r}: its parameters do not fit {list(given.shape)}")
+        return shape
 
     def _paths(self, start: str, signal: _Signal) -> Iterator[tuple[str, _Signal]]:
         """Follow `signal` along every path to the next neuron or Output; give each of these, and what reaches it."""
@@ -239,29 +270,13 @@ class _Reader:
             )
 
     def _read_neurons(self) -> dict[str, Neuron]:
-        """Read every neuron node.
-
-        A neuron whose parameters are single numbers takes the shape that reaches it. If several shapes reach it, it
-        takes the one with the most dimensions: the others have come through a Linear, which flattens.
-        """
-        shapes = {name: own_shape(name, node) for name, node in self.nodes.items() if type(node) in NEURONS}
-        shapes |= {name: self._input_shape(name, shapes) for name in shapes if isinstance(self.nodes[name], nir.Input)}
-        single = [name for name, shape in shapes.items() if shape is None]
-        known = deque(name for name, shape in shapes.items() if shape is not None) if single else deque()
-        misfit: BadInput | None = None
-        while known:
-            name = known.popleft()
-            shape = shapes[name]
-            assert shape is not None
-            reached, found = self._shapes_from(name, shape)
-            misfit = misfit or found
-            for target, arriving in reached:
-                if target in single and len(arriving) > len(shapes[target] or ()):
-                    shapes[target] = arriving
-                    known.append(target)
+        """Read every neuron node, each in the shape that `_shapes_after` finds for it, or else in its own."""
+        inputs = {name: self._input_shape(name) for name in self.own_shapes if isinstance(self.nodes[name], nir.Input)}
+        shapes, misfit = self._shapes_after(inputs)
         self.steps.clear()  # they hold shapes that were only tried
         neurons = {}
-        for name, shape in shapes.items():
+        for name, own in self.own_shapes.items():
+            shape = shapes.get(name, own)
             if shape is None:
                 raise misfit or BadInput(
                     f"node {name!r}: its parameters are single numbers, and nothing that has a shape leads to it"
@@ -295,14 +310,9 @@ class _Reader:
 
     def _output(self, name: str, arriving: Sequence[tuple[str, _Signal]], synapses: list[Synapses]) -> str:
         """The name of the population that an Output reads. For a sum, make that population and its synapses."""
-        declared = declared_shape(name, self.nodes[name].output_type, "output")
-        size = None if declared is None else math.prod(declared)
         for source, signal in arriving:
-            if signal.size != (size or arriving[0][1].size):
-                by = signal.via[-1] if signal.via else source
-                raise BadInput(
-                    f"node {name!r}: takes {size or arriving[0][1].size} values, but {by!r} gives {signal.size}"
-                )
+            _check_output(name, self.nodes[name], _given(signal, source))
+            _given(signal, source).fits(name, arriving[0][1].size)
         source, signal = arriving[0]
         if len(arriving) == 1 and signal.weights is None and not signal.delay:
             return source
@@ -449,6 +459,13 @@ def _check_edges(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> 
             raise BadInput(f"node {name!r}: an Output with an edge out of it")
         if type(node) in CONNECTIONS and name not in feeding and not isinstance(node, Port):
             raise BadInput(f"node {name!r}: {type(node).__name__} leads nowhere")
+
+
+def _check_output(name: str, node: nir.Output, given: Given) -> None:
+    """Check that an Output takes what reaches it. The shape may stand behind dimensions of batch and time."""
+    declared = declared_shape(name, node.output_type, "output")
+    if declared is not None and end_of_size(declared, given.size) is None:
+        given.fits(name, math.prod(declared))
 
 
 def _given(signal: _Signal, source: str) -> Given:

@@ -13,6 +13,7 @@ docstrings of nir 1.0.8). In these equations:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -230,7 +231,7 @@ NEURONS: dict[type, Callable[[_Node], Neuron]] = {
 
 
 def own_shape(name: str, node: Any) -> Shape | None:
-    """The shape that the node itself states; None if its parameters are single numbers, which hold for any shape.
+    """The shape that the node itself states; None if its parameters have one element, which stands for any shape.
 
     Raises:
         BadInput: the parameters' shapes contradict each other, or there are no neurons, or too many.
@@ -240,16 +241,46 @@ def own_shape(name: str, node: Any) -> Shape | None:
         if declared is None:
             raise BadInput(f"node {name!r}: Input without a shape")
         return declared
-    parameters = [f.name for f in fields(node) if f.name not in ("input_type", "output_type", "metadata")]
-    shapes = {field: nir_node.array(name, node, field).shape for field in parameters}
-    try:
-        shape = np.broadcast_shapes(*shapes.values())
-    except ValueError:
-        listed = ", ".join(f"{field} {list(shape)}" for field, shape in shapes.items())
-        raise BadInput(f"node {name!r}: its parameters have different shapes: {listed}") from None
+    shapes = {field: nir_node.array(name, node, field).shape for field in _parameters(node)}
+    sizes = {math.prod(shape) for shape in shapes.values()} - {1}
+    if not sizes:
+        return None
+    if len(sizes) == 1:  # of equal sizes in different arrangements, the one with the most dimensions
+        shape = max((shape for shape in shapes.values() if math.prod(shape) != 1), key=len)
+    else:
+        try:
+            shape = np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            listed = ", ".join(f"{field} {list(shape)}" for field, shape in shapes.items())
+            raise BadInput(f"node {name!r}: its parameters have different shapes: {listed}") from None
     if 0 in shape:
         raise BadInput(f"node {name!r}: has no neurons, expected at least one")
-    return nir_node.shape_of(name, shape, "shape") if shape else None
+    return nir_node.shape_of(name, shape, "shape")
+
+
+def shape_for(name: str, node: Any, own: Shape | None, given: Shape) -> Shape | None:
+    """The shape of a node to which values of the shape `given` lead; None if they do not fit it.
+
+    The node's own shape `own` (see `own_shape`) holds if it has as many values as `given`. Otherwise each parameter
+    must be one that `node.spread` spreads over `given`: one element stands for all neurons, one per channel for all
+    neurons of the channel, and dimensions of batch and time before the neurons' shape are left out.
+    """
+    size = math.prod(given)
+    if own is not None and math.prod(own) == size:
+        return own
+    if isinstance(node, nir.Input):
+        return None
+    for field in _parameters(node):
+        shape = nir_node.array(name, node, field).shape
+        # Fewer values than neurons repeat within a channel, not over the first dimension: that may be the batch.
+        repeats = 1 < math.prod(shape) < size and (len(shape) != len(given) or shape[0] != given[0])
+        if repeats or not nir_node.spreads(name, node, field, given):
+            return None
+    return (own and nir_node.end_of_size(own, size)) or given
+
+
+def _parameters(node: Any) -> list[str]:
+    return [f.name for f in fields(node) if f.name not in ("input_type", "output_type", "metadata")]
 
 
 def read_neuron(name: str, node: Any, shape: Shape, dt_s: float) -> Neuron:

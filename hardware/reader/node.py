@@ -39,19 +39,55 @@ def array(name: str, node: Any, field: str) -> npt.NDArray[Any]:
 
 
 def spread(name: str, node: Any, field: str, shape: Shape) -> Doubles:
-    """A field of one value per neuron, or of fewer that NumPy's broadcasting spreads over `shape`.
+    """A field of one value per neuron, or of fewer that stand for all neurons (see `_spread`).
 
     Returns:
         float64 `[product of shape]`.
     """
     found = array(name, node, field)
+    whole = _spread(found, shape)
+    if whole is None:
+        raise BadInput(
+            f"node {name!r}: {field} has shape {list(found.shape)}, expected {list(shape)}, or one value for all"
+        )
+    return whole.astype(np.float64)
+
+
+def spreads(name: str, node: Any, field: str, shape: Shape) -> bool:
+    """Whether `spread` accepts the field for this shape."""
+    return _spread(array(name, node, field), shape) is not None
+
+
+def _spread(found: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any] | None:
+    """The values of a field for `shape`, flat; None if the field cannot be meant for this shape.
+
+    These are accepted: as many values as the shape has, in any arrangement; one element, however many dimensions it
+    has; what NumPy's broadcasting spreads over the shape; and each of these behind dimensions of batch and time along
+    which the values repeat.
+    """
+    size = math.prod(shape)
+    if found.size in (1, size):
+        return np.broadcast_to(found.ravel(), size)
     try:
-        whole = np.broadcast_to(found, shape)
+        return np.broadcast_to(found, shape).ravel()
     except ValueError:
-        if found.size != math.prod(shape):
-            raise BadInput(f"node {name!r}: {field} has {found.size} values, expected {math.prod(shape)}") from None
-        whole = found
-    return whole.astype(np.float64).ravel()
+        pass
+    if end := end_of_size(found.shape, size):
+        copies = found.reshape(-1, *end)
+        if (copies == copies[0]).all():
+            return copies[0].ravel()
+    return None
+
+
+def end_of_size(shape: Shape, size: int) -> Shape | None:
+    """The longest end of a shape that has `size` values. Tools put dimensions of batch and time before it."""
+    return next((shape[k:] for k in range(len(shape)) if math.prod(shape[k:]) == size), None)
+
+
+def without_leading(found: npt.NDArray[Any], ndim: int) -> npt.NDArray[Any]:
+    """An array without the dimensions of length 1 that stand before its last `ndim`."""
+    extra = found.ndim - ndim
+    return found.reshape(found.shape[extra:]) if extra > 0 and set(found.shape[:extra]) == {1} else found
 
 
 def whole_numbers(name: str, node: Any, field: str, length: int, least: int) -> tuple[int, ...]:

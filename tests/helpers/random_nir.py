@@ -6,8 +6,9 @@ convolutions with strides, paddings, dilations and groups. `random_graph(seed)` 
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import nir
@@ -37,6 +38,53 @@ def primitives(graph: nir.NIRGraph) -> set[str]:
     """The names of the primitives in a graph."""
     found = {type(node).__name__ for node in graph.nodes.values()}
     return found.union(*(primitives(node) for node in graph.nodes.values() if isinstance(node, nir.NIRGraph)))
+
+
+def loosened(graph: nir.NIRGraph, seed: int) -> nir.NIRGraph:
+    """The same graph as a sloppier tool might write it.
+
+    Either dimensions of batch and time stand before the shapes of Input and Output, or one element stands for equal
+    parameters of all neurons, and equal rows of a batch stand before others.
+    """
+    rng = np.random.default_rng(seed)
+    # Where single numbers stand for neurons of any shape, nothing may say what of an Input's shape is the batch.
+    fixed = not any(isinstance(node, nir.LIF) and not np.ndim(node.v_threshold) for node in _every_node(graph))
+    before = tuple(rng.integers(2, 12, rng.integers(1, 3)).tolist()) if fixed and rng.random() < 0.6 else ()
+    return _loosened(graph, rng, before, int(rng.integers(1, 4)))
+
+
+def _every_node(graph: nir.NIRGraph) -> Iterator[Any]:
+    for node in graph.nodes.values():
+        yield from _every_node(node) if isinstance(node, nir.NIRGraph) else [node]
+
+
+def _loosened(graph: nir.NIRGraph, rng: np.random.Generator, before: Shape, rows: int) -> nir.NIRGraph:
+    nodes: dict[str, Any] = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.NIRGraph):
+            nodes[name] = _loosened(node, rng, before, rows)
+        elif isinstance(node, nir.Input | nir.Output) and any(name in edge for edge in graph.edges):
+            shape = next(iter((node.input_type or node.output_type).values()))
+            nodes[name] = type(node)(np.array((*before, *shape.tolist())))
+        elif before or not isinstance(node, (*ONE_PER_NEURON, nir.Scale, nir.Delay)):
+            nodes[name] = node
+        else:
+            nodes[name] = loose = copy.copy(node)
+            for field in vars(node).keys() - {"input_type", "output_type", "metadata"}:
+                setattr(loose, field, _loose(getattr(node, field), rng, rows, isinstance(node, ONE_PER_NEURON)))
+    return nir.NIRGraph(nodes, graph.edges, metadata=graph.metadata, type_check=False)
+
+
+def _loose(values: Any, rng: np.random.Generator, rows: int, of_neurons: bool) -> Any:
+    """A parameter in another form. Neurons in rows keep the arrangement that a convolution behind them may need."""
+    if rng.random() < 0.3:
+        return values
+    if values.size and (values == values.flat[0]).all() and not (of_neurons and values.ndim > 1):
+        return np.full((1,) * rng.integers(0, 4), values.flat[0])
+    return np.broadcast_to(values, (rows, *values.shape))
+
+
+ONE_PER_NEURON = (nir.LIF, nir.CubaLIF, nir.IF, nir.Threshold, nir.LI, nir.CubaLI, nir.I)
 
 
 class _Maker:

@@ -8,6 +8,7 @@ import nir
 import numpy as np
 import pytest
 
+from equal_graphs import check_equal_graphs
 from muspike.errors import BadInput
 from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.interpreter import run
@@ -245,7 +246,7 @@ def with_nan(n: int) -> Array:
         ({"w": nir.Linear(with_nan(3))}, "node 'w': weight holds nan"),
         ({"w": nir.Linear(np.ones((2, 5)))}, "node 'w': takes 5 values, but it is given 3"),
         ({"w": nir.Linear(np.ones((3, 3)))}, "node 'a': takes 2 values, but 'w' gives 3"),
-        ({"w": nir.Linear(np.ones((1, 2, 3)))}, r"node 'w': weight has shape \[1, 2, 3\]"),
+        ({"w": nir.Linear(np.ones((2, 2, 3)))}, r"node 'w': weight has shape \[2, 2, 3\]"),
         ({"a": lif(2, tau=0.0)}, "node 'a': tau holds 0 s, expected more than 0"),
         ({"a": lif(2, tau=0.5)}, r"node 'a': tau holds 0\.0005 s, below dt"),
         ({"a": lif(2, v_threshold=-0.5)}, "node 'a': v_threshold holds -0.5"),
@@ -321,9 +322,9 @@ def pooled(kind: Any, kernel: int, stride: int | None = None, padding: int = 0) 
     return kind(*(np.array([n, n]) for n in (kernel, stride or kernel, padding)))
 
 
-def image(shape: Sequence[float], nodes: dict[str, Any], size: int) -> nir.NIRGraph:
-    """input of `shape` -> the nodes, one after the other -> output of `size`."""
-    nodes = {"in": nir.Input(np.array(shape)), **nodes, "out": nir.Output(np.array([size]))}
+def image(shape: Sequence[float], nodes: dict[str, Any], size: int | Sequence[int]) -> nir.NIRGraph:
+    """input of `shape` -> the nodes, one after the other -> output of `size` values, or of that shape."""
+    nodes = {"in": nir.Input(np.array(shape)), **nodes, "out": nir.Output(np.atleast_1d(size))}
     return graph(nodes, chain(*nodes))
 
 
@@ -395,10 +396,50 @@ def test_parameters_that_are_single_numbers_hold_for_what_arrives() -> None:
         from_nir(ring)
 
 
-@pytest.mark.parametrize("shape", [(4,), (1, 4), (25, 1, 4)])
-def test_dimensions_of_batch_and_time_before_an_input_are_left_out(shape: Sequence[float]) -> None:
-    """As nirtorch writes them for norse and snnTorch."""
-    assert from_nir(image(shape, {"w": nir.Linear(np.ones((2, 4))), "a": lif(2)}, 2)).population("in").size == 4
+@pytest.mark.parametrize("before", [(), (1,), (2,), (25, 2)])
+def test_dimensions_of_batch_and_time_are_left_out(before: tuple[int, ...]) -> None:
+    """As nirtorch writes them for norse, snnTorch and sinabs: before the shapes of Input and Output."""
+    g = from_nir(image((*before, 4), {"w": nir.Linear(np.ones((2, 4))), "a": lif(2)}, (*before, 2)))
+    assert [(p.name, p.size) for p in g.populations] == [("in", 4), ("a", 2)] and g.outputs == ("a",)
+    maps = {"c": conv2d(np.ones((2, 1, 2, 2))), "n": lif((*before, 2, 2, 2))}
+    g = from_nir(image((*before, 1, 3, 3), maps, (*before, 2, 2, 2)))
+    assert [p.size for p in g.populations] == [9, 8]
+    summed = {"w": nir.Linear(np.ones((2, 4))), "a": lif(2), "u": nir.Linear(np.ones((3, 2)))}
+    assert from_nir(image((*before, 4), summed, (*before, 3))).population("out").size == 3
+
+
+def test_neurons_without_a_shape_do_not_hide_what_fixes_an_inputs() -> None:
+    scalar = nir.IF(np.array(1.0), np.array(0.5), np.array(0.0))
+    for nodes, output in (({"n": scalar, "w": nir.Linear(np.ones((2, 4))), "a": lif(2)}, 2), ({"n": scalar}, 4)):
+        assert from_nir(image((10, 4), nodes, output)).population("n").size == 4
+    assert from_nir(image((10, 4), {"n": scalar}, (10, 4))).population("n").size == 40  # nothing says what 10 is
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (1, 1, 1)])
+def test_one_element_stands_for_all_neurons(shape: tuple[int, ...]) -> None:
+    one = {name: np.full(shape, x) for name, x in (("tau", 4 * DT), ("r", 1.5), ("v_leak", 0.1), ("v_threshold", 0.3))}
+    weight = np.arange(24.0).reshape(6, 4)
+    whole = {name: np.full(6, x.item()) for name, x in one.items()}
+    graphs = [
+        from_nir(image((4,), {"w": nir.Linear(weight), "s": nir.Scale(scale), "d": nir.Delay(late), "n": node}, 6))
+        for node, scale, late in (
+            (nir.LIF(**whole, v_reset=np.zeros(6)), np.full(6, 2.0), np.full(6, 3 * DT)),
+            (nir.LIF(**one, v_reset=np.zeros(shape)), np.full(shape, 2.0), np.full(shape, 3 * DT)),
+        )
+    ]
+    check_equal_graphs(*graphs)
+
+
+def test_parameters_that_cannot_be_meant_for_what_arrives_are_refused() -> None:
+    differing = lif((2, 3))
+    differing.tau = differing.tau * np.array([[1], [2]])  # two sequences cannot have two time constants
+    for node, message in ((differing, "takes 6 values, but 'w' gives 3"), (lif(2), "takes 2 values, but 'w' gives 3")):
+        with pytest.raises(BadInput, match=f"node 'a': {message}"):
+            from_nir(image((4,), {"w": nir.Linear(np.ones((3, 4))), "a": node}, 3))
+    same = lif((2, 3))
+    assert from_nir(image((4,), {"w": nir.Linear(np.ones((3, 4))), "a": same}, 3)).population("a").shape == (3,)
+    with pytest.raises(BadInput, match="node 'out': takes 6 values, but 'a' gives 4"):
+        from_nir(image((4,), {"w": nir.Linear(np.ones((4, 4))), "a": lif(4)}, (2, 3)))
 
 
 def test_integrate_and_fire_whose_resistance_is_one_over_dt() -> None:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from equal_graphs import check_equal_graphs
 from literal_nir import Literal
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.interpreter import Spikes, run
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.simulator.events import Simulator
-from random_nir import DT_S, graphs, primitives, random_graph
+from random_nir import DT_S, graphs, loosened, primitives, random_graph
 
 EVERY_PRIMITIVE = {
     "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "IF", "Input", "LI", "LIF",
@@ -65,6 +66,25 @@ def test_the_populations_mean_what_the_nodes_mean() -> None:
 @given(graphs(), st.integers(0, 2**32 - 1))
 def test_many_populations_mean_what_the_nodes_mean(graph: nir.NIRGraph, seed: int) -> None:
     check_meaning(graph, seed)
+
+
+def check_loosened(nir_graph: nir.NIRGraph, seed: int) -> None:
+    """A looser way to write a graph does not change what is read."""
+    check_equal_graphs(from_nir(loosened(nir_graph, seed)), from_nir(nir_graph))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_a_looser_way_to_write_a_graph_changes_nothing() -> None:
+    for seed in range(150):
+        check_loosened(random_graph(seed), seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs(), st.integers(0, 2**32 - 1))
+def test_many_looser_ways_to_write_a_graph_change_nothing(graph: nir.NIRGraph, seed: int) -> None:
+    check_loosened(graph, seed)
 
 
 def check_exact(nir_graph: nir.NIRGraph, seed: int, ticks: int = 40) -> int:
