@@ -1,7 +1,7 @@
 """A chip's weight grid in training: the forward pass computes with the weights that the chip will hold.
 
 The network keeps its float weights. They receive the gradient as if nothing had been rounded (straight-through, Bengio
-et al. 2013, arXiv 1308.3432). The rounding is that of `hardware.mapping.quantise`. The neurons of a population that
+et al. 2013, arXiv 1308.3432). The rounding is that of `hardware.mapping.scale`. The neurons of a population that
 share tau and threshold have one scale, and constant wires count in it. Each neuron of the readout has a scale of its
 own.
 """
@@ -15,7 +15,7 @@ import torch
 
 from muspike.export.to_nir import to_nir
 from muspike.hardware.chip import Chip, load_chip
-from muspike.hardware.mapping.quantise import on_grid
+from muspike.hardware.mapping.scale import on_grid
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import Network
 

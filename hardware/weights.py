@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -220,6 +221,28 @@ def per_value(weights: Weights, of_target: Array) -> Array:
     if isinstance(weights, Conv):
         return of_target.reshape(weights.output_shape[0], -1)[:, :1, None, None]
     return of_target[weights.targets] if isinstance(weights, Sparse) else of_target[:, None]
+
+
+def sum_of_targets(weights: Weights, numbers: Array) -> Array:
+    """Add up `numbers`, shaped as `values(weights)`, for each target `[target]`.
+
+    Of a convolution, each target gets the sum over its channel's kernel, taps beyond the border included.
+    """
+    if isinstance(weights, Conv):
+        return np.repeat(numbers.sum(axis=(1, 2, 3)), math.prod(weights.output_shape[1:]))
+    if isinstance(weights, Sparse):
+        return np.bincount(weights.targets, numbers, weights.shape[0])
+    return np.asarray(numbers.sum(axis=1))
+
+
+def parts(weights: Weights, at_once: int) -> Iterator[tuple[slice, Weights]]:
+    """The matrix in pieces, with the targets of each: a dense one some rows at a time, any other whole."""
+    if not isinstance(weights, np.ndarray):
+        yield slice(0, weights.shape[0]), weights
+        return
+    step = max(1, at_once // max(weights.shape[1], 1))
+    for start in range(0, len(weights), step):
+        yield slice(start, start + step), weights[start : start + step]
 
 
 def shared(weights: Weights, of_target: Array) -> Weights:

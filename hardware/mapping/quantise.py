@@ -9,15 +9,7 @@ infinite, 1 (see `muspike.hardware.graph`):
     bias        = round(bias * gain * 64 k)        as bias_mant << bias_exp
     dv = round(4096 / tau),  du = round(4096 / tau_syn) - 1
 
-Each group of neurons has one k. A group is the neurons of a population that share tau, tau_syn and threshold, so a
-group needs one threshold register. A `li` population has no threshold, so each of its neurons has a k of its own. A
-kernel's weights are shared within a channel, not between channels, so each channel that a convolution leads to is a
-group of its own. If a core has too few threshold registers for its channels, similar channels share a group.
-
-Of all candidates, k has the least relative squared error of weights and threshold together. Each stored weight counts
-once. The candidates are of two kinds. The first make the threshold an exact integer, and clip ever more of the largest
-weights. At the second, all weights are even integers. So a network that was trained on such a grid, its threshold
-included, is met exactly.
+`muspike.hardware.mapping.scale` says which neurons share a k, and how k is chosen.
 
 The weight exponent is always 0. Only the ratio of weights and threshold matters, and k scales both. A positive exponent
 would give the smaller of two matrices more resolution, but it would take headroom from the 16-bit synaptic sum, and
@@ -36,38 +28,26 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
+from muspike.hardware.mapping.scale import LARGE_ERROR, ON_GRID, Fidelity, Scales, largest_bias, rounded, scales
 from muspike.hardware.program import FULL_DECAY, SHIFT
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 Ints = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 
-# The scales to try, as multiples of the scale at which the largest weight just fits: up to 8 times, in steps of 8 %.
-_CLIP_FACTORS = 1.08 ** np.arange(28)
-# The relative error that float32 leaves in the weights of a network trained quantised, and its square.
-_ON_GRID = 1e-6
-_EXACT = 1e-12
-# A threshold below this many units is not made exact by moving k: that would move the weights too far.
-_SNAP_FROM = 8
 # A dense matrix becomes a `Sparse` if it has at least so many weights and a larger share of zeros than this.
 _SPARSE_FROM_SIZE, _SPARSE_FROM_ZEROS = 2**12, 7 / 8
 # The number of neurons whose incoming weights are sorted at a time.
 _ROWS_AT_ONCE = 256
-# A larger relative error of the weights, threshold, leak, filter or bias is a risk: it makes another network. The
-# number is our choice.
-_LARGE_ERROR = 0.1
-# Between these two numbers, squares in float64 neither vanish nor overflow.
-_SQUARED = (1e-140, 1e140)
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -150,6 +130,9 @@ class PopulationReport:
     Attributes:
         name, kind: those of the population.
         groups: number of groups of neurons that have a scale of their own.
+        weight_error: the largest error of a neuron's weights: root of the summed squared errors of all weights onto it,
+            divided by the root of their summed squares.
+        neurons_changed: number of neurons that hear another network (`scale.Fidelity.changed`).
         scale_low, scale_high: lowest and highest scale, in chip membrane units per unit of the float membrane.
         scale_reason: why the scale is this one, in words.
         leak_error: largest relative error of 1/tau.
@@ -167,6 +150,8 @@ class PopulationReport:
     name: str
     kind: Kind
     groups: int
+    weight_error: float
+    neurons_changed: int
     scale_low: float
     scale_high: float
     scale_reason: str
@@ -213,17 +198,17 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
         if population.kind == "input":
             populations.append(_input(population))
             continue
-        k, groups = _scales(population, [s.weight for s in incoming], chip)
-        factor = population.gain / population.tau_syn * k
+        scaled = scales(population, [s.weight for s in incoming], chip)
+        factor = population.gain / population.tau_syn * scaled.k
         for s in incoming:
             weights[s.name], synapse_reports[s.name] = _weights(s, factor, chip.ranges.weight)
-        integer = _population(population, k, chip)
+        integer = _population(population, scaled.k, chip)
         populations.append(integer)
         about = [synapse_reports[s.name] for s in incoming]
         fan = _Fan([(s, weights[s.name]) for s in incoming], population.size)
-        report = _report(population, integer, groups, fan, _scale_reason(population, k, about, chip), chip)
+        report = _report(population, integer, scaled, fan, _scale_reason(population, scaled.k, about, chip), chip)
         reports.append(report)
-        risks += _risks(population, integer, report, fan, about, chip)
+        risks += [*_weight_risks(population, scaled, about, chip), *_risks(population, integer, report, fan, chip)]
     leakless = [r.name for r in reports if r.kind == "lif" and r.membrane_headroom == 0]
     if leakless:
         names = ", ".join(map(repr, leakless[:3])) + (f" and {len(leakless) - 3} more" if len(leakless) > 3 else "")
@@ -240,215 +225,13 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
     )
 
 
-# --- the scale -------------------------------------------------------------------------------------------------
-
-
-def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> list[Doubles]:
-    """Round the weights of all synapses into a population as `quantise` does, in units of the float weights.
-
-    Each number is the chip's integer, divided by the factor that the float weight was multiplied with.
-
-    Args:
-        population: its bias must be in range (the populations of a `network.Network` have none).
-        weights: the matrices `[target, source]` of all synapses into the population.
-        chip: the chip whose grid is used.
-
-    Returns:
-        For each matrix, in the order of `weights`: its stored numbers (`weights.values`), rounded.
-    """
-    factor = population.gain / population.tau_syn * _scales(population, weights, chip)[0]
-    return [_rounded(x, factor, chip.ranges.weight)[0] / w.per_value(x, factor) for x in weights]
-
-
-def _scales(population: Population, weights: Sequence[Weights], chip: Chip) -> tuple[Doubles, int]:
-    """k of each neuron `[size]`, and the number of groups, from the weights of all synapses into the population."""
-    group = _groups(population, weights, chip)
-    first = np.unique(group, return_index=True)[1]
-    threshold = np.zeros(len(first)) if population.kind == "li" else population.v_threshold[first]
-    bias = np.zeros(len(first))
-    np.maximum.at(bias, group, np.abs(population.bias * population.gain))
-    for what, found in (("threshold", threshold.max()), ("bias", bias.max())):
-        if found > _SQUARED[1]:
-            raise BadInput(f"population {population.name!r}: a {what} of {found:.3g}, expected at most {_SQUARED[1]:g}")
-    with np.errstate(divide="ignore", over="ignore"):
-        k_max = np.minimum(
-            np.where(threshold > 0, chip.ranges.v_threshold.high / threshold, np.inf),
-            _largest_bias(chip) / np.maximum(bias * 2**SHIFT, _TINY),
-        )
-    grid = _Grid(chip.ranges.weight.low, chip.ranges.weight.high, chip.ranges.weight.step)
-    k = _best_scales(*_by_group(population, weights, group), threshold, k_max, grid)
-    return k[group], len(first)
-
-
-def _groups(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp]:
-    """The group of each neuron `[size]`, counted from 0."""
-    channels = _channels(population, weights, chip)
-    if population.kind == "li" and channels is None:
-        return np.arange(population.size)
-    settings = [population.tau, population.tau_syn, population.v_threshold]
-    if channels is not None:
-        settings.append(channels.astype(np.float64))
-    return np.unique(np.stack(settings, axis=1), axis=0, return_inverse=True)[1].ravel()
-
-
-def _channels(population: Population, weights: Sequence[Weights], chip: Chip) -> npt.NDArray[np.intp] | None:
-    """The class of each neuron's channel `[size]`. Neurons of one class may share a scale.
-
-    If a core has threshold registers for all channels that lie on it, each channel is a class. Otherwise channels with
-    about the same largest weight form a class, and there are as many classes as the registers allow. None if no
-    convolution leads to the population, or if convolutions with different numbers of channels do.
-    """
-    kernels = [x for x in weights if isinstance(x, Conv)]
-    counts = {x.output_shape[0] for x in kernels}
-    if len(counts) != 1:
-        return None
-    (count,) = counts
-    per_channel = population.size // count
-    limit, neurons = chip.limits.threshold_configurations_per_core.value, chip.limits.neurons_per_core.value
-    classes = np.arange(count)
-    if population.kind == "lif" and limit is not None:
-        on_a_core = min(count, -(-(neurons or population.size) // per_channel) + 1)
-        different = max(len(np.unique(t)) for t in population.v_threshold.reshape(count, -1))
-        if on_a_core * different > limit:
-            gain = (population.gain / population.tau_syn).reshape(count, -1).max(axis=1)
-            peaks = gain * np.max([np.abs(x.kernel).reshape(count, -1).max(axis=1) for x in kernels], axis=0)
-            scale = np.log(np.maximum(peaks, _SQUARED[0]))
-            edges = np.linspace(scale.min(), scale.max(), max(limit // different, 1) + 1)[1:-1]
-            classes = np.searchsorted(edges, scale)
-    return np.repeat(classes, per_channel)
-
-
-def _by_group(
-    population: Population, weights: Sequence[Weights], group: npt.NDArray[np.intp]
-) -> tuple[Doubles, npt.NDArray[np.int64]]:
-    """All stored weights that are not 0, times gain / tau_syn, group after group; and the end of each group.
-
-    A kernel's weight counts once: for the first neuron of its channel.
-    """
-    factor = population.gain / population.tau_syn
-    position = np.empty(population.size, np.int64)
-    position[np.argsort(group, kind="stable")] = np.arange(population.size)
-    numbers, places = [np.zeros(0)], [np.zeros(0, np.int64)]
-    for x in weights:
-        x = w.shared(w.shared(x, factor), group)
-        scaled = w.values(x) * w.per_value(x, factor)
-        if (largest := np.abs(scaled).max(initial=0)) > _SQUARED[1]:
-            raise BadInput(
-                f"population {population.name!r}: a weight of it adds {largest:.3g} to its membrane, expected at most "
-                f"{_SQUARED[1]:g}"
-            )
-        stored = np.abs(scaled) > _SQUARED[0]  # zeros, most of what wires are, are exact at any scale
-        numbers.append(scaled[stored])
-        places.append(np.broadcast_to(w.per_value(x, position), scaled.shape)[stored])
-    at = np.concatenate(places)
-    order = np.argsort(at, kind="stable")
-    ends = np.searchsorted(at[order], np.cumsum(np.bincount(group)))
-    return np.concatenate(numbers)[order], ends
-
-
-class _Grid(NamedTuple):
-    low: int
-    high: int
-    step: int
-
-
-def _above_zero(value: float) -> float:
-    return max(float(value), _TINY)
-
-
-def _largest_bias(chip: Chip) -> int:
-    return chip.ranges.bias_mant.high << chip.ranges.bias_exp.high
-
-
-@njit(cache=True, nogil=True)
-def _best_scales(x, ends, threshold, k_max, grid):  # type: ignore[no-untyped-def]
-    """k of each group. The weights of group g are `x[ends[g - 1]:ends[g]]`."""
-    k = np.empty(len(ends))
-    first = 0
-    for g in range(len(ends)):
-        k[g] = _best_scale(x[first : ends[g]], threshold[g], k_max[g], grid)
-        first = ends[g]
-    return k
-
-
-@njit(cache=True, nogil=True)
-def _best_scale(x, threshold, k_max, grid):  # type: ignore[no-untyped-def]
-    """k of one group. `x` holds the weights of its neurons, times gain / tau_syn."""
-    top, bottom = (max(x.max(), 0.0), min(x.min(), 0.0)) if len(x) else (0.0, 0.0)
-    fitting = min(grid.high / max(top, _TINY), grid.low / min(bottom, -_TINY))
-    if not np.isfinite(fitting):  # no weights: the threshold or the bias sets the scale
-        return min(k_max, grid.high / (threshold if threshold > 0 else 1.0))
-    candidates = [_snapped(min(fitting * factor, k_max), threshold, k_max) for factor in _CLIP_FACTORS]
-    candidates += [k for k in _grid_scales(x, grid) if k <= k_max]
-    best, best_error = 0.0, np.inf
-    norm = x @ x
-    for k in sorted(candidates, reverse=True):  # from the largest on: of several exact k, the largest is taken
-        units = threshold * k
-        off = (np.rint(units) / units - 1) ** 2 if units > 0 else (1.0 if threshold > 0 else 0.0)
-        error = _squared_error(x, k, grid, (best_error - off) * norm) / norm + off
-        error = error if error > _EXACT else 0.0
-        if error < best_error:
-            best, best_error = k, error
-    return best
-
-
-@njit(cache=True, nogil=True)
-def _snapped(k, threshold, k_max):  # type: ignore[no-untyped-def]
-    """The nearest k, up to `k_max`, at which the threshold is a whole number of units; `k` for a small threshold."""
-    units = threshold * k
-    if units < _SNAP_FROM:
-        return k
-    nearest = np.rint(units) / threshold
-    return nearest if nearest <= k_max else np.floor(units) / threshold
-
-
-@njit(cache=True, nogil=True)
-def _grid_scales(x, grid):  # type: ignore[no-untyped-def]
-    """Every k at which each number of `x` is a grid point inside the range."""
-    peak = x[np.abs(x).argmax()]
-    ends = range(grid.high, 0, -grid.step) if peak > 0 else range(grid.low, 0, grid.step)
-    return [m / peak for m in ends if _is_on_grid(x, m / peak, grid)]
-
-
-@njit(cache=True, nogil=True)
-def _is_on_grid(x, k, grid):  # type: ignore[no-untyped-def]
-    for value in x:
-        y = value * k
-        nearest = np.floor(y / grid.step + 0.5) * grid.step
-        if abs(y - nearest) > _ON_GRID * abs(y) or nearest < grid.low or nearest > grid.high:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _squared_error(x, k, grid, give_up):  # type: ignore[no-untyped-def]
-    """Sum of the squared errors of `x`, rounded at scale `k`, in units of `x`; inf as soon as it exceeds `give_up`."""
-    total = 0.0
-    limit = give_up * k * k
-    for value in x:
-        y = value * k
-        error = y - min(max(np.floor(y / grid.step + 0.5) * grid.step, grid.low), grid.high)
-        total += error * error
-        if total > limit:
-            return np.inf
-    return total / (k * k)
-
-
 # --- the integers ----------------------------------------------------------------------------------------------
-
-
-def _rounded(weight: Weights, factor: Doubles, grid: Range) -> tuple[Doubles, int]:
-    """The stored weights times `factor` `[target]`, rounded to the grid, and how many were clipped at its ends."""
-    scaled = w.values(weight).astype(np.float64) * w.per_value(weight, factor)
-    rounded = np.floor(scaled / grid.step + 0.5) * grid.step
-    clipped = np.clip(rounded, grid.low, grid.high)
-    return clipped, int((clipped != rounded).sum())
 
 
 def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[Weights, SynapsesReport]:
     weight = w.shared(synapses.weight, factor)
     numbers = w.values(weight).astype(np.float64)
-    clipped, saturated = _rounded(weight, factor, grid)
+    clipped, saturated = rounded(weight, factor, grid)
     error = np.abs(clipped / w.per_value(weight, factor) - numbers)
     norm = float(np.sqrt((numbers * numbers).sum()))
     zeros = int((clipped == 0).sum())
@@ -556,7 +339,7 @@ def _scale_reason(population: Population, k: Doubles, synapses: Sequence[Synapse
         return "no weights: as large as threshold and bias allow"
     with np.errstate(divide="ignore", over="ignore"):
         bias = np.abs(population.bias * population.gain) * 2**SHIFT
-        at_bias = (bias > 0) & (k * bias >= _largest_bias(chip) * (1 - _ON_GRID))
+        at_bias = (bias > 0) & (k * bias >= largest_bias(chip) * (1 - ON_GRID))
         at_threshold = k * population.v_threshold >= chip.ranges.v_threshold.high - 0.5
     if at_bias.any():
         return f"the bias register is full ({int(at_bias.sum())} neurons)"
@@ -572,7 +355,7 @@ def _scale_reason(population: Population, k: Doubles, synapses: Sequence[Synapse
 def _report(
     population: Population,
     integer: IntegerPopulation,
-    groups: int,
+    scaled: Scales,
     fan: _Fan,
     scale_reason: str,
     chip: Chip,
@@ -584,13 +367,15 @@ def _report(
     drives = np.maximum(currents + np.stack([bias, -bias]), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         membranes = np.where(drives > 0, drives / population.leak, 0)
-    headroom = -chip.ranges.membrane.low / _above_zero(membranes[1].max())
+    headroom = -chip.ranges.membrane.low / max(_TINY, membranes[1].max())
     if population.kind == "li":
-        headroom = min(headroom, (chip.ranges.v_threshold.high << SHIFT) / _above_zero(membranes[0].max()))
+        headroom = min(headroom, (chip.ranges.v_threshold.high << SHIFT) / max(_TINY, membranes[0].max()))
     return PopulationReport(
         name=population.name,
         kind=population.kind,
-        groups=groups,
+        groups=scaled.groups,
+        weight_error=float(scaled.fidelity.error.max(initial=0)),
+        neurons_changed=int(scaled.fidelity.changed.sum()),
         scale_low=float(integer.scale.min()),
         scale_high=float(integer.scale.max()),
         scale_reason=scale_reason,
@@ -600,7 +385,7 @@ def _report(
         bias_error=float(np.abs(bias / (integer.scale * population.gain) - population.bias).max()),
         sum_worst=int(fan.sums.max()),
         spikes_to_overflow=_fewest_spikes(fan, chip.ranges.a_in),
-        current_headroom=-chip.ranges.current.low / _above_zero(currents.max()),
+        current_headroom=-chip.ranges.current.low / max(_TINY, currents.max()),
         membrane_headroom=headroom,
     )
 
@@ -626,35 +411,69 @@ def _fewest_spikes(fan: _Fan, register: Range) -> int | None:
     return min(counts, default=None)
 
 
+def _weight_risks(
+    population: Population, scaled: Scales, synapses: Sequence[SynapsesReport], chip: Chip
+) -> Iterator[str]:
+    """What the rounding of weights puts at risk: per matrix, and per neuron, however small it is beside the others."""
+    for s in synapses:
+        if s.saturated:
+            yield f"synapses {s.name!r}: {s.saturated} weights clipped, largest error {s.max_error:.3g}"
+        if s.rms_error > LARGE_ERROR:
+            yield (
+                f"synapses {s.name!r}: rounding changes the weights by {100 * s.rms_error:.3g} %: "
+                f"{s.vanished} become 0, largest error {s.max_error:.3g}"
+            )
+    where, of = f"population {population.name!r}", scaled.fidelity
+    off = of.error > LARGE_ERROR
+    starved = of.starved & ~off
+    gain = ""
+    if (better := scaled.one_each) is not None:
+        registers = chip.limits.threshold_configurations_per_core.value
+        gain = (
+            f"; with a threshold for each neuron, which {chip.name} lacks ({registers} for a core), it would be "
+            f"{int(better.changed.sum())}"
+        )
+    if off.any():
+        yield (
+            f"{where}: rounding changes the weights onto {_out_of(off)} neurons by over {100 * LARGE_ERROR:g} % (the "
+            f"worst by {100 * of.error.max():.3g} %): {_vanished(of, off)}{gain}"
+        )
+        gain = ""
+    if starved.any():
+        yield (
+            f"{where}: {_out_of(starved)} neurons lose weights that together are not small, though others onto them "
+            f"are far larger: {_vanished(of, starved)}{gain}"
+        )
+
+
+def _out_of(neurons: npt.NDArray[np.bool_]) -> str:
+    return f"{int(neurons.sum())} of {len(neurons)}"
+
+
+def _vanished(of: Fidelity, neurons: npt.NDArray[np.bool_]) -> str:
+    return f"{int(of.vanished[neurons].sum())} of {int(of.weights[neurons].sum())} weights become 0"
+
+
 def _risks(
     population: Population,
     integer: IntegerPopulation,
     report: PopulationReport,
     fan: _Fan,
-    synapses: Sequence[SynapsesReport],
     chip: Chip,
 ) -> Iterator[str]:
     where = f"population {population.name!r}"
-    for s in synapses:
-        if s.saturated:
-            yield f"synapses {s.name!r}: {s.saturated} weights clipped, largest error {s.max_error:.3g}"
-        if s.rms_error > _LARGE_ERROR:
-            yield (
-                f"synapses {s.name!r}: rounding changes the weights by {100 * s.rms_error:.3g} %: "
-                f"{s.vanished} become 0, largest error {s.max_error:.3g}"
-            )
-    if report.threshold_error > _LARGE_ERROR:
+    if report.threshold_error > LARGE_ERROR:
         yield (
             f"{where}: rounding changes the threshold by {100 * report.threshold_error:.3g} %: "
             f"the lowest is {integer.v_threshold.min()} of the chip's units"
         )
     for what, error in (("leak", report.leak_error), ("synaptic filter", report.filter_error)):
-        if _LARGE_ERROR < error < 1:  # an error of 1 is no leak at all, a risk of its own below
+        if LARGE_ERROR < error < 1:  # an error of 1 is no leak at all, a risk of its own below
             yield f"{where}: rounding changes the {what} by {100 * error:.3g} %: it is a few 4096ths per tick"
     wanted = population.bias * population.gain * integer.scale
-    if (off := np.abs((integer.bias_mant << integer.bias_exp) - wanted) > _LARGE_ERROR * np.abs(wanted)).any():
+    if (off := np.abs((integer.bias_mant << integer.bias_exp) - wanted) > LARGE_ERROR * np.abs(wanted)).any():
         yield (
-            f"{where}: rounding changes {int(off.sum())} biases by over {100 * _LARGE_ERROR:g} %: the smallest was "
+            f"{where}: rounding changes {int(off.sum())} biases by over {100 * LARGE_ERROR:g} %: the smallest was "
             f"{np.abs(wanted[off]).min():.3g} of the chip's units"
         )
     if report.spikes_to_overflow is not None:

@@ -105,10 +105,14 @@ def _lines(compiled: Compiled) -> Iterator[str]:
     )
     yield ""
     yield from _first_rows(
-        ["population", "leak error", "filter error", "threshold error", "bias error", "spikes to overflow"],
+        [
+            *("population", "weight error", "leak error", "filter error", "threshold error", "bias error"),
+            "spikes to overflow",
+        ],
         [
             [
                 p.name,
+                f"{100 * p.weight_error:.2g} %",
                 f"{100 * p.leak_error:.2g} %",
                 f"{100 * p.filter_error:.2g} %",
                 "–" if p.kind == "li" else f"{100 * p.threshold_error:.2g} %",

@@ -91,7 +91,7 @@ def test_outliers_are_clipped_only_when_that_pays_and_never_silently() -> None:
     _, s, _, about, risks = into(population("n", "lif", 100), w)
     without = np.abs(w).max() / 254 * np.sqrt(1 / 3) / 0.1  # rms of rounding with steps of 2 units, nothing clipped
     assert about.rms_error < without
-    assert about.saturated == (np.abs(s.weight) >= 254).sum() >= 1
+    assert 1 <= about.saturated <= (np.abs(s.weight) >= 254).sum()
     assert any(f"'w': {about.saturated} weights clipped" in risk for risk in risks)
 
 

@@ -1,0 +1,145 @@
+"""Which neurons share a scale, and whether a few large weights can hide what rounding does to the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from float_populations import population
+from muspike.hardware.chip import load_chip
+from muspike.hardware.graph import SpikingGraph, Synapses
+from muspike.hardware.mapping.compile import Compiled, compile_graph
+from muspike.hardware.mapping.scale import Fidelity, scales
+from muspike.hardware.running.agreement import SpikeAgreement
+from muspike.hardware.running.simulate import simulate
+from muspike.hardware.weights import Conv, Sparse, Weights
+
+LOIHI1, LOIHI2 = load_chip("loihi1"), load_chip("loihi2")
+Doubles = npt.NDArray[np.float64]
+
+
+def uniform(neurons: int, sources: int, seed: int = 0) -> Doubles:
+    return np.random.default_rng(seed).uniform(-0.2, 0.8, (neurons, sources))
+
+
+def compiled(weight: Weights, chip: str, recurrent: Weights | None = None, **neuron: Any) -> Compiled:
+    """input -> `weight` -> n, of tau 4 and threshold 0.5 -> `recurrent` -> n, one tick later."""
+    neurons, sources = weight.shape
+    synapses = [Synapses("w", "i", "n", weight, 0)]
+    if recurrent is not None:
+        synapses.append(Synapses("r", "n", "n", recurrent, 1))
+    n = population("n", "lif", neurons, **{"tau": 4.0, "v_threshold": 0.5, **neuron})
+    graph = SpikingGraph([population("i", "input", sources), n], synapses, 1e-3, outputs=("n",))
+    return compile_graph(graph, chip)
+
+
+def agreement(network: Compiled, ticks: int = 300, rate: float = 0.3) -> SpikeAgreement:
+    size = network.graph.population("i").size
+    spikes = (np.random.default_rng(1).random((ticks, 1, size)) < rate).astype(np.uint8)
+    (row,) = simulate(network, {"i": spikes}).agreements
+    assert isinstance(row, SpikeAgreement) and row.float_spikes > 100
+    return row
+
+
+def share_in_both(network: Compiled) -> float:
+    return agreement(network).agreement or 0.0
+
+
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+@pytest.mark.parametrize("form", [np.asarray, Sparse.of])
+@pytest.mark.parametrize("outlier", [30.0, -30.0, 250.0, 1e6])
+def test_one_large_weight_does_not_ruin_the_other_neurons(chip: str, form: Any, outlier: float) -> None:
+    weight = uniform(32, 16)
+    weight[3, 5] = outlier
+    network = compiled(form(weight), chip)
+    report = network.quantisation.populations[0]
+    assert report.groups > 1 and share_in_both(network) > 0.93
+    risks = [risk for risk in network.risks if "weights become 0" in risk]
+    if abs(outlier) > 100:  # its neuron has one scale for it and for the others
+        (risk,) = risks
+        assert risk.startswith("population 'n': 1 of 32 neurons lose weights that together are not small")
+    assert report.neurons_changed == len(risks)
+
+
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+def test_rows_of_very_different_sizes_keep_their_meaning(chip: str) -> None:
+    weight = uniform(40, 30) * np.repeat([1.0, 1e3, 1e-3, 1e5], 10)[:, None]
+    threshold = 0.5 * np.repeat([1.0, 1e3, 1e-3, 1e5], 10)
+    network = compiled(weight, chip, v_threshold=threshold)
+    assert network.quantisation.populations[0].weight_error < 0.02
+    assert not any("become 0" in risk for risk in network.risks)
+    assert share_in_both(network) > 0.9
+
+
+def test_where_a_core_has_too_few_thresholds_the_risk_says_what_more_would_gain() -> None:
+    weight = uniform(50, 16) * 30.0 ** (np.arange(50) % 3)[:, None] / 30
+    threshold = np.linspace(0.5, 1.0, 10).repeat(5)  # one register each leaves 6 of a core's 16
+    network = compiled(weight, "loihi1", v_threshold=threshold)
+    report = network.quantisation.populations[0]
+    (risk,) = [risk for risk in network.risks if "neurons by over 10 %" in risk]
+    assert "; with a threshold for each neuron, which loihi1 lacks (16 for a core), it would be 0" in risk
+    assert report.groups == 10 and report.neurons_changed > 10
+    other = compiled(weight, "loihi2", v_threshold=threshold).quantisation.populations[0]
+    assert (other.groups, other.neurons_changed) == (50, 0)
+
+
+def test_what_a_large_recurrent_matrix_does_to_a_small_input_matrix_is_a_risk() -> None:
+    """Each neuron has one scale for both, so the pooled error is small and the network is another one."""
+    for chip in ("loihi1", "loihi2"):
+        network = compiled(uniform(32, 16), chip, recurrent=np.eye(32) * -200.0)
+        assert network.quantisation.populations[0].weight_error < 0.1
+        assert any(risk.startswith("synapses 'w': rounding changes the weights by ") for risk in network.risks)
+        assert any("32 of 32 neurons lose weights that together are not small" in risk for risk in network.risks)
+
+
+def test_a_network_on_the_grid_keeps_one_scale_whatever_the_chip_has() -> None:
+    weight = 2.0 * np.random.default_rng(0).integers(-128, 128, (50, 20))
+    for chip in (LOIHI1, LOIHI2):
+        found = scales(population("n", "lif", 50, tau=4.0, v_threshold=100.0), [weight / 37], chip)
+        assert found.groups == 1 and (found.fidelity.error < 1e-6).all()
+
+
+def test_thresholds_are_spent_only_where_they_help() -> None:
+    n = population("n", "lif", 50, tau=4.0, v_threshold=0.5)
+    weight = uniform(50, 20)
+    assert scales(n, [weight], LOIHI1).groups == 1
+    assert scales(n, [weight], LOIHI2).groups == 50
+    weight[0, 0] = 100.0
+    assert scales(n, [weight], LOIHI1).groups == 2
+    weight[1, 0] = 1e5
+    assert scales(n, [weight], LOIHI1).groups == 3 or scales(n, [weight], LOIHI1).groups == 4
+    differing = population("n", "lif", 50, tau=4.0, v_threshold=np.linspace(0.5, 1, 10).repeat(5))
+    assert scales(differing, [weight], LOIHI1).groups == 10  # 6 registers are left: not two for each threshold
+
+
+def test_large_channels_do_not_ruin_small_ones() -> None:
+    rng = np.random.default_rng(0)
+    for channels in (8, 40):
+        kernel = rng.uniform(-0.2, 0.8, (channels, 2, 3, 3))
+        kernel[3, 1, 1, 1] = 1e4
+        conv = Conv(kernel, (2, 6, 6), (channels, 6, 6), padding=(1, 1))
+        network = compiled(conv, "loihi1")
+        report = network.quantisation.populations[0]
+        assert report.neurons_changed == 36 and any("36 of" in risk for risk in network.risks)
+        assert share_in_both(network) > 0.9
+
+
+def test_fidelity_counts_for_each_neuron_in_every_form() -> None:
+    weight = np.array([[1.0, 0.4, -0.3, 0.0], [0.2, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    grid = LOIHI1.ranges.weight  # even numbers
+    n = population("n", "lif", 3, tau=1.0, v_threshold=0.35)
+    for form in (weight, Sparse.of(weight)):
+        found = Fidelity.of(n, [form], np.array([2.0, 10.0, 1.0]), grid)
+        assert found.weights.tolist() == [3, 1, 0] and found.vanished.tolist() == [2, 0, 0]
+        np.testing.assert_allclose(found.error, [np.hypot(0.4, 0.3) / np.sqrt(1.25), 0, 0])
+        assert found.starved.tolist() == [True, False, False] and found.changed.tolist() == [True, False, False]
+    halves = [weight[:, :2], weight[:, 2:]]
+    together = Fidelity.of(n, halves, np.array([2.0, 10.0, 1.0]), grid)
+    np.testing.assert_allclose(together.error, found.error)
+    wide = np.full((1, 3000), 0.4)
+    wide[0, 0] = 1000.0
+    many = Fidelity.of(population("n", "lif", 1, v_threshold=1e9), [wide], np.array([0.1]), grid)
+    assert many.error[0] < 0.1 and many.vanished[0] == 2999 and many.changed[0]  # half of what it hears in all
