@@ -155,16 +155,16 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
     """Draw the energy of every priced component with its band, in one colour and mark per chip.
 
     Args:
-        components: by chip, rows with `name`, `value`, `low` and `high`, all in `unit`. Unpriced rows (value None) and
-            rows of 0 are left out, because the scale is logarithmic.
+        components: by chip, rows with `name`, `value`, `low` and `high`, all in `unit`. Rows without a value, or of 0,
+            are left out, because the scale is logarithmic.
         unit: the unit of the energies.
     """
-    names = list(dict.fromkeys(row["name"] for rows in components.values() for row in rows if row["value"]))
+    names = list(dict.fromkeys(row["name"] for rows in components.values() for row in rows if row.get("value")))
     with _figure(1.2 + 0.36 * max(len(names), 1)) as figure:
         axes = figure.add_subplot()
         step = 0.6 / max(len(components), 1)
         for index, (chip, rows) in enumerate(components.items()):
-            priced = [row for row in rows if row["value"]]
+            priced = [row for row in rows if row.get("value")]
             y = np.array([names.index(row["name"]) for row in priced]) + (index - (len(components) - 1) / 2) * step
             value = np.array([row["value"] for row in priced])
             # A logarithmic axis has no 0. A bound of 0 becomes so small that its line leaves the picture.
@@ -181,9 +181,9 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
                 label=chip,
             )
         axes.set_xscale("log")
-        values = [row["value"] for rows in components.values() for row in rows if row["value"]]
+        values = [row["value"] for rows in components.values() for row in rows if row.get("value")]
         if values:
-            highs = [row["high"] for rows in components.values() for row in rows if row["value"]]
+            highs = [row["high"] for rows in components.values() for row in rows if row.get("value")]
             axes.set_xlim(min(values) / 5, max(highs) * 1.6)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
@@ -192,7 +192,7 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
         axes.set_title("Modelled energy by component")
         figure.legend(loc="outside lower center", ncols=len(components), frameon=False)
         largest = "; ".join(
-            f"{chip}: most in {max(rows, key=lambda row: row['value'] or 0)['name']}"
+            f"{chip}: most in {max(rows, key=lambda row: row.get('value') or 0)['name']}"
             for chip, rows in components.items()
             if rows
         )

@@ -32,9 +32,10 @@ is too narrow. "Per note" means per note that the network read or wrote in the r
       energy_uj_per_note    {"total", "dynamic", "static"}: QUANTITY in uJ
       static_uj_per_ms_of_waiting   QUANTITY in uJ: added by each ms for which the chip waits for its host
       latency_ms_per_note   QUANTITY in ms
-      components            [{"name", "status", "count", "value", "low", "high", "unit", "tag", "price", "source",
-                            "note"}]: energies in `unit` and count per note; None unless the status is `priced`
-      uncertainty           [{"name", "low", "high", "unit"}]: the total energy per note with one input at its ends
+      components            [{"name", "status", "count_per_note", "energy_uj_per_note", "price_per_event" or "power",
+                            "source", "note"}]: the energy is None unless the status is `priced`
+      uncertainty           [{"name", "energy_uj_per_note": {"low", "high", "unit"}}]: the total with one input at its
+                            ends
       unbanded              names of the inputs without a published spread
       time_sources          where the latencies come from
       other_costs           [{"costs", "description", "energy_uj_per_note", "latency_ms_per_note"}]: the total, with the
@@ -89,7 +90,6 @@ class Material:
 
 _NUMBER = (int, float)
 _QUANTITY = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str, "tag": TAGS, "band_known?": bool}
-_NO_ENERGY = {"value": None, "low": None, "high": None, "unit": "uJ", "tag": None}
 _TOTALS = {"energy_uj_per_note": _QUANTITY, "latency_ms_per_note": _QUANTITY}
 _MOMENTS = {"mean": (int, float, None), "std": (int, float, None)}
 _CHIP = {
@@ -109,18 +109,13 @@ _CHIP = {
         {
             "name": str,
             "status": ("priced", "covered", "unpriced"),
-            "count": (int, float, None),
-            "value": (int, float, None),
-            "low": (int, float, None),
-            "high": (int, float, None),
-            "unit": str,
-            "tag": (*TAGS, None),
-            "band_known?": bool,
+            "count_per_note": (int, float, None),
+            "energy_uj_per_note?": _QUANTITY,
             "source": (str, None),
             "note": str,
         }
     ],
-    "uncertainty": [{"name": str, "low": _NUMBER, "high": _NUMBER, "unit": str}],
+    "uncertainty": [{"name": str, "energy_uj_per_note": {"low": _NUMBER, "high": _NUMBER, "unit": str}}],
     "unbanded": [str],
     "time_sources": [str],
     "use": [{"core": int, "percent": {"*": _NUMBER}}],
@@ -235,7 +230,7 @@ def chip_entry(
     """
     if notes <= 0:
         raise BadInput(f"notes is {notes}; need at least one to give a figure per note")
-    bottleneck, per_note = energy.bottleneck, energy.to_dict(notes, time_unit="ms")
+    bottleneck, per_note = energy.bottleneck, energy.to_dict(notes, "note", time_unit="ms")
     return {
         "fits": True,
         "cores": cores,
@@ -249,10 +244,10 @@ def chip_entry(
             f"core {bottleneck.core}, the slowest for {bottleneck.core_share * 100:.0f} % of the time"
         ),
         "fill": fill,
-        "energy_uj_per_note": {name: per_note[name] for name in ("total", "dynamic", "static")},
-        "static_uj_per_ms_of_waiting": per_note["waiting"] | {"unit": "uJ"},  # a mW is a uJ per ms
-        "latency_ms_per_note": per_note["latency"],
-        "components": [_component(row) for row in per_note["components"]],
+        "energy_uj_per_note": per_note["energy_uj_per_note"],
+        "static_uj_per_ms_of_waiting": per_note["static_uj_per_ms_of_waiting"],
+        "latency_ms_per_note": per_note["latency_ms_per_note"],
+        "components": per_note["components"],
         "uncertainty": per_note["uncertainty"],
         "unbanded": per_note["unbanded"],
         "time_sources": per_note["time_sources"],
@@ -274,14 +269,6 @@ def _totals(energy: Energy, notes: int) -> dict[str, Any]:
 def misfit_entry(reason: str) -> dict[str, Any]:
     """The `CHIP` of a program that does not fit. It has no energy, only the reason."""
     return {"fits": False, "reason": reason}
-
-
-def _component(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `Energy.to_dict` in which the entries of `energy` take the place of `energy`."""
-    flat: dict[str, Any] = {}
-    for key, value in row.items():
-        flat |= (value or _NO_ENERGY) if key == "energy" else {key: value}
-    return flat
 
 
 def write_report(
@@ -337,7 +324,10 @@ def _pictures(architecture: Mapping[str, Any], of: Material) -> dict[str, pictur
         drawn["raster"] = pictures.spike_raster(of.spikes, of.period)
     fitting = {chip: entry for chip, entry in architecture["chip"].items() if entry["fits"]}
     if fitting:
-        components = {chip: entry["components"] for chip, entry in fitting.items()}
+        components = {
+            chip: [{"name": row["name"], **(row["energy_uj_per_note"] or {})} for row in entry["components"]]
+            for chip, entry in fitting.items()
+        }
         drawn["energy"] = pictures.energy_by_component(components, "µJ")
     for chip, entry in fitting.items():
         if entry["use"]:

@@ -40,11 +40,9 @@ class Proof:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, and whether the proof holds, as a JSON-able dict."""
-        rows = [
-            {"population": r.population, "compared": r.neuron_ticks, "spikes": r.spikes, "differences": r.differences}
-            for r in self.rows
-        ]
-        return {**dataclasses.asdict(self), "rows": rows, "holds": self.holds}
+        rows = [row.to_dict() for row in self.rows]
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "rows"}
+        return {**fields, "populations_in_all_sequences": rows, "holds": self.holds}
 
     def table(self) -> str:
         """The proof as a table for people."""

@@ -102,9 +102,9 @@ class Quantity:
             raise BadInput(f"cannot express {self.unit} in {unit}")
         return replace(self * (_PREFIX[old[1]] / _PREFIX[new[1]]), unit=unit)
 
-    def to_dict(self, unit: str, per: int | None = None) -> dict[str, Any]:
-        """The quantity as a JSON-able dict, in `unit` (of the same kind), divided by `per` unless that is None."""
-        return dict(vars((self if per is None else self / per).to(unit)))
+    def to_dict(self, unit: str, shares: int = 1) -> dict[str, Any]:
+        """One of `shares` equal shares of the quantity as a JSON-able dict, in `unit` (of the same kind)."""
+        return dict(vars((self / shares).to(unit)))
 
 
 def weakest(tags: Iterable[Tag]) -> Tag:
@@ -136,15 +136,19 @@ class Row:
     status: Literal["priced", "covered", "unpriced"]
     note: str
 
-    def to_dict(self, per: int | None = None) -> dict[str, Any]:
-        """The row as a JSON-able dict, energy in uJ. `price` is the constant; `per` is as in `Energy.to_dict`."""
+    def to_dict(self, shares: int, per: str) -> dict[str, Any]:
+        """The row as a JSON-able dict; `shares` and `per` are as in `Energy.to_dict`.
+
+        `price_per_event` is the constant of a row that is counted; the constant of static power is `power`.
+        """
         constant = self.constant
+        price = constant and {k: getattr(constant, k) for k in ("value", "low", "high", "unit", "band_known")}
         return {
             "name": self.name,
             "status": self.status,
-            "count": self.count if per is None or self.count is None else self.count / per,
-            "energy": self.energy and self.energy.to_dict("uJ", per),
-            "price": constant and {k: getattr(constant, k) for k in ("value", "low", "high", "unit", "band_known")},
+            f"count_per_{per}": None if self.count is None else self.count / shares,
+            f"energy_uj_per_{per}": self.energy and self.energy.to_dict("uJ", shares),
+            "price_per_event" if self.count is not None or constant is None else "power": price,
             "source": constant and constant.source,
             "note": self.note,
         }
@@ -186,10 +190,10 @@ class Influence:
         """How far the input moves the total, in pJ."""
         return self.high - self.low
 
-    def to_dict(self, per: int | None = None) -> dict[str, Any]:
-        """The influence as a JSON-able dict, in uJ. `per` is as in `Energy.to_dict`."""
-        low, high = (end if per is None else end / per for end in (self.low, self.high))
-        return {"name": self.name, "low": low * 1e-6, "high": high * 1e-6, "unit": "uJ"}
+    def to_dict(self, shares: int, per: str) -> dict[str, Any]:
+        """The influence as a JSON-able dict; `shares` and `per` are as in `Energy.to_dict`."""
+        low, high = (end / shares * 1e-6 for end in (self.low, self.high))
+        return {"name": self.name, f"energy_uj_per_{per}": {"low": low, "high": high, "unit": "uJ"}}
 
 
 @dataclass(frozen=True)
@@ -232,12 +236,12 @@ class Energy:
     time_sources: tuple[str, ...]
     chips: int
 
-    def to_dict(self, per: int | None = None, time_unit: str = "us") -> dict[str, Any]:
-        """The cost as a JSON-able dict, energies in uJ.
+    def to_dict(self, shares: int, per: str, time_unit: str = "us") -> dict[str, Any]:
+        """The cost as a JSON-able dict. Every figure says in its name what it is per.
 
         Args:
-            per: divide counts, energies and latency by this number, such as the notes of the run; None: give those of
-                the whole run. The slowest tick and the power while the chip waits are never divided.
+            shares: how many of `per` there are in the run; counts, energies and latency are divided by it.
+            per: what a figure is per, such as "sequence" or "note".
             time_unit: the unit of the latency and of the slowest tick.
         """
         return {
@@ -246,15 +250,15 @@ class Energy:
             "description": self.description,
             "boundary": BOUNDARY,
             "chips": self.chips,
-            "total": self.total.to_dict("uJ", per),
-            "dynamic": self.dynamic.to_dict("uJ", per),
-            "static": self.static.to_dict("uJ", per),
-            "latency": self.latency.to_dict(time_unit, per),
-            "slowest_tick": self.slowest_tick.to_dict(time_unit),
-            "waiting": self.waiting.to_dict("mW"),
+            f"energy_uj_per_{per}": {
+                name: getattr(self, name).to_dict("uJ", shares) for name in ("total", "dynamic", "static")
+            },
+            f"latency_{time_unit}_per_{per}": self.latency.to_dict(time_unit, shares),
+            f"slowest_tick_{time_unit}": self.slowest_tick.to_dict(time_unit),
+            "static_uj_per_ms_of_waiting": self.waiting.to_dict("mW") | {"unit": "uJ"},  # a mW is a uJ per ms
             "bottleneck": dict(vars(self.bottleneck)),
-            "components": [row.to_dict(per) for row in self.rows],
-            "uncertainty": [influence.to_dict(per) for influence in self.uncertainty],
+            "components": [row.to_dict(shares, per) for row in self.rows],
+            "uncertainty": [influence.to_dict(shares, per) for influence in self.uncertainty],
             "unbanded": list(self.unbanded),
             "time_sources": list(self.time_sources),
         }

@@ -45,6 +45,7 @@ _BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
 # more cells the number of active updates is only an upper bound.
 _EXACT_CELLS = 1 << 28
 _MOST_RISKS = 10  # printed at most
+_EVENTS = ("overflows", "readout_resets")  # what a run counts beside spikes, by their names in `Run`
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,10 +333,10 @@ def warnings(simulation: Simulation) -> Iterator[str]:
 def simulation_dict(simulation: Simulation) -> dict[str, Any]:
     """The result as a dict, JSON-able apart from infinities.
 
-    Energy (uJ) and time (us) are of the whole run, all sequences one after another. `ticks_per_second` counts the ticks
-    that the simulator did for all sequences at once; `sequence_ticks_per_second` is their product with the number of
-    sequences. `spikes` are of the whole run; `rate` is spikes per neuron and tick over the ticks in which the
-    population answers to the input, which start at its level.
+    Every figure says in its name, or in that of what holds it, what it is per. `ticks_per_second` counts the ticks that
+    the simulator did for all sequences at once; `sequence_ticks_per_second` is their product with the number of
+    sequences. The spikes per neuron and tick are those of the ticks in which the population answers to the input, which
+    start at its level.
     """
     program, ticks, batch = simulation.program, simulation.ticks, simulation.batch
     populations = [_population(simulation, p.name) for p in program.populations]
@@ -348,12 +349,15 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "ticks": ticks,
         "sequences": batch,
         "populations": populations,
-        "cores": {name: column.tolist() for name, column in simulation.counts.profile().items()},
+        "cores_in_all_sequences": {name: column.tolist() for name, column in simulation.counts.profile().items()},
         "warnings": list(warnings(simulation)),
         "risks": None if simulation.risks is None else list(simulation.risks),
-        "energy": [e.to_dict() | {"components": [row.to_dict() for row in _shown(e)]} for e in simulation.energies],
+        "energy": [
+            e.to_dict(batch, "sequence") | {"components": [row.to_dict(batch, "sequence") for row in _shown(e)]}
+            for e in simulation.energies
+        ],
         "no_energy": simulation.no_energy,
-        "agreement": None if found is None else [row.to_dict() for row in found],
+        "agreement_in_all_sequences": None if found is None else [row.to_dict() for row in found],
         "seconds": simulation.seconds,
         "ticks_per_second": ticks / simulation.seconds,
         "sequence_ticks_per_second": batch * ticks / simulation.seconds,
@@ -362,12 +366,14 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
 
 def _population(simulation: Simulation, name: str) -> dict[str, Any]:
     p = simulation.program.population(name)
-    row: dict[str, Any] = {"name": name, "kind": p.kind, "size": p.size, "level": p.level, "spikes": None, "rate": None}
+    row: dict[str, Any] = {"name": name, "kind": p.kind, "size": p.size, "level": p.level}
+    row |= {"spikes_in_all_sequences": None, "spikes_per_neuron_and_tick": None}
     if name in simulation.run.spikes:
         fired = simulation.run.spikes[name]
         answered = fired[simulation.ideal_ticks(name)]
-        row |= {"spikes": int(np.count_nonzero(fired)), "rate": np.count_nonzero(answered) / answered.size}
-    return row | {kind: getattr(simulation.run, kind).get(name) for kind in ("overflows", "readout_resets")}
+        row["spikes_in_all_sequences"] = int(np.count_nonzero(fired))
+        row["spikes_per_neuron_and_tick"] = np.count_nonzero(answered) / answered.size
+    return row | {f"{kind}_in_all_sequences": getattr(simulation.run, kind).get(name) for kind in _EVENTS}
 
 
 def _shown(priced: Energy) -> Iterator[Row]:
@@ -394,9 +400,8 @@ def _lines(simulation: Simulation) -> Iterator[str]:
         yield f"{_many(batch, 'sequence')} of {_many(simulation.input_ticks, 'tick')}: spikes are [ticks, batch, size]"
     yield ""
     rows = [_population(simulation, p.name) for p in program.populations]
-    names = ("kind", "level", "size", "spikes", "rate", "overflows", "readout_resets")
-    titles = ("population", "kind", "level", "neurons", "spikes", "spikes per neuron and tick", "overflows", "resets")
-    yield from text_table(titles, [[row["name"], *(_cell(row[name]) for name in names)] for row in rows])
+    titles = ("population", "kind", "neurons", "level", "spikes", "spikes per neuron and tick", "overflows", "resets")
+    yield from text_table(titles, [[row["name"], *map(_cell, list(row.values())[1:])] for row in rows])
     for line in warnings(simulation):
         yield f"WARNING: {printable(line)}"
     risks = simulation.risks or ()

@@ -167,7 +167,7 @@ def _map(args: argparse.Namespace) -> int:
                 run = simulate(compiled, given.spikes, progress=progress)
     agreements = run.agreements if run else None
     if args.json:
-        more = {} if agreements is None else {"agreement": [row.to_dict() for row in agreements]}
+        more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
         say_json({"file": str(args.file), **mapping(compiled), **more})
     else:
         lines = [] if agreements is None else ["", *agreement_lines(agreements)]
@@ -271,7 +271,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     equal = all(row.exact for row in rows)
     if args.json:
         told = {"equal": equal, "seconds_per_tick": run.seconds_per_tick, "versions": dict(run.versions)}
-        say_json({"file": str(args.program), **told, "populations": [row.to_dict() for row in rows]})
+        say_json({"file": str(args.program), **told, "populations_in_all_sequences": [row.to_dict() for row in rows]})
     else:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         titles = ("population", "neuron-ticks", "spikes", "different spikes", "different u or v", "first at tick")

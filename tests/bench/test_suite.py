@@ -162,7 +162,7 @@ def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], 
         assert entry["activity"]["spikes_per_note"] == pytest.approx(spikes / notes)
         assert found["fits"] is True and found["energy_uj_per_note"]["total"]["tag"] == price.total.tag
         assert price.total.tag in ("inferred", "fitted", "assumed")
-        parts = [row["value"] for row in found["components"] if row["value"] is not None]
+        parts = [row["energy_uj_per_note"]["value"] for row in found["components"] if row["energy_uj_per_note"]]
         assert sum(parts) == pytest.approx(found["energy_uj_per_note"]["total"]["value"])
 
 

@@ -156,26 +156,35 @@ def test_it_tells_what_the_modules_compute(network: Path, spikes: Path, told: Ca
     rows = by_name(result["populations"])
     assert list(rows) == [p.name for p in program.populations]
     for name, fired in run.spikes.items():
-        assert fired.any() and rows[name]["spikes"] == fired.sum()
+        assert fired.any() and rows[name]["spikes_in_all_sequences"] == fired.sum()
         level = program.population(name).level
-        assert rows[name]["rate"] == pytest.approx(fired[level : level + TICKS].mean()) != pytest.approx(fired.mean())
-    assert rows["out"]["spikes"] is None and rows["a"]["overflows"] == 0 and rows["out"]["readout_resets"] == 0
+        assert (
+            rows[name]["spikes_per_neuron_and_tick"]
+            == pytest.approx(fired[level : level + TICKS].mean())
+            != pytest.approx(fired.mean())
+        )
+    assert (
+        rows["out"]["spikes_in_all_sequences"] is None
+        and rows["a"]["overflows_in_all_sequences"] == 0
+        and rows["out"]["readout_resets_in_all_sequences"] == 0
+    )
 
     counts = activity.count(program, run.spikes, currents=run.current, membranes=run.membrane)
-    assert result["cores"]["syn_ops"] == counts.synops.sum((0, 1)).tolist()
-    assert result["cores"]["dendrite_updates"] == counts.neuron_updates.sum((0, 1)).tolist()
-    assert result["cores"]["spikes_in"] == counts.spikes_in.sum((0, 1)).tolist()
-    assert result["cores"]["axon_out"] == counts.messages_out.sum((0, 1)).tolist()
+    assert result["cores_in_all_sequences"]["syn_ops"] == counts.synops.sum((0, 1)).tolist()
+    assert result["cores_in_all_sequences"]["dendrite_updates"] == counts.neuron_updates.sum((0, 1)).tolist()
+    assert result["cores_in_all_sequences"]["spikes_in"] == counts.spikes_in.sum((0, 1)).tolist()
+    assert result["cores_in_all_sequences"]["axon_out"] == counts.messages_out.sum((0, 1)).tolist()
     priced = energy.price_all(counts, load_chip(chip))
     assert [e["costs"] for e in result["energy"]] == [p.costs for p in priced] and result["no_energy"] is None
     for ours, theirs in zip(result["energy"], priced, strict=True):
         for part in ("total", "dynamic", "static"):
-            quantity = getattr(theirs, part).to("uJ")
-            assert ours[part] == dict(vars(quantity)) and ours[part]["low"] <= ours[part]["value"] <= ours[part]["high"]
-        assert ours["latency"]["value"] == pytest.approx(theirs.latency.value / 1e3)
+            found = ours["energy_uj_per_sequence"][part]
+            assert found == dict(vars((getattr(theirs, part) / BATCH).to("uJ")))
+            assert found["low"] <= found["value"] <= found["high"]
+        assert ours["latency_us_per_sequence"]["value"] == pytest.approx(theirs.latency.value / 1e3 / BATCH)
 
     ideal, membranes = interpreter.run(graph, given)
-    agreed = by_name(result["agreement"], "population")
+    agreed = by_name(result["agreement_in_all_sequences"], "population")
     for name in ("a", "b"):
         level = program.population(name).level
         fired, exact = run.spikes[name][level : level + TICKS], ideal[name]
@@ -200,12 +209,12 @@ def test_it_prints_the_same_for_people(network: Path, spikes: Path, told: Callab
     assert text.startswith(f"{network} on loihi1: 30 ticks of 0.001 s and ")
     lines = [line.split() for line in text.splitlines()]
     for row in result["populations"][:-1]:
-        assert any(line[:1] == [row["name"]] and f"{row['rate']:.4f}" in line for line in lines)
-    assert ["all", *(f"{sum(column):,}" for column in result["cores"].values())] in lines
-    total = result["energy"][0]["total"]
+        assert any(line[:1] == [row["name"]] and f"{row['spikes_per_neuron_and_tick']:.4f}" in line for line in lines)
+    assert ["all", *(f"{sum(column):,}" for column in result["cores_in_all_sequences"].values())] in lines
+    total = result["energy"][0]["energy_uj_per_sequence"]["total"]
     (row,) = [line for line in lines if line[:1] == ["total"]]
-    assert row[1] == f"{total['value'] / BATCH:.4g}" and row[-1] == total["tag"]
-    assert f"{100 * by_name(result['agreement'], 'population')['b']['agreement']:.1f} %" in text
+    assert row[1] == f"{total['value']:.4g}" and row[-1] == total["tag"]
+    assert f"{100 * by_name(result['agreement_in_all_sequences'], 'population')['b']['agreement']:.1f} %" in text
     assert "WARNING" not in text
 
 
@@ -218,7 +227,7 @@ def test_a_program_runs_as_its_network_does(network: Path, spikes: Path, told: C
     assert {k: v for k, v in ours.items() if k not in different} == {
         k: v for k, v in theirs.items() if k not in different
     }
-    assert ours["agreement"] is None
+    assert ours["agreement_in_all_sequences"] is None
     assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
 
 
@@ -236,7 +245,9 @@ def test_spikes_are_written_as_events_and_read_again(program: Path, spikes: Path
 def test_random_spikes_have_a_seed_a_rate_and_a_length(program: Path, told: Callable[..., Any]) -> None:
     def run(*more: object) -> dict[str, Any]:
         result = told("simulate", program, "--random", "0.25", "--json", *more)
-        return {row["name"]: row["spikes"] for row in result["populations"]} | {"ticks": result["input_ticks"]}
+        return {row["name"]: row["spikes_in_all_sequences"] for row in result["populations"]} | {
+            "ticks": result["input_ticks"]
+        }
 
     assert run() == run("--seed", "0") != run("--seed", "1")
     assert run()["ticks"] == 100 and abs(run()["input"] / 800 - 0.25) < 0.05
@@ -249,7 +260,7 @@ def test_ticks_cut_the_input_and_stderr_says_so(
     assert main(["simulate", str(network), "--input", str(spikes), "--ticks", "10", "--no-float", "--json"]) == 0
     out, err = capsys.readouterr()
     given = read_spikes(spikes, {"input": 8}, 1e-3).spikes["input"]
-    assert by_name(json.loads(out)["populations"])["input"]["spikes"] == given[:10].sum()
+    assert by_name(json.loads(out)["populations"])["input"]["spikes_in_all_sequences"] == given[:10].sum()
     assert err.splitlines()[0].endswith(f"spikes.npz: input: {given[10:].sum()} spikes from tick 10 on are left out")
     assert json.loads(out)["notes"] == [f"input: {given[10:].sum()} spikes from tick 10 on are left out"]
 
@@ -267,7 +278,10 @@ def test_reset_every_keeps_samples_apart(network: Path, told: Callable[..., Any]
     told("map", network, "--reset-every", 20, "-o", "program.npz")
     again = told("simulate", "program.npz", "--input", "twice.npz", "--json")
     assert again["program"] == row["program"] and again["populations"] == row["populations"]
-    assert told("map", network, "--reset-every", 20, "--input", "twice.npz", "--json")["agreement"] == row["agreement"]
+    assert (
+        told("map", network, "--reset-every", 20, "--input", "twice.npz", "--json")["agreement_in_all_sequences"]
+        == row["agreement_in_all_sequences"]
+    )
 
 
 def test_matrix_products_are_the_same_run(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
@@ -287,13 +301,20 @@ def test_a_run_in_parts_is_the_run(
     monkeypatch.setattr(module, "_CELLS_AT_ONCE", 7 * BATCH * 4 * 64)  # 7 ticks of 4 populations, padded
     parts = told("simulate", network, "--input", spikes, "--json", "-o", "parts.npz", "--membranes")
     assert Path("whole.npz").read_bytes() == Path("parts.npz").read_bytes()
-    assert all(parts[key] == whole[key] for key in ("populations", "cores", "agreement"))
+    assert all(
+        parts[key] == whole[key] for key in ("populations", "cores_in_all_sequences", "agreement_in_all_sequences")
+    )
     for ours, theirs in zip(numbers(parts["energy"]), numbers(whole["energy"]), strict=True):
         assert ours == (pytest.approx(theirs, rel=1e-12) if isinstance(theirs, float) else theirs)
     monkeypatch.setattr(module, "_EXACT_CELLS", 0)  # membranes are not asked for: active updates are a bound
     bound = told("simulate", network, "--input", spikes, "--json")
-    assert all(bound[key] == whole[key] for key in ("populations", "cores", "agreement"))
-    assert bound["energy"][0]["total"]["value"] > whole["energy"][0]["total"]["value"]
+    assert all(
+        bound[key] == whole[key] for key in ("populations", "cores_in_all_sequences", "agreement_in_all_sequences")
+    )
+    assert (
+        bound["energy"][0]["energy_uj_per_sequence"]["total"]["value"]
+        > whole["energy"][0]["energy_uj_per_sequence"]["total"]["value"]
+    )
     assert "upper bound" in json.dumps(bound["energy"]) and "upper bound" not in json.dumps(whole["energy"])
 
 
@@ -311,8 +332,8 @@ def test_a_layer_that_fires_in_every_tick_has_rate_1(told: Callable[..., Any]) -
     nir.write("deep.nir", chain(nodes | {"output": nir.Output(np.array([2]))}))
     result = told("simulate", "deep.nir", "--random", "1", "--ticks", "10", "--json")
     assert result["ticks"] == 30
-    assert {row["rate"] for row in result["populations"]} == {1.0}
-    assert {row["spikes"] for row in result["populations"]} == {20}
+    assert {row["spikes_per_neuron_and_tick"] for row in result["populations"]} == {1.0}
+    assert {row["spikes_in_all_sequences"] for row in result["populations"]} == {20}
 
 
 def test_a_long_run_takes_no_more_memory_than_its_spikes(compiled: Program, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +392,9 @@ def test_a_program_without_input_runs_for_as_long_as_ticks_say(
     result = told("simulate", "own.npz", "--ticks", "12", "--json", "-o", "out.npz")
     assert (result["input_ticks"], result["ticks"], result["sequences"]) == (12, 13, 1)
     fired = Simulator(Program.load("own.npz")).run(np.zeros((13, 1, 0), np.uint8)).spikes
-    assert {row["name"]: row["spikes"] for row in result["populations"]} == {n: a.sum() for n, a in fired.items()}
+    assert {row["name"]: row["spikes_in_all_sequences"] for row in result["populations"]} == {
+        n: a.sum() for n, a in fired.items()
+    }
     assert fired["alone"][:, 0].sum(0).tolist() == [13, 4, 0]  # above 64: each tick, each third
     assert np.array_equal(np.load("out.npz")["hears"], fired["hears"]) and fired["hears"].any()
     assert "no input; --ticks says how long it is to run" in refused(["simulate", "own.npz"])
@@ -393,8 +416,8 @@ def test_what_has_no_price_and_did_not_happen_has_no_row(network: Path, spikes: 
         text = told("simulate", network, "--input", spikes, "--chip", chip)
         for priced in result["energy"]:
             rows = by_name(priced["components"])
-            assert rows["host input"]["status"] == "unpriced" and rows["host input"]["count"] > 0
-            assert all(row["status"] != "unpriced" or row["count"] for row in rows.values())
+            assert rows["host input"]["status"] == "unpriced" and rows["host input"]["count_per_sequence"] > 0
+            assert all(row["status"] != "unpriced" or row["count_per_sequence"] for row in rows.values())
         assert "\nhost input" in text and "host output" not in text and "while the host samples" not in text
 
 
@@ -441,8 +464,8 @@ def test_what_is_not_the_chips_is_warned_of(told: Callable[..., Any]) -> None:
     overflowing("program.npz")
     np.save("spikes.npy", np.ones((5, 200), bool))
     result = told("simulate", "program.npz", "--input", "spikes.npy", "--json")
-    assert by_name(result["populations"])["n"]["overflows"] == 5
-    assert by_name(result["populations"])["out"]["readout_resets"] > 0
+    assert by_name(result["populations"])["n"]["overflows_in_all_sequences"] == 5
+    assert by_name(result["populations"])["out"]["readout_resets_in_all_sequences"] > 0
     text = told("simulate", "program.npz", "--input", "spikes.npy")
     assert "WARNING: n: 5 sums left the chip's 16-bit accumulator" in text
     assert "WARNING: out: a readout whose membrane reached" in text
@@ -459,7 +482,7 @@ def test_what_does_not_fit_has_spikes_but_no_energy(told: Callable[..., Any]) ->
     nir.write("wide.nir", chain(nodes))
     result = told("simulate", "wide.nir", "--random", "0.01", "--ticks", "5", "--no-float", "--json")
     assert result["energy"] == [] and "5000 input axons, loihi1 holds 4096" in result["no_energy"]
-    assert by_name(result["populations"])["neurons"]["spikes"] > 0
+    assert by_name(result["populations"])["neurons"]["spikes_in_all_sequences"] > 0
     assert "no energy: does not fit loihi1: " in told(
         "simulate", "wide.nir", "--random", "0.01", "--ticks", "5", "--no-float"
     )
@@ -487,8 +510,10 @@ def test_several_inputs_nested_names_and_nir_data(told: Callable[..., Any]) -> N
     results = [told("simulate", "two.nir", "--input", file, "--json") for file in ("dense.npz", "data.nir")]
     assert results[0]["populations"] == results[1]["populations"]
     rows = by_name(results[0]["populations"])
-    assert (rows["left"]["spikes"], rows["right"]["spikes"]) == (12, 4) and rows["n"]["spikes"] > 0
-    assert by_name(results[0]["agreement"], "population")["n"]["agreement"] == 1
+    assert (rows["left"]["spikes_in_all_sequences"], rows["right"]["spikes_in_all_sequences"]) == (12, 4) and rows["n"][
+        "spikes_in_all_sequences"
+    ] > 0
+    assert by_name(results[0]["agreement_in_all_sequences"], "population")["n"]["agreement"] == 1
 
 
 def test_a_sensors_events_drive_an_input_of_its_shape(told: Callable[..., Any]) -> None:
@@ -504,8 +529,8 @@ def test_a_sensors_events_drive_an_input_of_its_shape(told: Callable[..., Any]) 
     np.save("events.npy", events)
     result = told("simulate", "conv.nir", "--input", "events.npy", "--json")
     # (0, 0) is heard by one target, (2, 1) by two, the middle by all four.
-    assert by_name(result["populations"])["n"]["spikes"] == 1 + 2 + 4
-    assert by_name(result["agreement"], "population")["n"]["agreement"] == 1
+    assert by_name(result["populations"])["n"]["spikes_in_all_sequences"] == 1 + 2 + 4
+    assert by_name(result["agreement_in_all_sequences"], "population")["n"]["agreement"] == 1
     told("map", "conv.nir", "-o", "program.npz")
     assert told("simulate", "program.npz", "--input", "events.npy", "--json")["populations"] == result["populations"]
 
@@ -514,10 +539,10 @@ def test_a_sensors_events_drive_an_input_of_its_shape(told: Callable[..., Any]) 
 
 
 def test_map_says_how_the_integers_agree(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
-    agreed = told("simulate", network, "--input", spikes, "--json")["agreement"]
+    agreed = told("simulate", network, "--input", spikes, "--json")["agreement_in_all_sequences"]
     result = told("map", network, "--input", spikes, "--json")
-    assert result["agreement"] == agreed and result["fits"] is True
-    assert "agreement" not in told("map", network, "--json")
+    assert result["agreement_in_all_sequences"] == agreed and result["fits"] is True
+    assert "agreement_in_all_sequences" not in told("map", network, "--json")
     text = told("map", network, "--input", spikes)
     assert text.startswith(told("map", network).rstrip("\n"))
     lines = [line for line in text.splitlines() if line]
@@ -533,7 +558,7 @@ def test_lava_agrees_and_its_spikes_are_written(program: Path, spikes: Path, tol
     lava_python()
     arguments = ("run-lava", program, "--input", spikes, "--ticks", "8", "-o", "lava.npz")
     result = told(*arguments, "--json")
-    rows = by_name(result["populations"], "population")
+    rows = by_name(result["populations_in_all_sequences"], "population")
     assert result["equal"] is True and set(rows) == {"a", "b", "out"} and rows["a"]["spikes"] > 0
     told("simulate", program, "--input", spikes, "--ticks", "8", "-o", "simulated.npz")
     assert Path("lava.npz").read_bytes() == Path("simulated.npz").read_bytes()
@@ -555,7 +580,7 @@ def test_one_difference_to_lava_is_status_1(
     monkeypatch.setattr(lava_runner, "run_lava", run_lava)
     status = 0 if what == "nothing" else 1
     result = told("run-lava", program, "--input", spikes, "--json", status=status)
-    row = by_name(result["populations"], "population")["b"]
+    row = by_name(result["populations_in_all_sequences"], "population")["b"]
     assert result["equal"] is (what == "nothing")
     assert row["different_spikes"] == (what == "spikes") and row["different_states"] == (
         what in ("current", "membrane")

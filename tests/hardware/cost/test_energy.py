@@ -432,27 +432,31 @@ def test_calibration_of_loihi2_is_consistent_with_the_benchmark_it_was_inferred_
     assert loihi2.limits.neurons_per_core.value * latency["neuron_access"].high < measured_s / steps * 1e9
 
 
-def test_as_data_everything_is_of_the_run_or_per_note(loihi1: Chip) -> None:
+def test_as_data_every_figure_says_what_it_is_per(loihi1: Chip) -> None:
     energy = price(made_counts(), loihi1, reads=7)
-    whole, per_note = energy.to_dict(), energy.to_dict(4, time_unit="ms")
+    whole, per_note = energy.to_dict(1, "run"), energy.to_dict(4, "note", time_unit="ms")
     assert json.loads(json.dumps(whole)) == whole
     for name in ("total", "dynamic", "static"):
         of = getattr(energy, name)
-        assert whole[name] == vars(of.to("uJ")) and per_note[name] == vars((of / 4).to("uJ"))
-    assert whole["latency"] == vars(energy.latency.to("us")) and per_note["latency"] == vars(
-        (energy.latency / 4).to("ms")
-    )
-    assert per_note["slowest_tick"] == vars(energy.slowest_tick.to("ms"))  # one tick is one tick
-    assert per_note["waiting"] == whole["waiting"] == vars(energy.waiting)
+        assert whole["energy_uj_per_run"][name] == vars(of.to("uJ"))
+        assert per_note["energy_uj_per_note"][name] == vars((of / 4).to("uJ"))
+    assert whole["latency_us_per_run"] == vars(energy.latency.to("us"))
+    assert per_note["latency_ms_per_note"] == vars((energy.latency / 4).to("ms"))
+    assert per_note["slowest_tick_ms"] == vars(energy.slowest_tick.to("ms"))  # one tick is one tick
+    waiting = "static_uj_per_ms_of_waiting"
+    assert per_note[waiting] == whole[waiting] == vars(energy.waiting) | {"unit": "uJ"}
     assert per_note["bottleneck"] == whole["bottleneck"] == vars(energy.bottleneck)
     for told, divided, of in zip(whole["components"], per_note["components"], energy.rows, strict=True):
-        assert (told["name"], told["status"], told["count"], told["note"]) == (of.name, of.status, of.count, of.note)
-        assert (told["energy"] is None) == (of.energy is None) == (divided["energy"] is None)
+        assert (told["name"], told["status"], told["note"]) == (of.name, of.status, of.note)
+        assert told["count_per_run"] == of.count
+        assert (told["energy_uj_per_run"] is None) == (of.energy is None) == (divided["energy_uj_per_note"] is None)
         if of.count is not None:
-            assert divided["count"] == of.count / 4
+            assert divided["count_per_note"] == of.count / 4
         if of.energy is not None and of.constant is not None:
-            assert divided["energy"]["high"] == pytest.approx(of.energy.high * 1e-6 / 4)
-            assert told["price"]["value"] == of.constant.value and told["source"] == of.constant.source
+            assert divided["energy_uj_per_note"]["high"] == pytest.approx(of.energy.high * 1e-6 / 4)
+            price_of = told["power"] if of.name == "static" else told["price_per_event"]
+            assert price_of["value"] == of.constant.value and told["source"] == of.constant.source
     for told, divided, influence in zip(whole["uncertainty"], per_note["uncertainty"], energy.uncertainty, strict=True):
-        assert told["high"] == pytest.approx(influence.high * 1e-6) == pytest.approx(4 * divided["high"])
+        high = told["energy_uj_per_run"]["high"]
+        assert high == pytest.approx(influence.high * 1e-6) == pytest.approx(4 * divided["energy_uj_per_note"]["high"])
     assert [c["status"] for c in whole["components"]].count("unpriced") > 1 and whole["boundary"] == BOUNDARY
