@@ -19,6 +19,21 @@ QUALITIES = ("M", "m", "o", "+", "7", "M7", "m7", "o7", "/o7", "sus2", "sus4")
 NO_CHORD = 1
 SYMBOLS = ("", "N", *(f"{root}_{quality}" for root in ROOTS for quality in QUALITIES))
 
+TONES = {
+    "M": (0, 4, 7),
+    "m": (0, 3, 7),
+    "o": (0, 3, 6),
+    "+": (0, 4, 8),
+    "7": (0, 4, 7, 10),
+    "M7": (0, 4, 7, 11),
+    "m7": (0, 3, 7, 10),
+    "o7": (0, 3, 6, 9),
+    "/o7": (0, 3, 6, 10),
+    "sus2": (0, 2, 7),
+    "sus4": (0, 5, 7),
+}
+"""The tones of each quality, in semitones above the root."""
+
 _FLATS = {"Db": "C#", "Eb": "D#", "Fb": "E", "Gb": "F#", "Ab": "G#", "Bb": "A#", "Cb": "B", "E#": "F", "B#": "C"}
 _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS) if index}
 
@@ -44,6 +59,10 @@ for _quality, _interval, _renamed in (
     _ON_BASS[_quality, _interval] = _renamed
 
 
+# The tones of each quality: 1 where there is one, [quality, semitones above the root].
+_IS_TONE = np.array([[int(step in TONES[quality]) for step in range(12)] for quality in QUALITIES])
+
+
 def index(symbol: str) -> int:
     """The index of a chord, given a symbol such as "C_M7", "Bb_m" or "N".
 
@@ -61,10 +80,15 @@ def recognise(score: Score) -> NDArray[np.int16]:
     """Recognise the chord of every quarter-note beat from tick 0 to the end of the last note: int16 `[beats]`.
 
     Weighted templates are matched with the duration-weighted chroma of each beat and of each pair of beats. A pair gets
-    one chord, unless both of its beats score at least as well on their own. Drums are left out.
+    one chord, unless both of its beats score at least as well on their own. Drums are left out. A transposed piece has
+    the transposed chords.
 
-    This is `Dechorder.dechord` of chorder 0.1.4, with one difference: chorder overlooks sounding notes that began more
-    than ten onsets before the beat.
+    This is `Dechorder.dechord` of chorder 0.1.4, with two differences:
+
+    - chorder overlooks sounding notes that began more than ten onsets before the beat.
+    - If two roots score the same, chorder takes the lower pitch class, so its answer depends on the key. Here the chord
+      is taken whose tones sound longest in all; of equal ones, the one whose root is the fewest semitones above the
+      bass.
     """
     notes = score.notes
     if any(track.is_drum for track in score.tracks):
@@ -127,20 +151,39 @@ def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
             chroma[pitch % 12] += sounding[pitch]
             if bass < 0 and 8 * sounding[pitch] >= window:
                 bass = pitch % 12
-    best, root, quality = 0, -1, -1
-    for candidate in range(12):
-        if chroma[candidate] == 0:
+    best = 0
+    scores = np.zeros(12, np.int64)  # of the best template of each root, 0 if none is above 0
+    rows = np.zeros(12, np.int64)
+    for root in range(12):
+        if chroma[root] == 0:
             continue
         for row in range(len(_TEMPLATES)):
             score = 0
             for interval in range(12):
-                score += chroma[(candidate + interval) % 12] * _TEMPLATES[row, interval]
-            if score > best:
-                best, root, quality = score, candidate, _TEMPLATE_QUALITY[row]
+                score += chroma[(root + interval) % 12] * _TEMPLATES[row, interval]
+            if score > scores[root]:
+                scores[root], rows[root] = score, row
+        best = max(best, scores[root])
     if best < 10 * window:
         return NO_CHORD, -1
     if bass < 0:
         return NO_CHORD, best
+    chord, most = NO_CHORD, -1
+    for above in range(12):
+        root = (bass + above) % 12
+        if scores[root] == best:
+            root, quality = _named(chroma, bass, root, _TEMPLATE_QUALITY[rows[root]])
+            covered = 0
+            for interval in range(12):
+                covered += chroma[(root + interval) % 12] * _IS_TONE[quality, interval]
+            if covered > most:
+                chord, most = 2 + 11 * root + quality, covered
+    return chord, best
+
+
+@njit(cache=True)
+def _named(chroma: NDArray[np.int64], bass: int, root: int, quality: int) -> tuple[int, int]:
+    """Root and quality of the chord that a triad of the templates is part of, given its bass and its sevenths."""
     on_bass = _ON_BASS[quality, (root - bass) % 12]
     if on_bass >= 0:
         root, quality = bass, on_bass
@@ -151,4 +194,4 @@ def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
         quality = _7
     elif quality == _m and minor_seventh > 0:
         quality = _m7
-    return 2 + 11 * root + quality, best
+    return root, quality

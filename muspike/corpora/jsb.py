@@ -30,7 +30,7 @@ from muspike import tokens
 from muspike.corpora import SPLITS, Corpus, Piece
 from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, Score, Track, table
 
-VERSION = 3
+VERSION = 4
 VELOCITY = 80
 ASSUMED_BPM = 100.0
 TICKS_PER_BEAT = 480

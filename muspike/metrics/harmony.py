@@ -17,21 +17,6 @@ from muspike import chords as chord_names
 from muspike.metrics.grid import POSITIONS_PER_BEAT, Grid, on_grid
 from muspike.midi import ChordMark, Score
 
-CHORD_TONES = {
-    "M": (0, 4, 7),
-    "m": (0, 3, 7),
-    "o": (0, 3, 6),
-    "+": (0, 4, 8),
-    "7": (0, 4, 7, 10),
-    "M7": (0, 4, 7, 11),
-    "m7": (0, 3, 7, 10),
-    "o7": (0, 3, 6, 9),
-    "/o7": (0, 3, 6, 10),
-    "sus2": (0, 2, 7),
-    "sus4": (0, 5, 7),
-}
-"""The tones of each chord quality of `muspike.chords`, in semitones above the root."""
-
 CONSONANCE = np.array([1, -1, -1, 1, 1, 0, -1, 1, 1, 1, -1, -1])
 """Score of each interval from a chord tone up to the melody, modulo 12: +1 consonant, 0 fourth, -1 dissonant."""
 
@@ -103,7 +88,7 @@ def _tone_table() -> NDArray[np.bool_]:
     table = np.zeros((len(chord_names.SYMBOLS), 12), dtype=bool)
     for root in range(12):
         for quality in chord_names.QUALITIES:
-            tones = [(root + interval) % 12 for interval in CHORD_TONES[quality]]
+            tones = [(root + interval) % 12 for interval in chord_names.TONES[quality]]
             table[chord_names.index(f"{chord_names.ROOTS[root]}_{quality}"), tones] = True
     return table
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import miditoolkit
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from muspike import chords, midi
+from muspike import chords, evaluate, midi, tokens
 from muspike.errors import BadInput
 from muspike.midi import NOTE, Score, Track, table
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
-# Without +, o7 and /o7: the first two sound the same from each of their tones, and the published templates rate the
-# third as o.
-TONES = {
-    "M": (0, 4, 7), "m": (0, 3, 7), "o": (0, 3, 6), "7": (0, 4, 7, 10), "M7": (0, 4, 7, 11), "m7": (0, 3, 7, 10),
-    "sus2": (0, 2, 7), "sus4": (0, 5, 7),
-}  # fmt: skip
+# Without /o7, which the published templates rate as o.
+RECOGNISED = [quality for quality in chords.QUALITIES if quality != "/o7"]
 
 
 def chorder(score: midi.Score) -> list[int]:
@@ -31,6 +30,28 @@ def chorder(score: midi.Score) -> list[int]:
         2 + 11 * chord.root_pc + chords.QUALITIES.index(chord.quality) if chord.is_complete() else chords.NO_CHORD
         for chord in Dechorder.dechord(score.to_miditoolkit())
     ]
+
+
+def up(score: Score, semitones: int) -> Score:
+    notes = score.notes.copy()
+    notes["pitch"] += semitones
+    return Score(score.ticks_per_beat, notes, tracks=score.tracks)
+
+
+def down(recognised: Sequence[int] | NDArray[np.integer[Any]], semitones: int) -> list[int]:
+    """The chords of a piece `semitones` lower."""
+    return [c if c == chords.NO_CHORD else 2 + (c - 2 - 11 * semitones) % 132 for c in map(int, recognised)]
+
+
+def check_against_chorder(score: Score) -> tuple[int, int]:
+    """Ours are the same in every key, and chorder's where those are. Returns the beats, and those where not."""
+    ours = chords.recognise(score).tolist()
+    theirs = np.array([down(chorder(up(score, semitones)), semitones) for semitones in range(12)])
+    same = (theirs == theirs[0]).all(axis=0)
+    np.testing.assert_array_equal(np.array(ours)[same], theirs[0][same])
+    for semitones in range(12):
+        assert down(chords.recognise(up(score, semitones)), semitones) == ours
+    return len(ours), int((~same).sum())
 
 
 def test_vocabulary() -> None:
@@ -49,9 +70,9 @@ def test_unknown_symbols_are_refused(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("root", range(12))
-@pytest.mark.parametrize("quality", TONES)
+@pytest.mark.parametrize("quality", RECOGNISED)
 def test_every_chord_in_root_position(root: int, quality: str) -> None:
-    notes = [(0, 960, 48 + root + tone, 80, 0) for tone in TONES[quality]]
+    notes = [(0, 960, 48 + root + tone, 80, 0) for tone in chords.TONES[quality]]
     score = Score(480, table(notes, NOTE))
     assert chords.recognise(score).tolist()[:2] == [2 + 11 * root + chords.QUALITIES.index(quality)] * 2
     assert chords.recognised_marks(score)[0].symbol == f"{chords.ROOTS[root]}_{quality}"
@@ -71,25 +92,71 @@ def test_silence_and_drums_have_no_chord() -> None:
 random_notes = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12), st.integers(30, 90)), min_size=1, max_size=11)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(random_notes)
-def test_agrees_with_chorder_on_random_notes(notes: list[tuple[int, int, int]]) -> None:
+def test_agrees_with_chorder_on_random_notes_where_the_key_does_not_matter(notes: list[tuple[int, int, int]]) -> None:
     rows = [(onset * 60, length * 60, pitch, 80, 0) for onset, length, pitch in notes]
+    check_against_chorder(Score(480, table(rows, NOTE)))
+
+
+# Voicings of a chord: its quality, the tone in the bass, a tone that is doubled, the octaves of the others.
+voicings = st.tuples(
+    st.sampled_from(chords.QUALITIES),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.lists(st.integers(0, 2), min_size=5, max_size=5),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(voicings, min_size=1, max_size=4))
+def test_a_transposed_piece_has_the_transposed_chords(voiced: list[tuple[str, int, int, list[int]]]) -> None:
+    rows = []
+    for number, (quality, bass, doubled, octaves) in enumerate(voiced):
+        tones = list(chords.TONES[quality])
+        tones = [*tones, tones[doubled % len(tones)]]
+        pitches = [
+            36 + tones[bass % len(tones)],
+            *(48 + tone + 12 * octave for tone, octave in zip(tones, octaves, strict=False)),
+        ]
+        rows += [(480 * number, 480, pitch, 80, 0) for pitch in pitches]
     score = Score(480, table(rows, NOTE))
-    assert chords.recognise(score).tolist() == chorder(score)
+    found = chords.recognise(score).tolist()
+    marks = chords.recognised_marks(score)
+    harmony = evaluate(score, ["chord_tone_ratio", "pitch_consonance_score"])
+    for semitones in range(1, 12):
+        higher = up(score, semitones)
+        assert down(chords.recognise(higher), semitones) == found
+        assert evaluate(higher, list(harmony)) == pytest.approx(harmony, nan_ok=True)
+        moved = tokens.transpose(tokens.encode(score), semitones)
+        np.testing.assert_array_equal(tokens.encode(higher), moved)
+    assert len(marks) == len(np.flatnonzero(np.diff(found, prepend=0)))
+
+
+@pytest.mark.parametrize("root", range(12))
+def test_ties_go_to_the_chord_that_explains_most_then_to_the_bass(root: int) -> None:
+    def name(*steps: int) -> str:
+        notes = [(0, 960, 36 + root + step, 80, 0) for step in steps]
+        return chords.recognised_marks(Score(480, table(notes, NOTE)))[0].symbol
+
+    def chord(step: int, quality: str) -> str:
+        return f"{chords.ROOTS[(root + step) % 12]}_{quality}"
+
+    # The dominant seventh on its third, its root doubled, and once as long: as much a diminished triad as a major one.
+    assert name(4, 7, 10, 12) == chord(0, "7") and name(4, 7, 10, 24) == chord(0, "7")
+    for inversion in ((0, 3, 6, 9), (3, 6, 9, 12), (6, 9, 12, 15)):
+        assert name(*inversion) == chord(inversion[0], "o7")  # four roots sound the same: it is named by its bass
+    for inversion in ((0, 4, 8), (4, 8, 12), (8, 12, 16)):
+        assert name(*inversion) == chord(inversion[0], "+")
 
 
 def test_agrees_with_chorder_on_every_chorale_looked_at() -> None:
     files = sorted((DATA / "jsb/music21_midi").glob("*.mid"))[::6]
     if not files:
         pytest.skip("shared/data is not here")
-    beats = 0
-    for path in files:
-        score = midi.read(path)
-        theirs = chorder(score)
-        assert chords.recognise(score).tolist() == theirs, path.name
-        beats += len(theirs)
-    assert beats > 3000
+    found = [check_against_chorder(midi.read(path)) for path in files]
+    beats, in_doubt = np.sum(found, axis=0)
+    assert beats > 3000 and 0 < in_doubt < 0.08 * beats
 
 
 def test_agrees_with_chorder_on_pop_but_for_notes_it_overlooks() -> None:
@@ -110,3 +177,23 @@ def test_agrees_with_chorder_on_pop_but_for_notes_it_overlooks() -> None:
             for start in starts
         ]
         assert np.any(overlooked), beat
+
+
+def test_chord_metrics_are_equal_in_every_key_on_real_files() -> None:
+    files = [*sorted((DATA / "jsb/music21_midi").glob("*.mid"))[1::8], *sorted((DATA / "pop909").rglob("*.mid"))[::40]]
+    files += sorted((DATA / "emopia").rglob("*.mid"))[::40]
+    if len(files) < 90:
+        pytest.skip("shared/data is not here")
+    names = ["chord_tone_ratio", "pitch_consonance_score"]
+    looked_at = 0
+    for path in files:
+        score = midi.read(path)
+        pitches = score.notes["pitch"]
+        if pitches.min() < 6 or pitches.max() > 121:
+            continue
+        looked_at += 1
+        recognised = [down(chords.recognise(up(score, semitones)), semitones) for semitones in range(-6, 6)]
+        assert all(found == recognised[0] for found in recognised), path
+        values = [evaluate(up(score, semitones), names) for semitones in range(-6, 6)]
+        assert all(found == pytest.approx(values[0], nan_ok=True) for found in values), path
+    assert looked_at >= 90

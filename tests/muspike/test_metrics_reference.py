@@ -137,7 +137,7 @@ def by_sixteenths(score: Score, marks: Sequence[ChordMark]) -> list[tuple[list[i
         for tick, symbol in sorted(marks, key=lambda mark: mark[0]):
             if in_sixteenths(tick, per_beat) <= position:
                 root, _, quality = symbol.partition("_")
-                steps = harmony.CHORD_TONES[quality] if quality else ()
+                steps = chords.TONES[quality] if quality else ()
                 tones = [(chords.ROOTS.index(root) + step) % 12 for step in steps] if quality else []
         sounding = [pitch for onset, end, pitch in spans if onset <= position < end]
         starting = [pitch for onset, end, pitch in spans if onset == position < end]
