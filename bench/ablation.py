@@ -8,6 +8,7 @@ networks and data.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from muspike.errors import BadInput
 from muspike.evaluation import firing_rate
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
+from muspike.hardware.chip import Chip, as_chip
 from muspike.network import Network
 from muspike.tables import text_table
 from muspike.tokens import Words
@@ -112,7 +114,7 @@ def ablate(
     found: Sequence[Variant],
     model_of: Callable[[Variant], Model],
     corpus: Corpus,
-    chip: str,
+    chip: Chip | str | os.PathLike[str],
     pieces: int = 64,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -122,13 +124,14 @@ def ablate(
         found: the variants.
         model_of: gives the model of a variant, for example by training it.
         corpus: the data.
-        chip: the chip to measure on.
+        chip: the chip to measure on: a `Chip`, the name of a known one, or the path of its TOML file.
         pieces: number of pieces to compose.
         seed: seed of composing.
 
     Raises:
         BadInput: no piece of the validation split is long enough, or a network cannot be compiled for the chip.
     """
+    chip = as_chip(chip)
     excerpts = suite.excerpts_of(corpus, "validation")
     rows = []
     steps = suite.Steps(len(found))
@@ -139,7 +142,8 @@ def ablate(
         rows.append({"architecture": variant.architecture, "value": variant.value, **figures})
     return {
         "field": found[0].field,
-        "chip": chip,
+        "chip": chip.name,
+        "chip_warnings": list(chip.warnings),
         "corpus": corpus.name,
         "split": "validation",
         "seed": seed,
@@ -150,12 +154,12 @@ def ablate(
     }
 
 
-def measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: int, seed: int) -> dict[str, Any]:
+def measured(model: Model, corpus: Corpus, excerpts: Words, chip: Chip, pieces: int, seed: int) -> dict[str, Any]:
     """The figures of one network: likelihood in torch and on the chip, firing rate, empty beats, cost."""
     compiled = compile_model(model, chip, must_fit=False)
     runner = ChipRunner(compiled.program) if compiled.use.fits else None
     whole = [piece.words for piece in corpus.split("validation")]
-    nll = suite.likelihoods(model, {chip: runner} if runner else {}, whole)
+    nll = suite.likelihoods(model, {chip.name: runner} if runner else {}, whole)
     rate = firing_rate(model.network, whole)
     composed = generate(runner or model.network.runner(), pieces, suite.EXCERPT, seed, ended=False)
     costs = misfit_entry("; ".join(compiled.use.problems))
@@ -166,7 +170,7 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: str, pieces: i
         costs = {"fits": True} | {key: entry[key] for key in _COSTS}
     return {
         "step": model.training["step"],
-        "nll_bits_per_note": {"torch": nll["torch"], "chip": nll["chip"][chip]},
+        "nll_bits_per_note": {"torch": nll["torch"], "chip": nll["chip"].get(chip.name)},
         "firing_rate": rate,
         "empty_beat_rate": _empty_beat_rate(composed),
         "chip": costs,

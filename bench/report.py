@@ -9,6 +9,7 @@ is too narrow. "Per note" means per note that the network read or wrote in the r
     machine         {name: text or number}: where the run took place
     versions        {package: version}
     settings        {name: value}: seed, excerpt_words, lava_words (compared with Lava), ...
+    chip_warnings?  [sentence]: what is doubtful about the file of a chip
     architectures   {name: ARCHITECTURE}
 
     ARCHITECTURE
@@ -131,6 +132,7 @@ _SCHEMA = {
     "machine": {},
     "versions": {"*": str},
     "settings": {},
+    "chip_warnings?": [str],
     "architectures": {
         "*": {
             "model": {"parameters": int},

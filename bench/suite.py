@@ -36,7 +36,7 @@ from muspike.export.presentation import Presentation
 from muspike.export.words import example_words
 from muspike.files import make_folder
 from muspike.generation import Sampling, generate
-from muspike.hardware.chip import known_chips
+from muspike.hardware.chip import Chip, as_chip, known_chips
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
@@ -44,7 +44,7 @@ from muspike.metrics.distance import distance
 from muspike.model_folder import shipped_models
 from muspike.tokens import Words
 
-# This chip composes the pieces if the network fits it; else the first chip that the network fits.
+# This chip composes the pieces if it is reported on and the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
 # Excerpts must have equal length, because most metrics grow with it.
 EXCERPT = 128
@@ -57,6 +57,7 @@ def bench(
     names: Sequence[str],
     folder: Path,
     *,
+    chips: Sequence[Chip | str | os.PathLike[str]] = (),
     quick: bool = False,
     with_lava: bool = True,
     python: str | None = None,
@@ -67,6 +68,7 @@ def bench(
     Args:
         names: names or folders of the models; empty: all shipped models.
         folder: where the report is written.
+        chips: the chips to report on, each a `Chip`, a name, or the path of a TOML file; empty: all known ones.
         quick: 16 generated pieces, 16 read pieces and 16 words against Lava, instead of 64 each.
         with_lava: whether to compare with Lava.
         python: an interpreter that has Lava; None: the one that muspike makes.
@@ -76,9 +78,13 @@ def bench(
         The content of `bench.json`, and the path of the page.
 
     Raises:
-        BadInput: there is no such model, or a corpus whose test split has no piece of `EXCERPT` words.
+        BadInput: there is no such model or chip, two chips have one name, or the test split of a corpus has no piece of
+            `EXCERPT` words.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
+    on = [as_chip(chip) for chip in chips or known_chips()]
+    if twice := next((chip.name for chip in on if [c.name for c in on].count(chip.name) > 1), None):
+        raise BadInput(f"bench: two chips are called {twice}; the report tells them apart by their names")
     models: dict[str, Model] = {}
     for name in names or shipped_models():
         model = load_model(name)
@@ -101,13 +107,14 @@ def bench(
     architectures, material = {}, {}
     for name, model in models.items():
         architectures[name], material[name] = _profile(
-            model, name, steps, pieces, words if with_lava else 0, python, seed
+            model, name, on, steps, pieces, words if with_lava else 0, python, seed
         )
     results = {
         "muspike": __version__,
         "machine": _machine(),
         "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
         "settings": settings,
+        "chip_warnings": [warning for chip in on for warning in chip.warnings],
         "architectures": architectures,
     }
     page, _ = write_report(results, folder, material)
@@ -140,7 +147,14 @@ def _machine() -> dict[str, str | int]:
 
 
 def _profile(
-    model: Model, name: str, steps: Steps, pieces: int, lava_words: int, python: str | None, seed: int
+    model: Model,
+    name: str,
+    on: Sequence[Chip],
+    steps: Steps,
+    pieces: int,
+    lava_words: int,
+    python: str | None,
+    seed: int,
 ) -> tuple[dict[str, Any], Material]:
     with steps.step(f"{name}: test split of {model.training['corpus']}"):
         corpus = corpora.load(model.training["corpus"])
@@ -149,8 +163,8 @@ def _profile(
         # Activity and energy are those of as many excerpts as are composed. The music is compared with all excerpts.
         heard = excerpts[:, :pieces]
         given = model.spiking.noise.behind(read_after_pad(heard))
-    with steps.step(f"{name}: programs for {', '.join(known_chips())}"):
-        compiled, misfits = _on_chips(model)
+    with steps.step(f"{name}: programs for {', '.join(chip.name for chip in on)}"):
+        compiled, misfits = _on_chips(model, on)
     # A network that does not fit a chip is not run on it, so it has no quality and no cost there.
     runners = {chip: ChipRunner(c.program) for chip, c in compiled.items()}
     if not runners:
@@ -158,6 +172,7 @@ def _profile(
     shown = PREFERRED_CHIP if PREFERRED_CHIP in runners else next(iter(runners))
     with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
         nll = likelihoods(model, runners, test)
+        nll["chip"] |= dict.fromkeys(misfits)
     with steps.step(f"{name}: {pieces} pieces composed by {shown}"):
         composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
         music, samples = _music(composed, excerpts)
@@ -166,7 +181,7 @@ def _profile(
         words = heard.shape[0] * heard.shape[1]
         reading = {"pieces": heard.shape[1], "words": words, "notes": notes, "of_words": sum(map(len, test))}
         chips: dict[str, Any] = {}
-        for chip in known_chips():
+        for chip in (c.name for c in on):
             if chip in misfits:
                 chips[chip] = misfit_entry(misfits[chip])
                 continue
@@ -210,19 +225,19 @@ def _profile(
     return result, material
 
 
-def _on_chips(model: Model) -> tuple[dict[str, Compiled], dict[str, str]]:
-    """The model compiled for each known chip that it fits, and for each other chip the reason why it does not."""
+def _on_chips(model: Model, on: Sequence[Chip]) -> tuple[dict[str, Compiled], dict[str, str]]:
+    """The model compiled for each chip that it fits, and for each other chip the reason why it does not, by name."""
     compiled, misfits = {}, {}
-    for chip in known_chips():
+    for chip in on:
         try:
             found = compile_model(model, chip, must_fit=False)
         except BadInput as error:  # the chip has no means for it, whatever the number of cores
-            misfits[chip] = str(error)
+            misfits[chip.name] = str(error)
             continue
         if found.use.fits:
-            compiled[chip] = found
+            compiled[chip.name] = found
         else:
-            misfits[chip] = "; ".join(found.use.problems)
+            misfits[chip.name] = "; ".join(found.use.problems)
     return compiled, misfits
 
 
@@ -278,8 +293,7 @@ def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequenc
         "chip": {
             chip: likelihood(lambda words, r=runner: on_chip(r, words), pieces).bits_per_note  # type: ignore[misc]
             for chip, runner in runners.items()
-        }
-        | {chip: None for chip in known_chips() if chip not in runners},
+        },
     }
 
 

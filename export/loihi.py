@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,7 @@ from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.export.presentation import Presentation
 from muspike.export.to_nir import to_nir
+from muspike.hardware.chip import Chip
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.simulator.events import Run, Simulator
@@ -17,8 +20,13 @@ from muspike.tokens import Words
 Logits = npt.NDArray[np.float32]
 
 
-def compile_model(model: Model, chip: str, must_fit: bool = True) -> Compiled:
+def compile_model(model: Model, chip: Chip | str | os.PathLike[str], must_fit: bool = True) -> Compiled:
     """Compile a model for a chip. The program's metadata holds the model's `Presentation`.
+
+    Args:
+        model: a model that spikes.
+        chip: a `Chip`, the name of a known one, or the path of its TOML file.
+        must_fit: whether to raise if a limit of the chip is exceeded.
 
     Raises:
         BadInput: the chip cannot hold the model (only with `must_fit`), or the logits are not out when the next token

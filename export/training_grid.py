@@ -8,32 +8,43 @@ own.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from muspike.export.to_nir import to_nir
-from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.chip import Chip, as_chip, known_chips, load_chip
 from muspike.hardware.mapping.scale import on_grid
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import Network
 
 
 class TrainingGrid:
-    """The weight grid of the chip called `chip`, for `training.Run`.
+    """The weight grid of a chip, for `training.Run`.
+
+    Args:
+        chip: a `Chip`, the name of a known one, or the path of its TOML file.
 
     Raises:
         BadInput: there is no such chip.
     """
 
-    def __init__(self, chip: str) -> None:
-        self._chip = load_chip(chip)
+    def __init__(self, chip: Chip | str | os.PathLike[str]) -> None:
+        self._chip = as_chip(chip)
 
     @property
     def chip(self) -> str:
-        """The chip's name."""
-        return self._chip.name
+        """The chip's name; for a chip of one's own with a digest of its registers, so that a run that is continued is
+        known to be for the same chip."""
+        name = self._chip.name
+        if name in known_chips() and self._chip == load_chip(name):
+            return name
+        registers = dataclasses.astuple(self._chip.ranges), dataclasses.astuple(self._chip.limits)
+        return f"{name}-{hashlib.sha256(repr(registers).encode()).hexdigest()[:8]}"
 
     def rounding(self, network: Network) -> Rounding:
         """The rounding to set as `Network.rounding` of this network. The network must be on the CPU."""

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import math
+import os
+import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,30 +17,41 @@ from typing import Any, Literal, cast
 
 from muspike.errors import BadInput
 from muspike.files import check_file
+from muspike.hardware.chip_sources import changes
 
 Tag = Literal["measured", "fitted", "simulated", "inferred", "assumed"]
 TAGS: tuple[Tag, ...] = ("measured", "fitted", "simulated", "inferred", "assumed")
 """How a constant came to be, from the strongest to the weakest."""
 
-EVENTS = (
-    "synop_dense",  # a synaptic operation, from a list that holds every target
-    "synop_sparse",  # a synaptic operation, from a list of (index, weight)
-    "synop_conv",  # a synaptic operation, from weights shared by a convolution
-    "neuron_access",  # every mapped neuron, every tick
-    "neuron_update",  # on top of the access, for a neuron whose state changes
-    "neuron_spike",  # on top of the update, for a neuron that fires
-    "message_out",  # a spike message to one target core
-    "spike_in",  # a message that reaches an input axon
-    "hop_x",  # a message that crosses to the next tile, east or west
-    "hop_y",  # the same, north or south
-)
-"""The events that a cost set may price, each in pJ (energy) and ns (latency) per event."""
+EVENTS: Mapping[str, str] = {
+    "synop_dense": "a synaptic operation, from a list that holds every target",
+    "synop_sparse": "a synaptic operation, from a list of (index, weight)",
+    "synop_conv": "a synaptic operation, from weights shared by a convolution",
+    "neuron_access": "every mapped neuron, every tick",
+    "neuron_update": "on top of the access, for a neuron whose state changes",
+    "neuron_spike": "on top of the update, for a neuron that fires",
+    "message_out": "a spike message to one target core",
+    "spike_in": "a message that reaches an input axon",
+    "hop_x": "a message that crosses to the next tile, east or west",
+    "hop_y": "a message that crosses to the next tile, north or south",
+}
+"""The events that a cost set may price, each in pJ (energy) and ns (latency) per event, and what they are."""
 
 BARRIER = "barrier"
 """The synchronisation at the end of a tick. Its energy has no price of its own; other prices may cover it."""
 
-STEP_FLOORS = ("step_floor", "step_floor_several_chips")
-"""Lower bounds of the latency of a tick, in ns: no network runs faster."""
+STEP_FLOORS: Mapping[str, str] = {
+    "step_floor": "the least time of a tick: no network runs faster",
+    "step_floor_several_chips": "the least time of a tick of a network on several chips",
+}
+"""Lower bounds of the latency of a tick, in ns, and what they are."""
+
+LARGEST_FILE = 1 << 20
+"""The most bytes of a chip's file. A larger one is refused before it is read."""
+
+_LARGEST_WHOLE = 2**40  # products of three counts and a number of neurons still fit into a float exactly enough
+_MOST_PLACES = 2**20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -218,6 +230,8 @@ class Chip:
         static_power: in mW per whole chip.
         costs: the cost sets by name.
         default_costs: the name of the cost set that is used unless another is asked for.
+        warnings: what is doubtful about the chip's file, in sentences for people: numbers that were changed and kept
+            their old source, or the name of another chip. Empty for the chips that come with muspike.
     """
 
     name: str
@@ -229,6 +243,7 @@ class Chip:
     static_power: Constant
     costs: Mapping[str, CostSet] = field(repr=False)
     default_costs: str
+    warnings: tuple[str, ...] = ()
 
     def cost_set(self, name: str | None = None) -> CostSet:
         """The cost set called `name`; None: the default one.
@@ -236,9 +251,9 @@ class Chip:
         Raises:
             BadInput: the chip has no set of this name.
         """
-        chosen = name or self.default_costs
-        if chosen not in self.costs:
-            raise BadInput(f"{self.name}: no cost set {chosen!r}; it has {', '.join(sorted(self.costs))}")
+        chosen = self.default_costs if name is None else name
+        if not isinstance(chosen, str) or chosen not in self.costs:
+            raise BadInput(f"{self.name}: no cost set {_shown(chosen)}; it has {', '.join(sorted(self.costs))}")
         return self.costs[chosen]
 
 
@@ -253,8 +268,10 @@ def known_chips() -> tuple[str, ...]:
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-def load_chip(name_or_path: str | Path) -> Chip:
+def load_chip(name_or_path: str | os.PathLike[str]) -> Chip:
     """Load a chip by name (`loihi1`, `loihi2`), or from a TOML file of the same form.
+
+    `Chip.warnings` says what is doubtful about a file. `muspike chips --template` writes a file to start from.
 
     >>> from muspike.hardware import load_chip
     >>> load_chip("loihi1").limits.neurons_per_core.value
@@ -263,28 +280,48 @@ def load_chip(name_or_path: str | Path) -> Chip:
     Raises:
         BadInput: there is no such chip or file, or the file has a missing, unknown or impossible entry.
     """
-    name = str(name_or_path)
+    known = f"known: {', '.join(known_chips())}, or give the path of a .toml file"
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise BadInput(f"chip {_shown(name_or_path)} is neither a name nor a path; {known}")
+    name = os.fspath(name_or_path)
     if name in known_chips():
         return _load_known(name)
-    path = Path(name_or_path)
+    path = Path(name)
     if path.suffix != ".toml":
-        raise BadInput(
-            f"chip {name!r} is not known; known: {', '.join(known_chips())}, or give the path of a .toml file"
-        )
+        raise BadInput(f"chip {_shown(name)} is not known; {known}")
+    text = _text_of(path)
+    chip = parse_chip(text, str(path))
+    shipped = {known: tomllib.loads(text_of_known(known)) for known in known_chips()}
+    return replace(chip, warnings=tuple(f"{path}: {change}" for change in changes(tomllib.loads(text), shipped)))
+
+
+def as_chip(chip: Chip | str | os.PathLike[str]) -> Chip:
+    """`chip` itself, or the one that `load_chip` loads. It raises what `load_chip` raises."""
+    return chip if isinstance(chip, Chip) else load_chip(chip)
+
+
+def text_of_known(name: str) -> str:
+    """The text of the file of the chip `name`, one of `known_chips`."""
+    return (resources.files("muspike.hardware") / "chips" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _text_of(path: Path) -> str:
     check_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise BadInput(f"{path}: {size:,} bytes; the file of a chip has at most {LARGEST_FILE:,}")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not a UTF-8 text file") from error
-    return parse_chip(text, str(path))
+        raise BadInput(
+            f"{path}: byte {error.start} is {error.object[error.start]:#04x}; a chip's file is UTF-8 text"
+        ) from error
 
 
 @cache
 def _load_known(name: str) -> Chip:
-    entry = resources.files("muspike.hardware") / "chips" / f"{name}.toml"
-    return parse_chip(entry.read_text(encoding="utf-8"), f"{name}.toml")
+    return parse_chip(text_of_known(name), f"{name}.toml")
 
 
 def parse_chip(text: str, where: str) -> Chip:
@@ -296,17 +333,14 @@ def parse_chip(text: str, where: str) -> Chip:
     # Imported here, because `program` needs numpy, and the command line asks for the chips' names without numpy.
     from muspike.hardware.program import DELAY_MAX
 
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{where}: not TOML: {error}") from error
+    raw = _toml(text, where)
     sources = _Table(raw, where, {}).table("sources")
     top = _Table(raw, where, {key: sources.text(key) for key in sources.entries})
     top.used.add("sources")
     costs = top.table("costs")
     default = costs.text("default")
     chip = Chip(
-        name=top.text("name"),
+        name=top.name("name"),
         title=top.text("title"),
         mesh=_mesh(top.table("mesh")),
         limits=_filled(Limits, top.table("limits"), _limit),
@@ -326,6 +360,27 @@ def parse_chip(text: str, where: str) -> Chip:
     if default not in chip.costs:
         raise BadInput(f"{where}: costs.default: no cost set {default!r}; it has {', '.join(sorted(chip.costs))}")
     return chip
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # Its messages name a line, but neither the key nor the value there.
+        at = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = text.splitlines()[int(at[1]) - 1].strip() if at else ""
+        raise BadInput(f"{where}: not TOML: {error}{f': {line[:80]}' if line else ''}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; tables in tables in tables
+        raise BadInput(f"{where}: not TOML that a chip needs: {error}") from error
+
+
+def _shown(value: object) -> str:
+    """A value as an error message shows it, of at most 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]} ... {text[-16:]}"
 
 
 class _Table:
@@ -349,7 +404,7 @@ class _Table:
             raise BadInput(f"{self.where}: {key} is missing (expected {named})")
         value = self.entries[key]
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise BadInput(f"{self.where}: {key} is {value!r}, expected {named}")
+            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected {named}")
         self.used.add(key)
         return value
 
@@ -357,40 +412,58 @@ class _Table:
         return _Table(self.take(key, dict, "a table"), f"{self.where}: {key}", self.sources)
 
     def text(self, key: str) -> str:
-        return str(self.take(key, str, "a text"))
-
-    def choice(self, key: str, choices: tuple[str, ...]) -> str:
-        value = self.text(key)
-        if value not in choices:
-            raise BadInput(f"{self.where}: {key} is {value!r}, expected one of {', '.join(choices)}")
+        value = str(self.take(key, str, "a text"))
+        if not value.strip():
+            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected a text that is not empty")
         return value
 
-    def whole(self, key: str) -> int:
-        return int(self.take(key, int, "a whole number"))
+    def name(self, key: str) -> str:
+        """A name that can be part of a file's name."""
+        value = self.text(key)
+        if not _NAME.fullmatch(value):
+            raise BadInput(
+                f"{self.where}: {key} is {_shown(value)}, expected at most 64 letters, digits, dots, hyphens and "
+                "underscores, a letter or digit first"
+            )
+        return value
+
+    def choice(self, key: str, choices: Collection[str]) -> str:
+        value = self.take(key, str, f"one of {', '.join(choices)}")
+        if value not in choices:
+            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected one of {', '.join(choices)}")
+        return str(value)
+
+    def whole(self, key: str, least: int = -_LARGEST_WHOLE) -> int:
+        value = int(self.take(key, int, "a whole number"))
+        if value < least:
+            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected at least {least}")
+        if value > _LARGEST_WHOLE:
+            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected at most {_LARGEST_WHOLE}")
+        return value
 
     def count(self, key: str) -> int:
-        value = self.whole(key)
-        if value < 1:
-            raise BadInput(f"{self.where}: {key} is {value}, expected at least 1")
-        return value
+        return self.whole(key, 1)
 
     def number(self, key: str) -> float:
-        value = float(self.take(key, (int, float), "a number"))
-        if not math.isfinite(value):
-            raise BadInput(f"{self.where}: {key} is {value}, expected a finite number")
-        return value
+        value = self.take(key, (int, float), "a number")
+        if not -1e30 <= value <= 1e30:  # NaN too is refused here
+            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected a finite number of at most 1e30")
+        return float(value)
 
     def source(self) -> str:
         """The source of the table: a key of [sources], optionally followed by `: ` and a remark."""
         key, _, remark = self.text("source").partition(": ")
         if key not in self.sources:
-            raise BadInput(f"{self.where}: source {key!r} is not in [sources], which has {', '.join(self.sources)}")
+            listed = ", ".join(self.sources) or "none"
+            raise BadInput(f"{self.where}: source {_shown(key)} is not in [sources], which has {listed}")
         return f"{self.sources[key]} ({remark})" if remark else self.sources[key]
 
     def close(self) -> None:
         unknown = [key for key in self.entries if key not in self.used]
         if unknown:
-            raise BadInput(f"{self.where}: unknown key {unknown[0]!r}; known here: {', '.join(sorted(self.used))}")
+            raise BadInput(
+                f"{self.where}: unknown key {_shown(unknown[0])}; known here: {', '.join(sorted(self.used))}"
+            )
 
 
 def _filled(kind: Any, table: _Table, read: Callable[[_Table], Any]) -> Any:
@@ -400,7 +473,10 @@ def _filled(kind: Any, table: _Table, read: Callable[[_Table], Any]) -> Any:
 
 
 def _limit(table: _Table) -> Limit:
-    if table.entries.get("value") == "unpublished":
+    value: int | None
+    if isinstance(given := table.entries.get("value"), str):
+        if given != "unpublished":
+            raise BadInput(f'{table.where}: value is {_shown(given)}, expected a whole number or "unpublished"')
         table.used.add("value")
         value = None
     else:
@@ -436,6 +512,15 @@ def _ranges(table: _Table) -> Ranges:
             f"{table.where}: weight is {weight.low}..{weight.high} in steps of {weight.step}, "
             f"a program holds {WEIGHT_MIN}..{WEIGHT_MAX} in steps of {WEIGHT_STEP}"
         )
+    for name in ("weight", "bias_mant"):
+        found = getattr(ranges, name)
+        if not found.low <= -found.step < found.step <= found.high or found.low % found.step:
+            raise BadInput(
+                f"{table.where}: {name} is {found.low}..{found.high} in steps of {found.step}, expected a range that "
+                "holds 0 and at least a step to either side"
+            )
+    if ranges.v_threshold.high < 1:
+        raise BadInput(f"{table.where}: v_threshold is 0..0, expected a range that reaches at least 1")
     for name, (low, high) in STATE.items():
         found = getattr(ranges, name)
         if (found.low, found.high) != (low, high):
@@ -446,20 +531,26 @@ def _ranges(table: _Table) -> Ranges:
 def _mesh(table: _Table) -> Mesh:
     mesh = Mesh(table.count("tiles_x"), table.count("tiles_y"), table.count("cores_per_tile"), table.source())
     table.close()
+    if (cores := mesh.tiles_x * mesh.tiles_y * mesh.cores_per_tile) > _MOST_PLACES:
+        raise BadInput(f"{table.where}: {cores:,} places for cores, expected at most {_MOST_PLACES:,}")
     return mesh
 
 
 def _synapse_format(table: _Table) -> SynapseFormat:
     index_bits = table.take("sparse_index_bits", list, "a rising list of whole numbers")
     if not index_bits or any(type(n) is not int for n in index_bits) or sorted(set(index_bits)) != index_bits:
-        raise BadInput(f"{table.where}: sparse_index_bits is {index_bits!r}, expected a rising list of whole numbers")
+        raise BadInput(
+            f"{table.where}: sparse_index_bits is {_shown(index_bits)}, expected a rising list of whole numbers"
+        )
+    if index_bits[0] < 1 or index_bits[-1] > 64:
+        raise BadInput(f"{table.where}: sparse_index_bits is {_shown(index_bits)}, expected numbers from 1 to 64")
     made = SynapseFormat(
         word_bits=table.count("word_bits"),
         weight_bits=table.count("weight_bits"),
         max_delay_bits=table.count("max_delay_bits"),
         sparse_index_bits=tuple(index_bits),
         block_synapses=table.count("block_synapses"),
-        block_header_bits=table.whole("block_header_bits"),
+        block_header_bits=table.whole("block_header_bits", 0),
         axon_offsets=table.count("axon_offsets"),
         source=table.source(),
     )
@@ -489,20 +580,24 @@ def _constant(table: _Table, unit: str) -> Constant:
     return constant
 
 
-def _priced(table: _Table, unit: str, events: tuple[str, ...]) -> dict[str, Constant]:
+def _priced(table: _Table, unit: str, events: Collection[str]) -> dict[str, Constant]:
     for event in table.entries:
         if event not in events:
-            raise BadInput(f"{table.where}: unknown key {event!r}; known: {', '.join(events)}")
+            raise BadInput(f"{table.where}: unknown key {_shown(event)}; known: {', '.join(events)}")
     return {event: _constant(table.table(event), unit) for event in table.entries}
 
 
 def _cost_set(name: str, table: _Table) -> CostSet:
     covers = table.take("covers", list, "a list of events")
-    if stranger := next((event for event in covers if event not in (*EVENTS, BARRIER)), None):
-        raise BadInput(f"{table.where}: covers {stranger!r}, which is none of {', '.join((*EVENTS, BARRIER))}")
+    for event in covers:
+        if event not in (*EVENTS, BARRIER):
+            raise BadInput(f"{table.where}: covers {_shown(event)}, which is none of {', '.join((*EVENTS, BARRIER))}")
     rows = table.take("barrier", list, "a list of tables") if "barrier" in table.entries else []
     barrier = [_barrier(_Table(row, f"{table.where}: barrier {i}", table.sources)) for i, row in enumerate(rows)]
-    if min((row.tiles for row in barrier), default=1) != 1:
+    tiles = [row.tiles for row in barrier]
+    if twice := next((n for n in tiles if tiles.count(n) > 1), None):
+        raise BadInput(f"{table.where}: barrier: two rows for {twice} tiles; expected one for each number")
+    if min(tiles, default=1) != 1:
         raise BadInput(f"{table.where}: barrier: no row for 1 tile; expected the rows to begin there")
     made = CostSet(
         name=name,
@@ -510,16 +605,18 @@ def _cost_set(name: str, table: _Table) -> CostSet:
         core_time=cast(Literal["sum", "max"], table.choice("core_time", ("sum", "max"))),
         covers=frozenset(covers),
         energy=_priced(table.table("energy"), "pJ", EVENTS),
-        latency=_priced(table.table("latency"), "ns", EVENTS + STEP_FLOORS),
+        latency=_priced(table.table("latency"), "ns", (*EVENTS, *STEP_FLOORS)),
         barrier=tuple(sorted(barrier, key=lambda row: row.tiles)),
     )
     table.close()
+    if both := next((event for event in covers if event in made.energy), None):
+        raise BadInput(f"{table.where}: covers {both!r}, which energy prices too; expected one of the two")
     return made
 
 
 def _barrier(row: _Table) -> Barrier:
     if not isinstance(row.entries, dict):
-        raise BadInput(f"{row.where} is {row.entries!r}, expected a table")
+        raise BadInput(f"{row.where} is {_shown(row.entries)}, expected a table")
     tiles = row.count("tiles")
     constant = {key: value for key, value in row.entries.items() if key != "tiles"}
     return Barrier(tiles, _constant(_Table(constant, row.where, row.sources), "ns"))

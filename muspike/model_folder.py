@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,8 @@ _HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
     ("weights", "file"): str,
     ("weights", "sha256"): str,
 }
+# Files of networks that are no models, by the ending of their name.
+_NETWORKS = {".nir": "a NIR file", ".npz": "a chip program"}
 # The limit of the safetensors format, in bytes.
 _LONGEST_HEADER = 100_000_000
 
@@ -43,19 +46,28 @@ def shipped_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / "model.json").is_file()}
 
 
-def find_folder(name: str | Path) -> Path:
+def find_folder(name: str | os.PathLike[str]) -> Path:
     """The folder of the model `name`.
 
     `name` is a model's folder, the folder of a training run (its model is in `model`), or the name of a shipped model.
 
     Raises:
-        BadInput: `name` is neither a folder nor the name of a shipped model.
+        BadInput: `name` is neither a folder nor the name of a shipped model. For a NIR file or a chip program the
+            message says which commands take it.
     """
+    shipped = shipped_models()
+    known = f"known are {', '.join(shipped)}" if shipped else "there is none"
+    if not isinstance(name, str | os.PathLike):
+        raise BadInput(f"model {name!r:.80} is neither a folder nor the name of a shipped model; {known}")
     folder = Path(name)
     if not folder.is_dir():
-        shipped = shipped_models()
+        if what := _NETWORKS.get(folder.suffix):
+            raise BadInput(
+                f"{name}: is {what}, not a model that composes; muspike simulate {name} --random 0.1 says what it does "
+                "and costs on a chip" + (f", muspike map {name} how it fits" if folder.suffix == ".nir" else "")
+            )
         if str(name) not in shipped:
-            raise BadInput(f"{name}: neither a model folder nor a shipped model ({', '.join(shipped) or 'none'})")
+            raise BadInput(f"{name}: neither a model folder nor a shipped model; {known}")
         return shipped[str(name)]
     if not (folder / "model.json").exists() and (folder / "model").is_dir():
         return folder / "model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import nir
 import numpy as np
 
 from muspike.errors import BadInput
-from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.partition import Use, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, QuantisationReport, quantise
@@ -63,7 +64,7 @@ class Compiled:
 
 def compile_graph(
     graph: nir.NIRGraph | SpikingGraph,
-    chip: Chip | str | Path,
+    chip: Chip | str | os.PathLike[str],
     dt_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
     must_fit: bool = True,
@@ -95,8 +96,7 @@ def compile_graph(
         BadInput: `from_nir` refuses the graph; the chip cannot run it, because of a register's range or a loop that is
             too short; or, with `must_fit`, a limit is exceeded. The message names the node, population, loop or limit.
     """
-    if not isinstance(chip, Chip):
-        chip = load_chip(chip)
+    chip = as_chip(chip)
     if isinstance(graph, str | Path):
         raise BadInput(f"compile_graph: {graph} is the name of a file; give what read_nir reads from it")
     if isinstance(graph, SpikingGraph):

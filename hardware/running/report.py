@@ -42,6 +42,7 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
     program = compiled.program
     return {
         "chip": program.chip,
+        "chip_warnings": list(compiled.chip.warnings),
         "fits": compiled.use.fits,
         "fill": compiled.fill,
         "dt_s": program.dt_s,

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from muspike import __version__
-from muspike.cli import bench, export, models, music, network, train
+from muspike.cli import bench, chips, export, models, music, network, train
 from muspike.cli.options import Commands, Parser
 from muspike.cli.output import complain
 from muspike.errors import MuspikeError
 
-FAMILIES = (train, music, export, network, bench, models)
+FAMILIES = (train, music, export, network, bench, models, chips)
 
 
 def parser() -> Parser:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from muspike.cli.options import Commands, add_json, add_lava_python, add_seed, folder, refuse_unused
+from muspike.cli.options import (
+    Commands,
+    add_chip,
+    add_json,
+    add_lava_python,
+    add_seed,
+    find_chip,
+    folder,
+    refuse_unused,
+)
 from muspike.cli.output import say, say_json
 
 
@@ -19,6 +28,7 @@ def add(commands: Commands) -> None:
     )
     bench.add_argument("model", nargs="*", help="model folders or shipped models (default: all shipped models)")
     folder(bench, "folder for report.html and bench.json")
+    add_chip(bench, None, "a chip to report on; give it several times for several (default: all known)", several=True)
     bench.add_argument("--quick", action="store_true", help="16 pieces instead of 64; takes a few minutes")
     bench.add_argument("--no-lava", action="store_true", help="leave out the check against Lava; the report says so")
     add_lava_python(bench)
@@ -34,6 +44,7 @@ def _bench(args: argparse.Namespace) -> int:
     results, page = bench(
         args.model,
         args.output,
+        chips=[find_chip(name) for name in args.chip or ()],
         quick=args.quick,
         with_lava=not args.no_lava,
         python=args.python,

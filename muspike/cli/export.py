@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from muspike.cli.options import Commands, add_json, add_model, refuse_unused, whole
+from muspike.cli.options import Commands, add_json, add_model, find_chip, refuse_unused, whole
 from muspike.cli.output import say, say_json
 
 
@@ -68,14 +68,19 @@ def _export(args: argparse.Namespace) -> int:
             takers = ", ".join(f"--to {to}" for to, other in TARGETS.items() if name in other.options)
             refuse_unused(args, f"with --to {args.to}, only with {takers}", name)
     options = target.chosen(vars(args))
+    warnings: dict[str, list[str]] = {}
+    chip = ""
+    if "chip" in options:
+        chip = f"-{Path(options['chip']).stem}"
+        options["chip"] = find_chip(options["chip"])
+        warnings = {"chip_warnings": list(options["chip"].warnings)}
     model = load_model(args.model)
     folder = Path(args.model).resolve()
     name = folder.parent.name if folder.name == "model" else folder.name
-    chip = f"-{Path(options['chip']).stem}" if "chip" in options else ""
     output = args.output or Path(f"{name}{chip}{target.suffix}")
     proof = export(model, args.to, output, args.tokens, **options)
     if args.json:
-        say_json(proof.to_dict())
+        say_json({**proof.to_dict(), **warnings})
     else:
         say(proof.table())
     return 0 if proof.holds else 1

@@ -8,6 +8,13 @@ from muspike.cli.options import Commands, add_json
 from muspike.cli.output import say, say_json
 from muspike.tables import text_table
 
+# The measured figures of a model, by entry, with the title of the column.
+_FIGURES = {
+    "validation_bits_per_note": "bits per note,\nvalidation",
+    "test_bits_per_note": "bits per note,\ntest",
+    "validation_firing_rate": "spikes per neuron\nand tick, validation",
+}
+
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -28,6 +35,7 @@ def _models(args: argparse.Namespace) -> int:
                 "corpus": header["training"]["corpus"],
                 "parameters": model_folder.count_parameters(folder, header),
                 "validation_bits_per_note": header["training"]["validation_bits_per_note"],
+                "test_bits_per_note": header["training"].get("test_bits_per_note"),
                 "validation_firing_rate": header["training"].get("validation_firing_rate"),
                 "steps": model_folder.steps_of(header["training"]),
             }
@@ -37,9 +45,9 @@ def _models(args: argparse.Namespace) -> int:
     else:
         cells = []
         for row in rows:
-            bits, rate = row["validation_bits_per_note"], row["validation_firing_rate"]
-            figures = [f"{row['parameters']:,}", f"{bits:.3f}", "-" if rate is None else f"{rate:.3f}"]
-            cells.append([row["name"], row["corpus"], *figures, str(row["steps"])])
-        titles = ("model", "data", "parameters", "validation bits per note", "firing rate", "steps")
+            measured = (row[figure] for figure in _FIGURES)
+            figures = ["–" if figure is None else f"{figure:.3f}" for figure in measured]
+            cells.append([row["name"], row["corpus"], f"{row['parameters']:,}", str(row["steps"]), *figures])
+        titles = ("model", "data", "parameters", "steps", *_FIGURES.values())
         say("\n".join(text_table(titles, cells, left=(0, 1))))
     return 0

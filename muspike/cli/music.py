@@ -9,10 +9,11 @@ from muspike.cli.options import (
     LONGEST_PIECE,
     MOST_PIECES,
     Commands,
+    add_chip,
     add_json,
     add_model,
     add_seed,
-    chips,
+    find_chip,
     folder,
     share,
     temperature,
@@ -41,11 +42,11 @@ def add(commands: Commands) -> None:
     generate.add_argument(
         "--top-p", type=share, default=0.8, help="keep the likeliest values that make up this share (default: 0.8)"
     )
-    generate.add_argument(
-        "--on",
-        choices=("torch", "loihi", *chips()),
-        default="torch",
-        help="what computes the network: torch, or the integer network of a chip; loihi is loihi1 (default: torch)",
+    add_chip(
+        generate,
+        "torch",
+        "what computes the network: torch, or the integer network of a chip (loihi is loihi1)",
+        flag="--on",
     )
     add_json(generate, "the files written")
 
@@ -69,16 +70,25 @@ def _generate(args: argparse.Namespace) -> int:
     from muspike.export.loihi import ChipRunner, compile_model
     from muspike.generation import Sampling, generate, piece_files, write_pieces
 
+    on = "loihi1" if args.on == "loihi" else args.on
+    chip = None if on == "torch" else find_chip(on, "torch")
     model = load_model(args.model)
-    chip = "loihi1" if args.on == "loihi" else args.on
     sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
-    runner = model.network.runner() if chip == "torch" else ChipRunner(compile_model(model, chip).program)
+    runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
     make_folder(args.output)
     piece_files(args.output, args.pieces)  # fail before the work, not after it
     pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
     files = write_pieces(pieces, args.output)
     if args.json:
-        say_json({"on": chip, "seed": args.seed, "files": [str(f) for f in files]})
+        warnings = {} if chip is None else {"chip_warnings": list(chip.warnings)}
+        say_json(
+            {
+                "on": "torch" if chip is None else chip.name,
+                **warnings,
+                "seed": args.seed,
+                "files": [str(f) for f in files],
+            }
+        )
     else:
         several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
         say(several if len(files) > 1 else str(files[0]))

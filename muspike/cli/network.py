@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING
 from muspike.cli.options import (
     LARGEST_SEED,
     Commands,
+    add_chip,
     add_json,
     add_lava_python,
-    chips,
+    find_chip,
     refuse_unused,
     seconds,
     share,
     whole,
 )
-from muspike.cli.output import say, say_json
+from muspike.cli.output import note, say, say_json
 from muspike.errors import BadInput, Failed
 from muspike.files import check_file, check_target
 from muspike.tables import text_table
@@ -50,9 +50,7 @@ def add(commands: Commands) -> None:
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
     mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
-    mapping.add_argument(
-        "--chip", default="loihi1", help=f"{', '.join(chips())} or a chip's .toml file (default: loihi1)"
-    )
+    add_chip(mapping, "loihi1")
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say")
     _add_reset(mapping)
     mapping.add_argument(
@@ -76,9 +74,7 @@ def add(commands: Commands) -> None:
         "file", metavar="FILE.nir|PROGRAM.npz", type=Path, help="a network, or a program written by map or export"
     )
     _add_input(simulate, "the spikes to run on")
-    simulate.add_argument(
-        "--chip", help=f"{', '.join(chips())} or a chip's .toml file (default: loihi1, or the program's)"
-    )
+    add_chip(simulate, None, "default loihi1, or the program's")
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the .nir file does not say")
     _add_reset(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
@@ -146,13 +142,12 @@ def _add_output(sub: argparse.ArgumentParser) -> None:
 
 
 def _map(args: argparse.Namespace) -> int:
-    from muspike.hardware.chip import load_chip
     from muspike.hardware.mapping.compile import compile_graph
     from muspike.hardware.running.report import mapping, mapping_text
     from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
 
     _check_npz(args.output, "a chip program", args.file, args.input)
-    chip = load_chip(args.chip)
+    chip = find_chip(args.chip)
     graph = _network(args.file, args.dt)
     given = None
     if args.input or args.random:
@@ -180,7 +175,6 @@ def _map(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from muspike.hardware.chip import load_chip
     from muspike.hardware.mapping.compile import compile_graph
     from muspike.hardware.program import Program
     from muspike.hardware.running.raster import check_picture, write_raster
@@ -198,11 +192,11 @@ def _simulate(args: argparse.Namespace) -> int:
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
         with _about(args.file):
-            chip = load_chip(args.chip or program.chip)
+            chip = its_chip = find_chip(args.chip or program.chip)
         if chip.name != program.chip:
             raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
     else:
-        its_chip, chip = load_chip(args.chip or "loihi1"), None
+        its_chip, chip = find_chip(args.chip or "loihi1"), None
         graph = _network(args.file, args.dt)
         with _about(args.file):
             network = compile_graph(graph, its_chip, must_fit=False, reset_every=args.reset_every)
@@ -226,7 +220,8 @@ def _simulate(args: argparse.Namespace) -> int:
     if args.picture:
         write_raster(found, args.picture)
     if args.json:
-        say_json({"file": str(args.file), "notes": list(given.notes), **simulation_dict(found)})
+        notes = {"notes": list(given.notes), "chip_warnings": list(its_chip.warnings)}
+        say_json({"file": str(args.file), **notes, **simulation_dict(found)})
     else:
         say(f"{args.file} on {simulation_text(found)}")
     return 0
@@ -361,6 +356,6 @@ def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s:
         raise BadInput("no spikes: give --input SPIKES, or --random RATE")
     refuse_unused(args, "without --random", "seed")
     given = read_spikes(args.input, shapes, dt_s, args.ticks)
-    for note in given.notes:
-        print(f"muspike: {args.input}: {note}", file=sys.stderr)
+    for found in given.notes:
+        note(f"{args.input}: {found}")
     return given

@@ -6,9 +6,13 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from muspike.cli.output import note
 from muspike.errors import BadInput
+
+if TYPE_CHECKING:
+    from muspike.hardware.chip import Chip
 
 # Every random state that muspike uses takes seeds up to this one.
 LARGEST_SEED = 2**32 - 1
@@ -72,6 +76,27 @@ def chips() -> tuple[str, ...]:
     return known_chips()
 
 
+def find_chip(name: str, *others: str) -> Chip:
+    """The chip of this name or file. What is doubtful about the file goes to stderr.
+
+    Args:
+        name: the name or the file.
+        others: what else the option takes, for the error.
+
+    Raises:
+        BadInput: as for `load_chip`.
+    """
+    from muspike.hardware.chip import load_chip
+
+    try:
+        chip = load_chip(name)
+    except BadInput as error:
+        raise BadInput(f"{error}{''.join(f', or {other}' for other in others)}") from error
+    for warning in chip.warnings:
+        note(f"warning: {warning}")
+    return chip
+
+
 # --- options that several commands share -----------------------------------------------------------------------------
 
 
@@ -86,6 +111,32 @@ def add_model(sub: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         help="the folder of a model or of a training run, or a shipped model (see muspike models)",
+    )
+
+
+def add_chip(
+    sub: argparse.ArgumentParser,
+    default: str | None,
+    what: str | None = None,
+    flag: str = "--chip",
+    several: bool = False,
+) -> None:
+    """Add `--chip`, or the option `flag`: a chip by name, or its file.
+
+    Args:
+        default: the name of the chip if none is given; None: the help of `what` says what happens then.
+        what: what the chip does in this command, for the help.
+        flag: the name of the option.
+        several: whether the option may be given several times.
+    """
+    told = f"{what}: " if what else ""
+    ending = f" (default: {default})" if default else ""
+    sub.add_argument(
+        flag,
+        action="append" if several else "store",
+        default=default,
+        metavar="CHIP",
+        help=f"{told}{', '.join(chips())}, or a chip's .toml file, see muspike chips{ending}",
     )
 
 

@@ -49,7 +49,12 @@ def _finite(value: Any) -> Any:
 
 def complain(what: object, status: int) -> int:
     """Print an error in one line on stderr, and return the exit status."""
+    note(what)
+    return status
+
+
+def note(what: object) -> None:
+    """Print a sentence about the input, such as a warning, in one line on stderr."""
     line = printable(" ".join(str(what).split()))
     with contextlib.suppress(OSError):  # the exit status remains if stderr takes nothing
         print(f"muspike: {line}", file=sys.stderr)
-    return status

@@ -14,11 +14,12 @@ from muspike.cli.options import (
     MOST_PIECES,
     Commands,
     above_0,
+    add_chip,
     add_data,
     add_device,
     add_json,
     add_seed,
-    chips,
+    find_chip,
     finite_number,
     refuse_unused,
     share,
@@ -82,11 +83,12 @@ def add(commands: Commands) -> None:
         default="auto",
         help="of matrix products; auto: bfloat16 on CUDA if CUDA computes it, else the preset's (default: auto)",
     )
-    train.add_argument(
-        "--quantise",
-        choices=chips(),
-        help="train with the weights rounded as this chip will hold them; with --init a fine-tuning: a tenth of the "
+    add_chip(
+        train,
+        None,
+        "train with the weights rounded as this chip will hold them; with --init a fine-tuning: a tenth of the "
         "preset's steps and learning rate, on a cosine schedule",
+        flag="--quantise",
     )
     add_json(train, "the result")
 
@@ -117,12 +119,7 @@ def add(commands: Commands) -> None:
     ablate.add_argument("--preset", help=f"network and training settings (default: {PRESET})")
     ablate.add_argument("--steps", type=whole(1), help="most training steps (default: the preset's)")
     add_seed(ablate, "seed of training and of composing (default: 0)")
-    ablate.add_argument(
-        "--chip",
-        choices=chips(),
-        default="loihi2",
-        help="chip that composes and is priced (default: loihi2)",
-    )
+    add_chip(ablate, "loihi2", "chip that composes and is priced")
     ablate.add_argument(
         "-n", "--pieces", type=whole(1, MOST_PIECES), default=64, help="how many to compose (default: 64)"
     )
@@ -149,7 +146,8 @@ def _train(args: argparse.Namespace) -> int:
         initial=args.init or None,
         teacher=args.teacher or None,
     )
-    grid = TrainingGrid(args.quantise) if args.quantise else None
+    chip = None if args.quantise is None else find_chip(args.quantise)
+    grid = None if chip is None else TrainingGrid(chip)
     device = processes.find_device(args.device or "auto")
     with processes.joined(device) as team:
         run, model = train(recipe, team, watched, device=device, grid=grid)
@@ -158,6 +156,8 @@ def _train(args: argparse.Namespace) -> int:
     keys = ("validation_bits_per_note", "validation_firing_rate")
     result = {"model": str(run.model_folder), "steps": run.progress.step, "step": model.training["step"]}
     result |= {key: model.training.get(key) for key in keys}
+    if chip is not None:
+        result["chip_warnings"] = list(chip.warnings)
     found = [point for point in run.progress.history if point.get("collapsed")]
     if check := model.training.get("check"):
         result |= {"check": check, "collapsed_validations": len(found), "validations": len(run.progress.history)}
@@ -216,6 +216,7 @@ def _ablate(args: argparse.Namespace) -> int:
     from muspike.bench.ablation import DEFAULT_VALUES, ablate, table, variants
     from muspike.checkpoint import load_model
 
+    chip = find_chip(args.chip)
     values = args.values or DEFAULT_VALUES.get(args.field)
     if not values:
         raise BadInput(f"ablate {args.field}: has no default values; give some, such as --values 1 2 4")
@@ -235,7 +236,7 @@ def _ablate(args: argparse.Namespace) -> int:
             found += variants(name, network, args.field, values)
         model_of = _trainer(args, preset)
 
-    results = ablate(found, model_of, corpora.load(args.data), args.chip, args.pieces, args.seed)
+    results = ablate(found, model_of, corpora.load(args.data), chip, args.pieces, args.seed)
     about = {"preset": None if args.init else preset, "initial": args.init}
     if args.json:
         say_json(about | results)
