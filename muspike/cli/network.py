@@ -192,11 +192,11 @@ def _simulate(args: argparse.Namespace) -> int:
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
         with _about(args.file):
-            chip = its_chip = find_chip(args.chip or program.chip)
+            chip = its_chip = find_chip(program.chip if args.chip is None else args.chip)
         if chip.name != program.chip:
             raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
     else:
-        its_chip, chip = find_chip(args.chip or "loihi1"), None
+        its_chip, chip = find_chip("loihi1" if args.chip is None else args.chip), None
         graph = _network(args.file, args.dt)
         with _about(args.file):
             network = compile_graph(graph, its_chip, must_fit=False, reset_every=args.reset_every)

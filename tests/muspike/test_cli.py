@@ -96,7 +96,7 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("", "train", "generate", "export", "lava", "bench", "map", "metrics", "ablate", "models"):
+    for command in ("", "train", "generate", "export", "lava", "bench", "map", "metrics", "ablate", "models", "chips"):
         with pytest.raises(SystemExit) as end:
             main([*command.split(), "--help"])
         out = capsys.readouterr().out
@@ -267,7 +267,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("generate MODEL -o p --top-p 1.01", "'1.01' must be a number above 0 and at most 1"),
         ("generate MODEL -o p --seed -5", "'-5' must be a whole number from 0 to 4294967295"),
         ("generate MODEL -o p --seed 4294967296", "from 0 to 4294967295"),
-        ("generate MODEL -o p --on tpu", "invalid choice: 'tpu'"),
+        ("generate MODEL -o p --on tpu", "chip 'tpu' is not known; known: loihi1, loihi2"),
         ("generate nosuch -o p", "nosuch: neither a model folder nor a shipped model"),
         ("generate empty -o p", "model.json: cannot be read: No such file"),
         ("generate MODEL -o file", "file: is a file; a folder is wanted"),
