@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from muspike.arguments import shown
 from muspike.errors import BadInput
 from muspike.files import check_file
 from muspike.hardware.chip_sources import changes
@@ -253,7 +254,7 @@ class Chip:
         """
         chosen = self.default_costs if name is None else name
         if not isinstance(chosen, str) or chosen not in self.costs:
-            raise BadInput(f"{self.name}: no cost set {_shown(chosen)}; it has {', '.join(sorted(self.costs))}")
+            raise BadInput(f"{self.name}: no cost set {shown(chosen)}; it has {', '.join(sorted(self.costs))}")
         return self.costs[chosen]
 
 
@@ -282,13 +283,13 @@ def load_chip(name_or_path: str | os.PathLike[str]) -> Chip:
     """
     known = f"known: {', '.join(known_chips())}, or give the path of a .toml file"
     if not isinstance(name_or_path, str | os.PathLike):
-        raise BadInput(f"chip {_shown(name_or_path)} is neither a name nor a path; {known}")
-    name = os.fspath(name_or_path)
+        raise BadInput(f"chip {shown(name_or_path)} is neither a name nor a path; {known}")
+    name = str(os.fspath(name_or_path))
     if name in known_chips():
         return _load_known(name)
     path = Path(name)
     if path.suffix != ".toml":
-        raise BadInput(f"chip {_shown(name)} is not known; {known}")
+        raise BadInput(f"chip {shown(name)} is not known; {known}")
     text = _text_of(path)
     chip = parse_chip(text, str(path))
     shipped = {known: tomllib.loads(text_of_known(known)) for known in known_chips()}
@@ -374,15 +375,6 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         raise BadInput(f"{where}: not TOML that a chip needs: {error}") from error
 
 
-def _shown(value: object) -> str:
-    """A value as an error message shows it, of at most 80 characters."""
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of more digits than Python prints
-        text = "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:60]} ... {text[-16:]}"
-
-
 class _Table:
     """A TOML table that knows its place in the file and which of its keys have been used.
 
@@ -404,7 +396,7 @@ class _Table:
             raise BadInput(f"{self.where}: {key} is missing (expected {named})")
         value = self.entries[key]
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected {named}")
+            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected {named}")
         self.used.add(key)
         return value
 
@@ -414,7 +406,7 @@ class _Table:
     def text(self, key: str) -> str:
         value = str(self.take(key, str, "a text"))
         if not value.strip():
-            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected a text that is not empty")
+            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected a text that is not empty")
         return value
 
     def name(self, key: str) -> str:
@@ -422,7 +414,7 @@ class _Table:
         value = self.text(key)
         if not _NAME.fullmatch(value):
             raise BadInput(
-                f"{self.where}: {key} is {_shown(value)}, expected at most 64 letters, digits, dots, hyphens and "
+                f"{self.where}: {key} is {shown(value)}, expected at most 64 letters, digits, dots, hyphens and "
                 "underscores, a letter or digit first"
             )
         return value
@@ -430,15 +422,15 @@ class _Table:
     def choice(self, key: str, choices: Collection[str]) -> str:
         value = self.take(key, str, f"one of {', '.join(choices)}")
         if value not in choices:
-            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected one of {', '.join(choices)}")
+            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected one of {', '.join(choices)}")
         return str(value)
 
     def whole(self, key: str, least: int = -_LARGEST_WHOLE) -> int:
         value = int(self.take(key, int, "a whole number"))
         if value < least:
-            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected at least {least}")
+            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected at least {least}")
         if value > _LARGEST_WHOLE:
-            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected at most {_LARGEST_WHOLE}")
+            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected at most {_LARGEST_WHOLE}")
         return value
 
     def count(self, key: str) -> int:
@@ -447,7 +439,7 @@ class _Table:
     def number(self, key: str) -> float:
         value = self.take(key, (int, float), "a number")
         if not -1e30 <= value <= 1e30:  # NaN too is refused here
-            raise BadInput(f"{self.where}: {key} is {_shown(value)}, expected a finite number of at most 1e30")
+            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected a finite number of at most 1e30")
         return float(value)
 
     def source(self) -> str:
@@ -455,15 +447,13 @@ class _Table:
         key, _, remark = self.text("source").partition(": ")
         if key not in self.sources:
             listed = ", ".join(self.sources) or "none"
-            raise BadInput(f"{self.where}: source {_shown(key)} is not in [sources], which has {listed}")
+            raise BadInput(f"{self.where}: source {shown(key)} is not in [sources], which has {listed}")
         return f"{self.sources[key]} ({remark})" if remark else self.sources[key]
 
     def close(self) -> None:
         unknown = [key for key in self.entries if key not in self.used]
         if unknown:
-            raise BadInput(
-                f"{self.where}: unknown key {_shown(unknown[0])}; known here: {', '.join(sorted(self.used))}"
-            )
+            raise BadInput(f"{self.where}: unknown key {shown(unknown[0])}; known here: {', '.join(sorted(self.used))}")
 
 
 def _filled(kind: Any, table: _Table, read: Callable[[_Table], Any]) -> Any:
@@ -476,7 +466,7 @@ def _limit(table: _Table) -> Limit:
     value: int | None
     if isinstance(given := table.entries.get("value"), str):
         if given != "unpublished":
-            raise BadInput(f'{table.where}: value is {_shown(given)}, expected a whole number or "unpublished"')
+            raise BadInput(f'{table.where}: value is {shown(given)}, expected a whole number or "unpublished"')
         table.used.add("value")
         value = None
     else:
@@ -540,10 +530,10 @@ def _synapse_format(table: _Table) -> SynapseFormat:
     index_bits = table.take("sparse_index_bits", list, "a rising list of whole numbers")
     if not index_bits or any(type(n) is not int for n in index_bits) or sorted(set(index_bits)) != index_bits:
         raise BadInput(
-            f"{table.where}: sparse_index_bits is {_shown(index_bits)}, expected a rising list of whole numbers"
+            f"{table.where}: sparse_index_bits is {shown(index_bits)}, expected a rising list of whole numbers"
         )
     if index_bits[0] < 1 or index_bits[-1] > 64:
-        raise BadInput(f"{table.where}: sparse_index_bits is {_shown(index_bits)}, expected numbers from 1 to 64")
+        raise BadInput(f"{table.where}: sparse_index_bits is {shown(index_bits)}, expected numbers from 1 to 64")
     made = SynapseFormat(
         word_bits=table.count("word_bits"),
         weight_bits=table.count("weight_bits"),
@@ -583,7 +573,7 @@ def _constant(table: _Table, unit: str) -> Constant:
 def _priced(table: _Table, unit: str, events: Collection[str]) -> dict[str, Constant]:
     for event in table.entries:
         if event not in events:
-            raise BadInput(f"{table.where}: unknown key {_shown(event)}; known: {', '.join(events)}")
+            raise BadInput(f"{table.where}: unknown key {shown(event)}; known: {', '.join(events)}")
     return {event: _constant(table.table(event), unit) for event in table.entries}
 
 
@@ -591,7 +581,7 @@ def _cost_set(name: str, table: _Table) -> CostSet:
     covers = table.take("covers", list, "a list of events")
     for event in covers:
         if event not in (*EVENTS, BARRIER):
-            raise BadInput(f"{table.where}: covers {_shown(event)}, which is none of {', '.join((*EVENTS, BARRIER))}")
+            raise BadInput(f"{table.where}: covers {shown(event)}, which is none of {', '.join((*EVENTS, BARRIER))}")
     rows = table.take("barrier", list, "a list of tables") if "barrier" in table.entries else []
     barrier = [_barrier(_Table(row, f"{table.where}: barrier {i}", table.sources)) for i, row in enumerate(rows)]
     tiles = [row.tiles for row in barrier]
@@ -616,7 +606,7 @@ def _cost_set(name: str, table: _Table) -> CostSet:
 
 def _barrier(row: _Table) -> Barrier:
     if not isinstance(row.entries, dict):
-        raise BadInput(f"{row.where} is {_shown(row.entries)}, expected a table")
+        raise BadInput(f"{row.where} is {shown(row.entries)}, expected a table")
     tiles = row.count("tiles")
     constant = {key: value for key, value in row.entries.items() if key != "tiles"}
     return Barrier(tiles, _constant(_Table(constant, row.where, row.sources), "ns"))

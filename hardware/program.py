@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import path as path_of
 from muspike.errors import BadInput, one_line
 from muspike.files import check_file, write_whole
 from muspike.hardware import weights as w
@@ -394,6 +395,7 @@ class Program:
         Raises:
             Failed: the disk refuses the write.
         """
+        path = path_of("Program.save: path", path)
         header = self._header() | {"digest": self.digest}
         text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
         with write_whole(path) as temporary, temporary.open("wb") as file:
@@ -407,7 +409,7 @@ class Program:
             BadInput: there is no such file; the file is no program, is of another version, is damaged, or breaks a
                 range.
         """
-        check_file(path)
+        check_file(path_of("Program.load: path", path))
         try:
             arrays = _read_members(Path(path))
             header = _parse_header(arrays.pop("header"))

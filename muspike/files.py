@@ -61,6 +61,8 @@ def check_file(path: str | os.PathLike[str]) -> None:
             pass
     except OSError as error:
         raise BadInput(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a null byte in the path
+        raise BadInput(f"{os.fspath(path)!r}: cannot be read: {error}") from error
 
 
 def check_target(path: str | os.PathLike[str]) -> None:

@@ -160,7 +160,7 @@ def folder_of(module: str) -> str | None:
     return rest[0] if rest and rest[0] in (*FOLDERS, *OPEN) else "muspike" if rest else None
 
 
-OPEN = {"errors", "files", "public", "tables"}
+OPEN = {"arguments", "errors", "files", "public", "tables"}
 MAY_IMPORT = {
     "muspike": {"muspike"},
     "hardware": {"hardware"},

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csc_array, csr_array, hstack
 
+from muspike.arguments import instance, mapping, refuse
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.graph import by_end
@@ -46,6 +47,7 @@ class Counts:
     axon events and synaptic operations like any other.
 
     Attributes:
+        chip: the name of the chip that the program was made for.
         synops: stored synapses touched, zero weights included, except in sparse lists, which store none.
         synops_sparse: the part of `synops` that is stored in sparse lists.
         synops_conv: the part of `synops` that is stored in lists which the axons of a convolution share.
@@ -66,6 +68,7 @@ class Counts:
         activity_known: whether membranes were given, so that `active_updates` is exact and not an upper bound.
     """
 
+    chip: str
     synops: Array
     synops_sparse: Array
     synops_conv: Array
@@ -115,6 +118,7 @@ class Counts:
             arrays = {name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in _PER_TICK}
             arrays |= {name: np.concatenate([getattr(p, name) for p in parts]) for name in (*_PENDING, "ticks")}
         return cls(
+            chip=parts[0].chip,
             **arrays,
             core_xy=parts[0].core_xy,
             messages_between=np.sum([p.messages_between for p in parts], axis=0),
@@ -137,7 +141,7 @@ class Counts:
 
 
 _PENDING = ("pending_synops", "pending_spikes_in")
-_OF_RUN = ("ticks", "core_xy", "messages_between", "activity_known")
+_OF_RUN = ("chip", "ticks", "core_xy", "messages_between", "activity_known")
 _PER_TICK = tuple(field.name for field in fields(Counts) if field.name not in (*_PENDING, *_OF_RUN))
 
 
@@ -189,8 +193,18 @@ def count(
     Raises:
         BadInput: a population's spikes are missing or have another shape, or a length exceeds the run.
     """
+    instance("count: program", program, Program, "a Program, such as compile_graph(...).program")
     run_ticks, batch = next(iter(_checked(program, spikes).values())).shape[:2]
-    lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
+    for what, states in (("currents", currents), ("membranes", membranes)):
+        if states is not None:
+            mapping(f"count: {what}", states, "a dict of arrays by population, as Run has it")
+    try:
+        lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks)
+        if lengths.dtype.kind not in "iu":
+            raise TypeError
+    except (TypeError, ValueError) as error:
+        raise refuse("count: ticks", ticks, f"a list of {batch} whole numbers, the length of each sequence") from error
+    lengths = lengths.astype(np.int64)
     if lengths.shape != (batch,) or (batch and (lengths.min() < 0 or lengths.max() > run_ticks)):
         raise BadInput(f"ticks: {lengths.tolist()} for {batch} sequences; need a length of 0..{run_ticks} for each")
     return Counter(program, batch, lengths).count(spikes, currents=currents, membranes=membranes)
@@ -264,7 +278,9 @@ class Counter:
             active = np.zeros_like(neuron_updates)
             for name, on_core in self._mapped.items():
                 population = self._program.population(name)
-                after = (_state(currents, name, population) != 0) | (_state(membranes, name, population) != 0)
+                like = (run_ticks, batch)
+                u, v = (_state(states, name, population, like) for states in (currents, membranes))
+                after = (u != 0) | (v != 0)
                 state = np.concatenate([self._moved[name][None], after])
                 self._moved[name] = state[-1].copy()
                 moving = state[:-1] | state[1:]
@@ -279,6 +295,7 @@ class Counter:
         pending = self._in_flight.sum(1) + self._too_late
         *synops_of, spikes_in = acted
         return Counts(
+            chip=self._program.chip,
             synops=np.sum(synops_of, axis=0),
             synops_sparse=synops_of[_LAYOUTS.index("sparse")],
             synops_conv=synops_of[_LAYOUTS.index("conv")],
@@ -355,6 +372,7 @@ def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLi
 def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
     """The spikes of every spiking population. All have the same number of ticks and of sequences."""
     recorded: dict[str, Array] = {}
+    mapping("spikes", spikes, "a dict of arrays [ticks, batch, size] by population, as Run.spikes")
     for population in program.populations:
         if population.kind == "li":
             continue
@@ -367,15 +385,26 @@ def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
                 f"{population.name}: spikes have shape {array.shape}; need [ticks, batch, {population.size}], "
                 "the same ticks and batch for every population"
             )
+        if array.dtype.kind not in "biuf":
+            raise BadInput(f"{population.name}: spikes are of {array.dtype}; each is 0 or 1")
+        if array.size and (array.max() > 1 or array.dtype.kind in "if") and not np.isin(array, (0, 1)).all():
+            wrong = array[~np.isin(array, (0, 1))]
+            raise BadInput(f"{population.name}: spikes hold {wrong[0]}; each is 0 or 1")
     if not recorded:
         raise BadInput("the program has no input and no spiking population: there is nothing to count")
     return recorded
 
 
-def _state(recorded: Mapping[str, Array], name: str, population: ChipPopulation) -> Array:
-    if name not in recorded or recorded[name].shape[-1] != population.size:
+def _state(recorded: Mapping[str, Array], name: str, population: ChipPopulation, like: tuple[int, ...]) -> Array:
+    if name not in recorded:
         raise BadInput(f"{name}: no state recorded; run the simulator with record_membranes=True")
-    return recorded[name]
+    state = np.asarray(recorded[name])
+    if state.shape != (*like, population.size):
+        raise BadInput(
+            f"{name}: its recorded state has shape {list(state.shape)}; need that of the run, "
+            f"{[*like, population.size]}"
+        )
+    return state
 
 
 def _on_core(population: ChipPopulation, cores: int, number: Array | None = None) -> Any:

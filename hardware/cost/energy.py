@@ -18,6 +18,7 @@ power, without a price.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -27,8 +28,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import instance, whole
 from muspike.errors import BadInput
-from muspike.hardware.chip import BARRIER, TAGS, Chip, Constant, CostSet, Tag
+from muspike.hardware.chip import BARRIER, TAGS, Chip, Constant, CostSet, Tag, as_chip
 from muspike.hardware.cost.activity import Counts
 
 Array = npt.NDArray[Any]
@@ -335,7 +337,13 @@ _Case = tuple[str, Bound]
 _ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded"
 
 
-def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *, reads: int | None = None) -> Energy:
+def price(
+    counts: Counts,
+    chip: Chip | str | os.PathLike[str],
+    constants: str | CostSet | None = None,
+    *,
+    reads: int | None = None,
+) -> Energy:
     """Price counted activity on a chip.
 
     >>> import nir
@@ -349,16 +357,19 @@ def price(counts: Counts, chip: Chip, constants: str | CostSet | None = None, *,
 
     Args:
         counts: the counts of the deployed network, from `activity.count`. Events pending after the end are not priced.
-        chip: the chip.
+        chip: the chip that the counted program was made for: a `Chip`, the name of a known one, or the path of its TOML
+            file.
         constants: a cost set, or the name of one of the chip's cost sets; None: the chip's default. Sets are never
             mixed.
         reads: number of membranes that the host reads in the run (readout neurons x answers); None: not counted.
 
     Raises:
-        BadInput: the program does not fit the chip; the run is empty; there is no such cost set; the set has no
-            latency; or it neither prices nor covers a kind of synaptic operation that occurred.
+        BadInput: the program was made for another chip, or does not fit the chip; the run is empty; there is no such
+            cost set; or the set has no latency, or neither prices nor covers a kind of synaptic operation that
+            occurred.
     """
-    meter = Meter(counts.core_xy, chip, constants)
+    instance("price: counts", counts, Counts, "what count gives")
+    meter = Meter(counts.core_xy, as_chip(chip), constants)
     meter.add(counts)
     return meter.energy(reads=reads)
 
@@ -383,11 +394,17 @@ class Meter:
 
     def add(self, counts: Counts) -> None:
         """Add the counts of the next ticks of the run, or of further sequences."""
+        if counts.chip != self._chip.name:
+            raise BadInput(
+                f"price: the counts are of a program for {counts.chip}, which {self._chip.name} cannot price"
+            )
         self._timing.add(counts)
         self._totals = Counts.summed([self._totals, counts] if self._totals else [counts])
 
     def energy(self, *, reads: int | None = None) -> Energy:
         """The cost of everything that was added; `reads` and errors as for `price`."""
+        if reads is not None:
+            reads = whole("price: reads", reads, 0)
         counts, chip, chips, timing, costs = self._totals, self._chip, self._chips, self._timing, self._costs
         if counts is None or not counts.ticks.sum():
             raise BadInput("the run has no tick: there is nothing to price")

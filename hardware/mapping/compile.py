@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 
+from muspike.arguments import instance, mapping, number, refuse, whole
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.graph import SpikingGraph
@@ -23,6 +23,9 @@ from muspike.hardware.simulator.events import Simulator
 
 FILLS = (1 / 2, 1 / 4, 1 / 8)
 """The shares of each core that `spread_over` fills, one mapping each."""
+
+_A_SHARE = "a share of each core, above 0 and at most 1"
+_LONGEST_RESET = 2**31 - 1  # a Program holds the interval in 32 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +100,16 @@ def compile_graph(
             too short; or, with `must_fit`, a limit is exceeded. The message names the node, population, loop or limit.
     """
     chip = as_chip(chip)
-    if isinstance(graph, str | Path):
-        raise BadInput(f"compile_graph: {graph} is the name of a file; give what read_nir reads from it")
+    if reset_every is not None:
+        reset_every = whole("compile_graph: reset_every", reset_every, 1, _LONGEST_RESET)
+    if metadata is not None:
+        mapping("compile_graph: metadata", metadata, "a dict")
     if isinstance(graph, SpikingGraph):
         if dt_s is not None:
-            raise BadInput(f"dt was given as {dt_s:g} s for a graph that already has one, {graph.dt_s:g} s")
+            raise BadInput(f"dt was given as {dt_s} s for a graph that already has one, {graph.dt_s:g} s")
     else:
         graph = from_nir(graph, dt_s)
-    if reset_every is not None and reset_every < 1:
-        raise BadInput(f"reset_every is {reset_every}; expected at least 1 tick")
+    fill = number("compile_graph: fill", fill, _A_SHARE, 0, 1, above=True)
     compiled = _compiled(graph, chip, metadata, fill, reset_every)
     if early := _early(compiled):
         compiled = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every)
@@ -185,8 +189,12 @@ def spread_over(compiled: Compiled, fills: Sequence[float] = FILLS) -> tuple[Com
     Raises:
         BadInput: a fill is not above 0 and at most 1.
     """
+    instance("spread_over: compiled", compiled, Compiled, "what compile_graph gives")
+    if isinstance(fills, str) or not isinstance(fills, Iterable):
+        raise refuse("spread_over: fills", fills, "a list of shares above 0 and at most 1")
+    shares = [number("spread_over: fill", fill, _A_SHARE, 0, 1, above=True) for fill in fills]
     found, before = [compiled], compiled.program
-    for fill in sorted(fills, reverse=True):
+    for fill in sorted(shares, reverse=True):
         program, use = _placed(
             compiled.retimed, compiled.chip, fill, before.dt_s, before.metadata, compiled.reset_every
         )

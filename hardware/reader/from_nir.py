@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from muspike.arguments import instance
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
@@ -105,6 +107,9 @@ def from_nir(graph: nir.NIRGraph, dt_s: float | None = None) -> SpikingGraph:
         BadInput: dt is missing, or `dt_s` and the metadata differ; a primitive is not supported; a parameter, shape or
             edge makes no sense; the graph exceeds a limit of this module. The message names the node.
     """
+    if isinstance(graph, str | os.PathLike):
+        raise BadInput(f"from_nir: {os.fspath(graph)} is the name of a file; give what read_nir reads from it")
+    instance("from_nir: graph", graph, nir.NIRGraph, "a nir.NIRGraph")
     metadata = _plain(getattr(graph, "metadata", None) or {})
     return _Reader(graph, _dt(metadata, dt_s)).read(metadata)
 

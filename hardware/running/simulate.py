@@ -7,6 +7,7 @@ ticks plus the largest level.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import instance, mapping, refuse, whole
 from muspike.errors import BadInput, printable
 from muspike.hardware import interpreter
-from muspike.hardware.chip import Chip, load_chip
+from muspike.hardware.chip import Chip, as_chip, load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.cost.energy import Energy, Meter, Quantity, Row
 from muspike.hardware.graph import SpikingGraph
@@ -44,6 +46,7 @@ _BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
 # Currents and membranes tell which updates move a state. Finding out takes longer than the run itself, so for runs of
 # more cells the number of active updates is only an upper bound.
 _EXACT_CELLS = 1 << 28
+_DEVICES = (None, "cpu", "cuda")
 _MOST_RISKS = 10  # printed at most
 _EVENTS = ("overflows", "readout_resets")  # what a run counts beside spikes, by their names in `Run`
 
@@ -100,6 +103,7 @@ def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
     >>> input_shapes(compile_graph(graph, "loihi1", dt_s=1e-3).program)
     {'input': (2,)}
     """
+    instance("input_shapes: network", network, (SpikingGraph, Program), "a SpikingGraph or a Program")
     if isinstance(network, SpikingGraph):
         return {p.name: p.shape for p in network.populations if p.kind == "input"}
     heard = {s.source: s.weight.input_shape for s in network.synapses if isinstance(s.weight, Conv)}
@@ -124,7 +128,7 @@ def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = N
         if not ticks:
             raise BadInput("the program has no input: how many ticks it is to run must be given")
         return np.zeros((ticks + deepest(program), 1, 0), np.uint8)
-    batch = next((a.shape[1] for a in inputs.values() if a.ndim == 3), 1)
+    batch = next((np.shape(a)[1] for a in inputs.values() if np.ndim(a) == 3), 1)
     _, given = as_inputs(program, batch, inputs)
     joined = np.concatenate([given[p.name] for p in program.inputs], axis=2)
     return np.pad(joined, ((0, deepest(program)), (0, 0), (0, 0)))
@@ -133,7 +137,7 @@ def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = N
 def simulate(
     network: Compiled | Program,
     inputs: Mapping[str, Array],
-    chip: Chip | None = None,
+    chip: Chip | str | os.PathLike[str] | None = None,
     *,
     beside_float: bool = True,
     ticks: int | None = None,
@@ -159,8 +163,8 @@ def simulate(
     Args:
         network: a network as `compile_graph` gives it, or a program alone.
         inputs: uint8 `[ticks, batch, size]` for every input, by name.
-        chip: the chip that prices a program; None: the known chip that the program names. A compiled network has its
-            own chip.
+        chip: the chip that prices a program: a `Chip`, the name of a known one, or the path of its TOML file. None: the
+            known chip that the program names. A compiled network has its own chip, and no other can be given.
         beside_float: whether to run the float network of a compiled network too. A program has none.
         ticks: number of ticks for a program without inputs.
         record_membranes: whether to keep current and membrane of every population.
@@ -169,14 +173,21 @@ def simulate(
             the float network, which are `deepest` fewer.
 
     Raises:
-        BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; or a chip is given for
-            a compiled network.
+        BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; there is no such chip
+            or device; or another chip is given than the one that the network was made for.
     """
     if not isinstance(network, Compiled | Program):
         raise BadInput(f"simulate: {type(network).__name__} cannot run; compile_graph makes a network of a graph")
     compiled, program = (network, network.program) if isinstance(network, Compiled) else (None, network)
-    if compiled and chip:
+    chip = None if chip is None else as_chip(chip)
+    if compiled and chip and chip != compiled.chip:
         raise BadInput(f"simulate: chip {chip.name} is given for a network that is compiled for {compiled.chip.name}")
+    if device not in _DEVICES:
+        raise refuse("simulate: device", device, '"cpu", "cuda" or None')
+    if ticks is not None:
+        ticks = whole("simulate: ticks", ticks, 1)
+    if program.inputs:
+        mapping("simulate: inputs", inputs, "a dict of arrays [ticks, batch, size] by the name of the input")
     if chip and chip.name != program.chip:
         raise BadInput(f"simulate: chip {chip.name} is given for a program for {program.chip}")
     given = delayed(program, inputs, ticks)

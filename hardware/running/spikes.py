@@ -32,6 +32,8 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import mapping, number, refuse, seconds, whole
+from muspike.arguments import path as path_of
 from muspike.errors import BadInput, one_line
 from muspike.files import check_file, write_whole
 from muspike.hardware.npz import UNREADABLE, read_array
@@ -96,12 +98,15 @@ def read_spikes(
             of the file.
 
     Raises:
-        BadInput: the file does not exist, is of none of the formats, damaged or too large; an input is missing; or a
-            shape, an index, a time or a value (other than 0 and 1) is wrong.
+        BadInput: the file does not exist, is of none of the formats, damaged or too large; an input is missing; a
+            shape, an index, a time or a value (other than 0 and 1) is wrong; or an argument is out of its range.
         Failed: NIR data could not be read (`read_nir_data`).
     """
-    file = Path(path)
-    wanted = {name: (shape,) if isinstance(shape, int) else tuple(shape) for name, shape in shapes.items()}
+    file = Path(path_of("read_spikes: path", path))
+    wanted = _shapes("read_spikes", shapes)
+    dt_s = seconds("read_spikes: dt_s", dt_s)
+    if ticks is not None:
+        ticks = whole("read_spikes: ticks", ticks, 1)
     if not wanted:
         raise BadInput(f"{path}: the network has no input to give spikes to")
     check_file(file)
@@ -131,12 +136,21 @@ def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks:
     >>> random_spikes({"input": (2,)}, rate=0.5, ticks=10, seed=0).spikes["input"].shape  # [ticks, batch, size]
     (10, 1, 2)
 
+    Args:
+        shapes: the size or shape of each input, by name.
+        rate: from 0 to 1.
+        ticks: number of ticks, at least 1.
+        seed: a whole number from 0; the same seed gives the same spikes.
+
     Raises:
-        BadInput: there is no input, or the spikes would take more than `LARGEST_BYTES`.
+        BadInput: there is no input, the spikes would take more than `LARGEST_BYTES`, or an argument is out of its
+            range.
     """
-    if not shapes:
+    sizes = {name: math.prod(shape) for name, shape in _shapes("random_spikes", shapes).items()}
+    rate = number("random_spikes: rate", rate, "spikes per neuron and tick, from 0 to 1", 0, 1)
+    ticks, seed = whole("random_spikes: ticks", ticks, 1), whole("random_spikes: seed", seed, 0)
+    if not sizes:
         raise BadInput("the network has no input to give spikes to")
-    sizes = {name: shape if isinstance(shape, int) else math.prod(shape) for name, shape in shapes.items()}
     _check_bytes(ticks, 1, sum(sizes.values()))
     rng = np.random.default_rng(seed)
     spikes = {name: np.empty((ticks, 1, size), np.uint8) for name, size in sizes.items()}
@@ -165,15 +179,19 @@ def write_spikes(
 
     Args:
         path: the file.
-        spikes: `[ticks, batch, size]` by population.
+        spikes: 0 or 1, `[ticks, batch, size]` by population.
         events: whether to write events instead of dense arrays.
         dt_s: seconds per tick; None: not written.
         more: further arrays by name, which reading spikes ignores.
 
     Raises:
-        BadInput: two arrays would have the same name.
+        BadInput: two arrays would have the same name; a shape, a value other than 0 and 1, or `dt_s` is wrong.
         Failed: the disk refuses the write.
     """
+    path = path_of("write_spikes: path", path)
+    if dt_s is not None:
+        dt_s = seconds("write_spikes: dt_s", dt_s)
+    spikes = _written(mapping("write_spikes: spikes", spikes, "a dict of arrays [ticks, batch, size] by name"))
     arrays: list[tuple[str, npt.ArrayLike]] = [] if dt_s is None else [("dt_s", dt_s)]
     if events:
         ticks, batch = next(iter(spikes.values())).shape[:2] if spikes else (0, 0)
@@ -182,8 +200,8 @@ def write_spikes(
             places = zip(("tick", "sequence", "neuron"), np.nonzero(fired), strict=True)
             arrays += [(f"{name}.{field}", where.astype(np.int64)) for field, where in places]
     else:
-        arrays += [(name, np.asarray(fired, np.uint8)) for name, fired in spikes.items()]
-    arrays += (more or {}).items()
+        arrays += spikes.items()
+    arrays += mapping("write_spikes: more", more or {}, "a dict of arrays by name").items()
     taken = Counter(name for name, _ in arrays)
     if doubled := [name for name, count in taken.items() if count > 1]:
         raise BadInput(
@@ -194,6 +212,39 @@ def write_spikes(
         for name, array in arrays:
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+def _shapes(where: str, shapes: Mapping[str, int | Sequence[int]]) -> dict[str, Shape]:
+    """The shape of each input, checked. A size is a shape of one axis."""
+    found = {}
+    for name, shape in mapping(
+        f"{where}: shapes", shapes, "a dict of shapes by name, as input_shapes gives it"
+    ).items():
+        what, axes = f"{where}: the shape of {name!r}", (shape,) if isinstance(shape, int | np.integer) else shape
+        if not isinstance(axes, Sequence) or isinstance(axes, str | bytes) or not axes:
+            raise refuse(what, shape, "a size, or a tuple of sizes")
+        found[name] = tuple(whole(what, size, 1) for size in axes)
+    return found
+
+
+def _written(spikes: Mapping[str, Array]) -> dict[str, Spikes]:
+    """Spikes of one length and batch, each 0 or 1, as uint8."""
+    found: dict[str, Spikes] = {}
+    for name, fired in spikes.items():
+        try:
+            array = np.asarray(fired)
+        except ValueError as error:  # lists of unequal length
+            raise refuse(f"spikes of {name!r}", fired, "an array [ticks, batch, size]") from error
+        if array.ndim != 3:
+            raise BadInput(f"spikes of {name!r} have shape {list(array.shape)}; expected [ticks, batch, size]")
+        found[name] = _binary(f"spikes of {name!r}: ", array)
+        first = next(iter(found.values()))
+        if array.shape[:2] != first.shape[:2]:
+            raise BadInput(
+                f"spikes of {name!r} have shape {list(array.shape)}; expected the ticks and the batch of "
+                f"{next(iter(found))!r}, {list(first.shape[:2])}"
+            )
+    return found
 
 
 # --- what was read, on the ticks of the network -----------------------------------------------------------------
@@ -243,8 +294,8 @@ class _Events:
         yield from self.notes
         if merged:
             yield (
-                f"{name}: {merged:,} of {events:,} events fell into the tick and on the neuron of another, "
-                "which is one spike"
+                f"{name}: {merged:,} of {events:,} events are left out: their neuron has another event in the same "
+                "tick, and a neuron spikes at most once in a tick"
             )
         if events < len(self.tick):
             yield _cut(name, len(self.tick) - events, len(out))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import instance, mapping, refuse
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_STEP, ChipPopulation, ChipSynapses, Program
@@ -77,7 +78,7 @@ class Simulator:
     """
 
     def __init__(self, program: Program, batch: int = 1) -> None:
-        self.program = program
+        self.program = instance("simulator: program", program, Program, "a Program, such as compile_graph(...).program")
         self.batch = check_batch(batch)
         neurons = [*(p for p in program.populations if p.kind == "lif"), *program.readouts]
         # The columns of the spikes are: inputs, lif, li. The columns of u and v leave the inputs out.
@@ -167,12 +168,13 @@ def as_inputs(
     """
     sizes = {p.name: p.size for p in program.inputs}
     if not isinstance(inputs, Mapping):
-        joined = _binary("inputs", np.asarray(inputs), batch, sum(sizes.values()))
+        joined = _binary("inputs", inputs, batch, sum(sizes.values()))
         parts = np.split(joined, np.cumsum(list(sizes.values()))[:-1], axis=2) if sizes else []
         return len(joined), dict(zip(sizes, parts, strict=True))
+    mapping("inputs", inputs, "a dict by the name of the input")
     if set(inputs) != set(sizes) or not inputs:
         raise BadInput(f"inputs: given for {sorted(inputs)}; the input populations are {sorted(sizes)}")
-    given = {n: _binary(f"inputs of {n!r}", np.asarray(inputs[n]), batch, size) for n, size in sizes.items()}
+    given = {n: _binary(f"inputs of {n!r}", inputs[n], batch, size) for n, size in sizes.items()}
     if len({len(array) for array in given.values()}) > 1:
         lengths = ", ".join(f"{name!r} {len(array)}" for name, array in given.items())
         raise BadInput(f"inputs: they must last equally many ticks, and last {lengths}")
@@ -200,7 +202,11 @@ def _columns(populations: Sequence[ChipPopulation]) -> tuple[dict[str, slice], i
     return columns, end
 
 
-def _binary(where: str, array: npt.NDArray[Any], batch: int, size: int) -> npt.NDArray[np.uint8]:
+def _binary(where: str, given: npt.ArrayLike, batch: int, size: int) -> npt.NDArray[np.uint8]:
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:  # lists of unequal length
+        raise refuse(where, given, f"an array [ticks, {batch}, {size}]") from error
     if array.ndim != 3 or array.shape[1:] != (batch, size):
         raise BadInput(f"{where}: shape {list(array.shape)}, not [ticks, batch, size] = [ticks, {batch}, {size}]")
     if array.dtype.kind not in "biu":

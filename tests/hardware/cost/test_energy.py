@@ -33,6 +33,7 @@ def cells(rows: Any) -> np.ndarray:
 
 def made_counts(**change: Any) -> Counts:
     counts = Counts(
+        chip="loihi1",
         synops=cells(SYNOPS),
         synops_sparse=cells(SPARSE),
         synops_conv=cells(CONV),
@@ -97,7 +98,9 @@ def test_shared_lists_have_a_price_of_their_own(loihi1: Chip, loihi2: Chip) -> N
     assert conv.constant is not None and conv.constant.tag == "fitted"
     saved = price(made_counts(), loihi1).latency.value - energy.latency.value
     assert saved == pytest.approx(530 * (3.8 - 3.1))
-    shared = row(price(made_counts(synops_conv=cells(SYNOPS), synops_sparse=cells(CONV)), loihi2), conv.name)
+    shared = row(
+        price(made_counts(chip="loihi2", synops_conv=cells(SYNOPS), synops_sparse=cells(CONV)), loihi2), conv.name
+    )
     assert shared.constant is not None and "convolutional" in shared.constant.source
     with pytest.raises(StopIteration):
         row(price(made_counts(), loihi1), conv.name)
@@ -115,7 +118,9 @@ def test_parts_of_a_run_cost_what_the_whole_does(name: str, known: bool) -> None
     none = np.zeros((40, 3, 2), np.int64)
     rest = {"synops_sparse": arrays["synops"] // 3, "synops_conv": none, "hops_y": none, "activity_known": known}
     host, between = rng.integers(0, 9, (40, 3)), rng.integers(0, 99, (2, 2))
-    whole = made_counts(**arrays, **rest, host_messages=host, messages_between=between, ticks=np.array([40, 7, 25]))
+    whole = made_counts(
+        chip=name, **arrays, **rest, host_messages=host, messages_between=between, ticks=np.array([40, 7, 25])
+    )
     parts = []
     for begin, end in ((0, 1), (1, 30), (30, 40)):  # in the last one, two of the sequences are over
         cut = {name: getattr(whole, name)[begin:end] for name in (*arrays, "synops_sparse", "synops_conv", "hops_y")}
@@ -179,24 +184,26 @@ def test_loihi1_by_hand(loihi1: Chip) -> None:
 
 
 def test_loihi2_runs_synapses_beside_neurons_and_never_below_the_step_floor(loihi2: Chip) -> None:
-    counts = made_counts(synops=cells([[100, 10], [50, 0], [0, 20000]]), synops_sparse=cells([[0, 0]] * 3))
+    counts = made_counts(
+        chip="loihi2", synops=cells([[100, 10], [50, 0], [0, 20000]]), synops_sparse=cells([[0, 0]] * 3)
+    )
     energy = price(counts, loihi2)
     assert energy.latency.value == pytest.approx(1770 + 1770 + 20000 * 1.015)
     assert energy.latency.low == pytest.approx(1770 + 1770 + 20000 * 0.66)
     assert energy.latency.high == pytest.approx(1770 + 1770 + 20000 * 1.562)
     assert energy.dynamic.value == pytest.approx(20160 * 12 + 210 * 120)
     assert energy.bottleneck.resource == "synapses"
-    crowded = price(made_counts(neuron_updates=cells([[1000, 0]] * 3)), loihi2)
+    crowded = price(made_counts(chip="loihi2", neuron_updates=cells([[1000, 0]] * 3)), loihi2)
     assert crowded.latency.value == pytest.approx(
         3 * 1000 * 6.154
     )  # the 2000 synaptic operations of the last fit beside
     assert (crowded.bottleneck.resource, crowded.bottleneck.core) == ("neurons", 0)
-    idle = price(made_counts(synops=cells(SPARSE)), loihi2).bottleneck
+    idle = price(made_counts(chip="loihi2", synops=cells(SPARSE)), loihi2).bottleneck
     assert (idle.resource, idle.share) == ("step floor", 1)
 
 
 def test_an_all_in_price_gets_no_extra_terms(loihi2: Chip) -> None:
-    energy = price(made_counts(), loihi2)
+    energy = price(made_counts(chip="loihi2"), loihi2)
     for name in ("neuron updates, active", "spikes", "messages out", "axon events in", "hops east-west"):
         found = row(energy, name)
         assert (found.status, found.energy) == ("covered", None), name
@@ -205,15 +212,15 @@ def test_an_all_in_price_gets_no_extra_terms(loihi2: Chip) -> None:
 
 def test_what_has_no_price_says_so_and_is_not_zero(loihi1: Chip, loihi2: Chip) -> None:
     for chip in (loihi1, loihi2):
-        energy = price(made_counts(), chip, reads=466)
+        energy = price(made_counts(chip=chip.name), chip, reads=466)
         for name, count in (("host input", 9), ("host output", 466)):
             found = row(energy, name)
             assert (found.count, found.energy, found.status) == (count, None, "unpriced")
-        assert row(price(made_counts(), chip), "host output").count is None
+        assert row(price(made_counts(chip=chip.name), chip), "host output").count is None
     energy = price(made_counts(), loihi1)
     assert row(energy, "barrier and time step").status == row(energy, "axon events in").status == "unpriced"
     # The benchmark's whole dynamic power is in Loihi 2's prices, its barriers included.
-    assert row(price(made_counts(), loihi2), "barrier and time step").status == "covered"
+    assert row(price(made_counts(chip="loihi2"), loihi2), "barrier and time step").status == "covered"
 
 
 def test_waiting_for_the_host_costs_static_power_outside_the_boundary(loihi1: Chip, loihi2: Chip) -> None:
@@ -222,7 +229,7 @@ def test_waiting_for_the_host_costs_static_power_outside_the_boundary(loihi1: Ch
     assert waiting.status == "unpriced" and "104 µJ (77 to 154) per ms of waiting" in waiting.note
     assert energy.waiting == Quantity(104, 77, 154, "mW", "assumed")
     assert "never waits for its host" in BOUNDARY
-    two = price(made_counts(core_xy=np.array([[0, 0], [8, 0]])), loihi2)
+    two = price(made_counts(chip="loihi2", core_xy=np.array([[0, 0], [8, 0]])), loihi2)
     assert two.waiting.value == 2 * 230
     assert "460 µJ (340 to 680)" in row(two, "static while the host samples").note
 
@@ -234,7 +241,7 @@ def test_a_number_without_a_spread_taints_the_band(loihi1: Chip, loihi2: Chip) -
     assert not simulated.dynamic.band_known and not simulated.total.band_known
     assert "energy: neuron updates, access" in simulated.unbanded and "static power" not in simulated.unbanded
     assert simulated.dynamic.value == pytest.approx(2160 * 23.6 + 210 * (52 + 29) + 11 * 1.7 + 22 * 3 + 11 * 4)
-    (inferred,) = price_all(made_counts(), loihi2)
+    (inferred,) = price_all(made_counts(chip="loihi2"), loihi2)
     assert inferred.dynamic.band_known and not inferred.latency.band_known and not inferred.total.band_known
     assert inferred.unbanded == ("time: step floor",)
     banded, other = Quantity(1, 1, 1, "pJ", "fitted"), Quantity(1, 1, 1, "pJ", "fitted", band_known=False)
@@ -261,10 +268,10 @@ def pinned_set(costs: CostSet, pick: Callable[[Any], float]) -> CostSet:
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_the_band_is_what_re_pricing_with_every_constant_at_its_end_gives(name: str, end: str) -> None:
     chip = load_chip(name)
-    energy = price(made_counts(), chip)
+    energy = price(made_counts(chip=name), chip)
     power = getattr(chip.static_power, end)
     pinned = replace(chip, static_power=replace(chip.static_power, value=power, low=power, high=power))
-    again = price(made_counts(), pinned, pinned_set(chip.cost_set(), lambda constant: getattr(constant, end)))
+    again = price(made_counts(chip=name), pinned, pinned_set(chip.cost_set(), lambda constant: getattr(constant, end)))
     for figure in ("total", "dynamic", "static", "latency", "slowest_tick"):
         assert getattr(getattr(energy, figure), end) == pytest.approx(getattr(again, figure).value), figure
 
@@ -273,7 +280,7 @@ def test_the_band_is_what_re_pricing_with_every_constant_at_its_end_gives(name: 
 def test_uncertainty_is_what_re_pricing_with_one_constant_moved_gives(name: str) -> None:
     chip = load_chip(name)
     costs = chip.cost_set()
-    counts = made_counts(synops=cells([[100, 10], [50, 0], [0, 20000]]))
+    counts = made_counts(chip=name, synops=cells([[100, 10], [50, 0], [0, 20000]]))
     energy = price(counts, chip)
     widths = [influence.width for influence in energy.uncertainty]
     assert widths == sorted(widths, reverse=True) and widths[0] > 0
@@ -358,7 +365,7 @@ def test_padding_costs_nothing(loihi1: Chip) -> None:
 
 
 def test_static_power_is_paid_for_whole_chips(loihi2: Chip) -> None:
-    one, two = (price(made_counts(core_xy=np.array([[0, 0], [x, 0]])), loihi2) for x in (7, 8))
+    one, two = (price(made_counts(chip="loihi2", core_xy=np.array([[0, 0], [x, 0]])), loihi2) for x in (7, 8))
     assert (one.chips, two.chips) == (1, 2)
     assert two.latency.value == 3 * 10_000  # the step floor of several chips
     assert two.static.value == pytest.approx(2 * 230 * 30_000)
@@ -392,6 +399,7 @@ def test_calibration_of_loihi2_is_consistent_with_the_benchmark_it_was_inferred_
 
     none = np.zeros((steps, 1, cores), np.int64)
     counts = Counts(
+        chip="loihi2",
         synops=spread(synops),
         synops_sparse=none,
         synops_conv=none,

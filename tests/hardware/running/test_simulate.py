@@ -90,5 +90,5 @@ def test_what_cannot_run_is_named(compiled: Compiled) -> None:
         simulate(compiled.program, INPUTS, load_chip("loihi2"))
     with pytest.raises(BadInput, match="simulate: str cannot run; compile_graph makes a network"):
         simulate("network.nir", INPUTS)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match=r"compile_graph: network\.nir is the name of a file; give what read_nir reads"):
+    with pytest.raises(BadInput, match=r"from_nir: network\.nir is the name of a file; give what read_nir reads"):
         compile_graph("network.nir", "loihi1")
