@@ -7,6 +7,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import instance
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.export.presentation import Presentation
@@ -32,6 +33,7 @@ def compile_model(model: Model, chip: Chip | str | os.PathLike[str], must_fit: b
         BadInput: the chip cannot hold the model (only with `must_fit`), or the logits are not out when the next token
             goes in.
     """
+    instance("compile_model: model", model, Model, "a Model, such as load_model gives")
     compiled = compile_graph(to_nir(model.spiking), chip, must_fit=must_fit)
     _answer_tick(compiled.program, Presentation.read(compiled.program.metadata))
     return compiled

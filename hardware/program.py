@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 import os
 import zipfile
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import instance, listed, refuse, seconds
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput, one_line
 from muspike.files import check_file, write_whole
@@ -252,11 +252,11 @@ class Program:
 
     def __post_init__(self) -> None:
         _check_name(self.chip, "chip")
-        if not isinstance(self.dt_s, int | float | np.number) or not (math.isfinite(self.dt_s) and self.dt_s > 0):
-            raise BadInput(f"program: dt_s is {self.dt_s!r}; it is a finite number of seconds above 0")
-        object.__setattr__(self, "dt_s", float(self.dt_s))
-        object.__setattr__(self, "populations", tuple(self.populations))
-        object.__setattr__(self, "synapses", tuple(self.synapses))
+        object.__setattr__(self, "dt_s", seconds("program: dt_s", self.dt_s))
+        for what, kind in (("populations", ChipPopulation), ("synapses", ChipSynapses)):
+            given = listed(f"program: {what}", getattr(self, what), f"a list of {kind.__name__}")
+            entries = tuple(instance(f"program: one of the {what}", one, kind, f"a {kind.__name__}") for one in given)
+            object.__setattr__(self, what, entries)
         by_name = {p.name: p for p in self.populations}
         if not by_name:
             raise BadInput("program: no populations; at least one is needed")
@@ -426,7 +426,7 @@ class Program:
 
 def _check_name(name: object, what: str) -> None:
     if not isinstance(name, str) or not name:
-        raise BadInput(f"{what}: the name is {name!r}, not a string of at least one character")
+        raise refuse(f"{what}: the name", name, "a text of at least one character")
 
 
 def _check_unique(what: str, names: list[str]) -> None:
@@ -539,7 +539,10 @@ def _integers(
     what: str,
     dtype: npt.DTypeLike = np.int32,
 ) -> npt.NDArray[Any]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of unequal length
+        raise refuse(f"{where}: {name}", value, "an array of integers") from error
     if array.dtype.kind not in "iu":
         raise BadInput(f"{where}: {name} has dtype {array.dtype}, not integers")
     if shape is not None and array.shape != shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -104,4 +104,31 @@ def mapping(what: str, value: Any, expected: str) -> Mapping[str, Any]:
         raise refuse(what, value, expected)
     if stranger := next((key for key in value if not isinstance(key, str)), None):
         raise refuse(f"a name in {what}", stranger, "a text")
+    return value
+
+
+def listed(what: str, value: Any, expected: str) -> list[Any]:
+    """The entries of `value`, any iterable except a text and a mapping.
+
+    Raises:
+        BadInput: it is none; `expected` says in words what would be right.
+    """
+    if isinstance(value, str | bytes | Mapping):
+        raise refuse(what, value, expected)
+    try:
+        return list(value)
+    except TypeError as error:
+        raise refuse(what, value, expected) from error
+
+
+def one_of(what: str, value: Any, known: Iterable[str]) -> str:
+    """`value`, if it is one of the texts `known`.
+
+    Raises:
+        BadInput: it is another one, which the message names with all known ones.
+    """
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        found = shown(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+        raise BadInput(f"{what} {found} is not known; known are {', '.join(names)}")
     return value

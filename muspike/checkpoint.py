@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from muspike import architectures
+from muspike.arguments import instance, mapping
+from muspike.arguments import path as path_of
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.model_folder import FORMAT, digest, find_folder, read_header, read_weights, steps_of
@@ -33,12 +35,21 @@ class Model:
         settings: settings of the network, for `architectures.build`.
         network: the network with its trained weights.
         training: JSON-able record of the training: data set, steps, seed, validation NLL, ...
+
+    Raises:
+        BadInput: `architecture` is no text, `network` no network, or one of the others no dict.
     """
 
     architecture: str
     settings: dict[str, Any]
     network: Generator
     training: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        instance("model: architecture", self.architecture, str, "the name of an architecture")
+        instance("model: network", self.network, Generator, "a network, such as architectures.build gives")
+        mapping("model: settings", self.settings, "a dict")
+        mapping("model: training", self.training, "a dict")
 
     @property
     def steps(self) -> int:
@@ -67,9 +78,12 @@ def save_model(model: Model, folder: str | Path, dtype: torch.dtype = torch.floa
     True
 
     Raises:
+        BadInput: `model` is no Model, `folder` no path, or `dtype` no type of torch.
         Failed: the folder or a file cannot be written.
     """
-    folder = Path(folder)
+    instance("save_model: model", model, Model, "a Model, such as load_model gives")
+    instance("save_model: dtype", dtype, torch.dtype, "a torch.dtype, such as torch.float16")
+    folder = Path(path_of("save_model: folder", folder))
     blob = save({k: v.detach().to(dtype).contiguous() for k, v in model.network.state_dict().items()})
     sha256 = hashlib.sha256(blob).hexdigest()
     header: dict[str, Any] = {

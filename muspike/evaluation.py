@@ -15,6 +15,8 @@ import torch
 from torch.nn import functional
 
 from muspike import tokens
+from muspike.arguments import instance, listed, refuse, whole
+from muspike.errors import BadInput
 from muspike.network import Generator, Network
 from muspike.processes import CPU
 from muspike.tokens import Words
@@ -92,30 +94,53 @@ def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tup
 
 @torch.no_grad()
 def likelihood(
-    logits_of: Logits, pieces: Sequence[Words], at_once: int = 4096, device: torch.device = CPU
+    logits_of: Generator | Logits, pieces: Sequence[Words], at_once: int = 4096, device: torch.device | str = CPU
 ) -> Likelihood:
     """The negative log likelihood of whole pieces.
 
     >>> from muspike import generate, likelihood, load_model
     >>> network = load_model("s-rnn").network
     >>> pieces = generate(network.runner(), pieces=2, length=32, seed=0)
-    >>> likelihood(lambda words: network(words)[0], pieces).notes > 0
+    >>> likelihood(network, pieces).notes > 0
     True
 
     Args:
-        logits_of: the network, as a function from words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`.
+        logits_of: a network; or a function from words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`.
         pieces: compound words, each `[tokens, 7]`.
         at_once: the most words in one batch, padding included. A piece with more words is a batch of its own.
         device: where `logits_of` needs its words.
+
+    Raises:
+        BadInput: `logits_of` is neither, there are no pieces or no notes, or a piece is no compound words.
     """
+    if isinstance(logits_of, Generator):
+        network = logits_of.eval()
+        logits: Logits = lambda words: network(words)[0]  # noqa: E731
+    elif isinstance(logits_of, type) or not callable(logits_of):
+        raise refuse("likelihood: logits_of", logits_of, "a network, such as load_model(...).network, or a function")
+    else:
+        logits = logits_of
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise refuse("likelihood: device", device, "a torch.device") from error
+    pieces = _checked("likelihood", pieces)
+    at_once = whole("likelihood: at_once", at_once, 1)
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
     for group in _of_like_length(pieces, at_once):
         words, wanted = lined_up(group, [0] * len(group), max(map(len, group)))
-        nats += feature_losses(logits_of(words.to(device)), wanted.to(device)).cpu()
+        found = logits(words.to(device))
+        shape = (*words.shape[:2], tokens.N_AXONS)
+        if not isinstance(found, torch.Tensor) or found.shape != shape or not found.is_floating_point():
+            what = f"{found.dtype} {list(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
+            raise BadInput(f"likelihood: logits_of gave {what}; expected float logits {list(shape)}")
+        nats += feature_losses(found, wanted.to(device)).cpu()
         kind = wanted[..., tokens.BAR_BEAT]
         notes += int((kind == tokens.BarBeat.NOTE).sum())
         words_seen += int((kind != tokens.BarBeat.PAD).sum())
+    if not notes:
+        raise BadInput("likelihood: the pieces hold no NOTE; bits per note need at least one")
     bits = (nats / math.log(2)).tolist()
     return Likelihood(dict(zip(tokens.FEATURES, bits, strict=True)), notes, words_seen)
 
@@ -130,7 +155,13 @@ def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096
     >>> network = load_model("s-rnn").network
     >>> 0 < firing_rate(network, generate(network.runner(), pieces=1, length=32, seed=0)) < 1
     True
+
+    Raises:
+        BadInput: `network` is none, there are no pieces, or a piece is no compound words.
     """
+    instance("firing_rate: network", network, Generator, "a network, such as load_model(...).network")
+    pieces = _checked("firing_rate", pieces)
+    at_once = whole("firing_rate: at_once", at_once, 1)
     rates, counts = [], []
     for group in _of_like_length(pieces, at_once, stretch=1.05):
         words, _ = lined_up(group, [0] * len(group), len(group[0]))
@@ -141,6 +172,13 @@ def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096
         rates.append(per_neuron(network, by_population, torch.stack(list(by_population.values()))))
         counts.append(words.shape[0] * words.shape[1])
     return float(np.average(rates, weights=counts))
+
+
+def _checked(where: str, pieces: Sequence[Words]) -> list[Words]:
+    found = listed(f"{where}: pieces", pieces, "a list of pieces, each words [tokens, 7]")
+    if not found:
+        raise BadInput(f"{where}: pieces is empty; expected at least one piece, words [tokens, 7]")
+    return [tokens.checked(piece, f"{where}: piece {number}") for number, piece in enumerate(found)]
 
 
 def per_neuron(network: Network, names: Iterable[str], rates: torch.Tensor) -> float:

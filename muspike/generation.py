@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from muspike import midi, tokens
+from muspike.arguments import refuse
 from muspike.errors import BadInput
 from muspike.network import Runner
 from muspike.tokens import Words
@@ -92,6 +93,9 @@ def generate(
     Raises:
         BadInput: `length` is shorter than the shortest piece, 4 words.
     """
+    if isinstance(runner, type) or not all(hasattr(runner, part) for part in ("reset", "step", "noise")):
+        has = "model.network.runner()" if hasattr(runner, "network") else "network.runner()"
+        raise refuse("generate: runner", runner, f"a runner, such as {has} or muspike.export.loihi.ChipRunner(program)")
     if length < SHORTEST:
         raise BadInput(f"length {length}: a piece has at least {SHORTEST} words (BAR, BEAT, NOTE, END)")
     composed: list[Words] = []

@@ -13,6 +13,8 @@ import numpy as np
 import symusic
 from numpy.typing import NDArray
 
+from muspike.arguments import instance, listed, refuse, whole
+from muspike.arguments import path as path_of
 from muspike.errors import BadInput
 from muspike.files import write_whole
 
@@ -50,10 +52,17 @@ class ChordMark(NamedTuple):
 
 
 def table(rows: Iterable[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`rows` (tuples) as a structured array of `dtype`: `NOTE`, `TEMPO`, `TIME_SIGNATURE` or `KEY_SIGNATURE`."""
-    if isinstance(rows, np.ndarray) and rows.dtype == dtype:
+    """`rows` (tuples) as a structured array of `dtype`: `NOTE`, `TEMPO`, `TIME_SIGNATURE` or `KEY_SIGNATURE`.
+
+    Raises:
+        BadInput: the rows are no tuples of as many numbers.
+    """
+    if isinstance(rows, np.ndarray) and rows.dtype == dtype and rows.ndim == 1:
         return rows
-    return np.array([tuple(row) for row in rows], dtype=dtype)
+    try:
+        return np.array([tuple(row) for row in listed("a table of a score", rows, "a list of rows")], dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise refuse("a table of a score", rows, f"rows of ({', '.join(dtype.names or ())})") from error
 
 
 @dataclass
@@ -73,7 +82,8 @@ class Score:
         name: may be empty.
 
     Raises:
-        BadInput: a pitch is outside 0 to 127, or an onset or duration is negative.
+        BadInput: `ticks_per_beat` is no whole number of at least 1; a table holds no rows of its dtype; a pitch is
+            outside 0 to 127; or an onset or duration is negative.
     """
 
     ticks_per_beat: int
@@ -86,7 +96,16 @@ class Score:
     name: str = ""
 
     def __post_init__(self) -> None:
+        instance("score: name", self.name, str, "a text")
+        whole(f"{self.name or 'score'}: ticks_per_beat", self.ticks_per_beat, 1)
+        for track in listed(f"{self.name or 'score'}: tracks", self.tracks, "a list of Track"):
+            instance(f"{self.name or 'score'}: a track", track, Track, "a Track")
         notes = table(self.notes, NOTE)
+        if len(notes) and not 0 <= notes["track"].min() <= notes["track"].max() < len(self.tracks):
+            raise BadInput(
+                f"{self.name or 'score'}: notes of the tracks {notes['track'].min()} to {notes['track'].max()}; there "
+                f"are {len(self.tracks)} tracks, counted from 0"
+            )
         if len(notes) and not 0 <= notes["pitch"].min() <= notes["pitch"].max() <= 127:
             raise BadInput(
                 f"{self.name or 'score'}: pitches {notes['pitch'].min()} to {notes['pitch'].max()}, not 0 to 127"
@@ -99,6 +118,8 @@ class Score:
             rows = table(getattr(self, name), dtype)
             setattr(self, name, rows[np.argsort(rows["tick"], kind="stable")] if len(rows) > 1 else rows)
         if self.chords is not None:
+            for mark in listed(f"{self.name or 'score'}: chords", self.chords, "a list of ChordMark, or None"):
+                instance(f"{self.name or 'score'}: a chord", mark, ChordMark, "a ChordMark")
             self.chords = sorted(self.chords, key=lambda mark: mark.tick)
 
     @classmethod
@@ -161,7 +182,7 @@ def read(path: str | os.PathLike[str]) -> Score:
         BadInput: the file cannot be read, is not a MIDI file, is cut short, has no ticks per quarter note, or holds no
             notes.
     """
-    path = Path(path)
+    path = Path(path_of("midi.read: path", path))
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -229,8 +250,11 @@ def write(score: Score, path: str | os.PathLike[str]) -> None:
     which of them ends first: a reader may exchange their ends.
 
     Raises:
+        BadInput: `score` is no Score, or `path` no path.
         Failed: the file cannot be written.
     """
+    instance("midi.write: score", score, Score, "a Score")
+    path = path_of("midi.write: path", path)
     midi: Any = symusic.Score(score.ticks_per_beat)
     notes = score.notes
     for number, track in enumerate(score.tracks):

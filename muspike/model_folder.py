@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from muspike.arguments import refuse
 from muspike.errors import BadInput
 
 FORMAT = 1
@@ -58,7 +59,7 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
     shipped = shipped_models()
     known = f"known are {', '.join(shipped)}" if shipped else "there is none"
     if not isinstance(name, str | os.PathLike):
-        raise BadInput(f"model {name!r:.80} is neither a folder nor the name of a shipped model; {known}")
+        raise refuse("model", name, f"a folder or the name of a shipped model; {known}")
     folder = Path(name)
     if not folder.is_dir():
         if what := _NETWORKS.get(folder.suffix):

@@ -14,13 +14,15 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from numbers import Real
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from muspike.arguments import instance, listed, one_of, refuse, seconds, whole
 from muspike.errors import BadInput
 from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
@@ -41,7 +43,7 @@ class Timing:
         dt_s: seconds per tick.
 
     Raises:
-        BadInput: `ticks` is not from 1 to `period`.
+        BadInput: `ticks` or `period` is no whole number, `ticks` is not from 1 to `period`, or `dt_s` is no time.
     """
 
     ticks: int
@@ -49,6 +51,9 @@ class Timing:
     dt_s: float = 1e-3
 
     def __post_init__(self) -> None:
+        whole("timing: ticks", self.ticks, 1)
+        whole("timing: period", self.period, 1)
+        seconds("timing: dt_s", self.dt_s)
         if not 1 <= self.ticks <= self.period:
             raise BadInput(f"timing: ticks {self.ticks} must lie between 1 and the period, {self.period}")
 
@@ -66,7 +71,8 @@ class Population:
         v_threshold: a neuron spikes when its membrane exceeds it; one value for all neurons, or one per neuron.
 
     Raises:
-        BadInput: `tau` or `v_threshold` is out of its range, or has another number of values than there are neurons.
+        BadInput: `name` is no text, is empty or has a dot; `size` is no whole number of at least 1; there is no such
+            kind; or `tau` or `v_threshold` is out of its range or has another number of values than there are neurons.
     """
 
     name: str
@@ -76,8 +82,15 @@ class Population:
     v_threshold: float | tuple[float, ...] = 0.5
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or "." in self.name:  # torch names its weights so
+            raise refuse("population: name", self.name, "a text that is not empty and has no dot")
+        whole(f"population {self.name}: size", self.size, 1)
+        one_of(f"population {self.name}: kind", self.kind, get_args(Kind))
         for field in ("tau", "v_threshold"):
             value = getattr(self, field)
+            for one in value if isinstance(value, tuple) else (value,):
+                if not isinstance(one, Real) or isinstance(one, bool):
+                    raise refuse(f"population {self.name}: {field}", value, "a number, or a tuple with one per neuron")
             if isinstance(value, tuple) and len(value) != self.size:
                 raise BadInput(f"population {self.name}: {len(value)} values of {field} for {self.size} neurons")
         for field in ("tau", "v_threshold"):
@@ -114,12 +127,29 @@ class Synapse:
         delay: ticks (ideal time) after which a spike arrives.
         wires: None for trained weights; a matrix `[target, source]` of constant weights; or a number, the constant
             weight of one-to-one connections (each neuron reaches only the neuron of its own index).
+
+    Raises:
+        BadInput: an end is no text, `delay` is no whole number of at least 0, or `wires` are neither a finite number
+            nor a matrix of finite numbers.
     """
 
     source: str
     target: str
     delay: int = 0
     wires: float | npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        instance("synapse: source", self.source, str, "the name of a population")
+        instance("synapse: target", self.target, str, "the name of a population")
+        where = f"synapse {self.source}_to_{self.target}"
+        whole(f"{where}: delay", self.delay, 0)
+        if self.wires is not None:
+            try:
+                wires = np.asarray(self.wires)
+            except ValueError:  # rows of unequal length
+                wires = np.asarray(None)
+            if wires.dtype.kind not in "iuf" or wires.ndim not in (0, 2) or not np.isfinite(wires).all():
+                raise refuse(f"{where}: wires", self.wires, "a finite number, or a matrix [target, source] of them")
 
     @property
     def name(self) -> str:
@@ -299,6 +329,14 @@ class Network(Generator):
         noise: Noise = Noise(),
     ) -> None:
         super().__init__()
+        for what, given, kind in (("population", populations, Population), ("synapse", synapses, Synapse)):
+            for one in listed(f"network: {what}s", given, f"a list of {kind.__name__}"):
+                instance(f"network: a {what}", one, kind, f"a {kind.__name__}")
+        instance("network: timing", timing, Timing, "a Timing")
+        instance("network: noise", noise, Noise, "a Noise")
+        for one in listed("network: composites", composites, "a list of composites"):
+            if not hasattr(one, "members"):
+                raise refuse("network: a composite", one, "a Composite, with its members")
         self.populations: Mapping[str, Population] = {p.name: p for p in populations}
         self.synapses = tuple(synapses)
         self.timing, self.composites, self.noise = timing, tuple(composites), noise

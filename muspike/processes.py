@@ -17,6 +17,7 @@ import torch
 from torch import distributed
 from torch.overrides import TorchFunctionMode
 
+from muspike.arguments import one_of
 from muspike.errors import BadInput, Failed, MuspikeError
 
 T = TypeVar("T")
@@ -32,8 +33,9 @@ def find_device(name: str) -> torch.device:
     Each process of a machine gets a GPU of its own.
 
     Raises:
-        BadInput: torch sees no CUDA device, or none for this process.
+        BadInput: there is no device of that name; or torch sees no CUDA device, or none for this process.
     """
+    one_of("device", name, DEVICES)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and count == 0):
         return torch.device("cpu")

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import torch
 
 from muspike import adversarial, architectures, corpora, training
+from muspike.arguments import instance, refuse
 from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.files import make_folder
-from muspike.processes import ALONE, CPU, Team
+from muspike.processes import ALONE, CPU, Team, find_device
 
 RUNS = Path("runs")
 """The folder in which runs are put by default."""
@@ -113,7 +114,7 @@ def train(
     team: Team = ALONE,
     report: Report = untold,
     *,
-    device: torch.device = CPU,
+    device: torch.device | str = CPU,
     grid: training.Grid | None = None,
 ) -> Trained:
     """Train as `recipe` says, or continue the run in its folder.
@@ -126,7 +127,7 @@ def train(
     Args:
         team: the processes that train together.
         report: watches the run, and the run of a warm-up before it.
-        device: where torch computes.
+        device: where torch computes: a torch device, or "auto", "cpu" or "cuda".
         grid: the weights that a chip can hold; training rounds the weights to it. None: weights are not rounded.
 
     Raises:
@@ -134,6 +135,11 @@ def train(
             no effect; the folder holds another run.
         Failed: a loss, gradient or weight is not finite, or the disk refuses a write.
     """
+    instance("train: recipe", recipe, Recipe, 'a Recipe, such as Recipe("s-rnn")')
+    if not isinstance(device, torch.device):
+        device = find_device(device)
+    if grid is not None and not (hasattr(grid, "rounding") and hasattr(grid, "chip")):
+        raise refuse("train: grid", grid, "a muspike.export.training_grid.TrainingGrid, which takes a chip, or None")
     plan = team.decided(lambda: _planned(recipe, device, grid))
     teacher = team.decided(lambda: _loaded(recipe.teacher))
     about = (recipe.architecture, plan.network)

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from muspike import chords
+from muspike.arguments import instance, refuse
 from muspike.errors import BadInput
 from muspike.midi import NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, table
 
@@ -91,7 +92,7 @@ def encode(score: Score) -> Words:
     Raises:
         BadInput: the score has no notes outside drum tracks.
     """
-    notes = score.notes
+    notes = instance("encode: score", score, Score, "a Score, such as midi.read gives").notes
     if any(track.is_drum for track in score.tracks):
         notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
     if not len(notes):
@@ -238,6 +239,7 @@ def decode(words: Words, name: str = "") -> Score:
     Raises:
         BadInput: the words are not a piece; the message names the first token that breaks a rule.
     """
+    words = checked(words, "compound words")
     stop = np.flatnonzero(np.isin(words[:, BAR_BEAT], (BarBeat.PAD, BarBeat.END)))
     words = words[: stop[0]] if len(stop) else words
     _check(words)
@@ -294,6 +296,28 @@ def _join(notes: NDArray[Any], tied: NDArray[np.bool_]) -> NDArray[Any]:
     return notes[kept]
 
 
+def checked(words: Any, where: str) -> Words:
+    """`words` as an array of compound words, int16 `[tokens, 7]`, with every value inside its feature's size.
+
+    Raises:
+        BadInput: they are of another shape or type, or a value is outside. The message begins with `where`.
+    """
+    try:
+        array = np.asarray(words)
+    except ValueError as error:  # rows of unequal length
+        raise refuse(where, words, f"whole numbers [tokens, {len(FEATURES)}]") from error
+    if array.ndim != 2 or array.shape[1] != len(FEATURES) or array.dtype.kind not in "iu":
+        found = f"{array.dtype} {list(array.shape)}" if isinstance(words, np.ndarray) else type(words).__name__
+        raise BadInput(
+            f"{where}: found {found}; expected whole numbers [tokens, {len(FEATURES)}], as encode gives them"
+        )
+    outside = ((array < 0) | (array >= np.array(SIZES))).any(axis=1)
+    if outside.any():
+        token = int(outside.argmax())
+        raise BadInput(f"{where}: token {token} {array[token].tolist()}: a value is outside the sizes {SIZES}")
+    return array.astype(np.int16, copy=False)
+
+
 def _check(words: Words) -> None:
     if not len(words) or words[0, BAR_BEAT] != BarBeat.BAR:
         raise BadInput("compound words: a piece starts with BAR")
@@ -307,7 +331,6 @@ def _check(words: Words) -> None:
     pitch_before = np.concatenate(([0], words[:-1, PITCH]))
     is_bar, is_beat, is_note = kind == BarBeat.BAR, kind == BarBeat.BEAT, kind == BarBeat.NOTE
     rules = (
-        (((words < 0) | (words >= np.array(SIZES))).any(axis=1), f"a value is outside the sizes {SIZES}"),
         (is_bar & (position < 1), "BAR has no length; 1 to 32 sixteenths are right"),
         (is_beat & (after != BarBeat.NOTE), "BEAT is not followed by a NOTE"),
         (is_note & (before != BarBeat.BEAT) & (before != BarBeat.NOTE), "NOTE does not follow a BEAT or NOTE"),

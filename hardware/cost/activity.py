@@ -378,7 +378,12 @@ def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
             continue
         if population.name not in spikes:
             raise BadInput(f"{population.name}: no spikes recorded; need those of every input and lif population")
-        recorded[population.name] = array = np.asarray(spikes[population.name])
+        try:
+            array = np.asarray(spikes[population.name])
+        except ValueError as error:  # lists of unequal length
+            wanted = f"an array [ticks, batch, {population.size}]"
+            raise refuse(f"{population.name}: spikes", spikes[population.name], wanted) from error
+        recorded[population.name] = array
         like = next(iter(recorded.values())).shape[:2]
         if array.ndim != 3 or array.shape[2] != population.size or array.shape[:2] != like:
             raise BadInput(

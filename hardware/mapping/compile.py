@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
 import numpy as np
 
-from muspike.arguments import instance, mapping, number, refuse, whole
+from muspike.arguments import instance, listed, mapping, number, whole
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.graph import SpikingGraph
@@ -190,9 +190,8 @@ def spread_over(compiled: Compiled, fills: Sequence[float] = FILLS) -> tuple[Com
         BadInput: a fill is not above 0 and at most 1.
     """
     instance("spread_over: compiled", compiled, Compiled, "what compile_graph gives")
-    if isinstance(fills, str) or not isinstance(fills, Iterable):
-        raise refuse("spread_over: fills", fills, "a list of shares above 0 and at most 1")
-    shares = [number("spread_over: fill", fill, _A_SHARE, 0, 1, above=True) for fill in fills]
+    given = listed("spread_over: fills", fills, "a list of shares above 0 and at most 1")
+    shares = [number("spread_over: fill", fill, _A_SHARE, 0, 1, above=True) for fill in given]
     found, before = [compiled], compiled.program
     for fill in sorted(shares, reverse=True):
         program, use = _placed(

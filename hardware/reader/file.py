@@ -32,6 +32,7 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
+from muspike.arguments import path as path_of
 from muspike.errors import BadInput, Failed, MuspikeError, one_line
 
 LIMITS: Mapping[str, int | float] = {
@@ -95,6 +96,7 @@ def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
             the installed `nir` does not know.
         Failed: a process for reading cannot be started, or breaks off.
     """
+    path = path_of("read_nir: path", path)
     with _naming(path):
         tree = _read_hdf5(path, members=["version", "node"])
         _check_version(tree.get("version"))

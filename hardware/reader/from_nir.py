@@ -31,7 +31,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from muspike.arguments import instance
+from muspike.arguments import instance, seconds
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
@@ -391,8 +391,7 @@ def _dt(metadata: Mapping[str, Any], dt_s: float | None) -> float:
             f"that write NIR assume: {assumed}"
         )
     for value in given:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-            raise BadInput(f"dt is {value!r}, expected a finite number of seconds above 0")
+        seconds("dt", value)
         if not DT_S[0] <= value <= DT_S[1]:
             raise BadInput(f"dt is {value:g} s, expected {DT_S[0]:g} to {DT_S[1]:g} s")
     if not math.isclose(given[0], given[-1], rel_tol=TICK_TOLERANCE):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from muspike.arguments import instance, mapping, refuse, whole
+from muspike.arguments import instance, mapping, one_of, refuse, whole
 from muspike.errors import BadInput, printable
 from muspike.hardware import interpreter
 from muspike.hardware.chip import Chip, as_chip, load_chip
@@ -46,7 +46,7 @@ _BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
 # Currents and membranes tell which updates move a state. Finding out takes longer than the run itself, so for runs of
 # more cells the number of active updates is only an upper bound.
 _EXACT_CELLS = 1 << 28
-_DEVICES = (None, "cpu", "cuda")
+_DEVICES = ("cpu", "cuda")
 _MOST_RISKS = 10  # printed at most
 _EVENTS = ("overflows", "readout_resets")  # what a run counts beside spikes, by their names in `Run`
 
@@ -128,7 +128,7 @@ def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = N
         if not ticks:
             raise BadInput("the program has no input: how many ticks it is to run must be given")
         return np.zeros((ticks + deepest(program), 1, 0), np.uint8)
-    batch = next((np.shape(a)[1] for a in inputs.values() if np.ndim(a) == 3), 1)
+    batch = next((a.shape[1] for a in inputs.values() if isinstance(a, np.ndarray) and a.ndim == 3), 1)
     _, given = as_inputs(program, batch, inputs)
     joined = np.concatenate([given[p.name] for p in program.inputs], axis=2)
     return np.pad(joined, ((0, deepest(program)), (0, 0), (0, 0)))
@@ -182,10 +182,12 @@ def simulate(
     chip = None if chip is None else as_chip(chip)
     if compiled and chip and chip != compiled.chip:
         raise BadInput(f"simulate: chip {chip.name} is given for a network that is compiled for {compiled.chip.name}")
-    if device not in _DEVICES:
-        raise refuse("simulate: device", device, '"cpu", "cuda" or None')
+    if device is not None:
+        one_of("simulate: device", device, _DEVICES)
     if ticks is not None:
         ticks = whole("simulate: ticks", ticks, 1)
+    if progress is not None and not callable(progress):
+        raise refuse("simulate: progress", progress, "a function of a number of ticks, or None")
     if program.inputs:
         mapping("simulate: inputs", inputs, "a dict of arrays [ticks, batch, size] by the name of the input")
     if chip and chip.name != program.chip:
@@ -193,6 +195,8 @@ def simulate(
     given = delayed(program, inputs, ticks)
     run_ticks, batch, _ = given.shape
     input_ticks = run_ticks - deepest(program)
+    if not input_ticks:
+        raise BadInput("simulate: the inputs have 0 ticks; expected at least one")
     beside = compiled if beside_float else None
     _check_memory(program, run_ticks, batch, record_membranes, beside is not None)
     meters, no_energy = _meters(compiled, program, chip)

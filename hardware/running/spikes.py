@@ -201,7 +201,7 @@ def write_spikes(
             arrays += [(f"{name}.{field}", where.astype(np.int64)) for field, where in places]
     else:
         arrays += spikes.items()
-    arrays += mapping("write_spikes: more", more or {}, "a dict of arrays by name").items()
+    arrays += mapping("write_spikes: more", {} if more is None else more, "a dict of arrays by name").items()
     taken = Counter(name for name, _ in arrays)
     if doubled := [name for name, count in taken.items() if count > 1]:
         raise BadInput(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from muspike.arguments import instance, mapping, refuse
+from muspike.arguments import instance, mapping, refuse, whole
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_STEP, ChipPopulation, ChipSynapses, Program
@@ -185,11 +185,9 @@ def check_batch(batch: object) -> int:
     """The number of sequences, checked.
 
     Raises:
-        BadInput: it is not a positive integer.
+        BadInput: it is not a whole number from 1 to 2^31 - 1.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-        raise BadInput(f"simulator: batch is {batch!r}; it is an integer of at least 1")
-    return int(batch)
+    return whole("simulator: batch", batch, 1, 2**31 - 1)
 
 
 def _columns(populations: Sequence[ChipPopulation]) -> tuple[dict[str, slice], int]:

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from muspike.architectures import ann, s_cnn, s_gan, s_lstm, s_rnn, s_transformer
+from muspike.arguments import mapping, one_of
 from muspike.errors import BadInput
 from muspike.network import Generator
 
@@ -51,9 +52,7 @@ def find(name: str) -> Architecture:
     Raises:
         BadInput: there is no such architecture.
     """
-    if name not in ARCHITECTURES:
-        raise BadInput(f"architecture {name!r} is not known; known are {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    return ARCHITECTURES[one_of("architecture", name, ARCHITECTURES)]
 
 
 def build(name: str, settings: Mapping[str, Any]) -> Generator:
@@ -78,7 +77,7 @@ def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> An
     """
     fields = {f.name: f for f in dataclasses.fields(config)}
     values = {}
-    for key, value in settings.items():
+    for key, value in mapping(f"{where}: settings", settings, "a dict").items():
         if key not in fields:
             raise BadInput(f"{where}: unknown key {key!r}; known are {', '.join(fields)}")
         value = tuple(value) if isinstance(value, list) else value
@@ -123,6 +122,4 @@ def preset(name: str, which: str) -> dict[str, Any]:
         BadInput: there is no such architecture or preset.
     """
     found = presets(name)
-    if which not in found:
-        raise BadInput(f"preset {which!r} of {name} is not known; known are {', '.join(found)}")
-    return found[which]
+    return found[one_of(f"{name}: preset", which, found)]

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from muspike.errors import BadInput, Failed
+from muspike.arguments import one_of
+from muspike.errors import Failed
 from muspike.files import write_whole
 from muspike.tokens import Words
 
@@ -87,8 +88,7 @@ def load(name: str, progress: bool = True) -> Corpus:
     Raises:
         BadInput: there is no such corpus.
     """
-    if name not in CORPORA:
-        raise BadInput(f"corpus {name!r}: unknown; there are {', '.join(CORPORA)}")
+    one_of("corpus", name, CORPORA)
     module = importlib.import_module(CORPORA[name])
     cache = cache_path(name)
     if cache.exists():

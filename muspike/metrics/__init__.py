@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muspike.arguments import listed, one_of
 from muspike.errors import BadInput
 from muspike.metrics import harmony, pitch, rhythm
 from muspike.metrics.distance import Distance, distance, distances
@@ -128,10 +129,11 @@ def evaluate(score: Score | Grid, names: Iterable[str] | None = None) -> dict[st
         names: names in `METRICS`; None: all of them.
 
     Raises:
-        BadInput: a name is not in `METRICS`.
+        BadInput: a name is not in `METRICS`, or `score` is no piece.
     """
+    functions = _functions("evaluate", names, METRICS)
     grid = on_grid(score)
-    return {name: float(_look_up(name, METRICS).function(grid)) for name in (METRICS if names is None else names)}
+    return {name: float(function(grid)) for name, function in functions.items()}
 
 
 def evaluate_set(scores: Iterable[Score | Grid], names: Iterable[str] | None = None) -> dict[str, NDArray[np.float64]]:
@@ -145,15 +147,16 @@ def evaluate_set(scores: Iterable[Score | Grid], names: Iterable[str] | None = N
         For each name a float64 array, `[pieces]` for a metric and `[pieces, classes]` for a histogram.
 
     Raises:
-        BadInput: a name is in neither.
+        BadInput: a name is in neither, or one of the pieces is none.
     """
-    known = METRICS | HISTOGRAMS
-    functions = {name: _look_up(name, known).function for name in (known if names is None else names)}
-    grids = [on_grid(score) for score in scores]
+    functions = _functions("evaluate_set", names, METRICS | HISTOGRAMS)
+    grids = [on_grid(score) for score in listed("evaluate_set: scores", scores, "a list of Score")]
     return {name: np.array([function(grid) for grid in grids], np.float64) for name, function in functions.items()}
 
 
-def _look_up(name: str, metrics: dict[str, Metric]) -> Metric:
-    if name not in metrics:
-        raise BadInput(f"metric {name!r}: there is none of that name; known are {', '.join(metrics)}")
-    return metrics[name]
+def _functions(where: str, names: Iterable[str] | None, metrics: dict[str, Metric]) -> dict[str, Callable[..., Any]]:
+    """The functions of the metrics called `names`, by name; None: of all."""
+    if isinstance(names, str):
+        raise BadInput(f"{where}: names is the text {names!r}; expected a list of names, [{names!r}]")
+    chosen = metrics if names is None else listed(f"{where}: names", names, "a list of names")
+    return {name: metrics[one_of("metric", name, metrics)].function for name in chosen}

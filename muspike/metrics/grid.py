@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from muspike.arguments import instance
 from muspike.midi import Score
 
 POSITIONS_PER_BEAT = 4
@@ -65,9 +66,14 @@ class Grid:
 
 
 def on_grid(music: Score | Grid) -> Grid:
-    """The notes of `music` on the grid. A `Grid` is returned unchanged, so that many metrics can share one."""
+    """The notes of `music` on the grid. A `Grid` is returned unchanged, so that many metrics can share one.
+
+    Raises:
+        BadInput: `music` is neither a score nor a grid.
+    """
     if isinstance(music, Grid):
         return music
+    instance("music", music, Score, "a Score, such as midi.read or decode gives")
     is_drum = np.array([track.is_drum for track in music.tracks], dtype=bool)
     notes = music.notes[~is_drum[music.notes["track"]]]
     positions_per_tick = POSITIONS_PER_BEAT / music.ticks_per_beat
