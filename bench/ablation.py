@@ -210,17 +210,18 @@ def _energy(costs: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _notes(results: Mapping[str, Any]) -> Iterator[str]:
+    words, data = results["excerpt_words"], results["data"]["excerpts"]
     yield (
-        f"{results['corpus']}, {results['split']} split. Empty beats: mean over {results['composed_pieces']} pieces of "
-        f"{results['excerpt_words']} words, of the data over {results['data']['excerpts']} such excerpts. "
-        "Energy is modelled, for reading these."
+        f"Bits per note and firing rate are of the whole {results['split']} split of {results['corpus']}. Empty beats "
+        f"are a mean: of a network over {results['composed_pieces']} pieces of {words} words that it composed, of the "
+        f"data over {data} excerpts of {words} words from that split. Energy is modelled, for reading these excerpts."
     )
     for row in results["rows"]:
         where, costs = f"{row['architecture']}, {results['field']} {row['value']:g}", row["chip"]
         if not costs["fits"]:
-            yield f"{where}: {costs['reason']}; its pieces are composed on torch"
+            yield f"{where}: does not fit: {costs['reason']}; torch composed its pieces instead of the chip"
         elif costs["accumulator_overflows"] or costs["readout_resets"]:
             yield (
-                f"{where}: {costs['accumulator_overflows']} synaptic sums left the accumulator and "
-                f"{costs['readout_resets']} readouts were reset; the figures of a chip would differ"
+                f"{where}: a chip would give other figures: {costs['accumulator_overflows']} synaptic sums left its "
+                f"16-bit accumulator, and {costs['readout_resets']} readouts reached their threshold and were reset"
             )

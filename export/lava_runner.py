@@ -205,7 +205,7 @@ def lava_versions(python: str | os.PathLike[str]) -> dict[str, str]:
     except (AttributeError, ValueError):
         versions = {}
     if "lava-nc" not in versions:
-        raise Failed(f"it is no Python: asked for its versions, it answered {answer.strip()[:40]!r}")
+        raise Failed(f"it is no Python: it printed {answer.strip()[:40]!r} instead of its packages' versions")
     wanted = LAVA.partition("==")[2]
     if versions["lava-nc"] != wanted:
         raise Failed(f"it has lava-nc {versions['lava-nc']}, not {wanted}")

@@ -8,7 +8,6 @@ own.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping
@@ -43,8 +42,9 @@ class TrainingGrid:
         name = self._chip.name
         if name in known_chips() and self._chip == load_chip(name):
             return name
-        registers = dataclasses.astuple(self._chip.ranges), dataclasses.astuple(self._chip.limits)
-        return f"{name}-{hashlib.sha256(repr(registers).encode()).hexdigest()[:8]}"
+        ranges = [(r.low, r.high, r.step) for r in vars(self._chip.ranges).values()]
+        limits = [limit.value for limit in vars(self._chip.limits).values()]
+        return f"{name}-{hashlib.sha256(repr((ranges, limits)).encode()).hexdigest()[:8]}"
 
     def rounding(self, network: Network) -> Rounding:
         """The rounding to set as `Network.rounding` of this network. The network must be on the CPU."""

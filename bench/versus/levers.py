@@ -10,9 +10,10 @@ last 50 steps. One seed, far from convergence, shows what trains at all; it does
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "no target rate": ({}, {"rate_weight": 0.0}),
     "target rate 0.04": ({}, {"target_rate": 0.04, "rate_weight": 10.0}),
     "target rate 0.02": ({}, {"target_rate": 0.02, "rate_weight": 30.0}),
-    "dropout 0.2": ({}, {"dropout": 0.2}),
+    "no dropout": ({}, {"dropout": 0.0}),
 }
 
 
@@ -67,15 +68,24 @@ def train(network_settings: dict[str, Any], settings: training.Settings) -> tupl
     return Model("s-rnn", network_settings, network.eval(), {"step": STEPS}), statistics.median(norms[-50:])
 
 
-def main() -> None:
-    """Print the table."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table of the variants that `arguments` name (None: those of the process), or of all."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"variants: {'; '.join(VARIANTS)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help="a variant by name, in quotes (default: all)")
+    chosen = parser.parse_args(arguments).variants or list(VARIANTS)
+    if stranger := next((name for name in chosen if name not in VARIANTS), None):
+        parser.error(f"variant {stranger!r} is not known; known are {'; '.join(VARIANTS)}")
     torch.set_flush_denormal(True)
     corpus = corpora.load("jsb")
     excerpts = suite.excerpts_of(corpus, "validation")
     print(f"S-RNN 192 wide on JSB, {STEPS} steps of {BATCH} x 128 words, seed 0; torch {torch.__version__}")
     print(f"{'variant':<26}{'NLL':>7}{'on chip':>9}{'rate':>7}{'uJ per note':>13}{'gradient':>10}{'minutes':>9}")
     preset = architectures.preset("s-rnn", "small")["training"]
-    for name in tqdm(sys.argv[1:] or VARIANTS, disable=None):
+    for name in tqdm(chosen, disable=None):
         network, changes = VARIANTS[name]
         settings = training.Settings(**{**preset, "batch": BATCH, "tokens": 128, "warmup": 50, **changes})
         started = time.monotonic()

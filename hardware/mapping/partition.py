@@ -63,7 +63,7 @@ _TOGETHER = (16, 64, 0, 4, 1)
 # Each repacking raises the estimate of output axons. A packing that has not settled after so many will not settle.
 _REPACKINGS = 20
 _UNSETTLED = (
-    f"packing failed, and not for a limit of the chip: it has not settled in {_REPACKINGS} repackings, the last: "
+    f"muspike found no packing in {_REPACKINGS} attempts, which does not mean that there is none; in the last one: "
 )
 
 
@@ -536,7 +536,8 @@ def delay_problems(synapses: Sequence[IntegerSynapses], chip: Chip) -> Iterator[
     longest = chip.limits.synaptic_delay.value
     for s in synapses:
         if s.delay < 1 or (longest is not None and s.delay > longest + 1):
-            yield f"synapses {s.name!r}: a delay of {s.delay} ticks, {chip.name} has 1..{(longest or 0) + 1}"
+            can = "at least 1 tick" if longest is None else f"1 to {longest + 1} ticks"
+            yield f"synapses {s.name!r}: a delay of {s.delay} ticks; {chip.name} can delay by {can}"
 
 
 def _fill_problems(loads: Sequence[Load], chip: Chip, fill: float) -> Iterator[str]:
@@ -575,7 +576,7 @@ def _use(
                 # A load above a limit is one neuron alone, or a packing whose output axons have not settled.
                 settled = load.neurons == 1
                 problems.append(("" if settled else _UNSETTLED) + rule.message(where, load, chip))
-                remedy = rule.remedy if settled else "another fill, to pack it otherwise"
+                remedy = rule.remedy if settled else "another fill, with which the cores are packed otherwise"
                 remedies[rule.limit, settled] = f"{rule.limit}: {remedy}"
         cores.append(
             CoreUse(

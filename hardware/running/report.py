@@ -31,8 +31,8 @@ _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
 
 
 READING = (
-    "read as NIR defines it: a membrane is 0 after a spike, and one spike at most in a tick; a file cannot say reset "
-    "by subtraction"
+    "neurons are read as NIR defines them: after a spike the membrane is 0, and a neuron spikes at most once in a "
+    "tick; a NIR file does not say if the network was trained with another reset, such as by subtraction"
 )
 """How every network is read. A file does not show whether the network was trained with another kind of reset."""
 

@@ -114,9 +114,9 @@ def test_the_table_holds_what_was_found(model: Model, corpus: Corpus) -> None:
     assert line.split()[:8] == ["s-rnn", "0.3", "7", *(f"{value:.4g}" for value in wanted)]
     assert total["tag"] in line and f"{total['low']:.4g} to {total['high']:.4g}" in line
     assert data.split() == ["data", f"{results['data']['empty_beat_rate']:.4g}"]
-    assert len(notes) == 1 and "validation split" in notes[0]
+    assert len(notes) == 1 and "the whole validation split of" in notes[0]
     row["chip"]["accumulator_overflows"] = 3
-    assert "3 synaptic sums left the accumulator" in ablation.table(results)
+    assert "a chip would give other figures: 3 synaptic sums left its 16-bit accumulator" in ablation.table(results)
 
 
 def test_what_does_not_fit_has_no_energy(model: Model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_what_does_not_fit_has_no_energy(model: Model, corpus: Corpus, monkeypat
     (row,) = results["rows"]
     assert row["chip"] == {"fits": False, "reason": "core 0 is full"} and row["nll_bits_per_note"]["chip"] is None
     assert row["nll_bits_per_note"]["torch"] > 0 and row["empty_beat_rate"] >= 0
-    assert "s-rnn, v_threshold 0.5: core 0 is full" in ablation.table(results)
+    assert "s-rnn, v_threshold 0.5: does not fit: core 0 is full; torch composed its pieces" in ablation.table(results)
 
 
 def test_any_number_of_the_settings_can_be_varied() -> None:
@@ -214,16 +214,16 @@ def test_a_trained_model_is_varied_without_training(
         ("ablate v_threshold --values low", "'low' must be a number"),
         ("ablate v_threshold --values nan", "'nan' must be a number"),
         ("ablate v_threshold --values -1", "v_threshold -1.0 is not at least 0"),
-        ("ablate v_threshold --chip loihi9", "invalid choice: 'loihi9'"),
+        ("ablate v_threshold --chip loihi9", "chip 'loihi9' is not known; known: loihi1, loihi2"),
         ("ablate v_threshold ann-rnn", "'v_threshold': ann-rnn has no number of that name"),
         ("ablate width ann-rnn --values 8", "ann-rnn: does not spike"),
         ("ablate v_threshold s-xyz", "architecture 's-xyz' is not known"),
-        ("ablate v_threshold --preset huge", "preset 'huge' of s-rnn is not known"),
+        ("ablate v_threshold --preset huge", "s-rnn: preset 'huge' is not known"),
         ("ablate v_threshold --init nosuch", "nosuch: neither a model folder nor a shipped model"),
         ("ablate v_threshold s-rnn --init nosuch", "ARCHITECTURE is not used with --init, which trains nothing"),
         ("ablate v_threshold --init nosuch --preset small", "--preset is not used with --init"),
         ("ablate v_threshold --init nosuch -o runs", "--output is not used with --init"),
-        ("train s-rnn --preset tiny --quantise loihi9", "invalid choice: 'loihi9'"),
+        ("train s-rnn --preset tiny --quantise loihi9", "chip 'loihi9' is not known; known: loihi1, loihi2"),
         ("train ann-rnn --preset tiny --quantise loihi2 -o run", "ann-rnn does not spike"),
     ],
 )

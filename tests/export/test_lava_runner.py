@@ -386,7 +386,7 @@ def test_what_is_no_python_is_refused(tmp_path: Path, answer: str) -> None:
     other = tmp_path / "other"
     other.write_text(f"#!/bin/sh\necho '{answer}'\n")
     other.chmod(0o755)
-    with pytest.raises(Failed, match=r"other: does not run lava-nc==0\.10\.0: it is no Python: .* it answered"):
+    with pytest.raises(Failed, match=r"other: does not run lava-nc==0\.10\.0: it is no Python: it printed .* instead"):
         lava_runner.find_lava_python(other)
 
 

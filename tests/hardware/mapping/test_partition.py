@@ -172,7 +172,9 @@ def test_rule_compartment_configurations() -> None:
 
 def test_rule_delay() -> None:
     too_long = IntegerSynapses("far", "a", "b", np.zeros((1, 1), np.int16), 64)
-    assert list(delay_problems([too_long], CHIP)) == ["synapses 'far': a delay of 64 ticks, loihi1 has 1..63"]
+    assert list(delay_problems([too_long], CHIP)) == [
+        "synapses 'far': a delay of 64 ticks; loihi1 can delay by 1 to 63 ticks"
+    ]
     assert list(delay_problems([dataclasses.replace(too_long, delay=63)], CHIP)) == []
 
 
@@ -634,9 +636,11 @@ def test_a_packing_that_does_not_settle_is_no_limit_of_the_chip(monkeypatch: pyt
     use = partition(graph, chip(**limits)).use
     assert not use.fits
     for c, problem in enumerate(use.problems):
-        assert problem.startswith("packing failed, and not for a limit of the chip: it has not settled in ")
+        assert problem.startswith(
+            "muspike found no packing in 20 attempts, which does not mean that there is none; in the last one: "
+        )
         assert problem.endswith(f"core {c} ('a'): 8 output axons, loihi1 holds 4 on a core")
-    assert use.remedies == ("output_axons_per_core: another fill, to pack it otherwise",)
+    assert use.remedies == ("output_axons_per_core: another fill, with which the cores are packed otherwise",)
 
 
 def test_packings_that_cannot_win_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
