@@ -30,13 +30,23 @@ def refuse(what: str, value: object, expected: str) -> BadInput:
     return BadInput(f"{what} is {found}; expected {expected}")
 
 
+def is_number(value: Any, kind: Any = Real) -> bool:
+    """Whether `value` is a number, one of NumPy's too. True and False are none.
+
+    Args:
+        value: anything.
+        kind: `numbers.Real`, or `numbers.Integral` for whole numbers alone.
+    """
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def whole(what: str, value: Any, least: int, most: int = _LARGEST) -> int:
     """`value` as an int from `least` to `most`.
 
     Raises:
         BadInput: it is another number, or no whole number. True and False are none.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
+    if not is_number(value, Integral) or not least <= value <= most:
         limits = f"of at least {least}" if most == _LARGEST else f"from {least} to {most}"
         raise refuse(what, value, f"a whole number {limits}")
     return int(value)
@@ -55,7 +65,7 @@ def number(what: str, value: Any, expected: str, low: float, high: float, *, abo
     Raises:
         BadInput: it is no number, or not in the range.
     """
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    good = is_number(value) and math.isfinite(value) and low <= value <= high
     if not good or (above and value == low):
         raise refuse(what, value, expected)
     return float(value)

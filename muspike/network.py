@@ -14,7 +14,6 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from muspike.arguments import instance, listed, one_of, refuse, seconds, whole
+from muspike.arguments import instance, is_number, listed, one_of, refuse, seconds, whole
 from muspike.errors import BadInput
 from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
@@ -89,7 +88,7 @@ class Population:
         for field in ("tau", "v_threshold"):
             value = getattr(self, field)
             for one in value if isinstance(value, tuple) else (value,):
-                if not isinstance(one, Real) or isinstance(one, bool):
+                if not is_number(one):
                     raise refuse(f"population {self.name}: {field}", value, "a number, or a tuple with one per neuron")
             if isinstance(value, tuple) and len(value) != self.size:
                 raise BadInput(f"population {self.name}: {len(value)} values of {field} for {self.size} neurons")

@@ -14,7 +14,7 @@ import pytest
 from muspike import corpora
 from muspike.checkpoint import save_model
 from muspike.cli import main
-from muspike.export import to_lava
+from muspike.export import lava_runner, to_lava
 from muspike.export.verify import Proof
 from muspike.hardware.chip import known_chips, load_chip
 from muspike.hardware.chip_template import chip_template
@@ -61,7 +61,7 @@ def test_map_and_simulate_take_a_file(here: Path, capsys: pytest.CaptureFixture[
     for file in ("net.nir", "net.npz"):
         run = told(capsys, "simulate", file, "--random", "0.5", "--chip", "mine.toml")
         assert run["chip"] == run["energy"][0]["chip"] == "my-loihi2"
-        (price,) = (r["price"]["value"] for r in run["energy"][0]["components"] if "dense" in r["name"])
+        (price,) = (r["price_per_event"]["value"] for r in run["energy"][0]["components"] if "dense" in r["name"])
         assert price == 13
 
 
@@ -101,7 +101,7 @@ def test_ablate_takes_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_export_takes_a_file(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(to_lava.lava_runner, "find_lava_python", lambda python: None)
+    monkeypatch.setattr(lava_runner, "find_lava_python", lambda python: None)
     row = Exactness("layer1", neuron_ticks=1, spikes=1, different_spikes=0, different_states=0, first_tick=None)
     proof = Proof("mine.npz", "here", "there", [row])
     monkeypatch.setattr(to_lava, "prove", lambda *_: proof)
