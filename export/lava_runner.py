@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
+from muspike.cache import cache_folder
 from muspike.errors import BadInput, Failed
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import Exactness, exactness
@@ -172,7 +172,7 @@ def find_lava_python(python: str | os.PathLike[str] | None = None) -> Path:
 def environment_path() -> Path:
     """The folder of the environment for this version of Python, which need not exist."""
     version = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    return platformdirs.user_cache_path("muspike") / f"{LAVA.replace('==', '-')}-{version}"
+    return cache_folder() / f"{LAVA.replace('==', '-')}-{version}"
 
 
 def environment_report(python: str | os.PathLike[str] | None = None) -> dict[str, str]:
@@ -235,7 +235,9 @@ def make_lava_environment() -> Path:
             if not target.exists():
                 _rename_unless_there(made, target)
     except OSError as error:
-        raise Failed(f"{target}: the environment for {LAVA} cannot be made: {error.strerror or error}") from error
+        raise Failed(
+            f"{target}: the environment for {LAVA} cannot be made: {error.strerror or error}; or name a Python that has it in {VARIABLE}"
+        ) from error
     return target / _PYTHON_IN_ENVIRONMENT
 
 

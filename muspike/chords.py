@@ -8,10 +8,10 @@ A chord is a value of the feature `chord` of `muspike.tokens`: 0 is none or unch
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from muspike.errors import BadInput
+from muspike.jit import njit
 from muspike.midi import ChordMark, Score
 
 ROOTS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -104,7 +104,7 @@ def recognised_marks(score: Score) -> list[ChordMark]:
     return [ChordMark(int(beat) * score.ticks_per_beat, SYMBOLS[chords[beat]]) for beat in changes]
 
 
-@njit(cache=True)
+@njit
 def _recognise(
     onsets: NDArray[np.int64], ends: NDArray[np.int64], pitches: NDArray[np.int64], ticks_per_beat: int
 ) -> NDArray[np.int16]:
@@ -138,7 +138,7 @@ def _recognise(
     return chords
 
 
-@njit(cache=True)
+@njit
 def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
     """The best chord for a window of `window` ticks, and its score (-1 if no chord is good enough).
 

@@ -1,4 +1,4 @@
-"""The two kinds of error that muspike shows to its user, with the exit status of each, and safe text for terminals."""
+"""The errors that muspike shows to its user, with the exit status of each; its warnings; safe text for terminals."""
 
 
 class MuspikeError(Exception):
@@ -17,6 +17,10 @@ class Failed(MuspikeError):
     """A correct request that could not be carried out (a full disk, a peer that does not run): exit status 1."""
 
     exit_status = 1
+
+
+class Doubt(UserWarning):
+    """A warning that is meant for the user. The CLI prints its message on stderr, one line."""
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from muspike.jit import njit
 
 Array = npt.NDArray[np.float32]
 Axons = npt.NDArray[np.int64]
@@ -59,8 +60,8 @@ def summed_over_shares(kernel: Callable[..., None], like: Array, batch: int, wor
 
 
 # Sums of weights may use fused multiply-adds, because the order of these sums is free anyway.
-_sums = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
-_exact = numba.njit(cache=True, nogil=True)
+_sums = njit(nogil=True, fastmath={"contract", "nsz"})
+_exact = njit(nogil=True)
 
 
 @_sums

@@ -12,12 +12,12 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from muspike import chords
 from muspike.arguments import instance, refuse
 from muspike.errors import BadInput
+from muspike.jit import njit
 from muspike.midi import NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, table
 
 Words = NDArray[np.int16]
@@ -129,10 +129,10 @@ def _sixteenth(ticks: Any, ticks_per_beat: int) -> Any:
     return (8 * ticks + ticks_per_beat) // (2 * ticks_per_beat)
 
 
-_sixteenth_njit = njit(_sixteenth, cache=True)
+_sixteenth_njit = njit(_sixteenth)
 
 
-@njit(cache=True)
+@njit
 def _quantise(
     onsets: NDArray[np.int64],
     durations: NDArray[np.int64],
@@ -168,7 +168,7 @@ def _quantise(
     return notes[np.argsort(keys, kind="mergesort")]
 
 
-@njit(cache=True)
+@njit
 def _bars(
     metre_starts: NDArray[np.int64], metre_lengths: NDArray[np.int64], first_onset: int, last_onset: int
 ) -> NDArray[np.int64]:
@@ -188,7 +188,7 @@ def _bars(
     return np.array(bars)
 
 
-@njit(cache=True)
+@njit
 def _write(
     bars: NDArray[np.int64],
     notes: NDArray[np.int64],  # as _quantise returns them

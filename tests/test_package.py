@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def folder_of(module: str) -> str | None:
     return rest[0] if rest and rest[0] in (*FOLDERS, *OPEN) else "muspike" if rest else None
 
 
-OPEN = {"arguments", "errors", "files", "public", "tables"}
+OPEN = {"arguments", "errors", "files", "jit", "public", "ranges", "tables"}
 MAY_IMPORT = {
     "muspike": {"muspike"},
     "hardware": {"hardware"},
@@ -191,5 +192,16 @@ def test_the_cli_reaches_up_only_inside_its_commands() -> None:
 
 @pytest.mark.parametrize("name", sorted(OPEN))
 def test_what_is_open_to_all_needs_only_the_standard_library(name: str) -> None:
+    """And numba, in what compiles with it."""
+    others = {"numba"} if name == "jit" else set()
     for module in imported(ast.walk(parse(ROOT / "muspike" / f"{name}.py"))):
-        assert module.split(".")[0] in sys.stdlib_module_names or folder_of(module) in OPEN, module
+        package = module.split(".")[0]
+        assert package in sys.stdlib_module_names or package in others or folder_of(module) in OPEN, module
+
+
+def test_functions_are_compiled_in_one_way() -> None:
+    """numba's own njit ends the program where no cache can be written."""
+    for folder in ("muspike", "hardware", "export"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            used = re.search(r"numba\.n?jit\b|from numba import .*\bn?jit\b", path.read_text(encoding="utf-8"))
+            assert not used or path.name == "jit.py", path

@@ -26,13 +26,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.sparse import csc_array
 
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, SynapseFormat
 from muspike.hardware.mapping.quantise import IntegerSynapses
 from muspike.hardware.weights import Conv, Sparse, Weights
+from muspike.jit import njit
 
 Ints = npt.NDArray[np.int64]
 Neurons = npt.NDArray[np.int32]
@@ -169,7 +169,7 @@ class _SparseLists:
         return bits, axons
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _tally(sources, lengths, found):  # type: ignore[no-untyped-def]
     """Count each source's synapses in `lengths`. Write the sources to `found`; return how many there are."""
     n = 0
@@ -222,7 +222,7 @@ class _SharedLists:
         return bits, (channels * self.pixels + pixel).ravel().astype(np.int32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _land(  # type: ignore[no-untyped-def]
     start, stop, order, marks, input_shape, output_shape, stride, padding, dilation, groups, lengths, sets, first, found
 ):

@@ -34,7 +34,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
@@ -42,6 +41,7 @@ from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Population
 from muspike.hardware.program import SHIFT
 from muspike.hardware.weights import Conv, Weights
+from muspike.jit import njit
 
 Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.intp]
@@ -343,7 +343,7 @@ class _Grid(NamedTuple):
     step: int
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _best_scales(x, rows, members, ends, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     """k of each group. The neurons of group g are `members[ends[g - 1] : ends[g]]`."""
     k = np.empty(len(ends))
@@ -354,7 +354,7 @@ def _best_scales(x, rows, members, ends, threshold, k_max, grid):  # type: ignor
     return k
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _best_scale(x, rows, members, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     """k of one group. Its neuron i has the weights `x[rows[i] : rows[i + 1]]`, times gain / tau_syn."""
     norms = np.zeros(len(members))  # the sum of squares of each neuron's weights
@@ -388,7 +388,7 @@ def _best_scale(x, rows, members, threshold, k_max, grid):  # type: ignore[no-un
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _snapped(k, threshold, k_max):  # type: ignore[no-untyped-def]
     """The nearest k, up to `k_max`, at which the threshold is a whole number of units; `k` for a small threshold."""
     units = threshold * k
@@ -398,14 +398,14 @@ def _snapped(k, threshold, k_max):  # type: ignore[no-untyped-def]
     return nearest if nearest <= k_max else np.floor(units) / threshold
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _grid_scales(x, rows, members, peak, grid):  # type: ignore[no-untyped-def]
     """Every k at which each weight is a grid point inside the range; `peak` is the largest weight."""
     ends = range(grid.high, 0, -grid.step) if peak > 0 else range(grid.low, 0, grid.step)
     return [m / peak for m in ends if _is_on_grid(x, rows, members, m / peak, grid)]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _is_on_grid(x, rows, members, k, grid):  # type: ignore[no-untyped-def]
     for i in members:
         for value in x[rows[i] : rows[i + 1]]:
@@ -416,7 +416,7 @@ def _is_on_grid(x, rows, members, k, grid):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _error(x, rows, members, norms, k, grid, give_up):  # type: ignore[no-untyped-def]
     """The sum of the neurons' relative squared errors, rounded at scale `k`; inf as soon as it exceeds `give_up`."""
     total = 0.0

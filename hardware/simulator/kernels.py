@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from muspike.hardware.program import SHIFT, STATE
+from muspike.jit import njit
 
 Array = npt.NDArray[Any]
 
@@ -183,7 +184,7 @@ _add_rows: Any = intrinsic(_adding_rows)
 _prefetch: Any = intrinsic(_prefetching)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _decay(x, keep):  # type: ignore[no-untyped-def]
     # sign(x) * ((|x| * keep) >> 12) within 32 bits: x = 4096 high + low, and only low * keep is rounded, towards 0.
     high, low = np.int32(x >> np.int32(12)), np.int32(x & np.int32(4095))
@@ -191,7 +192,7 @@ def _decay(x, keep):  # type: ignore[no-untyped-def]
     return np.int32(np.int32(high * keep) + np.int32(np.int32(np.int32(low * keep) + up) >> np.int32(12)))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignore[no-untyped-def]
     """One tick of all neurons. Returns the largest max(a, ~a) of the inputs a: an input fits 16 bits up to 2^15 - 1."""
     peak = np.int32(0)
@@ -210,7 +211,7 @@ def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignor
     return peak
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _find(spikes, found):  # type: ignore[no-untyped-def]
     """Write the indices of the spikes to `found`. Returns how many there are."""
     count = np.uint64(0)
@@ -223,7 +224,7 @@ def _find(spikes, found):  # type: ignore[no-untyped-def]
     return np.int64(count)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _deliver_rows(found, weights, factor, arriving):  # type: ignore[no-untyped-def]
     """Add the weights of the neurons `found`, row by row, to `arriving`, which is a whole number of lines."""
     for block in range(0, len(found), _BLOCK):
@@ -232,7 +233,7 @@ def _deliver_rows(found, weights, factor, arriving):  # type: ignore[no-untyped-
             _add_rows(weights, len(arriving), rows, factor, arriving, x)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _deliver_lists(found, starts, targets, weights, factor, arriving):  # type: ignore[no-untyped-def]
     """Add the lists of synapses of the neurons `found` to `arriving`."""
     # The lists of a large network lie in memory, not in a cache. Most of the time is spent waiting for one list after
@@ -253,7 +254,7 @@ def _deliver_lists(found, starts, targets, weights, factor, arriving):  # type: 
                 arriving[np.uint64(targets[i])] += np.int32(weights[i]) * factor
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _deliver_taps(found, group, reach_y, reach_x, kernel, sums, touched, arriving):  # type: ignore[no-untyped-def]
     """Add the taps of the neurons `found` to `arriving`. `sums` [y, x, channel] and `touched` [y] are scratch, all 0.
 
@@ -293,7 +294,7 @@ def _deliver_taps(found, group, reach_y, reach_x, kernel, sums, touched, arrivin
         sums[y * n_x * n_c : (y + np.uint64(1)) * n_x * n_c] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _run_sequence(  # type: ignore[no-untyped-def]
     spikes,  # uint8 [ticks, width]: the columns of the inputs are given, those of the neurons are written
     current,  # int32 [ticks, recorded neurons]: u is written for the last neurons
@@ -352,7 +353,7 @@ def _run_sequence(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def run_sequences(begin, end, out, state, tick, neurons, synapses, found):  # type: ignore[no-untyped-def]
     """Run the sequences `begin` to `end - 1`, for as many ticks as the spikes in `out` have. `tick` is the first tick.
 

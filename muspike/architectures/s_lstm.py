@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
 from muspike import kernels
 from muspike.architectures.common import draw_weights, timing
+from muspike.jit import njit
 from muspike.layer import dense_products
 from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
@@ -270,7 +270,7 @@ class _Cells(torch.autograd.Function):
 Array = kernels.Array
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _forward(
     membrane: Array,
     table: Array,
@@ -312,7 +312,7 @@ def _forward(
                         v[i] = v[i] + rate[i] * (np.float32(0.0) - v[i])
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _logic_gradient(
     grad_gates: Array,
     grad_cell: Array,

@@ -31,7 +31,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -39,6 +38,7 @@ import torch
 from muspike import kernels
 from muspike.architectures.common import draw_weights, timing
 from muspike.errors import BadInput
+from muspike.jit import njit
 from muspike.layer import later, split
 from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, or_gate
 from muspike.neurons import atan_spike
@@ -264,7 +264,7 @@ Array = kernels.Array
 Bits = npt.NDArray[np.uint8]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _run_registers(
     q: Array,
     k: Array,
@@ -306,7 +306,7 @@ def _run_registers(
                             heard[t, b, h, j] += now[j]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@njit(nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def _run_registers_back(
     grad: Array,
     grad_memory: np.float32,

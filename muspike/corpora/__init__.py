@@ -11,19 +11,21 @@ import functools
 import hashlib
 import importlib
 import json
-import sys
+import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import platformdirs
 
 from muspike.arguments import one_of
-from muspike.errors import Failed
-from muspike.files import write_whole
+from muspike.cache import cache_folder
+from muspike.errors import Doubt, Failed, MuspikeError
+from muspike.files import check_file, write_whole
 from muspike.tokens import Words
 
 CORPORA: Mapping[str, str] = {
@@ -90,33 +92,43 @@ def load(name: str, progress: bool = True) -> Corpus:
     """
     one_of("corpus", name, CORPORA)
     module = importlib.import_module(CORPORA[name])
-    cache = cache_path(name)
-    if cache.exists():
-        try:
+    try:
+        cache = cache_path(name)
+    except Failed as error:
+        warnings.warn(f"corpus {name} is not cached: {error}", Doubt, stacklevel=2)
+        return cast(Corpus, module.build(progress))
+    try:
+        if os.path.lexists(cache):
+            check_file(cache)
             return _read(name, cache)
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            EOFError,
-            NotImplementedError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            print(f"warning: {cache}: damaged ({error}); building the corpus again", file=sys.stderr)
+    except (
+        MuspikeError,
+        OSError,
+        ValueError,
+        LookupError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        warnings.warn(f"{cache}: damaged ({error}); building the corpus again", Doubt, stacklevel=2)
     corpus: Corpus = module.build(progress)
     try:
         with write_whole(cache) as temporary:
             _write(corpus, temporary)
-    except Failed as error:
-        print(f"warning: corpus {name} is not cached: {error}", file=sys.stderr)
+    except MuspikeError as error:
+        warnings.warn(f"corpus {name} is not cached: {error}", Doubt, stacklevel=2)
     return corpus
 
 
 def cache_path(name: str) -> Path:
-    """The cache file of the corpus called `name`."""
+    """The cache file of the corpus called `name`.
+
+    Raises:
+        Failed: as `cache.cache_folder`.
+    """
     module = importlib.import_module(CORPORA[name])
-    return platformdirs.user_cache_path("muspike") / f"{name}-{module.VERSION}.npz"
+    return cache_folder() / f"{name}-{module.VERSION}.npz"
 
 
 def _write(corpus: Corpus, path: Path) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import trapezoid
 from scipy.spatial.distance import cdist
+
+from muspike.jit import njit
 
 N_GRID = 1000
 
@@ -100,7 +101,7 @@ def log_density(samples: NDArray[np.float64], points: NDArray[np.float64]) -> ND
     return result
 
 
-@njit(cache=True)
+@njit
 def _log_kernel_sum(
     points: NDArray[np.float64], centres: NDArray[np.float64], counts: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from muspike import corpora, midi, tokens
 from muspike.corpora import Corpus, Piece, jsb
-from muspike.errors import BadInput
+from muspike.errors import BadInput, Doubt
 from muspike.midi import NOTE, Score, table
 from muspike.tokens import BarBeat
 
@@ -198,7 +199,7 @@ def test_built_once_then_from_the_cache(tiny: list[int], capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "other"])
-def test_a_damaged_cache_is_built_again(damage: str, tiny: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_cache_is_built_again(damage: str, tiny: list[int]) -> None:
     first, cache = corpora.load("jsb"), corpora.cache_path("jsb")
     content = bytearray(cache.read_bytes())
     if damage == "cut":
@@ -211,22 +212,30 @@ def test_a_damaged_cache_is_built_again(damage: str, tiny: list[int], capsys: py
         np.savez(cache, words=np.zeros((3, 7)))
     else:
         cache.write_bytes(content)
-    assert_same(corpora.load("jsb"), first)
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert output.err.count("\n") == 1
-    assert output.err.startswith(f"warning: {cache}: damaged")
+    with pytest.warns(Doubt, match=f"^{cache}: damaged") as warned:
+        assert_same(corpora.load("jsb"), first)
+    assert len(warned) == 1 and "\n" not in str(warned[0].message)
     assert_same(corpora.load("jsb"), first)
     assert len(tiny) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(
-    tiny: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "file" / name)
-    assert len(corpora.load("jsb").pieces) == 3
-    assert "not cached" in capsys.readouterr().err
+    for folder, why in ((tmp_path / "file", "Not a directory"), (Path("~/.cache"), "no home folder")):
+        monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, folder=folder: folder / name)
+        with pytest.warns(Doubt, match=f"corpus jsb is not cached: .*{why}"):
+            assert len(corpora.load("jsb").pieces) == 3
+    assert not Path("~").exists()
+
+
+def test_a_cache_that_is_a_pipe_is_built_again(tiny: list[int]) -> None:
+    cache = corpora.cache_path("jsb")
+    cache.parent.mkdir(parents=True)
+    os.mkfifo(cache)
+    with pytest.warns(Doubt, match="is a pipe or a device"), pytest.warns(Doubt, match="is not cached"):
+        assert len(corpora.load("jsb").pieces) == 3
 
 
 def test_an_unknown_corpus_is_refused() -> None:
