@@ -40,7 +40,7 @@ from muspike.layer import Source, drive, later, leaky_answers, lif_layer
 from muspike.network import Generator, Network, Runner
 from muspike.neurons import Clock, LIFParameters
 from muspike.processes import ALONE, CPU, Team
-from muspike.ranges import above_0, check, from_to, setting
+from muspike.ranges import LEARNING_RATE, TEMPERATURE, check, from_to, setting
 from muspike.tokens import Words
 
 WARMUP = "warmup"
@@ -75,8 +75,8 @@ class Settings(training.Settings):
     """
 
     weight: float = setting(0.1, from_to(0, 1e30))
-    temperature: float = setting(1.0, above_0())
-    critic_learning_rate: float = setting(1e-3, above_0())
+    temperature: float = setting(1.0, TEMPERATURE)
+    critic_learning_rate: float = setting(1e-3, LEARNING_RATE)
     critic_width: int = setting(128, from_to(1, 8192))
     critic_layers: int = setting(3, from_to(1, 8))
     critic_taps: int = setting(3, from_to(1, 16))

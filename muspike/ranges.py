@@ -1,4 +1,6 @@
-"""Ranges of settings. A field states its range beside its default, and `check` checks all fields of an instance.
+"""Ranges of settings, for the command line and for Python alike.
+
+A field states its range beside its default, and `check` checks all fields of an instance.
 
 @dataclass(frozen=True)
 class Config:
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,10 +32,12 @@ class Range:
     Attributes:
         holds: whether a value is in the range.
         words: the range in words, the end of the sentence "width 0 must ...".
+        whole: whether the value must be a whole number.
     """
 
     holds: Callable[[Any], bool]
     words: str
+    whole: bool = False
 
 
 def between(low: float, high: float) -> Range:
@@ -50,9 +55,19 @@ def at_least(low: float) -> Range:
     return Range(lambda value: low <= value < math.inf, f"be at least {low}")
 
 
+def whole(low: int, high: int) -> Range:
+    """The whole numbers from `low` to `high`, both included."""
+    return dataclasses.replace(from_to(low, high), whole=True)
+
+
 def above_0() -> Range:
-    """Positive numbers up to 1e30, which fit into float32. Optimisers compute in float32."""
-    return Range(lambda value: 0 < value <= 1e30, "be above 0 and at most 1e30")
+    """Positive numbers that float32 holds in full precision. Optimisers compute in float32."""
+    return from_to(1e-30, 1e30)
+
+
+def share() -> Range:
+    """Numbers above 0 and up to 1: shares of a whole, but never nothing."""
+    return Range(lambda value: 0 < value <= 1, "be above 0 and at most 1")
 
 
 def share_below_1() -> Range:
@@ -81,13 +96,58 @@ def check(settings: Any, what: str) -> None:
     """Check every `setting` of `settings`, an instance of a dataclass. An error message begins with `what`.
 
     Raises:
-        BadInput: a value, or a number of entries, is outside its range.
+        BadInput: a value, or a number of entries, is outside its range; or a value is no number, or no whole number,
+            where the default is one. The default None may stay.
     """
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         values, count = field.metadata.get(_RANGE), field.metadata.get(_COUNT)
+        if value is None and field.default is None:
+            continue
         if count and not count.holds(len(value)):
             raise BadInput(f"{what}: {field.name} has {len(value) or 'no'} values; their number must {count.words}")
+        default = field.default[0] if isinstance(field.default, tuple) and field.default else field.default
+        whole = isinstance(default, int) and not isinstance(default, bool)
         for entry in value if isinstance(value, tuple) else (value,):
-            if values and not values.holds(entry):
-                raise BadInput(f"{what}: {field.name} {entry} must {values.words}")
+            if values:
+                demand(entry, dataclasses.replace(values, whole=values.whole or whole), f"{what}: {field.name}")
+
+
+def demand(value: Any, values: Range, what: str) -> None:
+    """Check that `value` is in a range. An error message begins with `what`, the name of the value.
+
+    Raises:
+        BadInput: it is not, or is not of the range's type.
+    """
+    if values.whole and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+        raise BadInput(f"{what} {value} must be a whole number and {values.words}")
+    try:
+        inside = values.holds(value)
+    except TypeError:  # a text compared with a number
+        inside = False
+    if not inside:
+        raise BadInput(f"{what} {value} must {values.words}")
+
+
+# --- the ranges that options of the command line share with arguments in Python ---------------------------------------
+
+SEED = whole(0, 2**32 - 1)
+"""Every random state that muspike uses takes these seeds."""
+PIECES = whole(1, 100_000)
+"""How many pieces are composed."""
+LENGTH = whole(4, 100_000)
+"""Compound words of a piece.
+
+The shortest is BAR, BEAT, NOTE, END. The ticks of a MIDI file have 32 bits: so many words fit even if every bar is as
+long as possible.
+"""
+STEPS = whole(1, 10**8)
+"""Steps of a training. More would take years."""
+TICKS = whole(1, 10**8)
+"""Ticks of a run. Lava takes some milliseconds for each."""
+LEARNING_RATE = from_to(1e-12, 1000.0)
+TEMPERATURE = from_to(0.001, 1000.0)
+"""What divides logits. Divided by less, they could leave the range of a float; by more, nothing is left of them."""
+TOP_P = share()
+RATE = share()
+"""A firing rate that is asked for, in spikes per neuron and tick."""

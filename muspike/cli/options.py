@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from muspike.cli.output import note
+from muspike.cli.output import note, say
 from muspike.errors import BadInput
+from muspike.ranges import SEED, Range
 
 if TYPE_CHECKING:
     from muspike.hardware.chip import Chip
-
-# Every random state that muspike uses takes seeds up to this one.
-LARGEST_SEED = 2**32 - 1
-# The ticks of a MIDI file have 32 bits: so many words fit even if every bar is as long as possible.
-LONGEST_PIECE = 100_000
-# All pieces are held until the last is composed.
-MOST_PIECES = 100_000
 
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are a `BadInput`."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the error instead of printing it with the usage."""
         raise BadInput(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what this parser does not know, so that the error names the command's own help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        # argparse would pass over an output that takes nothing.
+        if message and file in (None, sys.stdout):
+            say(message.removesuffix("\n"))
+        else:
+            super()._print_message(message, file)
 
 
 class Commands:
@@ -110,6 +120,7 @@ def add_model(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "model",
         metavar="MODEL",
+        type=named,
         help="the folder of a model or of a training run, or a shipped model (see muspike models)",
     )
 
@@ -147,7 +158,7 @@ def add_data(sub: argparse.ArgumentParser) -> None:
 
 def add_seed(sub: argparse.ArgumentParser, what: str | None = None) -> None:
     """Add `--seed`, 0 by default."""
-    sub.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help=what)
+    sub.add_argument("--seed", type=whole(SEED), default=0, help=what)
 
 
 def add_device(sub: argparse.ArgumentParser) -> None:
@@ -157,25 +168,49 @@ def add_device(sub: argparse.ArgumentParser) -> None:
 
 def add_lava_python(sub: argparse.ArgumentParser) -> None:
     """Add `--python`, the interpreter in which Lava runs."""
-    sub.add_argument("--python", help="an interpreter that has Lava (see muspike lava --help)")
+    sub.add_argument("--python", type=named, help="an interpreter that has Lava (see muspike lava --help)")
 
 
 def folder(sub: argparse.ArgumentParser, what: str) -> None:
     """Add `-o`, a folder that must be given."""
-    sub.add_argument("-o", "--output", type=Path, required=True, help=what)
+    sub.add_argument("-o", "--output", type=path, required=True, help=what)
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
-    """A type of option values: whole numbers from `least` to `most`."""
+def path(text: str) -> Path:
+    """A path. The empty text is none; Path would take it for the folder in which we are."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path; a name is wanted")
+    return Path(text)
+
+
+def named(text: str) -> str:
+    """A name or a path, as text, which is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no name")
+    return text
+
+
+def whole(values: Range) -> Callable[[str], int]:
+    """A type of option values: the whole numbers in a range."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text[:20]) <= most:
-            limits = f"of at least {least}" if most == 2**63 - 1 else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number {limits}")
+        if not text.isdecimal() or not values.holds(int(text[:20])):
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number {values.words.removeprefix('be ')}")
         return int(text)
+
+    return parse
+
+
+def number(values: Range) -> Callable[[str], float]:
+    """A type of option values: the numbers in a range."""
+
+    def parse(text: str) -> float:
+        if not values.holds(value := _number(text)):
+            raise argparse.ArgumentTypeError(f"{text!r} must be a number {values.words.removeprefix('be ')}")
+        return value
 
     return parse
 
@@ -191,28 +226,6 @@ def finite_number(text: str) -> float:
     """A number that is neither infinite nor NaN."""
     if not math.isfinite(value := _number(text)):
         raise argparse.ArgumentTypeError(f"{text!r} must be a number")
-    return value
-
-
-def temperature(text: str) -> float:
-    """A sampling temperature, at least 0.001."""
-    # Logits divided by a smaller temperature can leave the range of a float.
-    if not 0.001 <= (value := _number(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 0.001")
-    return value
-
-
-def share(text: str) -> float:
-    """A share of a whole: above 0, at most 1."""
-    if not 0 < (value := _number(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and at most 1")
-    return value
-
-
-def above_0(text: str) -> float:
-    """A number above 0."""
-    if not 0 < (value := _number(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
     return value
 
 
