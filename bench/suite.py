@@ -34,7 +34,7 @@ from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.presentation import Presentation
 from muspike.export.words import example_words
-from muspike.files import make_folder
+from muspike.files import owned_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware.chip import Chip, as_chip, known_chips
 from muspike.hardware.cost import activity, energy
@@ -63,7 +63,7 @@ def bench(
     python: str | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Any], Path]:
-    """Measure models and write the report.
+    """Measure models and write the report. No second command may use the folder meanwhile.
 
     Args:
         names: names or folders of the models; empty: all shipped models.
@@ -79,12 +79,19 @@ def bench(
 
     Raises:
         BadInput: there is no such model or chip, two chips have one name, or the test split of a corpus has no piece of
-            `EXCERPT` words.
+            `EXCERPT` words; or the folder cannot be written, or is in use.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
     on = [as_chip(chip) for chip in chips or known_chips()]
     if twice := next((chip.name for chip in on if [c.name for c in on].count(chip.name) > 1), None):
         raise BadInput(f"bench: two chips are called {twice}; the report tells them apart by their names")
+    with owned_folder(folder):
+        return _measured(names, folder, quick, with_lava, python, seed, on)
+
+
+def _measured(
+    names: Sequence[str], folder: Path, quick: bool, with_lava: bool, python: str | None, seed: int, on: Sequence[Chip]
+) -> tuple[dict[str, Any], Path]:
     models: dict[str, Model] = {}
     for name in names or shipped_models():
         model = load_model(name)
@@ -93,7 +100,6 @@ def bench(
         raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
     if with_lava:
         lava_runner.find_lava_python(python)  # before the work whose last step needs it
-    make_folder(folder)
     pieces, words = (16, 16) if quick else (64, 64)
     settings = {
         "seed": seed,

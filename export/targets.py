@@ -1,16 +1,19 @@
 """The formats that a model can be exported to. Each is a row of `TARGETS` and a module of this folder.
 
-This module imports only the standard library and `muspike.errors`, so that the command line can list the table at once.
+This module imports only the standard library and what is open to all folders, so that the command line can list the table at once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from muspike.errors import BadInput
+from muspike.errors import BadInput, MuspikeError
+from muspike.files import check_target, write_whole
 
 if TYPE_CHECKING:
     from muspike.checkpoint import Model
@@ -94,6 +97,8 @@ TARGETS: Mapping[str, Target] = {
 def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -> Proof:
     """Write a model to `path` in the format called `to`, and prove that the file is the same network.
 
+    The file is written and proved under a temporary name. It has its own name only if the proof holds.
+
     Args:
         model: the model.
         to: a name in `TARGETS`.
@@ -103,7 +108,7 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
 
     Raises:
         BadInput: there is no such target, the target takes no such option, or `path` has another suffix; or
-            `Exporter.write` refuses the model or an option.
+            `Exporter.write` refuses the model or an option; or `path` cannot be written.
         Failed: as `Exporter.write` and `Exporter.prove`.
     """
     if to not in TARGETS:
@@ -113,6 +118,24 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
         raise BadInput(f"target {to}: takes no option {stranger!r}; it takes {', '.join(target.options) or 'none'}")
     if path.suffix != target.suffix:
         raise BadInput(f"{path}: {target.what} ends in {target.suffix}")
+    check_target(path)
     chosen = target.chosen(options)
-    target.exporter.write(model, path, chosen)
-    return target.exporter.prove(model, path, count, chosen)
+    with contextlib.suppress(_Unequal), write_whole(path) as temporary, _called(path, temporary):
+        target.exporter.write(model, temporary, chosen)
+        proof = dataclasses.replace(target.exporter.prove(model, temporary, count, chosen), file=str(path))
+        if not proof.holds:
+            raise _Unequal
+    return proof
+
+
+class _Unequal(Exception):
+    """The proof does not hold, so the file must not be kept."""
+
+
+@contextlib.contextmanager
+def _called(path: Path, temporary: Path) -> Iterator[None]:
+    """Call the temporary file by its own name in errors."""
+    try:
+        yield
+    except MuspikeError as error:
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from muspike.arguments import refuse
 from muspike.errors import BadInput
+from muspike.files import check_file
 
 FORMAT = 1
 # The entries of `model.json` on which every reader relies, by their path, with their type.
@@ -34,6 +35,10 @@ _HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
 _NETWORKS = {".nir": "a NIR file", ".npz": "a chip program"}
 # The limit of the safetensors format, in bytes.
 _LONGEST_HEADER = 100_000_000
+# Far above what any network here needs. A larger file would only fill the memory.
+_LARGEST_JSON = 2**26
+LARGEST_WEIGHTS = 2**35
+"""The most bytes of a file of weights."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -83,10 +88,13 @@ def read_header(folder: Path) -> dict[str, Any]:
             type.
     """
     file = folder / "model.json"
+    if not file.exists():
+        raise BadInput(f"{file}: cannot be read: No such file or directory; a model folder holds model.json")
+    check_file(file, _LARGEST_JSON)
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror}; a model folder holds model.json") from error
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{file}: is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -113,15 +121,18 @@ def read_weights(folder: Path, header: Mapping[str, Any]) -> bytes:
         BadInput: the file cannot be read, or its sha256 is not the one in `header`.
     """
     file = folder / str(header["weights"]["file"])
+    check_file(file, LARGEST_WEIGHTS)
     try:
-        blob = file.read_bytes()
+        with file.open("rb") as opened:
+            # By parts, so that a wrong file does not fill the memory first.
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+            if found != header["weights"]["sha256"]:
+                told = header["weights"]["sha256"][:12]
+                raise BadInput(f"{file}: is damaged: its sha256 begins {found[:12]}, model.json says {told}")
+            opened.seek(0)
+            return opened.read()
     except OSError as error:
         raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
-    if (found := hashlib.sha256(blob).hexdigest()) != header["weights"]["sha256"]:
-        raise BadInput(
-            f"{file}: is damaged: its sha256 begins {found[:12]}, model.json says {header['weights']['sha256'][:12]}"
-        )
-    return blob
 
 
 def digest(header: Mapping[str, Any]) -> str:

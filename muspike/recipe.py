@@ -21,8 +21,9 @@ from muspike.arguments import instance, refuse
 from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
-from muspike.files import make_folder
+from muspike.files import owned_folder
 from muspike.processes import ALONE, CPU, Team, find_device
+from muspike.ranges import LEARNING_RATE, RATE, SEED, STEPS, check, setting
 
 RUNS = Path("runs")
 """The folder in which runs are put by default."""
@@ -66,20 +67,26 @@ class Recipe:
         initial: name or folder of a model whose weights the training starts with. None: they are drawn.
         teacher: name or folder of a model, of any architecture, whose distributions are learned beside the data.
         network: settings of the network that differ from the preset's.
+
+    Raises:
+        BadInput: a number is outside its range.
     """
 
     architecture: str
     data: str = "jsb"
     preset: str = "small"
     folder: Path | None = None
-    seed: int = 0
-    steps: int | None = None
-    learning_rate: float | None = None
-    target_rate: float | None = None
+    seed: int = setting(0, SEED)
+    steps: int | None = setting(None, STEPS)
+    learning_rate: float | None = setting(None, LEARNING_RATE)
+    target_rate: float | None = setting(None, RATE)
     precision: str | None = None
     initial: str | Path | None = None
     teacher: str | Path | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self, "recipe")
 
 
 class Trained(NamedTuple):
@@ -96,7 +103,6 @@ class _Plan(NamedTuple):
         network: settings of the network.
         settings: settings of the training by likelihood.
         against: settings of the adversarial part, None if there is none.
-        folder: where the run is put.
         corpus: the data.
         initial: the model to start from, None if weights are drawn.
     """
@@ -104,7 +110,6 @@ class _Plan(NamedTuple):
     network: dict[str, Any]
     settings: training.Settings
     against: adversarial.Settings | None
-    folder: Path
     corpus: Corpus
     initial: Model | None
 
@@ -117,7 +122,7 @@ def train(
     device: torch.device | str = CPU,
     grid: training.Grid | None = None,
 ) -> Trained:
-    """Train as `recipe` says, or continue the run in its folder.
+    """Train as `recipe` says, or continue the run in its folder, which no second command may use meanwhile.
 
     >>> from muspike import Recipe, train
     >>> run, model = train(Recipe("s-rnn", preset="tiny", steps=2, seed=1))
@@ -132,7 +137,7 @@ def train(
 
     Raises:
         BadInput: there is no such architecture, preset, data set or model; a setting is out of its range or would have
-            no effect; the folder holds another run.
+            no effect; the folder holds another run, is in use, or cannot be written.
         Failed: a loss, gradient or weight is not finite, or the disk refuses a write.
     """
     instance("train: recipe", recipe, Recipe, 'a Recipe, such as Recipe("s-rnn")')
@@ -140,12 +145,36 @@ def train(
         device = find_device(device)
     if grid is not None and not (hasattr(grid, "rounding") and hasattr(grid, "chip")):
         raise refuse("train: grid", grid, "a muspike.export.training_grid.TrainingGrid, which takes a chip, or None")
-    plan = team.decided(lambda: _planned(recipe, device, grid))
+    preset = team.decided(lambda: architectures.preset(recipe.architecture, recipe.preset))
+    name = f"{recipe.architecture}-{recipe.data}-{recipe.preset}-{recipe.seed}"
+    folder = recipe.folder or RUNS / (f"{name}-{grid.chip}" if grid else name)
+    with _owned(folder, team):
+        return _trained(recipe, preset, folder, team, report, device, grid)
+
+
+@contextlib.contextmanager
+def _owned(folder: Path, team: Team) -> Iterator[None]:
+    """The first process owns the folder."""
+    with contextlib.ExitStack() as held:
+        team.decided(lambda: held.enter_context(owned_folder(folder)))
+        yield
+
+
+def _trained(
+    recipe: Recipe,
+    preset: Mapping[str, Any],
+    folder: Path,
+    team: Team,
+    report: Report,
+    device: torch.device,
+    grid: training.Grid | None,
+) -> Trained:
+    plan = team.decided(lambda: _planned(recipe, preset, device, grid))
     teacher = team.decided(lambda: _loaded(recipe.teacher))
     about = (recipe.architecture, plan.network)
     if plan.against is None:
         run = training.Run(
-            plan.folder, *about, plan.settings, plan.corpus,
+            folder, *about, plan.settings, plan.corpus,
             device=device, initial=plan.initial, teacher=teacher, team=team, grid=grid,
         )  # fmt: skip
         return _watched(run, "", report)
@@ -154,17 +183,19 @@ def train(
         raise BadInput(
             "teacher (--teacher): teaches the likelihood warm-up alone; without a warm-up, after --init, leave it out"
         )
-    warmup = plan.folder / adversarial.WARMUP
+    warmup = folder / adversarial.WARMUP
     if initial is None:
-        team.decided(lambda: adversarial.refuse_without_warmup(plan.folder))
-        if (plan.folder / "state.safetensors").exists():
+        team.decided(lambda: adversarial.refuse_without_warmup(folder))
+        if (folder / "state.safetensors").exists():
             # The adversarial part has begun: the warm-up is not continued, even if more steps are asked for.
             initial = team.decided(lambda: load_model(warmup / "model"))
         else:
-            first = training.Run(warmup, *about, plan.settings, plan.corpus, device=device, teacher=teacher, team=team)
-            initial = _watched(first, "warm-up ", report).model
+            about_warmup = (warmup, *about, plan.settings, plan.corpus)
+            with _owned(warmup, team):
+                first = training.Run(*about_warmup, device=device, teacher=teacher, team=team)
+                initial = _watched(first, "warm-up ", report).model
     run = adversarial.Run(
-        plan.folder, *about, plan.against, plan.corpus, device=device, initial=initial, team=team, grid=grid
+        folder, *about, plan.against, plan.corpus, device=device, initial=initial, team=team, grid=grid
     )
     return _watched(run, "", report)
 
@@ -178,8 +209,7 @@ def _loaded(model: str | Path | None) -> Model | None:
     return None if model is None else load_model(model)
 
 
-def _planned(recipe: Recipe, device: torch.device, grid: training.Grid | None) -> _Plan:
-    preset = architectures.preset(recipe.architecture, recipe.preset)
+def _planned(recipe: Recipe, preset: Mapping[str, Any], device: torch.device, grid: training.Grid | None) -> _Plan:
     where = f"preset {recipe.preset} of {recipe.architecture}"
     for table in preset:
         if table not in ("network", "training", "adversarial"):
@@ -202,10 +232,8 @@ def _planned(recipe: Recipe, device: torch.device, grid: training.Grid | None) -
                 changes[key] = min(changes[key], getattr(against, key))
         against = dataclasses.replace(training.fine_tuning(against) if tuning else against, **changes)
     corpus = corpora.load(recipe.data)
-    name = f"{recipe.architecture}-{recipe.data}-{recipe.preset}-{recipe.seed}"
-    folder = recipe.folder or RUNS / (f"{name}-{grid.chip}" if grid else name)
     network = {**preset.get("network", {}), **recipe.network}
-    return _Plan(network, settings, against, make_folder(folder), corpus, initial)
+    return _Plan(network, settings, against, corpus, initial)
 
 
 def _changes(

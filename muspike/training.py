@@ -34,10 +34,22 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.evaluation import feature_losses, firing_rate, likelihood, lined_up, per_neuron
-from muspike.files import write_whole
+from muspike.files import check_file, write_whole
+from muspike.model_folder import LARGEST_WEIGHTS
 from muspike.network import Generator, Network, Rounding
 from muspike.processes import ALONE, CPU, Team
-from muspike.ranges import above_0, at_least, check, from_to, one_of, setting, share_below_1
+from muspike.ranges import (
+    LEARNING_RATE,
+    SEED,
+    STEPS,
+    above_0,
+    at_least,
+    check,
+    from_to,
+    one_of,
+    setting,
+    share_below_1,
+)
 from muspike.tokens import Words
 
 PRECISIONS = ("float32", "bfloat16")
@@ -77,10 +89,10 @@ class Settings:
         BadInput: a value is outside its range.
     """
 
-    steps: int = setting(6000, at_least(1))
+    steps: int = setting(6000, STEPS)
     batch: int = setting(16, at_least(1))
     tokens: int = setting(256, at_least(1))
-    learning_rate: float = setting(2e-3, above_0())
+    learning_rate: float = setting(2e-3, LEARNING_RATE)
     warmup: int = setting(100, at_least(1))
     weight_decay: float = setting(0.0, at_least(0))
     clip: float = setting(1.0, above_0())
@@ -94,7 +106,7 @@ class Settings:
     precision: str = setting("float32", one_of(PRECISIONS))
     schedule: str = setting("plateau", one_of(SCHEDULES))
     teacher_share: float = setting(0.5, from_to(0, 1))
-    seed: int = setting(0, at_least(0))
+    seed: int = setting(0, SEED)
 
     def __post_init__(self) -> None:
         check(self, "training")
@@ -493,7 +505,22 @@ class Run:
                     f"{self.model_folder}: holds a trained model of {differs}, which the run would replace; "
                     "choose another folder with -o"
                 )
+            if not self._makes_again(found):
+                raise BadInput(
+                    f"{self.model_folder}: holds a trained model, and no {self._state_file.name} beside it to go on "
+                    "from; the run would replace it: choose another folder with -o"
+                )
         return None
+
+    def _makes_again(self, found: Model) -> bool:
+        """Whether this run makes the model `found` again. A run that is killed at its first validation leaves it."""
+        record = found.training
+        if len(record.get("history", ())) != 1:
+            return False
+        wanted = {key: self.identity[key] for key in ("training", "corpus", "initial", "teacher", "quantise")}
+        its = {key: record.get(key) for key in ("initial", "teacher", "quantise")}
+        its |= {"training": _decisive(record["settings"]), "corpus": [record["corpus"], record["corpus_digest"]]}
+        return _difference(its, json.loads(json.dumps(wanted))) is None
 
     def _differs(self, model: Model) -> str | None:
         """How the network of `model` differs from this run's network, in words; None if it does not."""
@@ -646,6 +673,7 @@ class Run:
             path.write_bytes(blob)
 
     def _read_state(self) -> State:
+        check_file(self._state_file, LARGEST_WEIGHTS)
         try:
             with safe_open(self._state_file, "pt") as file:
                 header = json.loads(file.metadata()["muspike"])

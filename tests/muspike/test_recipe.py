@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from typing import Any
 import pytest
 
 from muspike import adversarial, architectures, corpora, training
-from muspike.checkpoint import load_model
+from muspike.checkpoint import load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.export.training_grid import TrainingGrid
+from muspike.files import owned_folder
 from muspike.recipe import Recipe, train
 from noise_corpus import noise_corpus
 
@@ -103,7 +106,6 @@ def test_adversarial_training_warms_up_first_and_only_once(monkeypatch: pytest.M
     [
         (Recipe("s-xyz"), None, "architecture 's-xyz' is not known"),
         (Recipe("s-rnn", preset="huge"), None, "preset 'huge' of s-rnn is not known"),
-        (Recipe("s-rnn", preset="tiny", steps=0), None, "steps 0 must be at least 1"),
         (Recipe("s-rnn", preset="tiny", precision="float8"), None, "precision float8 must be one of"),
         (Recipe("s-rnn", preset="tiny", network={"wdith": 3}), None, "unknown key 'wdith'"),
         (Recipe("s-rnn", preset="tiny", teacher="nosuch"), None, "nosuch: neither a model folder nor a shipped"),
@@ -118,3 +120,67 @@ def test_adversarial_training_warms_up_first_and_only_once(monkeypatch: pytest.M
 def test_what_a_recipe_cannot_mean_is_refused(recipe: Recipe, grid: str | None, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         train(recipe, grid=TrainingGrid(grid) if grid else None)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ({"steps": 0}, "steps 0 must be from 1 to 100000000"),
+        ({"steps": 1.5}, "steps 1.5 must be a whole number and be from 1 to 100000000"),
+        ({"seed": 2**40}, "seed 1099511627776 must be from 0 to 4294967295"),
+        ({"seed": -1}, "seed -1 must be from 0 to 4294967295"),
+        ({"learning_rate": 1e-320}, r"learning_rate 1e-320 must be from 1e-12 to 1000"),
+        ({"target_rate": 0.0}, "target_rate 0.0 must be above 0 and at most 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(number: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=f"^recipe: {words}"):
+        Recipe("s-rnn", **number)
+
+
+def test_a_folder_is_refused_before_the_work_and_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "load", lambda *_: pytest.fail("the corpus is loaded"))
+    recipe = Recipe("s-rnn", preset="tiny", steps=2, folder=tmp_path / "run")
+    with owned_folder(tmp_path / "run"), pytest.raises(BadInput, match="run: another muspike command is at work"):
+        train(recipe)
+    (tmp_path / "run").touch()
+    with pytest.raises(BadInput, match="run: is a file"):
+        train(recipe)
+    (tmp_path / "run").unlink()
+    with pytest.raises(BadInput, match="nosuch: neither a model folder"):
+        train(dataclasses.replace(recipe, initial="nosuch"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_a_state_is_not_replaced(tmp_path: Path) -> None:
+    """Only a run that was killed at its first validation is begun again: it makes the same model."""
+    recipe = Recipe("s-rnn", preset="tiny", steps=2, folder=tmp_path)
+    train(recipe)
+    (tmp_path / "state.safetensors").unlink()
+    before = (tmp_path / "model" / "model.json").read_bytes()
+    with pytest.raises(BadInput, match="model: holds a trained model, and no state.safetensors beside it"):
+        train(dataclasses.replace(recipe, seed=1))
+    assert (tmp_path / "model" / "model.json").read_bytes() == before
+    train(recipe)
+    assert (tmp_path / "model" / "model.json").read_bytes() == before
+
+    model = load_model(tmp_path)
+    twice = {**model.training, "history": model.training["history"] * 2}
+    save_model(dataclasses.replace(model, training=twice), tmp_path / "model")
+    (tmp_path / "state.safetensors").unlink()
+    with pytest.raises(BadInput, match="holds a trained model"):
+        train(recipe)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "huge"])
+def test_a_state_that_cannot_be_read_whole_is_refused(tmp_path: Path, kind: str) -> None:
+    state = tmp_path / "state.safetensors"
+    if kind == "pipe":
+        os.mkfifo(state)
+    else:
+        with state.open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises(BadInput, match=r"state.safetensors: (is a pipe|has 1,099,511,627,776 bytes)"):
+        train(Recipe("s-rnn", preset="tiny", steps=2, folder=tmp_path))
