@@ -6,19 +6,23 @@ network is any `network.Runner`: in torch, or on a chip.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from muspike import midi, tokens
 from muspike.arguments import refuse
 from muspike.errors import BadInput
+from muspike.files import check_target
 from muspike.network import Runner
+from muspike.progress import Bar, bar
+from muspike.ranges import LENGTH, PIECES, SEED, TEMPERATURE, TOP_P, at_least, check, demand, setting
 from muspike.tokens import Words
 
 Logits = npt.NDArray[np.float32]
@@ -40,12 +44,18 @@ class Sampling:
         top_p: share of a feature's probability that is kept: the likeliest values that together reach it.
         unisons: the most notes of one pitch at an onset.
         chord: the most notes at an onset.
+
+    Raises:
+        BadInput: a number is outside its range.
     """
 
-    temperature: float = 0.9
-    top_p: float = 0.8
-    unisons: int = 2
-    chord: int = 8
+    temperature: float = setting(0.9, TEMPERATURE)
+    top_p: float = setting(0.8, TOP_P)
+    unisons: int = setting(2, at_least(1))
+    chord: int = setting(8, at_least(1))
+
+    def __post_init__(self) -> None:
+        check(self, "sampling")
 
 
 class Chooser(Protocol):
@@ -86,32 +96,85 @@ def generate(
         seed: piece i depends on (seed, i) alone.
         sampling: how a value is chosen from logits.
         batch: the most pieces that run side by side.
-        progress: show a progress bar on a terminal's stderr.
+        progress: show the progress on stderr (`progress.bar`).
         ended: if true, the last word is END and the words before it lead there. Else the piece has no END: it is cut at
             `length`, as an excerpt.
 
     Raises:
-        BadInput: `length` is shorter than the shortest piece, 4 words.
+        BadInput: a number is outside its range (`ranges`). The shortest piece has 4 words.
     """
     if isinstance(runner, type) or not all(hasattr(runner, part) for part in ("reset", "step", "noise")):
         has = "model.network.runner()" if hasattr(runner, "network") else "network.runner()"
         raise refuse("generate: runner", runner, f"a runner, such as {has} or muspike.export.loihi.ChipRunner(program)")
-    if length < SHORTEST:
-        raise BadInput(f"length {length}: a piece has at least {SHORTEST} words (BAR, BEAT, NOTE, END)")
-    composed: list[Words] = []
-    with tqdm(total=pieces * length, unit="word", disable=None if progress else True, leave=False) as bar:
-        for first in range(0, pieces, batch):
-            group = range(first, min(first + batch, pieces))
-            shape = length, len(tokens.FEATURES)
-            draws = np.stack([np.random.default_rng([seed, piece]).random(shape) for piece in group], axis=1)
+    with _checked(pieces, length, seed, batch, progress) as bar:
+        return list(_composed(runner, pieces, length, seed, sampling, batch, ended, bar))
 
-            def choose(n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
-                return sample(logits, allowed, draws[n, :, feature], sampling)  # noqa: B023
 
-            noise = runner.noise.drawn(seed, group, length)
-            words = compose(runner, noise, choose, sampling, ended, bar.update)
-            composed += [words[:, b] for b in range(len(group))]
-    return composed
+def generate_files(
+    runner: Runner,
+    folder: str | Path,
+    pieces: int,
+    length: int,
+    seed: int,
+    sampling: Sampling = Sampling(),
+    batch: int = 16,
+    progress: bool = False,
+) -> list[Path]:
+    """Compose pieces as `generate` does, and write each into `folder` as soon as its batch is composed.
+
+    The files are those of `write_pieces`. If the work is stopped, the pieces that are written stay.
+
+    Raises:
+        BadInput: as for `generate` and `write_pieces`.
+        KeyboardInterrupt: the work was stopped. The message says how many pieces are written.
+    """
+    files = piece_files(Path(folder), pieces)
+    written = 0
+    try:
+        with _checked(pieces, length, seed, batch, progress) as bar:
+            composed = _composed(runner, pieces, length, seed, sampling, batch, True, bar)
+            for file, words in zip(files, composed, strict=True):
+                if not written:
+                    _clear(files)
+                midi.write(tokens.decode(words), file)
+                written += 1
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"stopped: {written} of {pieces} pieces are in {folder}") from None
+    return files
+
+
+def _clear(files: Sequence[Path]) -> None:
+    """Remove the pieces of an earlier call, so that old and new ones are never mixed, whenever the work is stopped."""
+    for file in files:
+        if not file.is_symlink():
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _checked(pieces: int, length: int, seed: int, batch: int, progress: bool) -> Iterator[Bar]:
+    demand(pieces, PIECES, "generate: pieces")
+    demand(length, LENGTH, "generate: length")
+    demand(seed, SEED, "generate: seed")
+    demand(batch, PIECES, "generate: batch")
+    with bar(pieces * length, "word", shown=progress) as shown:
+        yield shown
+
+
+def _composed(
+    runner: Runner, pieces: int, length: int, seed: int, sampling: Sampling, batch: int, ended: bool, shown: Bar
+) -> Iterator[Words]:
+    for first in range(0, pieces, batch):
+        group = range(first, min(first + batch, pieces))
+        shape = length, len(tokens.FEATURES)
+        draws = np.stack([np.random.default_rng([seed, piece]).random(shape) for piece in group], axis=1)
+
+        def choose(n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
+            return sample(logits, allowed, draws[n, :, feature], sampling)  # noqa: B023
+
+        noise = runner.noise.drawn(seed, group, length)
+        words = compose(runner, noise, choose, sampling, ended, shown.advance)
+        for b in range(len(group)):
+            yield words[:, b]
 
 
 def compose(
@@ -222,7 +285,7 @@ def piece_files(folder: Path, count: int) -> list[Path]:
     """The paths of the files that `write_pieces` would write for `count` pieces.
 
     Raises:
-        BadInput: as for `write_pieces`.
+        BadInput: as for `write_pieces`; or a file is there that cannot be replaced.
     """
     files = [folder / f"piece-{number:03}.mid" for number in range(count)]
     others = sorted(set(folder.glob("piece-*.mid")) - set(files))
@@ -231,4 +294,7 @@ def piece_files(folder: Path, count: int) -> list[Path]:
             f"{folder}: holds {len(others)} pieces that {count} new ones would not replace, from {others[0].name} on; "
             "choose another folder, or remove them"
         )
+    for file in files:
+        if os.path.lexists(file):
+            check_target(file)
     return files

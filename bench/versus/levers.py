@@ -13,16 +13,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from muspike import architectures, corpora, evaluation, tokens, training
 from muspike.bench import suite
 from muspike.bench.ablation import measured
 from muspike.checkpoint import Model
+from muspike.progress import bar
 
 STEPS, BATCH, CHIP = 400, 8, "loihi2"
 BASE = {**architectures.preset("s-rnn", "small")["network"], "width": 192}
@@ -68,6 +68,11 @@ def train(network_settings: dict[str, Any], settings: training.Settings) -> tupl
     return Model("s-rnn", network_settings, network.eval(), {"step": STEPS}), statistics.median(norms[-50:])
 
 
+def _shown(names: Sequence[str]) -> Iterator[str]:
+    with bar(len(names), "variant", left=True) as shown:
+        yield from shown.over(names)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of the variants that `arguments` name (None: those of the process), or of all."""
     parser = argparse.ArgumentParser(
@@ -85,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"S-RNN 192 wide on JSB, {STEPS} steps of {BATCH} x 128 words, seed 0; torch {torch.__version__}")
     print(f"{'variant':<26}{'NLL':>7}{'on chip':>9}{'rate':>7}{'uJ per note':>13}{'gradient':>10}{'minutes':>9}")
     preset = architectures.preset("s-rnn", "small")["training"]
-    for name in tqdm(chosen, disable=None):
+    for name in _shown(chosen):
         network, changes = VARIANTS[name]
         settings = training.Settings(**{**preset, "batch": BATCH, "tokens": 128, "warmup": 50, **changes})
         started = time.monotonic()

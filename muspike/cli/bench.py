@@ -13,9 +13,11 @@ from muspike.cli.options import (
     add_seed,
     find_chip,
     folder,
+    named,
     refuse_unused,
 )
-from muspike.cli.output import say, say_json
+from muspike.cli.output import say, say_json, waiting
+from muspike.files import owned_folder
 
 
 def add(commands: Commands) -> None:
@@ -26,7 +28,9 @@ def add(commands: Commands) -> None:
         "Quality, activity and cost of a model as it would be deployed, in one report.",
         "muspike bench --quick -o report",
     )
-    bench.add_argument("model", nargs="*", help="model folders or shipped models (default: all shipped models)")
+    bench.add_argument(
+        "model", nargs="*", type=named, help="model folders or shipped models (default: all shipped models)"
+    )
     folder(bench, "folder for report.html and bench.json")
     add_chip(bench, None, "a chip to report on; give it several times for several (default: all known)", several=True)
     bench.add_argument("--quick", action="store_true", help="16 pieces instead of 64; takes a few minutes")
@@ -39,7 +43,10 @@ def add(commands: Commands) -> None:
 def _bench(args: argparse.Namespace) -> int:
     if args.no_lava:
         refuse_unused(args, "with --no-lava", "python")
-    from muspike.bench.suite import bench
+    with owned_folder(args.output):  # before torch is loaded, which takes seconds
+        pass
+    with waiting("loading torch"):
+        from muspike.bench.suite import bench
 
     results, page = bench(
         args.model,

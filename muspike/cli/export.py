@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from muspike.cli.options import Commands, add_json, add_model, find_chip, refuse_unused, whole
-from muspike.cli.output import say, say_json
+from muspike.cli.options import Commands, add_json, add_model, find_chip, named, path, refuse_unused, whole
+from muspike.cli.output import say, say_json, waiting
+from muspike.files import check_target
+from muspike.ranges import whole as whole_numbers
 
 
 def add(commands: Commands) -> None:
@@ -26,17 +28,17 @@ def add(commands: Commands) -> None:
     export.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=path,
         help="file to write (default: MODEL, or MODEL-CHIP, with the target's ending)",
     )
     export.add_argument(
-        "--tokens", type=whole(1, 10_000), default=16, help="compound words to compare on (default: 16)"
+        "--tokens", type=whole(whole_numbers(1, 10_000)), default=16, help="compound words to compare on (default: 16)"
     )
     for name in _options():
         takers = {to: target.options[name] for to, target in TARGETS.items() if name in target.options}
         told = [f"{to} (default: {option.default})" if option.default else to for to, option in takers.items()]
         what = next(iter(takers.values())).what
-        export.add_argument(f"--{name}", metavar=name.upper(), help=f"for {', '.join(told)}: {what}")
+        export.add_argument(f"--{name}", metavar=name.upper(), type=named, help=f"for {', '.join(told)}: {what}")
     add_json(export, "the comparison")
 
     lava = commands.add(
@@ -47,7 +49,9 @@ def add(commands: Commands) -> None:
         "--python or in MUSPIKE_LAVA_PYTHON. The interpreter needs lava-nc 0.10.0.",
         "muspike lava --python ~/lava/bin/python",
     )
-    lava.add_argument("--python", help="an interpreter that has Lava, instead of the environment that muspike makes")
+    lava.add_argument(
+        "--python", type=named, help="an interpreter that has Lava, instead of the environment that muspike makes"
+    )
     add_json(lava, "what was found")
 
 
@@ -59,8 +63,7 @@ def _options() -> list[str]:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from muspike.checkpoint import load_model
-    from muspike.export.targets import TARGETS, export
+    from muspike.export.targets import TARGETS
 
     target = TARGETS[args.to]
     for name in _options():
@@ -74,11 +77,15 @@ def _export(args: argparse.Namespace) -> int:
         chip = f"-{Path(options['chip']).stem}"
         options["chip"] = find_chip(options["chip"])
         warnings = {"chip_warnings": list(options["chip"].warnings)}
-    model = load_model(args.model)
     folder = Path(args.model).resolve()
     name = folder.parent.name if folder.name == "model" else folder.name
     output = args.output or Path(f"{name}{chip}{target.suffix}")
-    proof = export(model, args.to, output, args.tokens, **options)
+    check_target(output)  # before torch is loaded, which takes seconds
+    with waiting("loading torch"):
+        from muspike.checkpoint import load_model
+        from muspike.export.targets import export
+
+    proof = export(load_model(args.model), args.to, output, args.tokens, **options)
     if args.json:
         say_json({**proof.to_dict(), **warnings})
     else:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from muspike.cli.options import (
-    LONGEST_PIECE,
-    MOST_PIECES,
     Commands,
     add_chip,
     add_json,
@@ -15,12 +12,13 @@ from muspike.cli.options import (
     add_seed,
     find_chip,
     folder,
-    share,
-    temperature,
+    number,
+    path,
     whole,
 )
-from muspike.cli.output import say, say_json
-from muspike.files import make_folder
+from muspike.cli.output import say, say_json, waiting
+from muspike.files import owned_folder
+from muspike.ranges import LENGTH, PIECES, TEMPERATURE, TOP_P
 
 
 def add(commands: Commands) -> None:
@@ -32,15 +30,18 @@ def add(commands: Commands) -> None:
         "muspike generate s-rnn -n 16 --length 128 -o pieces --seed 0",
     )
     add_model(generate)
-    generate.add_argument("-n", "--pieces", type=whole(1, MOST_PIECES), default=4, help="how many (default: 4)")
-    generate.add_argument(
-        "--length", type=whole(4, LONGEST_PIECE), default=128, help="compound words per piece (default: 128)"
-    )
+    generate.add_argument("-n", "--pieces", type=whole(PIECES), default=4, help="how many (default: 4)")
+    generate.add_argument("--length", type=whole(LENGTH), default=128, help="compound words per piece (default: 128)")
     folder(generate, "folder for the MIDI files")
     add_seed(generate, "the same seed gives the same files")
-    generate.add_argument("--temperature", type=temperature, default=0.9, help="below 1: safer choices (default: 0.9)")
     generate.add_argument(
-        "--top-p", type=share, default=0.8, help="keep the likeliest values that make up this share (default: 0.8)"
+        "--temperature", type=number(TEMPERATURE), default=0.9, help="below 1: safer choices (default: 0.9)"
+    )
+    generate.add_argument(
+        "--top-p",
+        type=number(TOP_P),
+        default=0.8,
+        help="keep the likeliest values that make up this share (default: 0.8)",
     )
     add_chip(
         generate,
@@ -56,29 +57,31 @@ def add(commands: Commands) -> None:
         "Objective metrics of MIDI files: a row per file and their mean.",
         "muspike metrics pieces --words 128",
     )
-    metrics.add_argument("files", nargs="+", metavar="FILE", type=Path, help="MIDI files, or folders of them")
+    metrics.add_argument("files", nargs="+", metavar="FILE", type=path, help="MIDI files, or folders of them")
     metrics.add_argument(
         "--words",
-        type=whole(4, LONGEST_PIECE),
+        type=whole(LENGTH),
         help="measure only the first WORDS words of each file (default: all)",
     )
     add_json(metrics, "the rows")
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from muspike.checkpoint import load_model
-    from muspike.export.loihi import ChipRunner, compile_model
-    from muspike.generation import Sampling, generate, piece_files, write_pieces
+    # The folder is checked first, and owned to the end. The rest takes time already when it is imported.
+    with owned_folder(args.output) as folder:
+        with waiting("loading torch"):
+            from muspike.checkpoint import load_model
+            from muspike.export.loihi import ChipRunner, compile_model
+            from muspike.generation import Sampling, generate_files, piece_files
 
-    on = "loihi1" if args.on == "loihi" else args.on
-    chip = None if on == "torch" else find_chip(on, "torch")
-    model = load_model(args.model)
-    sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
-    runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
-    make_folder(args.output)
-    piece_files(args.output, args.pieces)  # fail before the work, not after it
-    pieces = generate(runner, args.pieces, args.length, args.seed, sampling, progress=True)
-    files = write_pieces(pieces, args.output)
+        on = "loihi1" if args.on == "loihi" else args.on
+        chip = None if on == "torch" else find_chip(on, "torch")
+        piece_files(folder, args.pieces)
+        model = load_model(args.model)
+        sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
+        with waiting(f"putting the network on {on}"):
+            runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
+        files = generate_files(runner, folder, args.pieces, args.length, args.seed, sampling, progress=True)
     if args.json:
         warnings = {} if chip is None else {"chip_warnings": list(chip.warnings)}
         say_json(
@@ -96,7 +99,8 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _metrics(args: argparse.Namespace) -> int:
-    from muspike.metrics.files import evaluate_files, midi_files, table
+    with waiting("loading the metrics"):
+        from muspike.metrics.files import evaluate_files, midi_files, table
 
     rows = evaluate_files(midi_files(args.files), args.words)
     if args.json:

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muspike.cli.options import (
-    LARGEST_SEED,
     Commands,
     add_chip,
     add_json,
     add_lava_python,
     find_chip,
+    number,
+    path,
     refuse_unused,
     seconds,
-    share,
     whole,
 )
-from muspike.cli.output import note, say, say_json
+from muspike.cli.output import note, say, say_json, waiting
 from muspike.errors import BadInput, Failed
 from muspike.files import check_file, check_target
+from muspike.ranges import RATE, SEED, TICKS, share
 from muspike.tables import text_table
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from muspike.hardware.program import Program
     from muspike.hardware.running.spikes import InputSpikes
 
-LONGEST_RUN = 2**31 - 1
 RANDOM_TICKS = 100
 _WORKER_HELP = """{}
 needs nothing of muspike, only a Python that has lava-nc 0.10.0:
@@ -49,18 +49,18 @@ def add(commands: Commands) -> None:
         "fit.",
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
-    mapping.add_argument("file", metavar="FILE.nir", type=Path, help="a network written by any tool that writes NIR")
+    mapping.add_argument("file", metavar="FILE.nir", type=path, help="a network written by any tool that writes NIR")
     add_chip(mapping, "loihi1")
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say")
     _add_reset(mapping)
     mapping.add_argument(
         "--fill",
-        type=share,
+        type=number(share()),
         default=1.0,
         help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
     )
     _add_input(mapping, "also run the chip's integers and the float network on these spikes, and say how they agree")
-    mapping.add_argument("-o", "--output", type=Path, help="write the chip's program to this .npz file")
+    mapping.add_argument("-o", "--output", type=path, help="write the chip's program to this .npz file")
     add_json(mapping, "the report")
 
     simulate = commands.add(
@@ -71,7 +71,7 @@ def add(commands: Commands) -> None:
         "muspike simulate network.nir --chip loihi1 --input spikes.npz -o out.npz",
     )
     simulate.add_argument(
-        "file", metavar="FILE.nir|PROGRAM.npz", type=Path, help="a network, or a program written by map or export"
+        "file", metavar="FILE.nir|PROGRAM.npz", type=path, help="a network, or a program written by map or export"
     )
     _add_input(simulate, "the spikes to run on")
     add_chip(simulate, None, "default loihi1, or the program's")
@@ -86,7 +86,7 @@ def add(commands: Commands) -> None:
     )
     simulate.add_argument(
         "--picture",
-        type=Path,
+        type=path,
         help="draw the spikes of the first sequence beside the float network's (.png, .svg, .pdf)",
     )
     _add_output(simulate)
@@ -100,7 +100,7 @@ def add(commands: Commands) -> None:
         "muspike run-lava program.npz --input spikes.npz --python ~/lava/bin/python",
     )
     run_lava.add_argument(
-        "program", metavar="PROGRAM.npz", type=Path, nargs="?", help="a program written by map or export"
+        "program", metavar="PROGRAM.npz", type=path, nargs="?", help="a program written by map or export"
     )
     _add_input(run_lava, "the spikes to run on")
     add_lava_python(run_lava)
@@ -116,7 +116,7 @@ def add(commands: Commands) -> None:
 def _add_reset(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--reset-every",
-        type=whole(1, LONGEST_RUN),
+        type=whole(TICKS),
         metavar="TICKS",
         help="bring every neuron to rest after so many ticks, for samples that follow one another (default: never)",
     )
@@ -124,29 +124,32 @@ def _add_reset(sub: argparse.ArgumentParser) -> None:
 
 def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
     given = sub.add_mutually_exclusive_group()
-    given.add_argument("--input", metavar="SPIKES", type=Path, help=f"{what}: .npz, .npy or NIR data")
-    given.add_argument("--random", metavar="RATE", type=share, help="random input instead: spikes per neuron and tick")
+    given.add_argument("--input", metavar="SPIKES", type=path, help=f"{what}: .npz, .npy or NIR data")
+    given.add_argument(
+        "--random", metavar="RATE", type=number(RATE), help="random input instead: spikes per neuron and tick"
+    )
     sub.add_argument(
         "--ticks",
-        type=whole(1, LONGEST_RUN),
+        type=whole(TICKS),
         help="length of the input: longer input is cut, silence follows shorter input (default: all of the file; "
         f"{RANDOM_TICKS} for --random). For a network without input, the length of the run",
     )
-    sub.add_argument("--seed", type=whole(0, LARGEST_SEED), help="seed of --random (default: 0)")
+    sub.add_argument("--seed", type=whole(SEED), help="seed of --random (default: 0)")
 
 
 def _add_output(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("-o", "--output", type=Path, help="write spikes and readouts to this .npz file")
+    sub.add_argument("-o", "--output", type=path, help="write spikes and readouts to this .npz file")
     sub.add_argument("--events", action="store_true", help="write spikes as events instead of dense arrays")
     sub.add_argument("--membranes", action="store_true", help="write current and membrane of every population too")
 
 
 def _map(args: argparse.Namespace) -> int:
-    from muspike.hardware.mapping.compile import compile_graph
-    from muspike.hardware.running.report import mapping, mapping_text
-    from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
-
     _check_npz(args.output, "a chip program", args.file, args.input)
+    with waiting("loading the mapping"):
+        from muspike.hardware.mapping.compile import compile_graph
+        from muspike.hardware.running.report import mapping, mapping_text
+        from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
+
     chip = find_chip(args.chip)
     graph = _network(args.file, args.dt)
     given = None
@@ -161,6 +164,8 @@ def _map(args: argparse.Namespace) -> int:
             with _ticks_bar(compiled.program, given.ticks, beside_float=True) as progress:
                 run = simulate(compiled, given.spikes, progress=progress)
     agreements = run.agreements if run else None
+    if args.output and not compiled.misfit:
+        compiled.program.save(args.output)
     if args.json:
         more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
         say_json({"file": str(args.file), **mapping(compiled), **more})
@@ -169,22 +174,22 @@ def _map(args: argparse.Namespace) -> int:
         say("\n".join([f"{args.file} on {mapping_text(compiled)}", *lines]))
     if compiled.misfit:
         raise Failed(f"{args.file}: {compiled.misfit}")
-    if args.output:
-        compiled.program.save(args.output)
     return 0
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from muspike.hardware.mapping.compile import compile_graph
-    from muspike.hardware.program import Program
-    from muspike.hardware.running.raster import check_picture, write_raster
-    from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
-    from muspike.hardware.running.spikes import write_spikes
-
     _check_outputs(args, args.file)
     if args.picture:
-        check_picture(args.picture)
         check_target(args.picture)
+    with waiting("loading the simulator"):
+        from muspike.hardware.mapping.compile import compile_graph
+        from muspike.hardware.program import Program
+        from muspike.hardware.running.raster import check_picture, write_raster
+        from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
+        from muspike.hardware.running.spikes import write_spikes
+
+    if args.picture:
+        check_picture(args.picture)
     network: Compiled | Program
     if _is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every")
@@ -228,12 +233,16 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _run_lava(args: argparse.Namespace) -> int:
-    from muspike.export import lava_runner
-    from muspike.hardware.program import Program
-    from muspike.hardware.running.simulate import arrays, delayed, input_shapes
-    from muspike.hardware.running.spikes import write_spikes
-    from muspike.hardware.simulator.events import as_inputs
-
+    if not args.worker:
+        if args.program is None:
+            raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
+        _check_outputs(args, args.program)
+    with waiting("loading the simulator"):
+        from muspike.export import lava_runner
+        from muspike.hardware.program import Program
+        from muspike.hardware.running.simulate import arrays, delayed, input_shapes
+        from muspike.hardware.running.spikes import write_spikes
+        from muspike.hardware.simulator.events import as_inputs
     if args.worker:
         refuse_unused(
             args,
@@ -251,9 +260,6 @@ def _run_lava(args: argparse.Namespace) -> int:
         )
         say(_WORKER_HELP.format(Path(lava_runner.__file__).with_name("lava_worker.py")))
         return 0
-    if args.program is None:
-        raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
-    _check_outputs(args, args.program)
     program = Program.load(args.program)
     read = _spikes(args, input_shapes(program), program.dt_s)
     given = delayed(program, read.spikes, read.ticks)
@@ -276,8 +282,8 @@ def _run_lava(args: argparse.Namespace) -> int:
             for numbers in [(row.neuron_ticks, row.spikes, row.different_spikes, row.different_states, row.first_tick)]
         ]
         lines = text_table(titles, cells)
+        lines.append("equal in every spike, u and v" if equal else "NOT EQUAL")
         say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
-        say("equal in every spike, u and v" if equal else "NOT EQUAL")
     return 0 if equal else 1
 
 
@@ -287,13 +293,11 @@ def _ticks_bar(program: Program, ticks: int, beside_float: bool) -> Iterator[Cal
 
     The ticks are those of the chip's run on `ticks` of input, and of the float network's run if there is one.
     """
-    from tqdm import tqdm
-
     from muspike.hardware.running.simulate import deepest
+    from muspike.progress import bar
 
-    total = ticks + deepest(program) + (ticks if beside_float else 0)
-    with tqdm(unit="tick", total=total, disable=None, leave=False) as bar:
-        yield bar.update
+    with bar(ticks + deepest(program) + (ticks if beside_float else 0), "tick") as shown:
+        yield shown.advance
 
 
 def _check_npz(output: Path | None, what: str, *inputs: Path | None) -> None:

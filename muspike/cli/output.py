@@ -1,4 +1,4 @@
-"""Print results on stdout, as text or JSON, and errors on stderr, in one line."""
+"""Print results on stdout, as text or JSON, and errors and notes on stderr, in one line each."""
 
 from __future__ import annotations
 
@@ -7,19 +7,29 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from muspike.errors import Failed, printable
 
 
+class ReaderGone(Exception):
+    """Who read standard output has gone away, as `head` does. The command ends without a word."""
+
+
+# What `waiting` shows on the terminal now.
+_shown = ""
+
+
 def say(text: str) -> None:
-    """Print a text. It is no error if the reader has gone away (`muspike ... | head`).
+    """Print a text.
 
     Raises:
-        Failed: standard output takes no more, for example on a full disk.
+        ReaderGone: nobody reads standard output any more.
+        Failed: standard output is closed, or takes no more, for example on a full disk.
     """
-    if not sys.stdout:  # closed by the caller (`>&-`)
-        return
+    if sys.stdout is None:  # closed by the caller (`>&-`)
+        raise Failed("standard output: is closed; the result has no place to go to")
     encoding = sys.stdout.encoding
     try:
         # A file's name may hold characters that the terminal's encoding lacks.
@@ -27,8 +37,9 @@ def say(text: str) -> None:
     except OSError as error:
         # Python would try to write the rest of the buffer again at its end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise Failed(f"standard output: cannot be written: {error.strerror}") from error
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from error
+        raise Failed(f"standard output: cannot be written: {error.strerror}") from error
 
 
 def say_json(value: Any) -> None:
@@ -56,5 +67,26 @@ def complain(what: object, status: int) -> int:
 def note(what: object) -> None:
     """Print a sentence about the input, such as a warning, in one line on stderr."""
     line = printable(" ".join(str(what).split()))
+    _show("")
     with contextlib.suppress(OSError):  # the exit status remains if stderr takes nothing
         print(f"muspike: {line}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what takes a while, and erase it when the `with` block ends. Elsewhere nothing is said."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        _show(f"muspike: {what} ...")
+    try:
+        yield
+    finally:
+        _show("")
+
+
+def _show(text: str) -> None:
+    """Replace the line that `waiting` shows."""
+    global _shown
+    if text or _shown:
+        with contextlib.suppress(OSError):
+            print(f"\r{' ' * len(_shown)}\r{text}", end="", file=sys.stderr, flush=True)
+    _shown = text

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muspike.cli.options import (
-    MOST_PIECES,
     Commands,
-    above_0,
     add_chip,
     add_data,
     add_device,
@@ -21,12 +18,16 @@ from muspike.cli.options import (
     add_seed,
     find_chip,
     finite_number,
+    named,
+    number,
+    path,
     refuse_unused,
-    share,
     whole,
 )
-from muspike.cli.output import say, say_json
+from muspike.cli.output import say, say_json, waiting
 from muspike.errors import BadInput
+from muspike.files import owned_folder
+from muspike.ranges import LEARNING_RATE, PIECES, RATE, STEPS
 
 if TYPE_CHECKING:
     from muspike import training
@@ -50,30 +51,32 @@ def add(commands: Commands) -> None:
         help=f"network and training settings: tiny, small, base or paper (default: {PRESET})",
     )
     train.add_argument(
-        "-o", "--output", type=Path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
+        "-o", "--output", type=path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
     )
     add_seed(train, "seed of weights, batches and noise (default: 0)")
     train.add_argument(
         "--steps",
-        type=whole(1),
+        type=whole(STEPS),
         help="most steps (default: the preset's); also of adversarial training after a warm-up",
     )
     train.add_argument(
         "--learning-rate",
-        type=above_0,
+        type=number(LEARNING_RATE),
         help="learning rate (default: the preset's); after a warm-up it counts only if it is lower",
     )
     train.add_argument(
-        "--target-rate", type=share, help="discourage firing rates above this many spikes per neuron and tick"
+        "--target-rate", type=number(RATE), help="discourage firing rates above this many spikes per neuron and tick"
     )
     train.add_argument(
         "--init",
         metavar="MODEL",
+        type=named,
         help="start from the weights of this model, of the same network; adversarial training then needs no warm-up",
     )
     train.add_argument(
         "--teacher",
         metavar="MODEL",
+        type=named,
         help="learn from the distributions of this model, of any architecture, as well as from the data",
     )
     add_device(train)
@@ -102,7 +105,9 @@ def add(commands: Commands) -> None:
     ablate.add_argument(
         "field", metavar="SETTING", help="a number of the network's settings, such as v_threshold, width, ticks or tau"
     )
-    ablate.add_argument("architecture", nargs="*", help="spiking architectures (default: s-rnn)")
+    ablate.add_argument(
+        "architecture", metavar="ARCHITECTURE", nargs="*", default=[], help="spiking architectures (default: s-rnn)"
+    )
     ablate.add_argument(
         "--values",
         nargs="+",
@@ -113,25 +118,28 @@ def add(commands: Commands) -> None:
     ablate.add_argument(
         "--init",
         metavar="MODEL",
+        type=named,
         help="train nothing: change the setting of this model and keep its weights",
     )
     add_data(ablate)
     ablate.add_argument("--preset", help=f"network and training settings (default: {PRESET})")
-    ablate.add_argument("--steps", type=whole(1), help="most training steps (default: the preset's)")
+    ablate.add_argument("--steps", type=whole(STEPS), help="most training steps (default: the preset's)")
     add_seed(ablate, "seed of training and of composing (default: 0)")
     add_chip(ablate, "loihi2", "chip that composes and is priced")
-    ablate.add_argument(
-        "-n", "--pieces", type=whole(1, MOST_PIECES), default=64, help="how many to compose (default: 64)"
-    )
-    ablate.add_argument("-o", "--output", type=Path, help="folder for a run per value (default: runs)")
+    ablate.add_argument("-n", "--pieces", type=whole(PIECES), default=64, help="how many to compose (default: 64)")
+    ablate.add_argument("-o", "--output", type=path, help="folder for a run per value (default: runs)")
     add_device(ablate)
     add_json(ablate, "the table")
 
 
 def _train(args: argparse.Namespace) -> int:
-    from muspike import processes
-    from muspike.export.training_grid import TrainingGrid
-    from muspike.recipe import Recipe, train
+    if args.output and os.environ.get("RANK", "0") == "0":  # before torch is loaded, which takes seconds
+        with owned_folder(args.output):
+            pass
+    with waiting("loading torch"):
+        from muspike import processes
+        from muspike.export.training_grid import TrainingGrid
+        from muspike.recipe import Recipe, train
 
     recipe = Recipe(
         architecture=args.architecture,
@@ -143,8 +151,8 @@ def _train(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         target_rate=args.target_rate,
         precision=None if args.precision == "auto" else args.precision,
-        initial=args.init or None,
-        teacher=args.teacher or None,
+        initial=args.init,
+        teacher=args.teacher,
     )
     chip = None if args.quantise is None else find_chip(args.quantise)
     grid = None if chip is None else TrainingGrid(chip)
@@ -175,11 +183,11 @@ def _train(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, float | None], None]]:
     """Show a training: a bar, and a line per validation on stderr, in the first process. This is a `recipe.Report`."""
-    from tqdm import tqdm
+    from muspike import progress
 
     first, steps = run.team.rank == 0, run.settings.steps
     best, kept = run.progress.best_bits, run.progress.step
-    with tqdm(total=steps, initial=kept, unit="step", disable=None if first else True) as bar:
+    with progress.bar(steps, "step", done=kept, what=part.strip(), shown=first, left=True) as bar:
 
         def firing(rate: float | None) -> str:
             return "" if rate is None else f", firing rate {rate:.3f}"
@@ -187,17 +195,17 @@ def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, floa
         def report(step: int, bits: float, validated: float | None) -> None:
             nonlocal best, kept
             now = f"{bits:.2f} bits per note{firing(run.firing_rate)}, learning rate {run.learning_rate:.2g}"
-            bar.set_postfix_str(now, refresh=False)
-            bar.update(step - bar.n)
+            bar.note(now)
+            bar.advance(step - bar.done)
             if validated is None:
                 return
             best, kept = run.progress.best_bits, step
             if first:
-                left = bar.format_interval(run.progress.seconds / step * (steps - step))
+                left = progress.interval(run.progress.seconds / step * (steps - step))
                 line = f"training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
                 point = run.progress.history[-1]
                 more = firing(point["firing_rate"]) + run.told(point)
-                bar.write(f"{part}step {step}: {line}{more}; {left} left at most", file=sys.stderr)
+                bar.write(f"{part}step {step}: {line}{more}; {left} left at most")
 
         try:
             yield report
@@ -212,9 +220,10 @@ def _ablate(args: argparse.Namespace) -> int:
         raise BadInput("ablate: runs in one process; start it without torchrun")
     if args.init:
         refuse_unused(args, "with --init, which trains nothing", "ARCHITECTURE", "preset", "steps", "output", "device")
-    from muspike import architectures, corpora
-    from muspike.bench.ablation import DEFAULT_VALUES, ablate, table, variants
-    from muspike.checkpoint import load_model
+    with waiting("loading torch"):
+        from muspike import architectures, corpora
+        from muspike.bench.ablation import DEFAULT_VALUES, ablate, table, variants
+        from muspike.checkpoint import load_model
 
     chip = find_chip(args.chip)
     values = args.values or DEFAULT_VALUES.get(args.field)
@@ -234,7 +243,7 @@ def _ablate(args: argparse.Namespace) -> int:
         for name in dict.fromkeys(args.architecture or ["s-rnn"]):
             network = architectures.preset(name, preset).get("network", {})
             found += variants(name, network, args.field, values)
-        model_of = _trainer(args, preset)
+        model_of = _trainer(args, preset, found)
 
     results = ablate(found, model_of, corpora.load(args.data), chip, args.pieces, args.seed)
     about = {"preset": None if args.init else preset, "initial": args.init}
@@ -245,20 +254,31 @@ def _ablate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trainer(args: argparse.Namespace, preset: str) -> Callable[[Variant], Model]:
-    """A function that trains a variant with the arguments of `ablate`."""
+def _trainer(args: argparse.Namespace, preset: str, found: Sequence[Variant]) -> Callable[[Variant], Model]:
+    """A function that trains a variant with the arguments of `ablate`.
+
+    Raises:
+        BadInput: the folder of one of the variants `found` cannot be written, or is in use.
+    """
     from muspike import processes
     from muspike.recipe import RUNS, Recipe, train
 
     device = processes.find_device(args.device or "auto")
 
-    def model_of(variant: Variant) -> Model:
+    def folder_of(variant: Variant) -> Path:
         name = f"{variant.architecture}-{args.data}-{preset}-{args.seed}-{variant.name}"
+        return Path((args.output or RUNS) / name)
+
+    for variant in found:  # before the first is trained
+        with owned_folder(folder_of(variant)):
+            pass
+
+    def model_of(variant: Variant) -> Model:
         recipe = Recipe(
             architecture=variant.architecture,
             data=args.data,
             preset=preset,
-            folder=(args.output or RUNS) / name,
+            folder=folder_of(variant),
             seed=args.seed,
             steps=args.steps,
             network={variant.field: variant.network[variant.field]},

@@ -19,16 +19,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import multiprocessing
+import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from muspike import tokens
 from muspike.corpora import SPLITS, Corpus, Piece
 from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, Score, Track, table
+from muspike.progress import bar
 
 VERSION = 4
 VELOCITY = 80
@@ -75,9 +75,8 @@ def build(progress: bool) -> Corpus:
     `progress` shows a progress bar.
     """
     paths = sources()
-    with _readers() as each:
-        bar = tqdm(each(read, paths), total=len(paths), desc="JSB chorales", unit="file", disable=not progress)
-        pieces = [piece for piece in bar if piece is not None]
+    with _readers() as each, bar(len(paths), "file", what="JSB chorales", shown=progress, left=True) as shown:
+        pieces = [piece for piece in shown.over(each(read, paths)) if piece is not None]
     return Corpus("jsb", pieces, split([piece.name for piece in pieces]))
 
 
@@ -93,8 +92,14 @@ def _readers() -> Iterator[Callable[..., Iterable[Piece | None]]]:
     with warnings.catch_warnings():
         # Python warns of a fork beside other threads. It is safe here: readers take no lock that a thread may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
+        with multiprocessing.get_context("fork").Pool(2, _without_handlers) as pool:
             yield lambda function, items: pool.imap(function, items, chunksize=4)
+
+
+def _without_handlers() -> None:
+    """Let SIGTERM end a reader at once, and leave Ctrl-C to the process that started it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def sources() -> list[Path]:

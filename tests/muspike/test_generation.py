@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
-from muspike.generation import Logits, Sampling, generate, sample, write_pieces
+from muspike.generation import Logits, Sampling, generate, generate_files, sample, write_pieces
 from muspike.network import Network, TorchRunner
 from muspike.network import Noise as NoiseAxons
 from muspike.tokens import Words
@@ -20,7 +22,7 @@ from noise_corpus import Noise
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32), length=st.integers(4, 60), scale=st.sampled_from([0.1, 3.0, 30.0]))
+@given(seed=st.integers(0, 2**32 - 1), length=st.integers(4, 60), scale=st.sampled_from([0.1, 3.0, 30.0]))
 def test_any_logits_give_pieces_that_decode_and_have_the_length(seed: int, length: int, scale: float) -> None:
     for words in generate(Noise(seed, scale), 3, length, seed):
         assert words.shape == (length, 7)
@@ -98,9 +100,66 @@ def test_sample_follows_the_distribution_the_mask_and_top_p() -> None:
     assert cold == pytest.approx(1000 * chances**2 / (chances**2).sum(), abs=1)
 
 
-def test_a_length_without_room_for_a_piece_is_refused() -> None:
-    with pytest.raises(BadInput, match="length 3: a piece has at least 4 words"):
-        generate(Noise(0, 1.0), 1, 3, 0)
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ({"length": 3}, "length 3 must be from 4 to 100000"),
+        ({"length": 8.5}, "length 8.5 must be a whole number and be from 4"),
+        ({"pieces": -1}, "pieces -1 must be from 1 to 100000"),
+        ({"seed": 2**40}, "seed 1099511627776 must be from 0 to 4294967295"),
+        ({"batch": -1}, "batch -1 must be from 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(number: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=f"^generate: {words}"):
+        generate(Noise(0, 1.0), **({"pieces": 1, "length": 8, "seed": 0} | number))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ({"temperature": 1e308}, r"temperature 1e\+308 must be from 0.001 to 1000"),
+        ({"temperature": 0}, "temperature 0 must be from 0.001 to 1000"),
+        ({"temperature": math.nan}, "temperature nan must be from"),
+        ({"top_p": 0}, "top_p 0 must be above 0 and at most 1"),
+        ({"unisons": 0}, "unisons 0 must be at least 1"),
+        ({"chord": 1.5}, "chord 1.5 must be a whole number and be at least 1"),
+    ],
+)
+def test_sampling_out_of_range_is_refused(number: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=f"^sampling: {words}"):
+        Sampling(**number)
+
+
+def test_each_batch_is_written_when_it_is_composed(tmp_path: Path) -> None:
+    whole = write_pieces(generate(Noise(0, 1.0), 5, 20, seed=3, batch=2), tmp_path / "whole")
+    files = generate_files(Noise(0, 1.0), tmp_path / "files", 5, 20, seed=3, batch=2)
+    assert [f.name for f in files] == [f.name for f in whole]
+    assert [f.read_bytes() for f in files] == [f.read_bytes() for f in whole]
+
+    class Stopped(Noise):
+        """Ends in the third batch."""
+
+        resets = 0
+
+        def reset(self, batch: int) -> None:
+            self.resets += 1
+            if self.resets == 3:
+                raise KeyboardInterrupt
+            super().reset(batch)
+
+    with pytest.raises(KeyboardInterrupt, match=f"stopped: 4 of 5 pieces are in {tmp_path / 'files'}"):
+        generate_files(Stopped(0, 1.0), tmp_path / "files", 5, 20, seed=4, batch=2)
+    # No old piece stands between the new ones.
+    assert sorted(f.name for f in (tmp_path / "files").iterdir()) == [f.name for f in whole[:4]]
+    assert (tmp_path / "files" / "piece-003.mid").read_bytes() != whole[3].read_bytes()
+
+
+def test_a_piece_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "piece-001.mid").symlink_to("/dev/null")
+    with pytest.raises(BadInput, match="piece-001.mid: is a pipe, a device"):
+        generate_files(Noise(0, 1.0), tmp_path, 2, 20, seed=3)
+    assert [f.name for f in tmp_path.iterdir()] == ["piece-001.mid"]
 
 
 class Hearing(Noise):

@@ -134,7 +134,7 @@ def test_a_command_where_nothing_can_be_written(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
     environment |= {"HOME": "/dev/null", "PYTHONPATH": str(site)}
     ended = subprocess.run(
-        [sys.executable, "-P", "-m", "muspike", *"generate s-rnn -n 1 --length 8 -o pieces".split()],
+        [sys.executable, "-P", "-m", "muspike", *["generate", "s-rnn", "-n", "1", "--length", "8", "-o", "pieces"]],
         env=environment, cwd=here, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 0 and ended.stdout
