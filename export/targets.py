@@ -1,6 +1,7 @@
 """The formats that a model can be exported to. Each is a row of `TARGETS` and a module of this folder.
 
-This module imports only the standard library and what is open to all folders, so that the command line can list the table at once.
+This module imports only the standard library and what is open to all folders, so that the command line can list the
+table at once.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
     return chord, best
 
 
-@njit(cache=True)
+@njit
 def _named(chroma: NDArray[np.int64], bass: int, root: int, quality: int) -> tuple[int, int]:
     """Root and quality of the chord that a triad of the templates is part of, given its bass and its sevenths."""
     on_bass = _ON_BASS[quality, (root - bass) % 12]

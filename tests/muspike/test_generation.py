@@ -157,7 +157,7 @@ def test_each_batch_is_written_when_it_is_composed(tmp_path: Path) -> None:
 
 def test_a_piece_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "piece-001.mid").symlink_to("/dev/null")
-    with pytest.raises(BadInput, match="piece-001.mid: is a pipe, a device"):
+    with pytest.raises(BadInput, match=r"piece-001\.mid: is a pipe, a device"):
         generate_files(Noise(0, 1.0), tmp_path, 2, 20, seed=3)
     assert [f.name for f in tmp_path.iterdir()] == ["piece-001.mid"]
 

@@ -160,7 +160,7 @@ def test_a_model_without_a_state_is_not_replaced(tmp_path: Path) -> None:
     train(recipe)
     (tmp_path / "state.safetensors").unlink()
     before = (tmp_path / "model" / "model.json").read_bytes()
-    with pytest.raises(BadInput, match="model: holds a trained model, and no state.safetensors beside it"):
+    with pytest.raises(BadInput, match=r"model: holds a trained model, and no state\.safetensors beside it"):
         train(dataclasses.replace(recipe, seed=1))
     assert (tmp_path / "model" / "model.json").read_bytes() == before
     train(recipe)
