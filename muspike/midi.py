@@ -80,6 +80,8 @@ class Score:
         tracks: the instruments; `track` of a note is an index into them.
         chords: the annotated chords, sorted by tick; None if the piece has no annotation.
         name: may be empty.
+        remarks: what reading had to change or leave out, a sentence each: "2 notes had no note-off". Empty for a file
+            that holds together, and for a score that was not read from a file.
 
     Raises:
         BadInput: `ticks_per_beat` is no whole number of at least 1; a table holds no rows of its dtype; a pitch is
@@ -94,6 +96,7 @@ class Score:
     tracks: Sequence[Track] = (Track(),)
     chords: Sequence[ChordMark] | None = None
     name: str = ""
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         instance("score: name", self.name, str, "a text")
