@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import symusic
 from numpy.typing import NDArray
 
+from muspike import midi_chunks, midi_events
 from muspike.arguments import instance, listed, refuse, whole
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput
@@ -25,6 +25,11 @@ NOTE = np.dtype([(name, np.int32) for name in ("onset", "duration", "pitch", "ve
 TEMPO = np.dtype([("tick", np.int32), ("bpm", np.float64)])
 TIME_SIGNATURE = np.dtype([("tick", np.int32), ("numerator", np.int32), ("denominator", np.int32)])
 KEY_SIGNATURE = np.dtype([("tick", np.int32), ("fifths", np.int32), ("minor", np.bool_)])
+
+DEFAULT_BPM = 120.0  # the tempo of a Standard MIDI File that states none
+LAST_TICK = 2**31 - 1  # the largest tick that a score and the programs behind it can hold
+FINEST_METRE = 7  # the power of two of the largest denominator: 128
+MOST_BYTES = 2**25  # of a MIDI file
 
 MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
@@ -55,13 +60,15 @@ def table(rows: Iterable[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """`rows` (tuples) as a structured array of `dtype`: `NOTE`, `TEMPO`, `TIME_SIGNATURE` or `KEY_SIGNATURE`.
 
     Raises:
-        BadInput: the rows are no tuples of as many numbers.
+        BadInput: the rows are no tuples of as many numbers, or a number does not fit into 32 bits.
     """
     if isinstance(rows, np.ndarray) and rows.dtype == dtype and rows.ndim == 1:
         return rows
     try:
         return np.array([tuple(row) for row in listed("a table of a score", rows, "a list of rows")], dtype=dtype)
-    except (TypeError, ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise BadInput(f"{', '.join(dtype.names or ())}: a value is outside -2^31 to {LAST_TICK}: {error}") from error
+    except (TypeError, ValueError) as error:
         raise refuse("a table of a score", rows, f"rows of ({', '.join(dtype.names or ())})") from error
 
 
@@ -85,7 +92,7 @@ class Score:
 
     Raises:
         BadInput: `ticks_per_beat` is no whole number of at least 1; a table holds no rows of its dtype; a pitch is
-            outside 0 to 127; or an onset or duration is negative.
+            outside 0 to 127; an onset or duration is negative; or a note ends behind `LAST_TICK`.
     """
 
     ticks_per_beat: int
@@ -115,6 +122,8 @@ class Score:
             )
         if len(notes) and min(notes["onset"].min(), notes["duration"].min()) < 0:
             raise BadInput(f"{self.name or 'score'}: a note with a negative onset or duration")
+        if len(notes) and (notes["onset"].astype(np.int64) + notes["duration"]).max() > LAST_TICK:
+            raise BadInput(f"{self.name or 'score'}: a note ends behind tick {LAST_TICK}, the last one")
         # One integer key (128 pitches per onset) sorts faster than two columns.
         self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
@@ -179,71 +188,164 @@ def _fifths(key_name: str) -> tuple[int, bool]:
 
 
 def read(path: str | os.PathLike[str]) -> Score:
-    """Read the Standard MIDI File at `path`.
+    """Read the Standard MIDI File at `path`, also from a RIFF container (RMID).
+
+    `midi_events.read` says how note-ons and note-offs become notes. An instrument is what has one track of the file,
+    one channel and one program; channel 10 is the drum kit. The independent sequences of a file of format 2 are read
+    one after another. What has to be changed or left out is in the score's `remarks`: a tempo of 0, a metre that no
+    music has, a note without note-off, bytes behind the end.
 
     Raises:
-        BadInput: the file cannot be read, is not a MIDI file, is cut short, has no ticks per quarter note, or holds no
-            notes.
+        BadInput: the file cannot be read, is not a MIDI file, is larger than `MOST_BYTES`, is cut short, has no ticks
+            per quarter note, has bytes that are no events, holds no notes, or holds notes behind tick `LAST_TICK`.
     """
     path = Path(path_of("midi.read: path", path))
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-    _check_whole(path, content)
+    if len(content) > MOST_BYTES:
+        raise BadInput(f"{path}: has more than {MOST_BYTES} bytes, the most that are read of a MIDI file")
     try:
-        midi: Any = symusic.Score.from_midi(content)
-    except Exception as error:  # symusic's parser raises several kinds; each means that the bytes are not valid MIDI.
-        raise BadInput(f"{path}: not a valid MIDI file: {str(error).splitlines()[0]}") from error
-    columns = [track.notes.numpy() for track in midi.tracks]
-    notes = np.empty(sum(len(column["pitch"]) for column in columns), NOTE)
-    if not len(notes):
-        raise BadInput(f"{path}: holds no notes; a MIDI file with at least one note is wanted")
-    for name, source in (("onset", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
-        notes[name] = np.concatenate([column[source] for column in columns])
-    notes["track"] = np.repeat(np.arange(len(columns)), [len(column["pitch"]) for column in columns])
-    # Unknown keys (255 occurs in real files) and metres without beats or note value say nothing and are dropped.
-    keys = [(key.time, key.key, key.tonality == 1) for key in midi.key_signatures if -7 <= key.key <= 7]
-    metres = [
-        (metre.time, metre.numerator, metre.denominator)
-        for metre in midi.time_signatures
-        if metre.numerator > 0 and metre.denominator > 0
-    ]
+        chunks = midi_chunks.find(content)
+        events = midi_events.read(content, chunks.starts, chunks.stops)
+        return _score(content, chunks, events, path.stem)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+
+
+def _score(content: bytes, chunks: midi_chunks.Chunks, events: midi_events.Events, name: str) -> Score:
+    counts, meta, starts = events.counts, events.meta, None
+    onset, end, instruments = events.onset, events.end, events.instruments.tolist()
+    if not len(onset):
+        raise BadInput("holds no notes; a MIDI file with at least one note is wanted")
+    remarks = list(chunks.remarks)
+    if chunks.format == 2 and len(events.ends) > 1:
+        starts = np.cumsum(events.ends) - events.ends
+        shift = starts[events.instruments[:, 0]][events.instrument]
+        onset, end = onset + shift, end + shift
+        meta = meta.copy()
+        meta[:, 2] += starts[meta[:, 1]]
+        remarks.append(f"format 2: its {len(starts)} independent sequences were read one after another")
+    if end.max() > LAST_TICK:
+        raise BadInput(f"a note lasts to tick {end.max()}; {LAST_TICK} is the last one that a score can hold")
+    _mended(counts, remarks)
+    notes = np.empty(len(onset), NOTE)
+    notes["onset"], notes["duration"], notes["pitch"] = onset, end - onset, events.pitch
+    notes["velocity"], notes["track"] = events.velocity, events.instrument
+    if len(instruments) > 1:
+        notes = notes[np.argsort(events.instrument, kind="stable")]  # notes that are alike stay in the order of tracks
+    names = {
+        track: _text(content[first : first + length])
+        for kind, track, _, first, length in meta[meta[:, 0] == midi_events.NAME].tolist()
+    }
+    tempos, metres, keys = _meta(meta, starts, remarks)
     return Score(
-        ticks_per_beat=midi.ticks_per_quarter,
+        ticks_per_beat=chunks.ticks_per_beat,
         notes=notes,
-        tempos=table([(tempo.time, tempo.qpm) for tempo in midi.tempos], TEMPO),
-        time_signatures=table(metres, TIME_SIGNATURE),
-        key_signatures=table(keys, KEY_SIGNATURE),
-        tracks=[Track(track.name, track.program, track.is_drum) for track in midi.tracks],
-        name=path.stem,
+        tempos=tempos,
+        time_signatures=metres,
+        key_signatures=keys,
+        tracks=[Track(names.get(track, ""), program, channel == 9) for track, channel, program in instruments],
+        name=name,
+        remarks=tuple(remarks),
     )
 
 
-def _check_whole(path: Path, content: bytes) -> None:
-    """Refuse a file that is not a MIDI file or lacks tracks. symusic reads a file cut between two tracks silently.
+def _mended(counts: NDArray[np.int64], remarks: list[str]) -> None:
+    """Say in `remarks` what `midi_events.read` mended."""
+    by_next, by_controller, by_track, strays, misshapen, unended, behind = counts.tolist()
+    ends = [
+        f"{number} {_last(number)} to {what}"
+        for number, what in (
+            (by_next, "the next note of that pitch"),
+            (by_controller, "a controller that ends all notes"),
+            (by_track, "the end of the track"),
+        )
+        if number
+    ]
+    if ends:
+        remarks.append(f"no note-off for {_several(by_next + by_controller + by_track, 'note')}: {', '.join(ends)}")
+    if strays:
+        remarks.append(f"{_several(strays, 'note-off')} without a note ignored")
+    if misshapen:
+        remarks.append(f"{_several(misshapen, 'tempo, metre or key', 'tempos, metres or keys')} of wrong length ignored")
+    if unended:
+        remarks.append(f"{_several(unended, 'track')} without End of Track")
+    if behind:
+        remarks.append(f"{_several(behind, 'byte')} behind an End of Track ignored")
 
-    Raises:
-        BadInput: the file is refused.
+
+def _meta(
+    meta: NDArray[np.int64], starts: NDArray[np.int64] | None, remarks: list[str]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The tempos, metres and keys of `midi_events.Events.meta`; what says nothing is left out and said in `remarks`.
+
+    Each sequence of a file of format 2 starts, at `starts`, with the tempo and metre of a file that states none.
     """
-    if content[:4] != b"MThd":
-        raise BadInput(f"{path}: not a MIDI file: it starts with {content[:4]!r}, not with b'MThd'")
-    if len(content) < 14:
-        raise BadInput(f"{path}: truncated MIDI file: {len(content)} bytes, the header alone has 14")
-    header_bytes, _, announced, division = struct.unpack(">IHHH", content[4:14])
-    if division & 0x8000 or not division:
-        raise BadInput(f"{path}: its time division is {division:#06x}; ticks per quarter note (1 to 32767) are wanted")
-    position, found = 8 + header_bytes, 0
-    while position + 8 <= len(content):
-        length = int.from_bytes(content[position + 4 : position + 8], "big")
-        is_track = content[position : position + 4] == b"MTrk"
-        position += 8 + length
-        if is_track:
-            if position > len(content):
-                raise BadInput(f"{path}: truncated MIDI file: track {found + 1} lacks {position - len(content)} bytes")
-            found += 1
-    if found < announced:
-        raise BadInput(f"{path}: truncated MIDI file: the header announces {announced} tracks, it holds {found}")
+    late = meta[:, 2] > LAST_TICK
+    kind, tick, value, second = meta[:, 0], meta[:, 2], meta[:, 3], meta[:, 4]
+    is_tempo, is_metre, is_key = (kind == which for which in (midi_events.TEMPO, midi_events.METRE, midi_events.KEY))
+    late &= is_tempo | is_metre | is_key
+    fifths = (value + 128) % 256 - 128
+    if late.any():
+        remarks.append(f"{_several(int(late.sum()), 'tempo, metre or key', 'tempos, metres or keys')} behind tick {LAST_TICK} ignored")
+    still = is_tempo & ~late & (value == 0)
+    if still.any():
+        remarks.append(f"{_several(int(still.sum()), 'tempo')} of 0 microseconds per beat ignored")
+    odd = is_metre & ~late & ((value == 0) | (second > FINEST_METRE))
+    if odd.any():
+        first = int(np.flatnonzero(odd)[0])
+        remarks.append(
+            f"{_several(int(odd.sum()), 'impossible time signature')} ignored ({value[first]}/2^{second[first]}; the"
+            f" numerator is 1 or more, the denominator up to {2**FINEST_METRE})"
+        )
+    unknown = is_key & ~late & (np.abs(fifths) > 7)
+    if unknown.any():
+        remarks.append(f"{_several(int(unknown.sum()), 'key signature')} of more than 7 sharps or flats ignored")
+    use = ~(late | still | odd | unknown)
+    tempo_rows, metre_rows, key_rows = (use & which for which in (is_tempo, is_metre, is_key))
+    tempos = np.empty(tempo_rows.sum(), TEMPO)
+    tempos["tick"], tempos["bpm"] = tick[tempo_rows], 60e6 / value[tempo_rows]
+    metres = np.empty(metre_rows.sum(), TIME_SIGNATURE)
+    metres["tick"], metres["numerator"], metres["denominator"] = (
+        tick[metre_rows],
+        value[metre_rows],
+        1 << second[metre_rows],
+    )
+    keys = np.empty(key_rows.sum(), KEY_SIGNATURE)
+    keys["tick"], keys["fifths"], keys["minor"] = tick[key_rows], fifths[key_rows], second[key_rows] == 1
+    if starts is not None:
+        tempos = np.concatenate([table([(start, DEFAULT_BPM) for start in starts], TEMPO), tempos])
+        metres = np.concatenate([table([(start, 4, 4) for start in starts], TIME_SIGNATURE), metres])
+    return tempos, metres, keys
+
+
+def _text(raw: bytes) -> str:
+    """The name of a track: UTF-8, else Shift-JIS if it looks like it, else Windows-1252 as far as this has letters."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    # Kana and the common kanji begin with bytes that Latin-1 has no letters for; the quotation marks are Windows'.
+    if any(0x80 < byte < 0xA0 and byte not in b"\x91\x92\x93\x94\x96\x97" for byte in raw):
+        try:
+            return raw.decode("cp932")
+        except UnicodeDecodeError:
+            pass
+    try:
+        return raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _several(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {nouns or noun + 's'}"
+
+
+def _last(number: int) -> str:
+    return "lasts" if number == 1 else "last"
 
 
 def write(score: Score, path: str | os.PathLike[str]) -> None:

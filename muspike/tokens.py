@@ -18,7 +18,7 @@ from muspike import chords
 from muspike.arguments import instance, refuse
 from muspike.errors import BadInput
 from muspike.jit import njit
-from muspike.midi import NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, table
+from muspike.midi import DEFAULT_BPM, NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, table
 
 Words = NDArray[np.int16]
 
@@ -51,7 +51,6 @@ MAX_BAR = 32  # sixteenths
 MAX_DURATION = 32  # sixteenths of one NOTE
 TIED = 33  # the duration of a NOTE of 32 sixteenths that another NOTE continues
 
-DEFAULT_BPM = 120.0  # the tempo of a Standard MIDI File that states none
 TICKS_PER_BEAT = 480  # of decoded scores
 _SIXTEENTH = TICKS_PER_BEAT // 4
 _COLUMNS = ("onset", "duration", "pitch", "velocity")
