@@ -89,53 +89,104 @@ def recognise(score: Score) -> NDArray[np.int16]:
     - If two roots score the same, chorder takes the lower pitch class, so its answer depends on the key. Here the chord
       is taken whose tones sound longest in all; of equal ones, the one whose root is the fewest semitones above the
       bass.
+
+    `recognise_changes` gives the same in memory that does not grow with the length of the piece.
     """
-    notes = score.notes
-    if any(track.is_drum for track in score.tracks):
-        notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
-    onsets = notes["onset"].astype(np.int64)
-    return _recognise(onsets, onsets + notes["duration"], notes["pitch"].astype(np.int64), score.ticks_per_beat)
+    beats, chords = recognise_changes(score)
+    _, ends, _ = _pitched(score)
+    length = int(ends.max()) // score.ticks_per_beat + 1 if len(ends) else 0
+    return np.repeat(chords, np.diff(beats, append=length))
+
+
+def recognise_changes(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """The chords of `recognise`, one for each change: the beats `[changes]` at which they start, and the chords.
+
+    The time and memory that this takes grow with the number of notes alone.
+    """
+    onsets, ends, pitches = _pitched(score)
+    beats, chords = _recognise(onsets, ends, pitches, np.argsort(ends, kind="stable"), score.ticks_per_beat)
+    return beats, chords
 
 
 def recognised_marks(score: Score) -> list[ChordMark]:
     """The chords of `recognise` as marks, one for each change of chord."""
-    chords = recognise(score)
-    changes = np.flatnonzero(np.diff(chords, prepend=0))
-    return [ChordMark(int(beat) * score.ticks_per_beat, SYMBOLS[chords[beat]]) for beat in changes]
+    beats, chords = recognise_changes(score)
+    ticks = (beats * score.ticks_per_beat).tolist()
+    return [ChordMark(tick, SYMBOLS[chord]) for tick, chord in zip(ticks, chords.tolist(), strict=True)]
+
+
+def _pitched(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Onsets (ascending), ends and pitches of the notes outside drum tracks, in ticks."""
+    notes = score.notes
+    if any(track.is_drum for track in score.tracks):
+        notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
+    onsets = notes["onset"].astype(np.int64)
+    return onsets, onsets + notes["duration"], notes["pitch"].astype(np.int64)
 
 
 @njit
 def _recognise(
-    onsets: NDArray[np.int64], ends: NDArray[np.int64], pitches: NDArray[np.int64], ticks_per_beat: int
-) -> NDArray[np.int16]:
-    if len(ends) == 0:
-        return np.empty(0, np.int16)
-    beats = ends.max() // ticks_per_beat + 1
-    chords = np.empty(beats, np.int16)
+    onsets: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    pitches: NDArray[np.int64],
+    by_end: NDArray[np.int64],
+    ticks_per_beat: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    n_notes = len(onsets)
+    # A pair of beats is looked at where a note begins or ends, and the one after it: until then all stays the same.
+    beats = ends[by_end[n_notes - 1]] // ticks_per_beat + 1 if n_notes else 0
+    changes = np.empty(min(8 * n_notes, beats) + 2, np.int64)
+    chords = np.empty(min(8 * n_notes, beats) + 2, np.int16)
+    size = 0
+    held = np.zeros(128, np.int64)  # how many notes of each pitch sound where the pair starts
     sounding = np.empty((2, 128), np.int64)  # ticks that each pitch sounds in each beat of a pair, [beat, pitch]
-    oldest = 0  # the first note that may still sound
-    for beat in range(0, beats, 2):
+    i = j = beat = 0
+    latest = -1
+    while beat < beats:
         start = beat * ticks_per_beat
         middle, end = start + ticks_per_beat, start + 2 * ticks_per_beat
-        sounding[:] = 0
-        while oldest < len(ends) and ends[oldest] <= start:
-            oldest += 1
-        i = oldest
-        while i < len(onsets) and onsets[i] < end:
-            sounding[0, pitches[i]] += max(0, min(ends[i], middle) - max(onsets[i], start))
-            sounding[1, pitches[i]] += max(0, min(ends[i], end) - max(onsets[i], middle))
+        sounding[:] = held * ticks_per_beat
+        steady = True
+        while i < n_notes and onsets[i] < end:
+            steady = False
+            sounding[0, pitches[i]] += max(0, middle - onsets[i])
+            sounding[1, pitches[i]] += end - max(onsets[i], middle)
+            held[pitches[i]] += 1
             i += 1
+        while j < n_notes and ends[by_end[j]] < end:
+            steady = False
+            note = by_end[j]
+            sounding[0, pitches[note]] -= max(0, middle - ends[note])
+            sounding[1, pitches[note]] -= end - max(ends[note], middle)
+            held[pitches[note]] -= 1
+            j += 1
         both, both_score = _match(sounding[0] + sounding[1], 2 * ticks_per_beat)
         first, first_score = _match(sounding[0], ticks_per_beat)
+        second = both
         if beat + 1 == beats:
-            chords[beat] = first if 2 * first_score > both_score else both
-            continue
-        second, second_score = _match(sounding[1], ticks_per_beat)
-        if 2 * first_score >= both_score and 2 * second_score >= both_score:
-            chords[beat], chords[beat + 1] = first, second
+            if 2 * first_score <= both_score:
+                first = both
+            second = first
         else:
-            chords[beat] = chords[beat + 1] = both
-    return chords
+            second, second_score = _match(sounding[1], ticks_per_beat)
+            if 2 * first_score < both_score or 2 * second_score < both_score:
+                first = second = both
+        for part in range(2):
+            chord = first if part == 0 else second
+            if chord != latest:
+                changes[size], chords[size] = beat + part, chord
+                size += 1
+                latest = chord
+        beat += 2
+        if steady:
+            # Nothing changes before the next onset or end. The last pair may lack its second beat: it is looked at.
+            until = ends[by_end[n_notes - 1]] if j == n_notes else ends[by_end[j]]
+            if i < n_notes:
+                until = min(until, onsets[i])
+            pair = min(until // ticks_per_beat, beats - 1) // 2 * 2
+            if first == second:
+                beat = max(beat, pair)
+    return changes[:size], chords[:size]
 
 
 @njit

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from muspike import chords
 from muspike.arguments import instance
+from muspike.jit import njit
 from muspike.midi import Score
 
 POSITIONS_PER_BEAT = 4
 POSITIONS_PER_BAR = 16
 N_PITCHES = 128
+
+
+class Spans(NamedTuple):
+    """Stretches of time in which the same pitches sound. They follow each other from sixteenth 0 to the end.
+
+    So what is computed from them costs what the notes cost, however long the piece is.
+
+    Attributes:
+        start: int64 `[spans]`, in sixteenths.
+        width: int64 `[spans]`, in sixteenths, 1 or more.
+        polyphony: int64 `[spans]`, number of pitches that sound.
+        highest: int64 `[spans]`, the highest of them; -1 if none sounds.
+    """
+
+    start: NDArray[np.int64]
+    width: NDArray[np.int64]
+    polyphony: NDArray[np.int64]
+    highest: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +46,7 @@ class Grid:
 
     Attributes:
         score: the score.
-        onset: int64 `[notes]`, in sixteenths.
+        onset: int64 `[notes]`, in sixteenths, ascending.
         end: int64 `[notes]`, in sixteenths.
         pitch: int64 `[notes]`, MIDI pitch.
     """
@@ -44,25 +65,51 @@ class Grid:
         return int(self.end.max(initial=0))
 
     @cached_property
-    def roll(self) -> NDArray[np.bool_]:
-        """Piano roll, bool `[length, 128]`: the pitches that sound in each sixteenth."""
-        changes = np.zeros((self.length + 1) * N_PITCHES, dtype=np.int16)
-        np.add.at(changes, self.onset * N_PITCHES + self.pitch, 1)
-        np.add.at(changes, self.end * N_PITCHES + self.pitch, -1)
-        sounding: NDArray[np.bool_] = changes.reshape(-1, N_PITCHES).cumsum(axis=0, dtype=np.int16)[:-1] > 0
-        return sounding
+    def spans(self) -> Spans:
+        """What sounds when."""
+        return Spans(*_spans(self.onset, self.end, self.pitch, np.argsort(self.end, kind="stable"), self.length))
 
     @cached_property
-    def polyphony(self) -> NDArray[np.int64]:
-        """Number of pitches that sound in each sixteenth, `[length]`."""
-        sounding: NDArray[np.int64] = np.count_nonzero(self.roll, axis=1)
-        return sounding
+    def recognised(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The chords that `muspike.chords` recognises: where each starts, in sixteenths, and its index."""
+        beats, values = chords.recognise_changes(self.score)
+        return beats * POSITIONS_PER_BEAT, values.astype(np.int64)
 
-    @cached_property
-    def skyline(self) -> NDArray[np.int64]:
-        """The highest pitch that sounds in each sixteenth, -1 if none does, `[length]`."""
-        highest = N_PITCHES - 1 - self.roll[:, ::-1].argmax(axis=1)
-        return np.where(self.polyphony > 0, highest, -1)
+
+@njit
+def _spans(onset, end, pitch, by_end, length):  # type: ignore[no-untyped-def]
+    most = 2 * len(onset) + 1
+    start, width = np.empty(most, np.int64), np.empty(most, np.int64)
+    polyphony, highest = np.empty(most, np.int64), np.empty(most, np.int64)
+    sounding = np.zeros(N_PITCHES, np.int64)
+    different, top = 0, -1
+    time = size = i = j = 0
+    while time < length:
+        while i < len(onset) and onset[i] <= time:
+            if end[i] > onset[i]:
+                sounding[pitch[i]] += 1
+                if sounding[pitch[i]] == 1:
+                    different += 1
+                top = max(top, pitch[i])
+            i += 1
+        while j < len(onset) and end[by_end[j]] <= time:
+            note = by_end[j]
+            if end[note] > onset[note]:
+                sounding[pitch[note]] -= 1
+                if sounding[pitch[note]] == 0:
+                    different -= 1
+            j += 1
+        while top >= 0 and sounding[top] == 0:
+            top -= 1
+        until = length
+        if i < len(onset):
+            until = min(until, onset[i])
+        if j < len(onset):
+            until = min(until, end[by_end[j]])
+        start[size], width[size], polyphony[size], highest[size] = time, until - time, different, top
+        size += 1
+        time = until
+    return start[:size], width[:size], polyphony[:size], highest[:size]
 
 
 def on_grid(music: Score | Grid) -> Grid:

@@ -32,12 +32,15 @@ def pitch_consonance_score(music: Score | Grid, chords: Sequence[ChordMark] | No
     chord: the interval is (melody - chord tone) mod 12, not its absolute value.
     """
     grid = on_grid(music)
-    tones = _chord_tones(grid, chords)
-    sounding = grid.skyline >= 0
-    tones, melody = tones[sounding], grid.skyline[sounding]
-    n_pairs = np.count_nonzero(tones)
-    interval = (melody[:, None] - np.arange(12)) % 12
-    return float(CONSONANCE[interval][tones].sum() / n_pairs) if n_pairs else math.nan
+    start, index = _chords(grid, chords)
+    # Melody and chord hold from one of these times to the next.
+    times = np.union1d(grid.spans.start, start[start < grid.length])
+    width = np.diff(times, append=grid.length)
+    melody, chord = _melody_at(grid, times), _chord_at(start, index, times)
+    sounding = melody >= 0
+    width, melody, chord = width[sounding], melody[sounding], chord[sounding]
+    n_pairs = (_TONES.sum(axis=1)[chord] * width).sum()
+    return float((_CONSONANCE_OF[chord, melody % 12] * width).sum() / n_pairs) if n_pairs else math.nan
 
 
 def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = None) -> float:
@@ -49,9 +52,9 @@ def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = N
     """
     grid = on_grid(music)
     onset, pitch = _melody_notes(grid)
-    tones = _chord_tones(grid, chords)[onset]
-    is_chord_tone = tones[np.arange(len(pitch)), pitch % 12]
-    is_non_chord_tone = tones.any(axis=1) & ~is_chord_tone
+    chord = _chord_at(*_chords(grid, chords), onset)
+    is_chord_tone = _TONES[chord, pitch % 12]
+    is_non_chord_tone = _TONES.any(axis=1)[chord] & ~is_chord_tone
     moves_by_step = np.append(np.abs(np.diff(pitch)) <= STEP, False)[: len(pitch)]
     n_chord = np.count_nonzero(is_chord_tone)
     n_non_chord = np.count_nonzero(is_non_chord_tone)
@@ -63,24 +66,30 @@ def _melody_notes(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Onsets and pitches, in order, of the notes that are the highest sounding pitch at their onset."""
     sounds = grid.end > grid.onset
     onset, pitch = grid.onset[sounds], grid.pitch[sounds]
-    on_top = pitch == grid.skyline[onset]
+    on_top = pitch == _melody_at(grid, onset)
     onset, first = np.unique(onset[on_top], return_index=True)  # voices in unison are one note
     return onset, pitch[on_top][first]
 
 
-def _chord_tones(grid: Grid, chords: Sequence[ChordMark] | None) -> NDArray[np.bool_]:
-    """The pitch classes of the chord that holds in each sixteenth, bool `[length, 12]`."""
+def _melody_at(grid: Grid, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The highest pitch that sounds at each of `times`, all before the end; -1 if none does."""
+    return grid.spans.highest[np.searchsorted(grid.spans.start, times, side="right") - 1]
+
+
+def _chords(grid: Grid, chords: Sequence[ChordMark] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each chord starts, in sixteenths and ascending, and its index."""
     score = grid.score
     marks = chords if chords is not None else score.chords
     if marks is None:
-        index = np.repeat(chord_names.recognise(score), POSITIONS_PER_BEAT)[: grid.length]
-    else:
-        ordered = sorted(marks, key=lambda mark: mark[0])
-        start = np.rint(np.array([tick for tick, _ in ordered]) * (POSITIONS_PER_BEAT / score.ticks_per_beat))
-        holding = np.searchsorted(start, np.arange(grid.length), side="right")
-        index = np.array([chord_names.NO_CHORD, *(chord_names.index(symbol) for _, symbol in ordered)])[holding]
-    tones: NDArray[np.bool_] = _TONES[index]
-    return tones
+        return grid.recognised
+    ordered = sorted(marks, key=lambda mark: mark[0])
+    start = np.rint(np.array([tick for tick, _ in ordered]) * (POSITIONS_PER_BEAT / score.ticks_per_beat))
+    return start.astype(np.int64), np.array([chord_names.index(symbol) for _, symbol in ordered], np.int64)
+
+
+def _chord_at(start: NDArray[np.int64], index: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The index of the chord that holds at each of `times`."""
+    return np.concatenate(([chord_names.NO_CHORD], index))[np.searchsorted(start, times, side="right")]
 
 
 def _tone_table() -> NDArray[np.bool_]:
@@ -94,3 +103,6 @@ def _tone_table() -> NDArray[np.bool_]:
 
 
 _TONES = _tone_table()
+
+# The sum of `CONSONANCE` over the tones of a chord, [chord, pitch class of the melody].
+_CONSONANCE_OF = np.array([[CONSONANCE[(melody - np.flatnonzero(tones)) % 12].sum() for melody in range(12)] for tones in _TONES])

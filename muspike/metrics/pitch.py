@@ -55,9 +55,9 @@ def best_scale_rate(music: Score | Grid) -> float:
 
 def polyphony(music: Score | Grid) -> float:
     """Mean number of sounding pitches, over the sixteenths in which any sounds; nan if none ever sounds."""
-    sounding = on_grid(music).polyphony
-    n_active = np.count_nonzero(sounding)
-    return float(sounding.sum() / n_active) if n_active else math.nan
+    spans = on_grid(music).spans
+    n_active = spans.width[spans.polyphony > 0].sum()
+    return float((spans.polyphony * spans.width).sum() / n_active) if n_active else math.nan
 
 
 def polyphony_rate(music: Score | Grid, threshold: int = 2) -> float:
@@ -66,8 +66,9 @@ def polyphony_rate(music: Score | Grid, threshold: int = 2) -> float:
     This is MusPy's `polyphony_rate` with MusPy's default threshold. More than two must sound, so a piece in two voices
     has rate 0.
     """
-    sounding = on_grid(music).polyphony
-    return float(np.count_nonzero(sounding > threshold) / len(sounding)) if len(sounding) else math.nan
+    grid = on_grid(music)
+    above = grid.spans.width[grid.spans.polyphony > threshold].sum()
+    return float(above / grid.length) if grid.length else math.nan
 
 
 def _pitch_histogram(grid: Grid) -> NDArray[np.int64]:

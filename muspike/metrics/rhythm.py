@@ -63,9 +63,11 @@ def groove_consistency(music: Score | Grid, positions_per_bar: int = POSITIONS_P
     n_bars = grid.length // positions_per_bar + 1
     if n_bars < 2:
         return math.nan
-    pattern = np.zeros(n_bars * positions_per_bar, dtype=bool)
-    pattern[grid.onset] = True
-    n_different = np.count_nonzero(pattern[positions_per_bar:] != pattern[:-positions_per_bar])
+    onsets = np.unique(grid.onset)
+    earlier = onsets[onsets < positions_per_bar * (n_bars - 1)]  # all but the last bar's, to compare with
+    later = onsets[onsets >= positions_per_bar]  # all but the first bar's
+    n_equal = len(np.intersect1d(earlier, later - positions_per_bar, assume_unique=True))
+    n_different = len(earlier) + len(later) - 2 * n_equal
     return float(1 - n_different / (positions_per_bar * (n_bars - 1)))
 
 
@@ -78,15 +80,18 @@ def note_length_histogram(music: Score | Grid) -> NDArray[np.float64]:
     grid = on_grid(music)
     if not len(grid):
         return np.full(len(_CLASS_LENGTHS), math.nan)
-    length = (grid.end - grid.onset) * (NOTE_LENGTHS["whole"] // POSITIONS_PER_BAR)
+    # What is longer than a whole note is nearest to it. So there are few different lengths.
+    sixteenths = np.bincount(np.minimum(grid.end - grid.onset, POSITIONS_PER_BAR))
+    length = np.arange(len(sixteenths)) * (NOTE_LENGTHS["whole"] // POSITIONS_PER_BAR)
     nearest = np.abs(length[:, None] - _CLASS_LENGTHS).argmin(axis=1)
-    return np.bincount(nearest, minlength=len(_CLASS_LENGTHS)) / len(grid)
+    return np.bincount(nearest, weights=sixteenths, minlength=len(_CLASS_LENGTHS)) / len(grid)
 
 
 def _empty_rate(grid: Grid, positions: int) -> float:
     if grid.length < 1:
         return math.nan
     n_spans = grid.length // positions + 1
-    changes = np.bincount(grid.onset // positions, minlength=n_spans + 1)
-    changes -= np.bincount(grid.end // positions + 1, minlength=n_spans + 1)
-    return float(np.count_nonzero(changes.cumsum()[:n_spans] == 0) / n_spans)
+    first, last = grid.onset // positions, grid.end // positions  # that a note touches; `first` ascends
+    before = np.concatenate(([-1], np.maximum.accumulate(last)[:-1]))  # the last that an earlier note touches
+    n_touched = np.maximum(last - np.maximum(first - 1, before), 0).sum()
+    return float((n_spans - n_touched) / n_spans)

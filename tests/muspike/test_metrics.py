@@ -111,7 +111,8 @@ def test_consonance_is_weighted_by_duration_and_skips_rests_and_no_chord() -> No
 
 def test_the_melody_is_the_highest_sounding_note() -> None:
     score = piece((0, 4, 76), (1, 1, 61), (2, 1, 77), chords=[ChordMark(0, "C_M")])
-    np.testing.assert_array_equal(on_grid(score).skyline, [76] * 8 + [77] * 4 + [76] * 4)
+    spans = on_grid(score).spans
+    np.testing.assert_array_equal(np.repeat(spans.highest, spans.width), [76] * 8 + [77] * 4 + [76] * 4)
     assert harmony.chord_tone_ratio(score) == 1 / 2  # 76 and 77; 61 begins below the held 76
 
 
