@@ -53,6 +53,9 @@ TIED = 33  # the duration of a NOTE of 32 sixteenths that another NOTE continues
 
 TICKS_PER_BEAT = 480  # of decoded scores
 _SIXTEENTH = TICKS_PER_BEAT // 4
+LONGEST_PAUSE = 4096  # sixteenths of one note, and of empty bars between two notes; the longest note seen has 654
+MOST_WORDS = 2**20  # of a piece; the longest seen has 40 thousand
+LONGEST_PIECE = 2**24  # sixteenths; its last tick is below `midi.LAST_TICK`
 _COLUMNS = ("onset", "duration", "pitch", "velocity")
 
 
@@ -72,14 +75,17 @@ def metre(sixteenths: int) -> tuple[int, int]:
     return sixteenths // unit, 16 // unit
 
 
-def encode(score: Score) -> Words:
+def encode(score: Score, remarks: list[str] | None = None) -> Words:
     """The compound words of a score, int16 `[tokens, 7]`. Drums are left out, and tracks are merged.
 
     - Onsets and ends are rounded to the nearest sixteenth, and up if they lie in the middle between two. A note lasts
       at least one sixteenth.
-    - Bars follow the time signatures, 4/4 before the first. A time signature inside a bar ends that bar. A bar longer
-      than 32 sixteenths becomes bars of 32 and one with the rest. Bars before the first onset's and after the last
-      onset's are dropped.
+    - Bars follow the time signatures, 4/4 before the first. A time signature inside a bar ends that bar. Bar lines
+      are rounded as notes are, each on its own: bars of 7/32 have 4, 3, 4, 3 ... sixteenths. A bar longer than 32
+      sixteenths becomes bars of 32 and one with the rest. Bars before the first onset's and after the last onset's are
+      dropped.
+    - A note longer than `LONGEST_PAUSE` sixteenths is shortened to them. Empty bars are dropped that end later than so
+      many sixteenths after the latest onset. Files that are damaged have such notes and such silences.
     - Chords are the annotated ones; without annotations they are recognised.
     - The tempo is 120 bpm until the score writes one.
 
@@ -88,8 +94,13 @@ def encode(score: Score) -> Words:
     >>> encode(Score(480, c_major)).shape  # BAR, BEAT, three times NOTE, END
     (6, 7)
 
+    Args:
+        score: the piece.
+        remarks: gets a sentence for each kind of thing that was shortened.
+
     Raises:
-        BadInput: the score has no notes outside drum tracks.
+        BadInput: the score has no notes outside drum tracks, or has more than `MOST_WORDS` words or `LONGEST_PIECE`
+            sixteenths.
     """
     notes = instance("encode: score", score, Score, "a Score, such as midi.read gives").notes
     if any(track.is_drum for track in score.tracks):
@@ -98,29 +109,46 @@ def encode(score: Score) -> Words:
         raise BadInput(f"{score.name or 'score'}: no notes to encode, expected at least one outside the drum tracks")
     beat = score.ticks_per_beat
     onsets, durations, pitches, velocities = (notes[name].astype(np.int64) for name in _COLUMNS)
-    written = _quantise(onsets, durations, pitches, velocities, beat)
+    name = score.name or "score"
+    written, n_long = _quantise(onsets, durations, pitches, velocities, beat)
+    metres = score.time_signatures
+    upper, lower = metres["numerator"], metres["denominator"]
+    bars, n_silences = _bars(
+        # 4/4 holds before the first
+        np.concatenate(([0], metres["tick"])),
+        np.concatenate(([4], upper)),
+        np.concatenate(([4], lower)),
+        beat,
+        written[:, 0],
+    )
+    if len(written) + len(bars) >= MOST_WORDS:
+        raise BadInput(f"{name}: needs more than {MOST_WORDS} compound words, the most of a piece")
+    if bars[:, 1].sum() > LONGEST_PIECE:
+        raise BadInput(f"{name}: lasts {bars[:, 1].sum()} sixteenths; {LONGEST_PIECE} are the most of a piece")
+    if remarks is not None and n_long:
+        remarks.append(f"{n_long} {'note' if n_long == 1 else 'notes'} shortened to {LONGEST_PAUSE} sixteenths")
+    if remarks is not None and n_silences:
+        silences = "silence" if n_silences == 1 else "silences"
+        remarks.append(f"{n_silences} {silences} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
     if score.chords is None:
-        of_beat = chords.recognise(score)
-        chord_starts, chord_values = 4 * np.arange(len(of_beat)), of_beat.astype(np.int64)
+        beats, recognised = chords.recognise_changes(score)
+        chord_starts, chord_values = 4 * beats, recognised.astype(np.int64)
     else:
         chord_starts = _sixteenth(np.array([mark.tick for mark in score.chords], np.int64), beat)
         chord_values = np.array([chords.index(mark.symbol) for mark in score.chords], np.int64)
-    tempos, metres = score.tempos, score.time_signatures
-    bars = _bars(
-        _sixteenth(metres["tick"].astype(np.int64), beat),
-        np.maximum(16 * metres["numerator"].astype(np.int64) // metres["denominator"], 1),
-        written[0, 0],
-        written[-1, 0],
-    )
-    return _write(
+    tempos = score.tempos
+    words = _write(
         bars,
         written,
         _sixteenth(tempos["tick"].astype(np.int64), beat),
-        np.array([tempo_index(bpm) for bpm in tempos["bpm"].tolist()], np.int64),
+        np.clip(np.rint((tempos["bpm"] - 32) / 3) + 1, 1, 65).astype(np.int64),  # as `tempo_index`
         tempo_index(DEFAULT_BPM),
         chord_starts,
         chord_values,
     )
+    if len(words) > MOST_WORDS:
+        raise BadInput(f"{name}: has {len(words)} compound words; {MOST_WORDS} are the most of a piece")
+    return words
 
 
 def _sixteenth(ticks: Any, ticks_per_beat: int) -> Any:
@@ -138,53 +166,99 @@ def _quantise(
     pitches: NDArray[np.int64],
     velocities: NDArray[np.int64],
     ticks_per_beat: int,
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], int]:
     """The NOTEs of a piece in token order, int64 `[notes, 4]`: onset in sixteenths, and pitch, duration, velocity.
 
-    The last three are values of the features. A note longer than 32 sixteenths becomes several NOTEs. The notes arrive
+    And how many notes were shortened. With `MOST_WORDS` NOTEs it stops. The last three are values of the features. A
+    note longer than 32 sixteenths becomes several NOTEs. The notes arrive
     sorted by onset and the sort is stable. So among NOTEs of one onset and pitch, continuations come first, those of
     the oldest note foremost: `decode` joins them in this order.
     """
     starts = np.empty(len(onsets), np.int64)
     lengths = np.empty(len(onsets), np.int64)
-    total = 0
+    total = shortened = 0
     for i in range(len(onsets)):
         starts[i] = _sixteenth_njit(onsets[i], ticks_per_beat)
         lengths[i] = max(1, _sixteenth_njit(onsets[i] + durations[i], ticks_per_beat) - starts[i])
+        if lengths[i] > LONGEST_PAUSE:
+            lengths[i] = LONGEST_PAUSE
+            shortened += 1
         total += (lengths[i] - 1) // MAX_DURATION + 1
+    total = min(total, MOST_WORDS)
     notes = np.empty((total, 4), np.int64)
     keys = np.empty(total, np.int64)
     size = 0
     for i in range(len(onsets)):
         parts = (lengths[i] - 1) // MAX_DURATION
-        for part in range(parts + 1):
+        for part in range(min(parts + 1, total - size)):
             notes[size, 0] = starts[i] + MAX_DURATION * part
             notes[size, 1] = pitches[i] + 1
             notes[size, 2] = TIED if part < parts else lengths[i] - MAX_DURATION * part
             notes[size, 3] = (min(max(velocities[i], 1), 127) + 1) // 2
             keys[size] = notes[size, 0] * 128 + 127 - pitches[i]
             size += 1
-    return notes[np.argsort(keys, kind="mergesort")]
+    return notes[np.argsort(keys, kind="mergesort")], shortened
 
 
 @njit
 def _bars(
-    metre_starts: NDArray[np.int64], metre_lengths: NDArray[np.int64], first_onset: int, last_onset: int
-) -> NDArray[np.int64]:
-    """Start and length of each bar in sixteenths, int64 `[bars, 2]`, from the first onset's bar to the last onset's."""
-    bars = []
-    start, length, i = 0, 16, 0
-    while start <= last_onset:
-        while i < len(metre_starts) and metre_starts[i] <= start:
-            length, i = metre_lengths[i], i + 1
-        end = start + length
-        if i < len(metre_starts):
-            end = min(end, metre_starts[i])
-        for part in range(start, min(end, last_onset + 1), MAX_BAR):
-            if first_onset < min(part + MAX_BAR, end):
-                bars.append((part, min(MAX_BAR, end - part)))
-        start = end
-    return np.array(bars)
+    ticks: NDArray[np.int64],
+    numerators: NDArray[np.int64],
+    denominators: NDArray[np.int64],
+    ticks_per_beat: int,
+    onsets: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], int]:
+    """Start and length of each bar in sixteenths, int64 `[bars, 2]`, from the first onset's bar to the last onset's.
+
+    And how many silences were shortened. With `MOST_WORDS` bars it stops. `ticks`, `numerators` and `denominators` are
+    the metres, the first at tick 0; `onsets` are sixteenths and ascend. Bar lines are whole numbers in ticks times the
+    denominator, so that none drifts.
+    """
+    bars = np.empty((1024, 2), np.int64)
+    size = shortened = note = metre = bar = 0
+    latest = -1  # onset
+    while note < len(onsets) and size < MOST_WORDS:
+        onset = onsets[note]
+        unit = denominators[metre]
+        length = 4 * ticks_per_beat * numerators[metre]  # of a bar; this and the next two in ticks / unit
+        line = ticks[metre] * unit + bar * length
+        next_line = line + length
+        is_last = metre + 1 == len(ticks)
+        if not is_last:
+            next_line = min(next_line, ticks[metre + 1] * unit)
+        start = (8 * line + unit * ticks_per_beat) // (2 * unit * ticks_per_beat)
+        end = (8 * next_line + unit * ticks_per_beat) // (2 * unit * ticks_per_beat)
+        dropped = latest < 0
+        for part in range(start, end, MAX_BAR):
+            part_end = min(part + MAX_BAR, end)
+            if note == len(onsets):
+                break
+            if onsets[note] >= part_end and (latest < 0 or part_end > latest + LONGEST_PAUSE):
+                # before the first onset, or far from the latest
+                shortened += latest >= 0 and not dropped and part <= latest + LONGEST_PAUSE
+                dropped = True
+                continue
+            dropped = False
+            while note < len(onsets) and onsets[note] < part_end:
+                latest = onsets[note]
+                note += 1
+            if size == len(bars):
+                longer = np.empty((2 * size, 2), np.int64)
+                longer[:size] = bars
+                bars = longer
+            bars[size, 0], bars[size, 1] = part, part_end - part
+            size += 1
+        bar += 1
+        if not is_last and line + length >= ticks[metre + 1] * unit:
+            metre, bar = metre + 1, 0
+        if dropped:
+            # Skip what would be dropped as well: whole metres, then bars that end before the next onset's sixteenth.
+            while metre + 1 < len(ticks) and 4 * ticks[metre + 1] <= (onset - 1) * ticks_per_beat:
+                metre, bar = metre + 1, 0
+            length = 4 * ticks_per_beat * numerators[metre]
+            before = ((onset - 1) * ticks_per_beat // 4 - ticks[metre]) * denominators[metre]
+            bar = max(bar, before // length)
+    return bars[:size], shortened
 
 
 @njit
@@ -246,6 +320,8 @@ def decode(words: Words, name: str = "") -> Score:
     is_bar, is_beat, is_note = kinds == BarBeat.BAR, kinds == BarBeat.BEAT, kinds == BarBeat.NOTE
     lengths = words[is_bar, POSITION].astype(np.int64)
     starts = np.cumsum(lengths) - lengths
+    if lengths.sum() > LONGEST_PIECE:
+        raise BadInput(f"compound words: {lengths.sum()} sixteenths; {LONGEST_PIECE} are the most of a piece")
     latest_beat = np.maximum.accumulate(np.where(is_beat, np.arange(len(words)), 0))
     ticks = _SIXTEENTH * (starts[np.cumsum(is_bar) - 1] + words[latest_beat, POSITION])
 
@@ -281,17 +357,10 @@ def _changes(ticks: NDArray[np.int64], values: NDArray[np.integer]) -> list[tupl
 def _join(notes: NDArray[Any], tied: NDArray[np.bool_]) -> NDArray[Any]:
     if not tied.any():
         return notes
-    # (onset of the continuation, pitch) -> notes that are continued there, in their order
-    going_on: dict[tuple[int, int], list[int]] = {}
-    kept = np.ones(len(notes), np.bool_)
-    for i, (onset, duration, pitch, *_) in enumerate(notes.tolist()):
-        waiting = going_on.get((onset, pitch))
-        note = waiting.pop(0) if waiting else i
-        if note != i:
-            notes["duration"][note] += duration
-            kept[i] = False
-        if tied[i]:
-            going_on.setdefault((onset + MAX_DURATION * _SIXTEENTH, pitch), []).append(note)
+    kept = np.empty(len(notes), np.bool_)
+    columns = [notes[name].astype(np.int64) for name in ("onset", "duration", "pitch")]
+    _join_durations(*columns, tied, kept)
+    notes["duration"] = columns[1]
     return notes[kept]
 
 
@@ -315,6 +384,38 @@ def checked(words: Any, where: str) -> Words:
         token = int(outside.argmax())
         raise BadInput(f"{where}: token {token} {array[token].tolist()}: a value is outside the sizes {SIZES}")
     return array.astype(np.int16, copy=False)
+
+
+@njit
+def _join_durations(
+    onsets: NDArray[np.int64],
+    durations: NDArray[np.int64],
+    pitches: NDArray[np.int64],
+    tied: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+) -> None:
+    """Add the durations of continuations to those of the notes that they continue; `kept` gets the other notes."""
+    # Of each pitch, a queue of the NOTEs that wait for a continuation. They ascend in time, as the NOTEs do.
+    oldest, newest = np.full(128, -1), np.full(128, -1)
+    following = np.full(len(onsets), -1)
+    note_of = np.arange(len(onsets))  # the note that a NOTE belongs to
+    for i in range(len(onsets)):
+        pitch = pitches[i]
+        waiting = oldest[pitch]
+        while waiting >= 0 and onsets[waiting] + MAX_DURATION * _SIXTEENTH < onsets[i]:
+            waiting = following[waiting]
+        if waiting >= 0 and onsets[waiting] + MAX_DURATION * _SIXTEENTH == onsets[i]:
+            note_of[i] = note_of[waiting]
+            durations[note_of[i]] += durations[i]
+            waiting = following[waiting]
+        oldest[pitch] = waiting
+        kept[i] = note_of[i] == i
+        if tied[i]:
+            if oldest[pitch] < 0:
+                oldest[pitch] = i
+            else:
+                following[newest[pitch]] = i
+            newest[pitch] = i
 
 
 def _check(words: Words) -> None:
