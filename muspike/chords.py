@@ -139,13 +139,16 @@ def _recognise(
     chords = np.empty(min(8 * n_notes, beats) + 2, np.int16)
     size = 0
     held = np.zeros(128, np.int64)  # how many notes of each pitch sound where the pair starts
-    sounding = np.empty((2, 128), np.int64)  # ticks that each pitch sounds in each beat of a pair, [beat, pitch]
+    sounding = np.empty((3, 128), np.int64)  # ticks that each pitch sounds in each beat of a pair, and in the pair
+    memory = np.empty((_MEMORY, 128), np.int64)  # what was matched of late, with the results
+    results = np.full((_MEMORY, 3), -1)  # window, chord, score
     i = j = beat = 0
     latest = -1
     while beat < beats:
         start = beat * ticks_per_beat
         middle, end = start + ticks_per_beat, start + 2 * ticks_per_beat
-        sounding[:] = held * ticks_per_beat
+        for pitch in range(128):
+            sounding[0, pitch] = sounding[1, pitch] = held[pitch] * ticks_per_beat
         steady = True
         while i < n_notes and onsets[i] < end:
             steady = False
@@ -160,15 +163,19 @@ def _recognise(
             sounding[1, pitches[note]] -= end - max(ends[note], middle)
             held[pitches[note]] -= 1
             j += 1
-        both, both_score = _match(sounding[0] + sounding[1], 2 * ticks_per_beat)
-        first, first_score = _match(sounding[0], ticks_per_beat)
+        for pitch in range(128):
+            sounding[2, pitch] = sounding[0, pitch] + sounding[1, pitch]
+        both, both_score = _remembered(sounding[2], 2 * ticks_per_beat, memory, results)
+        first, first_score = _remembered(sounding[0], ticks_per_beat, memory, results)
         second = both
         if beat + 1 == beats:
             if 2 * first_score <= both_score:
                 first = both
             second = first
         else:
-            second, second_score = _match(sounding[1], ticks_per_beat)
+            second, second_score = first, first_score
+            if not steady:
+                second, second_score = _remembered(sounding[1], ticks_per_beat, memory, results)
             if 2 * first_score < both_score or 2 * second_score < both_score:
                 first = second = both
         for part in range(2):
@@ -187,6 +194,30 @@ def _recognise(
             if first == second:
                 beat = max(beat, pair)
     return changes[:size], chords[:size]
+
+
+_MEMORY = 128  # a power of two
+
+
+@njit
+def _remembered(
+    sounding: NDArray[np.int64], window: int, memory: NDArray[np.int64], results: NDArray[np.int64]
+) -> tuple[int, int]:
+    """`_match`, or its result from `memory` if that has the same input."""
+    place = window
+    for pitch in range(128):
+        place += sounding[pitch] * (2654435761 * pitch + 40503) ^ (sounding[pitch] >> 3)
+    place = (place ^ place >> 15 ^ place >> 31) & (_MEMORY - 1)
+    if results[place, 0] == window:
+        same = True
+        for pitch in range(128):
+            same &= memory[place, pitch] == sounding[pitch]
+        if same:
+            return results[place, 1], results[place, 2]
+    chord, score = _match(sounding, window)
+    memory[place] = sounding
+    results[place, 0], results[place, 1], results[place, 2] = window, chord, score
+    return chord, score
 
 
 @njit

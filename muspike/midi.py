@@ -30,6 +30,7 @@ DEFAULT_BPM = 120.0  # the tempo of a Standard MIDI File that states none
 LAST_TICK = 2**31 - 1  # the largest tick that a score and the programs behind it can hold
 FINEST_METRE = 7  # the power of two of the largest denominator: 128
 MOST_BYTES = 2**25  # of a MIDI file
+MOST_NOTES = 2**18  # of a MIDI file; the longest piece seen has 16 thousand
 
 MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
@@ -197,7 +198,8 @@ def read(path: str | os.PathLike[str]) -> Score:
 
     Raises:
         BadInput: the file cannot be read, is not a MIDI file, is larger than `MOST_BYTES`, is cut short, has no ticks
-            per quarter note, has bytes that are no events, holds no notes, or holds notes behind tick `LAST_TICK`.
+            per quarter note, has bytes that are no events, holds no notes or more than `MOST_NOTES`, or holds notes
+            behind tick `LAST_TICK`.
     """
     path = Path(path_of("midi.read: path", path))
     try:
@@ -221,6 +223,8 @@ def _score(content: bytes, chunks: midi_chunks.Chunks, events: midi_events.Event
     if not len(onset):
         raise BadInput("holds no notes; a MIDI file with at least one note is wanted")
     remarks = list(chunks.remarks)
+    if len(onset) > MOST_NOTES:
+        raise BadInput(f"holds {len(onset)} notes; {MOST_NOTES} are the most that are read")
     if chunks.format == 2 and len(events.ends) > 1:
         starts = np.cumsum(events.ends) - events.ends
         shift = starts[events.instruments[:, 0]][events.instrument]
@@ -236,10 +240,9 @@ def _score(content: bytes, chunks: midi_chunks.Chunks, events: midi_events.Event
     notes["velocity"], notes["track"] = events.velocity, events.instrument
     if len(instruments) > 1:
         notes = notes[np.argsort(events.instrument, kind="stable")]  # notes that are alike stay in the order of tracks
-    names = {
-        track: _text(content[first : first + length])
-        for kind, track, _, first, length in meta[meta[:, 0] == midi_events.NAME].tolist()
-    }
+    named = meta[meta[:, 0] == midi_events.NAME][::-1]
+    named = named[np.unique(named[:, 1], return_index=True)[1]]  # the last name of each track
+    names = {track: _text(content[first : first + length]) for _, track, _, first, length in named.tolist()}
     tempos, metres, keys = _meta(meta, starts, remarks)
     return Score(
         ticks_per_beat=chunks.ticks_per_beat,
