@@ -23,7 +23,7 @@ _BAD_DATA, _NO_STATUS, _CUT, _LONG_NUMBER, _BAD_STATUS = range(1, 6)
 _REASONS = {
     _BAD_DATA: "a data byte of 0 to 127 is wanted",
     _NO_STATUS: "a status byte of 128 to 255 is wanted, because no event before it has one to go on with",
-    _LONG_NUMBER: "it is the fifth byte of a number; numbers have up to 4 bytes, the last one below 128",
+    _LONG_NUMBER: "a number should have ended: numbers have up to 4 bytes, the last one below 128",
     _BAD_STATUS: "a status byte is wanted that MIDI defines; 0xf4 and 0xf5 are not",
 }
 
