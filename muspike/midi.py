@@ -273,7 +273,9 @@ def _mended(counts: NDArray[np.int64], remarks: list[str]) -> None:
     if strays:
         remarks.append(f"{_several(strays, 'note-off')} without a note ignored")
     if misshapen:
-        remarks.append(f"{_several(misshapen, 'tempo, metre or key', 'tempos, metres or keys')} of wrong length ignored")
+        remarks.append(
+            f"{_several(misshapen, 'tempo, metre or key', 'tempos, metres or keys')} of wrong length ignored"
+        )
     if unended:
         remarks.append(f"{_several(unended, 'track')} without End of Track")
     if behind:
@@ -293,7 +295,9 @@ def _meta(
     late &= is_tempo | is_metre | is_key
     fifths = (value + 128) % 256 - 128
     if late.any():
-        remarks.append(f"{_several(int(late.sum()), 'tempo, metre or key', 'tempos, metres or keys')} behind tick {LAST_TICK} ignored")
+        remarks.append(
+            f"{_several(int(late.sum()), 'tempo, metre or key', 'tempos, metres or keys')} behind tick {LAST_TICK} ignored"
+        )
     still = is_tempo & ~late & (value == 0)
     if still.any():
         remarks.append(f"{_several(int(still.sum()), 'tempo')} of 0 microseconds per beat ignored")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from muspike.errors import BadInput
+from muspike.jit import njit
 
 Ints = NDArray[np.int64]
 
@@ -106,7 +106,7 @@ def read(content: bytes, starts: Ints, stops: Ints) -> Events:
     return events
 
 
-@njit(cache=True)
+@njit
 def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-untyped-def]
     """(reason to stop or 0, its byte, its track, the fields of `Events`)."""
     tick_of = np.empty(most_events, np.int64)
@@ -276,7 +276,7 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
     return error, place, track, found
 
 
-@njit(cache=True)
+@njit
 def _pair(tick_of, key_of, velocity_of, first_event, ends, end_of, counts):  # type: ignore[no-untyped-def]
     """Write the tick at which each note-on's note ends into `end_of`, as `read` describes it.
 

@@ -105,4 +105,6 @@ def _tone_table() -> NDArray[np.bool_]:
 _TONES = _tone_table()
 
 # The sum of `CONSONANCE` over the tones of a chord, [chord, pitch class of the melody].
-_CONSONANCE_OF = np.array([[CONSONANCE[(melody - np.flatnonzero(tones)) % 12].sum() for melody in range(12)] for tones in _TONES])
+_CONSONANCE_OF = np.array(
+    [[CONSONANCE[(melody - np.flatnonzero(tones)) % 12].sum() for melody in range(12)] for tones in _TONES]
+)

@@ -197,3 +197,35 @@ def test_chord_metrics_are_equal_in_every_key_on_real_files() -> None:
         values = [evaluate(up(score, semitones), names) for semitones in range(-6, 6)]
         assert all(found == pytest.approx(values[0], nan_ok=True) for found in values), path
     assert looked_at >= 90
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(36, 84)), min_size=1, max_size=12))
+def test_long_stretches_in_which_nothing_changes_have_the_chords_of_their_beats(
+    notes: list[tuple[int, int, int]],
+) -> None:
+    # Beat by beat, each pair of beats is a piece of its own.
+    rows = table([(24 * onset, 24 * length, pitch, 80, 0) for onset, length, pitch in notes], NOTE)
+    score = Score(48, rows)
+    ends = rows["onset"] + rows["duration"]
+    beats = int(ends.max()) // 48 + 1
+    wanted = []
+    for beat in range(0, beats, 2):
+        first = np.maximum(rows["onset"], beat * 48)
+        last = np.minimum(ends, (beat + 2) * 48)
+        heard = last > first
+        cut = [(first[i] - beat * 48, last[i] - first[i], rows["pitch"][i], 80, 0) for i in np.flatnonzero(heard)]
+        # A silent note keeps the pair complete.
+        length = min(2, beats - beat)
+        found = chords.recognise(Score(48, table([*cut, (length * 48 - 1, 0, 0, 80, 0)], NOTE))).tolist()
+        wanted += found[:length]
+    assert chords.recognise(score).tolist() == wanted
+    starts, values = chords.recognise_changes(score)
+    assert (np.diff(values) != 0).all()
+    assert starts[0] == 0
+
+
+def test_a_note_of_any_length_takes_few_steps() -> None:
+    starts, values = chords.recognise_changes(Score(1, table([(0, 2**31 - 1, 60, 80, 0), (0, 4, 64, 80, 0)], NOTE)))
+    assert len(starts) <= 3
+    assert chords.SYMBOLS[values[np.argmax(np.diff(starts, append=2**31 - 1))]] == "C_M"

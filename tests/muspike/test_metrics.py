@@ -244,3 +244,24 @@ def test_every_metric_says_what_it_is(key: str, metric: Any) -> None:
     assert metric.meaning
     assert "\n" not in metric.meaning
     assert not {"better", "higher", "lower", "good", "bad"} & set(metric.meaning.split())
+
+
+def test_a_far_note_costs_no_time_and_memory() -> None:
+    beats = 2**20
+    far = piece((0, 4, 60), (4, 4, 64), (beats, 4, 67))
+    assert len(on_grid(far).spans.start) == 4
+    values = evaluate(far)
+    assert values["polyphony"] == 1
+    assert values["empty_beat_rate"] == 1 - 14 / (beats + 5)
+    assert values["empty_measure_rate"] == 1 - 5 / (beats // 4 + 2)
+    assert values["groove_consistency"] == 1 - 3 / (16 * (beats // 4 + 1))
+    assert values["chord_tone_ratio"] == 1
+    assert np.isfinite(list(values.values())).all()
+
+
+def test_the_longest_score_has_metrics() -> None:
+    rows = table([(0, 2**31 - 1, 60, 80, 0), (2**31 - 2, 1, 72, 80, 0)], NOTE)
+    values = evaluate(Score(1, rows))
+    assert values["empty_beat_rate"] == values["empty_measure_rate"] == 0
+    assert values["polyphony"] == pytest.approx(1, abs=1e-8)
+    assert np.isfinite(list(values.values())).all()

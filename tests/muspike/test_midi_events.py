@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smf import Event, control, meta, metre, off, on, program, scale, smf, tempo, track
 
 from muspike import metrics, midi
 from muspike.errors import BadInput
 from muspike.midi import Score
+from smf import Event, control, meta, metre, off, on, program, scale, smf, tempo, track
 
 BAR = 1920
 
@@ -246,7 +246,9 @@ def test_tempos_metres_and_keys_that_say_nothing_are_ignored_and_said(tmp_path: 
 
 
 def test_what_is_behind_the_end_of_a_track_is_said(tmp_path: Path) -> None:
-    score = read(smf(track(scale(1), end=b"\x00\xff\x2f\x00" + b"\x00\x90\x3c\x50"), track(scale(1), end=b"")), tmp_path)
+    score = read(
+        smf(track(scale(1), end=b"\x00\xff\x2f\x00" + b"\x00\x90\x3c\x50"), track(scale(1), end=b"")), tmp_path
+    )
     assert len(score.notes) == 2
     assert score.remarks == ("1 track without End of Track", "4 bytes behind an End of Track ignored")
 

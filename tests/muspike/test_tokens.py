@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,92 @@ def test_a_metre_inside_a_bar_ends_it() -> None:
     assert words[words[:, tokens.BAR_BEAT] == BarBeat.BAR][:, tokens.POSITION].tolist() == [10, 12, 12]
 
 
+def bars(words: NDArray[np.int16]) -> list[int]:
+    return words[words[:, tokens.BAR_BEAT] == BarBeat.BAR][:, tokens.POSITION].tolist()
+
+
+@pytest.mark.parametrize("ticks_per_beat", [480, 1920, 24, 96])
+@pytest.mark.parametrize("metre", [(7, 32), (3, 32), (13, 32), (5, 64), (21, 64), (1, 32), (6, 8), (4, 4), (9, 128)])
+def test_bar_lines_stand_at_their_true_times_in_any_metre(metre: tuple[int, int], ticks_per_beat: int) -> None:
+    # Times in ticks are whole here, or a multiple of them is taken.
+    lines = [Fraction(4 * ticks_per_beat * metre[0] * bar, metre[1]) for bar in range(40)]
+    sixteenths = [int(line * 4 / ticks_per_beat + Fraction(1, 2)) for line in lines]
+    notes = table([(int(line), 1, 60, 80, 0) for line in lines if line.denominator == 1], NOTE)
+    score = Score(ticks_per_beat, notes, time_signatures=table([(0, *metre)], TIME_SIGNATURE))
+    words = tokens.encode(score)
+    last = max(i for i, line in enumerate(lines) if line.denominator == 1)
+    wanted = np.diff(sixteenths)[: last + 1]
+    found = bars(words)
+    # The last bar is that of the last note; bars that are rounded to nothing are none.
+    shared = min(len(found), np.count_nonzero(wanted))
+    assert found[: shared - 1] == [length for length in wanted.tolist() if length][: shared - 1]
+    assert shared >= len(found) - 1
+    notes_at = words[words[:, tokens.BAR_BEAT] == BarBeat.NOTE][:, tokens.POSITION]
+    assert (notes_at == 0).all()
+    assert np.array_equal(tokens.encode(tokens.decode(words)), words)
+
+
+def test_bars_of_7_32() -> None:
+    notes = table([(420 * i, 400, 60 + i, 80, 0) for i in range(8)], NOTE)
+    words = tokens.encode(Score(480, notes, time_signatures=table([(0, 7, 32)], TIME_SIGNATURE)))
+    assert bars(words) == [4, 3, 4, 3, 4, 3, 4, 3]
+
+
+def test_a_metre_between_two_sixteenths_starts_a_bar_there() -> None:
+    metres = table([(0, 1, 32), (60, 4, 4)], TIME_SIGNATURE)
+    notes = table([(0, 60, 60, 80, 0), *((60 + 480 * i, 480, 60 + i, 80, 0) for i in range(8))], NOTE)
+    words = tokens.encode(Score(480, notes, time_signatures=metres))
+    assert bars(words) == [1, 16, 16]
+    assert words[words[:, tokens.BAR_BEAT] == BarBeat.BEAT][:, tokens.POSITION].tolist() == [0, *(0, 4, 8, 12) * 2]
+
+
+@pytest.mark.parametrize("metre", [(4, 4), (1, 16), (255, 1), (1, 128), (7, 32)])
+@pytest.mark.parametrize("division", [1, 480])
+def test_absurd_silences_and_notes_are_shortened_and_said(metre: tuple[int, int], division: int) -> None:
+    notes = table([(0, 2**28, 60, 80, 0), (0, 1, 40, 80, 0), (2**30, 100, 61, 80, 0)], NOTE)
+    score = Score(division, notes, time_signatures=table([(0, *metre), (2**29, 5, 8)], TIME_SIGNATURE))
+    remarks: list[str] = []
+    words = tokens.encode(score, remarks)
+    assert remarks == [
+        "1 note shortened to 4096 sixteenths",
+        "1 silence shortened to 4096 sixteenths, in whole bars",
+    ]
+    decoded = tokens.decode(words)
+    assert sorted(decoded.notes["pitch"].tolist()) == [40, 60, 61]
+    assert decoded.notes["duration"].max() == 4096 * GRID
+    onset = decoded.notes["onset"].max() // GRID
+    assert 4096 < onset < 2 * 4096 + 4080  # the note, the silence, and the bar in which the last note begins
+    assert np.array_equal(tokens.encode(decoded), words)
+    assert tokens.encode(decoded, again := []) is not None
+    assert again == []
+
+
+def test_pauses_of_the_longest_length_stay_as_they_are() -> None:
+    longest = tokens.LONGEST_PAUSE
+    remarks: list[str] = []
+    notes = [(0, longest, 60, 40), (longest, 1, 50, 40), (2 * longest, 1, 61, 40)]
+    words = tokens.encode(make_score([(*note[:3], 80) for note in notes]), remarks)
+    assert remarks == []
+    assert grid_notes(tokens.decode(words)) == notes
+
+
+def test_pieces_beyond_the_bounds_are_refused() -> None:
+    many = [(0, 4096, pitch, 80) for pitch in range(128)] * 65
+    with pytest.raises(BadInput, match="tune: needs more than 1048576 compound words"):
+        tokens.encode(dataclasses.replace(make_score(many), name="tune"))
+    apart = Score(
+        4,
+        table([(4000 * i, 1, 60, 80, 0) for i in range(4500)], NOTE),
+        time_signatures=table([(0, 2, 1)], TIME_SIGNATURE),
+    )
+    with pytest.raises(BadInput, match="lasts 1799.* sixteenths; 16777216 are the most"):
+        tokens.encode(apart)
+    words = np.zeros((2**19 + 3, 7), np.int16)
+    words[:, tokens.BAR_BEAT], words[:, tokens.POSITION] = BarBeat.BAR, 32
+    with pytest.raises(BadInput, match="16777312 sixteenths; 16777216 are the most"):
+        tokens.decode(words)
+
+
 def test_off_grid_notes_go_to_the_nearest_sixteenth() -> None:
     notes = table([(59, 120, 60, 80, 0), (60, 10, 62, 80, 0), (170, 80, 64, 80, 0), (480, 0, 65, 80, 0)], NOTE)
     decoded = tokens.decode(tokens.encode(Score(480, notes)))
@@ -181,7 +269,10 @@ grid_rows = st.lists(
     max_size=25,
 )
 metre_rows = st.lists(
-    st.tuples(st.integers(0, 100), st.sampled_from([(4, 4), (3, 4), (6, 8), (3, 2), (2, 4), (1, 4), (7, 16), (9, 4)])),
+    st.tuples(
+        st.integers(0, 100),
+        st.sampled_from([(4, 4), (3, 4), (6, 8), (3, 2), (2, 4), (7, 16), (9, 4), (7, 32), (5, 64)]),
+    ),
     max_size=4,
 )
 

@@ -1,0 +1,40 @@
+"""Damaged MIDI files are read, mended with a word, or refused; none of them crashes, hangs or eats memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "helpers" / "midi_damage.py"
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+FILES = int(os.environ.get("MUSPIKE_DAMAGED_FILES", "20000"))
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="bounds the memory as Linux does")
+
+
+def run(first: int, count: int, *folder: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(first), str(count), *folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
+    print(done.stdout)
+    return done.stdout
+
+
+def test_a_few_hundred_damaged_files() -> None:
+    said = run(0, 400)
+    for outcome in ("read", "mended", "refused"):
+        assert f"'{outcome}'" in said
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("folder", ["emopia/midis", "jsb", "lakh", "pop909", None])
+def test_many_damaged_files(folder: str | None) -> None:
+    """MUSPIKE_DAMAGED_FILES says how many, shared among the folders."""
+    if folder and not (DATA / folder).is_dir():
+        pytest.skip("shared/data is not here")
+    run(1_000_000, FILES // 5, *([str(DATA / folder)] if folder else []))
