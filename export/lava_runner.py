@@ -236,8 +236,8 @@ def make_lava_environment() -> Path:
                 _rename_unless_there(made, target)
     except OSError as error:
         raise Failed(
-            f"{target}: the environment for {LAVA} cannot be made: {error.strerror or error}; or name a Python that has "
-            f"it in {VARIABLE}"
+            f"{target}: the environment for {LAVA} cannot be made: {error.strerror or error}; or name a Python that "
+            f"has it in {VARIABLE}"
         ) from error
     return target / _PYTHON_IN_ENVIRONMENT
 

@@ -296,7 +296,8 @@ def _meta(
     fifths = (value + 128) % 256 - 128
     if late.any():
         remarks.append(
-            f"{_several(int(late.sum()), 'tempo, metre or key', 'tempos, metres or keys')} behind tick {LAST_TICK} ignored"
+            f"{_several(int(late.sum()), 'tempo, metre or key', 'tempos, metres or keys')} behind tick {LAST_TICK} "
+            "ignored"
         )
     still = is_tempo & ~late & (value == 0)
     if still.any():

@@ -230,8 +230,8 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
                     ended = True
                     place += length
                     break
-                if kind == 0xFF and (what == TEMPO or what == METRE or what == KEY or what == NAME):
-                    wanted = 3 if what == TEMPO else 2 if what == METRE or what == KEY else 0
+                if kind == 0xFF and what in (TEMPO, METRE, KEY, NAME):
+                    wanted = 3 if what == TEMPO else 2 if what in (METRE, KEY) else 0
                     if length < wanted or (what == TEMPO and length > 3):
                         counts[MISSHAPEN_META] += 1
                     else:

@@ -7,7 +7,7 @@ notes, or in one bar; see its docstring), it is nan and not an error. Only excer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,5 +158,6 @@ def _functions(where: str, names: Iterable[str] | None, metrics: dict[str, Metri
     """The functions of the metrics called `names`, by name; None: of all."""
     if isinstance(names, str):
         raise BadInput(f"{where}: names is the text {names!r}; expected a list of names, [{names!r}]")
-    chosen = metrics if names is None else listed(f"{where}: names", names, "a list of names")
+    asked = list(names) if isinstance(names, Mapping) else names
+    chosen = metrics if asked is None else listed(f"{where}: names", asked, "a list of names")
     return {name: metrics[one_of("metric", name, metrics)].function for name in chosen}

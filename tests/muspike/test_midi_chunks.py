@@ -100,7 +100,10 @@ def zipped() -> bytes:
         (smf(track(scale()), division=0), "time division is 0"),
         (smf(track(scale()), division=0xE728), "25 frames per second of 40 ticks"),
         (smf(track(scale()), announced=2), "truncated MIDI file: the header announces 2 tracks, it holds 1"),
-        (smf(track(scale()), b"\0\1\2\3garbage"), "truncated MIDI file or damaged length: at byte 62, where chunk 2 of 2"),
+        (
+            smf(track(scale()), b"\0\1\2\3garbage"),
+            "truncated MIDI file or damaged length: at byte 62, where chunk 2 of 2",
+        ),
         (smf(*[chunk(b"MTrk", b"")] * 65536, announced=1), "more than 65535 chunks"),
         (smf(track([])), "holds no notes"),
     ],

@@ -226,7 +226,7 @@ def test_pieces_beyond_the_bounds_are_refused() -> None:
         table([(4000 * i, 1, 60, 80, 0) for i in range(4500)], NOTE),
         time_signatures=table([(0, 2, 1)], TIME_SIGNATURE),
     )
-    with pytest.raises(BadInput, match="lasts 1799.* sixteenths; 16777216 are the most"):
+    with pytest.raises(BadInput, match=r"lasts 1799.* sixteenths; 16777216 are the most"):
         tokens.encode(apart)
     words = np.zeros((2**19 + 3, 7), np.int16)
     words[:, tokens.BAR_BEAT], words[:, tokens.POSITION] = BarBeat.BAR, 32
