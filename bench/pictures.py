@@ -1,65 +1,34 @@
-"""The report's pictures: SVG with a title, labelled axes, and colours that colour-blind readers can tell apart."""
+"""The pictures of the report on music: pieces, spikes, energy, metrics. Their style is that of every page."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from muspike.hardware.running.pictures import (
+    COLOURS,
+    DPI,
+    Picture,
+    core_use,
+    draw_spikes,
+    figure_of,
+    picture_of,
+    settle,
+)
+from muspike.hardware.running.pictures import (
+    label as named,
+)
 from muspike.midi import Score
+
+__all__ = ["Picture", "core_use", "energy_by_component", "metric_distributions", "piano_roll", "spike_raster"]
 
 Array = npt.NDArray[Any]
 
-# Okabe & Ito 2008, without yellow, which is too pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GENERATED, REFERENCE = COLOURS[1], COLOURS[0]
-WIDTH_IN = 8.2
-_STYLE: Any = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "muspike",
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG and the text that replaces it for readers who cannot see it."""
-
-    svg: bytes
-    alt: str
-
-    @property
-    def uri(self) -> str:
-        """The picture as a `data:` address."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
-
-
-@contextmanager
-def _figure(height_in: float) -> Iterator[Figure]:
-    # A Figure without pyplot has no global state and needs no window system.
-    with matplotlib.rc_context(_STYLE):
-        yield Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-
-
-def _picture(figure: Figure, alt: str) -> Picture:
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
-    # Text stays text. If DejaVu Sans is not installed, Verdana has nearly the same widths.
-    return Picture(out.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif"), alt)
 
 
 def piano_roll(score: Score, bars: int = 16) -> Picture:
@@ -71,7 +40,7 @@ def piano_roll(score: Score, bars: int = 16) -> Picture:
     low, high = (int(notes["pitch"].min()), int(notes["pitch"].max())) if len(notes) else (60, 72)
     part = "" if shown == len(starts) - 1 else f", the first {shown} of {len(starts) - 1} bars"
     title = f"{score.name or 'Generated piece'}{part}"
-    with _figure(1.4 + max(1.5, 0.055 * (high - low + 1))) as figure:
+    with figure_of(1.4 + max(1.5, 0.055 * (high - low + 1))) as figure:
         axes = figure.add_subplot()
         tracks = np.unique(notes["track"])
         for colour, track in zip(_cycle(len(tracks)), tracks, strict=True):
@@ -99,7 +68,7 @@ def piano_roll(score: Score, bars: int = 16) -> Picture:
         axes.set_xticks(starts[:shown], [str(bar + 1) for bar in range(shown)])
         axes.set(xlim=(0, end), ylim=(low - 2, high + 2), xlabel="bar", ylabel="pitch (C4 = MIDI 60)")
         axes.set_title(title, pad=34 if score.chords else 8)
-        return _picture(figure, f"Piano roll: {title}; {len(notes)} notes between MIDI {low} and {high}.")
+        return picture_of(figure, f"Piano roll: {title}; {len(notes)} notes between MIDI {low} and {high}.")
 
 
 def _bar_starts(score: Score) -> list[int]:
@@ -121,34 +90,41 @@ def _bar_starts(score: Score) -> list[int]:
 def spike_raster(spikes: Mapping[str, Array], period: int, tokens: int = 8, first: int = 0) -> Picture:
     """Draw the spikes of each population over a few tokens, one panel per population.
 
+    A spike covers its cell of neuron and tick; a pixel that holds several cells shows the share of them that spike. So
+    a panel is as dark as its population is active, at any size, and the panel says how active it is.
+
     Args:
         spikes: `[ticks, size]` for each population in chip time, in the order of drawing.
         period: ticks per token.
         tokens: number of tokens to draw.
         first: the first token to draw.
     """
-    ticks = min((next(iter(spikes.values())).shape[0]), (first + tokens) * period)
     begin = first * period
-    sizes = [array.shape[1] for array in spikes.values()]
-    heights = [max(np.sqrt(size), 6.0) for size in sizes]
-    title = f"Spikes over {tokens} tokens of {period} ticks"
-    with _figure(1.1 + 0.055 * sum(heights)) as figure:
-        grid = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, colour, (name, array) in zip(grid, _cycle(len(spikes)), spikes.items(), strict=True):
-            tick, neuron = np.nonzero(array[begin:ticks])
-            # The dots are pixels, because a vector mark per spike would make the page megabytes long.
-            axes.plot(tick + begin, neuron, "|", color=colour, markersize=3.2, markeredgewidth=1.0, rasterized=True)
+    ticks = min(next(iter(spikes.values())).shape[0], begin + tokens * period)
+    shown = {name: np.asarray(array[begin:ticks]) != 0 for name, array in spikes.items()}
+    rates = {name: float(array.mean()) if array.size else 0.0 for name, array in shown.items()}
+    heights = [max(np.sqrt(array.shape[1]), 6.0) for array in shown.values()]
+    title = f"Spikes over {-(-(ticks - begin) // period)} tokens of {period} ticks"
+    with figure_of(1.1 + 0.055 * sum(heights)) as figure:
+        grid = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        colours = _cycle(len(shown))
+        for axes, colour, (name, array) in zip(grid, colours, shown.items(), strict=True):
             for edge in range(begin, ticks + 1, period):
-                axes.axvline(edge - 0.5, color="0.8", linewidth=0.7, zorder=0)
-            axes.set_ylim(-0.5, array.shape[1] - 0.5)
+                axes.axvline(edge - 0.5, color="0.5", linewidth=0.5, alpha=0.5)
+            axes.set_ylim(array.shape[1] - 0.5, -0.5)
             axes.set_yticks([0, array.shape[1] - 1])
-            axes.set_ylabel(name, rotation=0, ha="right", va="center", color=colour, labelpad=4)
-        grid[-1].set_xlim(begin - 0.5, ticks - 0.5)
+            axes.set_ylabel(
+                f"{named(name)}\n{rates[name]:.1%}", rotation=0, ha="right", va="center", color=colour, labelpad=4
+            )
         grid[-1].set_xticks(range(begin, ticks + 1, period))
+        grid[-1].set_xlim(begin - 0.5, ticks - 0.5)
         grid[-1].set_xlabel("chip tick (grey lines: a new token goes in)")
-        figure.suptitle(title + "; rows: neurons of each population", fontsize=10)
-        rates = ", ".join(f"{name} {array[begin:ticks].mean():.1%}" for name, array in spikes.items())
-        return _picture(figure, f"{title}. Firing rates here: {rates}.")
+        figure.suptitle(title + "; rows: neurons; per cent: spikes per neuron and tick", fontsize=10)
+        settle(figure)
+        panels = [(axes, {colour: array}) for axes, colour, array in zip(grid, colours, shown.values(), strict=True)]
+        draw_spikes(figure, panels, DPI)
+        told = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items())
+        return picture_of(figure, f"{title}. Firing rates here: {told}.")
 
 
 def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], unit: str) -> Picture:
@@ -160,7 +136,7 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
         unit: the unit of the energies.
     """
     names = list(dict.fromkeys(row["name"] for rows in components.values() for row in rows if row.get("value")))
-    with _figure(1.2 + 0.36 * max(len(names), 1)) as figure:
+    with figure_of(1.2 + 0.36 * max(len(names), 1)) as figure:
         axes = figure.add_subplot()
         step = 0.6 / max(len(components), 1)
         for index, (chip, rows) in enumerate(components.items()):
@@ -196,37 +172,7 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
             for chip, rows in components.items()
             if rows
         )
-        return _picture(figure, f"Modelled energy per note by component, with bands. {largest}.")
-
-
-def core_use(use: Sequence[Mapping[str, Any]], chip: str) -> Picture:
-    """Draw how full each core is: a cell for each resource and core.
-
-    Args:
-        use: a row per core with `core` and `percent` (resource -> percent of the core's limit).
-        chip: the chip's name, for the title.
-    """
-    resources = list(dict.fromkeys(name for row in use for name in row["percent"]))
-    table = np.array([[row["percent"].get(name, 0.0) for row in use] for name in resources])
-    with _figure(1.1 + 0.3 * len(resources)) as figure:
-        axes = figure.add_subplot()
-        image = axes.imshow(table, aspect="auto", cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
-        if len(use) <= 24:
-            for (row, column), percent in np.ndenumerate(table):
-                colour = "white" if percent < 55 else "black"
-                axes.text(column, row, f"{percent:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
-        axes.set_yticks(range(len(resources)), [name.removesuffix("_per_core").replace("_", " ") for name in resources])
-        places = range(len(use)) if len(use) <= 24 else range(0, len(use), 8)
-        axes.set_xticks(places, [str(use[place]["core"]) for place in places])
-        axes.tick_params(length=0)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        axes.set_xlabel("core")
-        axes.set_title(f"Use of each core's limits, {chip}")
-        figure.colorbar(image, ax=axes, label="% of the limit", pad=0.01)
-        resource, place = divmod(int(table.argmax()), len(use))
-        alt = f"{len(use)} cores; fullest: {resources[resource]} of core {use[place]['core']}"
-        return _picture(figure, f"Use of each core's limits, {chip}: {alt}, {table.max():.0f} %.")
+        return picture_of(figure, f"Modelled energy per note by component, with bands. {largest}.")
 
 
 def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> Picture:
@@ -237,7 +183,7 @@ def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> 
     """
     columns = 4 if len(samples) > 3 else max(len(samples), 1)
     rows = -(-len(samples) // columns)
-    with _figure(0.7 + 1.55 * rows) as figure:
+    with figure_of(0.7 + 1.55 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (name, of_set) in zip(grid, samples.items(), strict=False):
             _panel(axes, name, {label: np.asarray(of_set[label], float) for label in ("reference", "generated")})
@@ -247,7 +193,7 @@ def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> 
             axes.set_ylabel("share of pieces")
         figure.suptitle("Metrics: generated against reference pieces (dashed: means)", fontsize=10)
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-        return _picture(figure, f"Distributions of {len(samples)} metrics over generated and reference pieces.")
+        return picture_of(figure, f"Distributions of {len(samples)} metrics over generated and reference pieces.")
 
 
 def _panel(axes: Axes, name: str, values: Mapping[str, Array]) -> None:

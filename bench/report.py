@@ -54,19 +54,18 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy.typing as npt
-from markupsafe import Markup
 
 from muspike.bench import pictures
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.hardware.chip import TAGS
 from muspike.hardware.cost.energy import Energy
+from muspike.hardware.running.page import environment
 from muspike.midi import Score
 
 
@@ -80,6 +79,8 @@ class Material:
         spikes: uint8 `[ticks, size]` of each population, for one sequence, in chip time.
         period: ticks per token in `spikes`.
         samples: by metric, `generated` and `reference`: a value per piece.
+        first_token: the first token of `spikes` that is drawn. By then every population hears what went in.
+        relays: the neurons of each population of relays, by name. Relays only repeat spikes, and are not in `spikes`.
     """
 
     score: Score | None = None
@@ -87,6 +88,8 @@ class Material:
     spikes: Mapping[str, npt.NDArray[Any]] | None = None
     period: int = 1
     samples: Mapping[str, Mapping[str, npt.ArrayLike]] | None = None
+    first_token: int = 0
+    relays: Mapping[str, int] = field(default_factory=dict)
 
 
 _NUMBER = (int, float)
@@ -296,7 +299,7 @@ def write_report(
     except (TypeError, ValueError) as error:
         raise BadInput(f"results: cannot be written as JSON: {error}") from error
     page = (
-        _environment()
+        environment("muspike.bench")
         .get_template("report.html")
         .render(
             results=results,
@@ -305,6 +308,7 @@ def write_report(
                 for name, architecture in results["architectures"].items()
             },
             midi={name: _midi_uri(of.midi) for name, of in material.items() if of.midi},
+            left_out={name: _left_out(of.relays) for name, of in material.items()},
             tags=TAGS,
         )
     )
@@ -323,7 +327,7 @@ def _pictures(architecture: Mapping[str, Any], of: Material) -> dict[str, pictur
     if of.samples:
         drawn["metrics"] = pictures.metric_distributions(of.samples)
     if of.spikes:
-        drawn["raster"] = pictures.spike_raster(of.spikes, of.period)
+        drawn["raster"] = pictures.spike_raster(of.spikes, of.period, first=of.first_token)
     fitting = {chip: entry for chip, entry in architecture["chip"].items() if entry["fits"]}
     if fitting:
         components = {
@@ -337,53 +341,13 @@ def _pictures(architecture: Mapping[str, Any], of: Material) -> dict[str, pictur
     return drawn
 
 
+def _left_out(relays: Mapping[str, int]) -> str:
+    """What the picture of spikes leaves out, as a sentence that goes on from the sentence before."""
+    if not relays:
+        return ""
+    populations = f"{len(relays)} population{'s' if len(relays) > 1 else ''}"
+    return f" Left out: {populations} of relays ({sum(relays.values()):,} neurons), which only repeat spikes later."
+
+
 def _midi_uri(midi: bytes) -> str:
     return "data:audio/midi;base64," + base64.b64encode(midi).decode()
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("muspike.bench"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "fact": _fact, "unit": _unit, "percent": percent, "sources": _sources}
-    return environment
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure for people: `digits` significant digits, thin spaces between thousands, an en dash for None."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    exponent = math.floor(math.log10(abs(value)))
-    if exponent < -4:
-        return Markup(f"{value / 10**exponent:.{digits - 1}f} × 10<sup>{exponent}</sup>")
-    places = 0 if isinstance(value, int) else digits - 1 - exponent
-    return f"{round(value, places):,.{max(places, 0)}f}".replace(",", "\u202f")
-
-
-def _fact(value: Any) -> str:
-    """A setting as it was given, except that large integers get thin spaces and fractions are cut short."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
-        return number(value)
-    return "–" if value is None else str(value)
-
-
-def percent(value: float | None, digits: int = 3) -> str:
-    """A share as a percentage."""
-    return "–" if value is None else f"{number(float(value) * 100, digits)} %"
-
-
-def _unit(unit: str) -> str:
-    return unit.replace("u", "µ", 1) if unit[:1] == "u" else unit
-
-
-def _sources(components: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each source once, in the order of the rows. A source's place in the list is the number of its footnote."""
-    return list(dict.fromkeys(row["source"] for row in components if row["source"]))

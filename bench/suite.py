@@ -39,6 +39,7 @@ from muspike.generation import Sampling, generate
 from muspike.hardware.chip import Chip, as_chip, known_chips
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
+from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
 from muspike.metrics.distance import distance
 from muspike.model_folder import shipped_models
@@ -224,11 +225,25 @@ def _profile(
     material = Material(
         score=score,
         midi=_as_midi(score),
-        spikes={layer: s[: 24 * period, 0] for layer, s in spikes_on_chip.items()},
         period=period,
         samples=samples,
+        **_drawn_spikes(compiled[shown].program, spikes_on_chip, period),
     )
     return result, material
+
+
+def _drawn_spikes(program: Program, spikes: Mapping[str, npt.NDArray[np.uint8]], period: int) -> dict[str, Any]:
+    """The spikes of the first sequence, without relays, and the first token at which every population hears words.
+
+    Before that token a deep population is silent, whatever it does later.
+    """
+    relays = program.roles.relays
+    shown = [p for p in program.populations if p.name in spikes and p.name not in relays]
+    return {
+        "spikes": {p.name: spikes[p.name][:, 0] for p in shown},
+        "first_token": -(-max(p.level for p in shown) // period),
+        "relays": {p.name: p.size for p in program.populations if p.name in relays},
+    }
 
 
 def _on_chips(model: Model, on: Sequence[Chip]) -> tuple[dict[str, Compiled], dict[str, str]]:

@@ -19,11 +19,14 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from muspike.hardware.program import Program as Program
     from muspike.hardware.reader.file import read_nir as read_nir
     from muspike.hardware.reader.from_nir import from_nir as from_nir
+    from muspike.hardware.running.classification import Classification as Classification
+    from muspike.hardware.running.classification import classify as classify
     from muspike.hardware.running.simulate import Simulation as Simulation
     from muspike.hardware.running.simulate import input_shapes as input_shapes
     from muspike.hardware.running.simulate import simulate as simulate
     from muspike.hardware.running.spikes import InputSpikes as InputSpikes
     from muspike.hardware.running.spikes import random_spikes as random_spikes
+    from muspike.hardware.running.spikes import read_labels as read_labels
     from muspike.hardware.running.spikes import read_spikes as read_spikes
     from muspike.hardware.running.spikes import write_spikes as write_spikes
     from muspike.hardware.simulator.events import Run as Run
@@ -40,8 +43,9 @@ __getattr__, __dir__ = lazily(
         "program": "Program",
         "reader.file": "read_nir",
         "reader.from_nir": "from_nir",
+        "running.classification": "Classification classify",
         "running.simulate": "Simulation input_shapes simulate",
-        "running.spikes": "InputSpikes random_spikes read_spikes write_spikes",
+        "running.spikes": "InputSpikes random_spikes read_labels read_spikes write_spikes",
         "simulator.events": "Run Simulator",
     },
 )

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from muspike.errors import printable
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people, on a terminal or on a page.
+
+    Attributes:
+        caption: what the table is of, and what its numbers are per.
+        titles: one for each column.
+        rows: the cells of each row, one for each title.
+        left: numbers of the columns that are flush left, from 0.
+    """
+
+    caption: str
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: Collection[int] = (0,)
+
+    def lines(self) -> Iterator[str]:
+        """The lines of the table, without its caption, as `text_table` makes them."""
+        return text_table(self.titles, self.rows, self.left)
 
 
 def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> Iterator[str]:

@@ -27,9 +27,10 @@ NAMES = {
         "load_model", "metrics", "midi", "save_model", "shipped_models", "tokens", "train", "write_pieces",
     },
     "muspike.hardware": {
-        "Chip", "Compiled", "Counts", "Energy", "InputSpikes", "Program", "Run", "Simulation", "Simulator",
-        "SpikingGraph", "compile_graph", "count", "from_nir", "input_shapes", "known_chips", "load_chip", "price",
-        "random_spikes", "read_nir", "read_spikes", "simulate", "spread_over", "write_spikes",
+        "Chip", "Classification", "Compiled", "Counts", "Energy", "InputSpikes", "Program", "Run", "Simulation",
+        "Simulator", "SpikingGraph", "classify", "compile_graph", "count", "from_nir", "input_shapes", "known_chips",
+        "load_chip", "price", "random_spikes", "read_labels", "read_nir", "read_spikes", "simulate", "spread_over",
+        "write_spikes",
     },
 }  # fmt: skip
 EXAMPLES = [

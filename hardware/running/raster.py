@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.hardware.program import ChipPopulation
+from muspike.hardware.running.pictures import COLOURS, DPI, Picture, draw_spikes, figure_of, label, picture_of, settle
 from muspike.hardware.running.simulate import Simulation
 
 Array = npt.NDArray[Any]
 
 FORMATS = (".png", ".svg", ".pdf")
-# Okabe & Ito 2008: colours that colour-blind readers can tell apart.
-_BOTH, _CHIP, _FLOAT = "#777777", "#0072B2", "#D55E00"
+_BOTH, _CHIP, _FLOAT, _INPUT = "#777777", COLOURS[0], COLOURS[1], COLOURS[-1]
+_FILE_DPI = 150
 _MOST_POPULATIONS = 16
-_MOST_NEURONS = 128  # of one population; more rows of dots could not be told apart
+_TALLEST = 256  # neurons; a larger population is drawn as tall, and its pixels show the mean of several neurons
 _MOST_MEMBRANES = 6
-_STYLE: Any = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "muspike"}
+_MOST_POINTS = 2000  # of a line that is kept as a line; a longer one becomes pixels
 
 
 def check_picture(path: Path) -> None:
@@ -42,68 +43,106 @@ def check_picture(path: Path) -> None:
 def write_raster(simulation: Simulation, path: Path) -> None:
     """Draw the first sequence of a run, in ideal time, and write the picture to `path`.
 
-    A dot is a spike. If there is a float network, a spike that both have is grey, and a spike of one alone has the
-    colour of that network. Readouts show their membranes. A large population shows some neurons, evenly spread; its
-    title says how many.
+    A spike covers its cell of neuron and tick; a pixel that holds several cells has the mean of their colours. So a
+    population is as dark as it is active, at any size. If there is a float network, a spike that both have is grey, and
+    a spike of one alone has the colour of that network. Readouts show their membranes. Relays, which only repeat
+    spikes, are left out, and the picture says so.
 
     Raises:
         BadInput: the name does not end in one of `FORMATS`.
         Failed: the disk refuses the write.
     """
     check_picture(path)
-    shown = [p for p in simulation.program.populations if p.name not in simulation.program.roles.relays]
-    shown, left_out = shown[:_MOST_POPULATIONS], len(shown) - _MOST_POPULATIONS
-    heights = [0.5 + min(p.size, _MOST_NEURONS) ** 0.5 / 9 for p in shown]
-    # A Figure without pyplot has no global state and needs no window system.
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(8, 0.9 + sum(heights)), layout="constrained", dpi=150)
-        axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for axis, p in zip(axes, shown, strict=True):
-            (_draw_membranes if p.kind == "li" else _draw_spikes)(axis, p, simulation)
-        axes[-1].set_xlabel(
-            f"tick of {simulation.program.dt_s:g} s" + (f" ({left_out} more populations)" if left_out > 0 else "")
-        )
-        axes[0].set_xlim(-0.5, simulation.input_ticks - 0.5)
+    with _drawn(simulation, _FILE_DPI) as figure, write_whole(path) as temporary:
+        metadata = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(temporary, format=path.suffix[1:], dpi=_FILE_DPI, metadata=metadata)
+
+
+def raster(simulation: Simulation) -> Picture:
+    """The same picture for a page."""
+    with _drawn(simulation, DPI) as figure:
+        shown = ", ".join(p.name for p in _shown(simulation))
+        return picture_of(figure, f"Spikes of the first sequence, {simulation.input_ticks} ticks, of {shown}.")
+
+
+def _shown(simulation: Simulation) -> list[ChipPopulation]:
+    relays = simulation.program.roles.relays
+    return [p for p in simulation.program.populations if p.name not in relays][:_MOST_POPULATIONS]
+
+
+@contextmanager
+def _drawn(simulation: Simulation, dpi: float) -> Iterator[Figure]:
+    program, ticks = simulation.program, simulation.input_ticks
+    shown = _shown(simulation)
+    heights = [0.45 + min(p.size, _TALLEST) ** 0.5 / 9 for p in shown]
+    with figure_of(1.1 + sum(heights)) as figure:
+        grid = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        panels: list[tuple[Axes, Mapping[str, Array]]] = []
+        for axes, p in zip(grid, shown, strict=True):
+            if p.kind == "li":
+                _draw_membranes(axes, p, simulation)
+                continue
+            panels.append((axes, _groups(p, simulation)))
+            axes.set_yticks([0, p.size - 1] if p.size > 1 else [0])
+            axes.set_ylim(p.size - 0.5, -0.5)
+            axes.set_ylabel("neuron")
+            axes.set_title(_title(p, panels[-1][1]), loc="left", fontsize=8)
+        grid[0].set_xlim(-0.5, ticks - 0.5)
+        grid[-1].set_xlabel(f"tick of {program.dt_s:g} s, in ideal time{_left_out(simulation)}")
         if simulation.ideal is not None:
-            names = {"both": _BOTH, "chip alone": _CHIP, "float network alone": _FLOAT}
-            dots = [Line2D([], [], color=c, marker="o", ls="", ms=4, label=name) for name, c in names.items()]
-            figure.legend(handles=dots, loc="outside upper right", ncols=3, frameon=False)
-        with write_whole(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else {})
+            names = {"spikes of both": _BOTH, "chip alone": _CHIP, "float network alone": _FLOAT}
+            figure.legend(
+                handles=[Patch(color=colour, label=name) for name, colour in names.items()],
+                loc="outside upper right",
+                ncols=3,
+                frameon=False,
+            )
+        settle(figure)
+        draw_spikes(figure, panels, dpi)
+        yield figure
 
 
-def _some(p: ChipPopulation, most: int) -> npt.NDArray[np.int64]:
-    return np.unique(np.linspace(0, p.size - 1, min(p.size, most)).astype(np.int64))
+def _left_out(simulation: Simulation) -> str:
+    program = simulation.program
+    relays = [p.size for p in program.populations if p.name in program.roles.relays]
+    more = len(program.populations) - len(relays) - _MOST_POPULATIONS
+    parts = [f"{more} more populations"] if more > 0 else []
+    parts += [f"{sum(relays):,} relay neurons, which only repeat spikes"] if relays else []
+    return f"\nleft out: {'; '.join(parts)}" if parts else ""
 
 
-def _title(axis: Axes, p: ChipPopulation, chosen: Array) -> None:
-    part = "" if len(chosen) == p.size else f", {len(chosen)} of {p.size:,}"
-    axis.set_title(f"{p.name}{part}", loc="left", fontsize=8)
-
-
-def _draw_spikes(axis: Axes, p: ChipPopulation, simulation: Simulation) -> None:
-    neurons = _some(p, _MOST_NEURONS)
-    chip = simulation.run.spikes[p.name][simulation.ideal_ticks(p.name), 0][:, neurons] != 0
+def _groups(p: ChipPopulation, simulation: Simulation) -> dict[str, Array]:
+    """By colour, spikes `[ticks, size]` of the first sequence in ideal time."""
+    chip = simulation.run.spikes[p.name][simulation.ideal_ticks(p.name), 0] != 0
     ideal = simulation.ideal[0].get(p.name) if simulation.ideal is not None and p.kind == "lif" else None
-    groups: Mapping[str, Array] = {"black" if p.kind == "input" else _CHIP: chip}
-    if ideal is not None:
-        theirs = ideal[:, 0][:, neurons] != 0
-        groups = {_BOTH: chip & theirs, _CHIP: chip & ~theirs, _FLOAT: theirs & ~chip}
-    height, width = 72 * len(neurons) ** 0.5 / 9 / len(neurons), 72 * 7 / simulation.input_ticks  # points per spike
-    size = min(9.0, max(0.6, height, 0.8 * min(width, 2 * height)) ** 2)
-    for colour, spikes in groups.items():
-        tick, row = np.nonzero(spikes)
-        axis.scatter(tick, neurons[row], s=size, c=colour, linewidths=0, rasterized=True)
-    axis.set_ylim(p.size - 0.5, -0.5)
-    axis.set_ylabel("neuron")
-    _title(axis, p, neurons)
+    if ideal is None:
+        return {_INPUT if p.kind == "input" else _CHIP: chip}
+    theirs = ideal[:, 0] != 0
+    return {_BOTH: chip & theirs, _CHIP: chip & ~theirs, _FLOAT: theirs & ~chip}
 
 
-def _draw_membranes(axis: Axes, p: ChipPopulation, simulation: Simulation) -> None:
-    neurons = _some(p, _MOST_MEMBRANES)
+def _title(p: ChipPopulation, groups: Mapping[str, Array]) -> str:
+    """The population's name, size, and activity in the picture, in spikes per neuron and tick."""
+    rate = {colour: float(spikes.mean()) for colour, spikes in groups.items()}
+    chip, ideal = (sum(rate.get(colour, 0) for colour in (_BOTH, alone)) for alone in (_CHIP, _FLOAT))
+    told = f"chip {chip:.2%}, float {ideal:.2%}" if _BOTH in rate else f"{sum(rate.values()):.2%}"
+    return f"{label(p.name)}: {p.size:,} neuron{'s' if p.size > 1 else ''}, {told} spikes per neuron and tick"
+
+
+def _draw_membranes(axes: Axes, p: ChipPopulation, simulation: Simulation) -> None:
+    neurons = np.unique(np.linspace(0, p.size - 1, min(p.size, _MOST_MEMBRANES)).astype(np.int64))
     chip = (simulation.run.membrane[p.name][simulation.ideal_ticks(p.name), 0] / p.scale)[:, neurons]
-    axis.plot(chip, color=_CHIP, lw=0.8)
+    as_pixels = len(chip) > _MOST_POINTS
+    axes.plot(chip, color=_CHIP, lw=0.8, rasterized=as_pixels)
+    told = ""
     if simulation.ideal is not None and p.name in simulation.ideal[1]:
-        axis.plot(simulation.ideal[1][p.name][:, 0][:, neurons], color=_FLOAT, lw=0.8, ls=(0, (2, 2)))
-    axis.set_ylabel("membrane")
-    _title(axis, p, neurons)
+        ideal = simulation.ideal[1][p.name][:, 0][:, neurons]
+        axes.plot(ideal, color=_FLOAT, lw=0.8, ls=(0, (2, 2)), rasterized=as_pixels)
+        told = "; dashed: of the float network"
+    part = "" if len(neurons) == p.size else f"{len(neurons)} of "
+    axes.set_ylabel("membrane")
+    axes.set_title(
+        f"{label(p.name)}: membranes of {part}{p.size:,} neuron{'s' if p.size > 1 else ''}{told}",
+        loc="left",
+        fontsize=8,
+    )

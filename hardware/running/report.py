@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from muspike.errors import printable
+from muspike.hardware.chip import Chip
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import CoreUse, Use
 from muspike.hardware.program import ChipSynapses
 from muspike.hardware.weights import Conv
-from muspike.tables import text_table
+from muspike.tables import Table, text_table
 
 # If there are more cores, runs of cores share a row; if there are more runs, only the first are shown, then the fullest
 # cores. Of problems and risks, only the first so many are shown.
@@ -70,73 +72,99 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
         f"{len(use.cores):,} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
     )
-    if compiled.fill == 1:
-        yield "packed onto the fewest cores"
-    else:
-        yield f"each core filled up to {100 * compiled.fill:g} % of its neurons and synaptic memory"
+    yield packing(compiled)
     yield from _limits(use)
     yield ""
     yield from _cores(use)
     yield ""
-    of = {synapses.name: synapses for synapses in program.synapses}
-    yield from _first_rows(
-        [
-            "weights",
-            "stored as",
-            "synapses",
-            "relative error",
-            "largest error",
-            "saturated",
-            "zero",
-            "of these vanished",
-        ],
-        [
-            [
-                s.name,
-                _stored_as(of[s.name]),
-                f"{of[s.name].stored:,}",
-                f"{100 * s.rms_error:.2f} %",
-                f"{s.max_error:.2g}",
-                f"{s.saturated:,}",
-                f"{100 * s.zero_fraction:.1f} %",
-                f"{s.vanished:,}",
-            ]
-            for s in compiled.quantisation.synapses
-        ],
-    )
-    yield ""
-    yield from _first_rows(
-        [
-            *("population", "weight error", "leak error", "filter error", "threshold error", "bias error"),
-            "spikes to overflow",
-        ],
-        [
-            [
-                p.name,
-                f"{100 * p.weight_error:.2g} %",
-                f"{100 * p.leak_error:.2g} %",
-                f"{100 * p.filter_error:.2g} %",
-                "–" if p.kind == "li" else f"{100 * p.threshold_error:.2g} %",
-                f"{p.bias_error:.2g}",
-                "none" if p.spikes_to_overflow is None else f"{p.spikes_to_overflow:,}",
-            ]
-            for p in compiled.quantisation.populations
-        ],
-    )
-    yield ""
-    yield from _first_rows(
-        ["population", "scales", "chip membrane units per unit of yours", "chosen because"],
-        [
-            [p.name, f"{p.groups:,}", _between(p.scale_low, p.scale_high), p.scale_reason]
-            for p in compiled.quantisation.populations
-        ],
-    )
-    for title, entries in (("problems", use.problems), ("risks", compiled.risks)):
+    for table in (weights_table(compiled), rounding_table(compiled), scales_table(compiled)):
+        yield from _first_rows(table)
         yield ""
+    for place, (title, entries) in enumerate((("problems", use.problems), ("risks", compiled.risks))):
+        if place:
+            yield ""
         yield f"{title}: {'none' if not entries else ''}".rstrip()
         yield from (f"- {printable(entry)}" for entry in entries[:_MOST_ROWS])
         if len(entries) > _MOST_ROWS:
             yield f"- and {len(entries) - _MOST_ROWS:,} more (--json has all)"
+
+
+def weights_table(compiled: Compiled) -> Table:
+    """What rounding did to the weights, a row for each set of synapses."""
+    of = {synapses.name: synapses for synapses in compiled.program.synapses}
+    titles = ("weights", "stored as", "synapses", "relative error", "largest error", "saturated", "zero")
+    rows = [
+        [
+            s.name,
+            _stored_as(of[s.name]),
+            f"{of[s.name].stored:,}",
+            f"{100 * s.rms_error:.2f} %",
+            f"{s.max_error:.2g}",
+            f"{s.saturated:,}",
+            f"{100 * s.zero_fraction:.1f} %",
+            f"{s.vanished:,}",
+        ]
+        for s in compiled.quantisation.synapses
+    ]
+    caption = (
+        "Weights. Relative error: root of the summed squared errors over that of the summed squared weights. Largest "
+        "error: of one weight, in units of your weights. Saturated, zero, vanished: stored weights that clip at an end "
+        "of the range, that are 0 on the chip, and of these, that were not 0 before"
+    )
+    return Table(caption, (*titles, "of these vanished"), rows)
+
+
+def rounding_table(compiled: Compiled) -> Table:
+    """What rounding did to the neurons, a row for each population."""
+    errors = ("weight error", "leak error", "filter error", "threshold error", "bias error")
+    rows = [
+        [
+            p.name,
+            f"{100 * p.weight_error:.2g} %",
+            f"{100 * p.leak_error:.2g} %",
+            f"{100 * p.filter_error:.2g} %",
+            "–" if p.kind == "li" else f"{100 * p.threshold_error:.2g} %",
+            f"{p.bias_error:.2g}",
+            "none" if p.spikes_to_overflow is None else f"{p.spikes_to_overflow:,}",
+        ]
+        for p in compiled.quantisation.populations
+    ]
+    caption = (
+        "Populations. Weight error: relative, of all weights onto the neuron that rounding changes most. Other errors: "
+        "the largest relative error of a neuron's constants; of the bias, in units of yours. "
+        "Spikes to overflow: the fewest that must coincide for the sum of a neuron's input to leave its 16 bits"
+    )
+    return Table(caption, ("population", *errors, "spikes to overflow"), rows)
+
+
+def scales_table(compiled: Compiled) -> Table:
+    """The scale of each population, and why it is not larger."""
+    titles = ("population", "scales", "chip membrane units per unit of yours", "chosen because")
+    rows = [
+        [p.name, f"{p.groups:,}", _between(p.scale_low, p.scale_high), p.scale_reason]
+        for p in compiled.quantisation.populations
+    ]
+    return Table("Scales: how many of the chip's membrane units one unit of yours became", titles, rows)
+
+
+def limits_table(use: Use, chip: Chip) -> Table:
+    """What a core of the chip holds, and the most that a core of the network takes of it."""
+    rows = []
+    for title, amount, unit, limit in _COLUMNS:
+        most = max(use.cores, key=amount)
+        value = getattr(chip.limits, limit).value
+        allowed = "not published" if value is None else f"{value / 8 if unit == ' B' else value:,.0f}{unit}"
+        share = f"{most.per_cent[limit]:.1f} %" if limit in most.per_cent else "–"
+        rows.append([title, allowed, f"{amount(most):,.0f}{unit}", share, f"{most.core}"])
+    titles = ("per core", "limit", "fullest core", "share of the limit", "which core")
+    return Table(f"What a core of {chip.name} holds, and what the fullest core of this network takes", titles, rows)
+
+
+def cores_table(use: Use) -> Table:
+    """What each core holds; of very many cores, as `map` prints them."""
+    note, rows = _core_rows(use)
+    caption = f"Cores: amount, and share of the limit of a core{f'; {note}' if note else ''}"
+    return Table(caption, ("core", *(title for title, *_ in _COLUMNS)), rows)
 
 
 def _between(low: float, high: float) -> str:
@@ -155,7 +183,7 @@ def _limits(use: Use) -> Iterator[str]:
     """The limit that binds, the core on which it binds, and what would help."""
     fullest = use.fullest
     share = fullest.per_cent[use.binding]
-    where = f"core {fullest.core} ({_some(fullest.populations)})"
+    where = f"core {fullest.core} ({some_names(fullest.populations)})"
     yield f"{'nearest to its limit' if share <= 100 else 'above its limit'}: {use.binding}, {share:.1f} % on {where}"
     closed = Counter(core.closed_by for core in use.cores if core.closed_by)
     if closed:
@@ -170,7 +198,14 @@ def _limits(use: Use) -> Iterator[str]:
 
 
 def _cores(use: Use) -> Iterator[str]:
-    """The table of cores.
+    note, rows = _core_rows(use)
+    if note:
+        yield note
+    yield from text_table(["core", *(title for title, *_ in _COLUMNS)], rows)
+
+
+def _core_rows(use: Use) -> tuple[str, list[list[str]]]:
+    """The rows of the table of cores, and what is to be said of them.
 
     If there are many cores, equal neighbours share a row; if those rows are still many, neighbours that hold the same
     populations share a row. Such a row shows the most that any of its cores holds, and the fullest cores have rows of
@@ -179,14 +214,13 @@ def _cores(use: Use) -> Iterator[str]:
     rows = [[str(core.core), *_cells([core])] for core in use.cores]
     if len(rows) > _MOST_ROWS:
         rows = _runs(use.cores, lambda core: (core.populations, _cells([core])))
-    if len(rows) > _MOST_ROWS:
-        runs = _runs(use.cores, lambda core: core.populations)
-        by_share = sorted(use.cores, key=lambda core: -core.per_cent[core.binding])
-        rows = runs[:_MOST_ROWS] + [[str(core.core), *_cells([core])] for core in by_share[:_FULLEST]]
-        yield f"each row shows the most that any of its cores holds; then the {_FULLEST} fullest cores"
-        if len(runs) > _MOST_ROWS:
-            yield f"the first {_MOST_ROWS} of {len(runs):,} rows"
-    yield from text_table(["core", *(title for title, *_ in _COLUMNS)], rows)
+    if len(rows) <= _MOST_ROWS:
+        return "", rows
+    runs = _runs(use.cores, lambda core: core.populations)
+    by_share = sorted(use.cores, key=lambda core: -core.per_cent[core.binding])
+    rows = runs[:_MOST_ROWS] + [[str(core.core), *_cells([core])] for core in by_share[:_FULLEST]]
+    note = f"each row shows the most that any of its cores holds; then the {_FULLEST} fullest cores"
+    return note + (f"\nthe first {_MOST_ROWS} of {len(runs):,} rows" if len(runs) > _MOST_ROWS else ""), rows
 
 
 def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[list[str]]:
@@ -195,19 +229,27 @@ def _runs(cores: Sequence[CoreUse], alike: Callable[[CoreUse], Any]) -> list[lis
     for _, found in itertools.groupby(cores, alike):
         run = list(found)
         numbers = str(run[0].core) if len(run) == 1 else f"{run[0].core}-{run[-1].core}"
-        rows.append([f"{numbers} ({_some(run[0].populations)})", *_cells(run)])
+        rows.append([f"{numbers} ({some_names(run[0].populations)})", *_cells(run)])
     return rows
 
 
-def _some(names: Sequence[str]) -> str:
+def packing(compiled: Compiled) -> str:
+    """How the cores are filled, in words."""
+    if compiled.fill == 1:
+        return "packed onto the fewest cores"
+    return f"each core filled up to {100 * compiled.fill:g} % of its neurons and synaptic memory"
+
+
+def some_names(names: Sequence[str]) -> str:
+    """The first few names, each shortened if it is long, and how many more there are."""
     shown = ", ".join(repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...") for name in names[:3])
     return shown + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
-def _first_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield from text_table(titles, rows[:_MOST_ROWS])
-    if len(rows) > _MOST_ROWS:
-        yield f"and {len(rows) - _MOST_ROWS:,} more (--json has all)"
+def _first_rows(table: Table) -> Iterator[str]:
+    yield from replace(table, rows=table.rows[:_MOST_ROWS]).lines()
+    if len(table.rows) > _MOST_ROWS:
+        yield f"and {len(table.rows) - _MOST_ROWS:,} more (--json has all)"
 
 
 def _cells(cores: Sequence[CoreUse]) -> list[str]:

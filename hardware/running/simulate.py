@@ -31,7 +31,7 @@ from muspike.hardware.running.spikes import LARGEST_BYTES
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
 from muspike.hardware.weights import Conv
-from muspike.tables import text_table
+from muspike.tables import Table
 
 if TYPE_CHECKING:
     from muspike.hardware.simulator.dense import DenseSimulator
@@ -368,7 +368,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "warnings": list(warnings(simulation)),
         "risks": None if simulation.risks is None else list(simulation.risks),
         "energy": [
-            e.to_dict(batch, "sequence") | {"components": [row.to_dict(batch, "sequence") for row in _shown(e)]}
+            e.to_dict(batch, "sequence") | {"components": [row.to_dict(batch, "sequence") for row in shown_rows(e)]}
             for e in simulation.energies
         ],
         "no_energy": simulation.no_energy,
@@ -391,7 +391,7 @@ def _population(simulation: Simulation, name: str) -> dict[str, Any]:
     return row | {f"{kind}_in_all_sequences": getattr(simulation.run, kind).get(name) for kind in _EVENTS}
 
 
-def _shown(priced: Energy) -> Iterator[Row]:
+def shown_rows(priced: Energy) -> Iterator[Row]:
     """All rows, except unpriced rows without events: those are what a host would do, if there were one."""
     return (row for row in priced.rows if row.status != "unpriced" or row.count)
 
@@ -414,9 +414,9 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     if simulation.batch > simulation.input_ticks:
         yield f"{_many(batch, 'sequence')} of {_many(simulation.input_ticks, 'tick')}: spikes are [ticks, batch, size]"
     yield ""
-    rows = [_population(simulation, p.name) for p in program.populations]
-    titles = ("population", "kind", "neurons", "level", "spikes", "spikes per neuron and tick", "overflows", "resets")
-    yield from text_table(titles, [[row["name"], *map(_cell, list(row.values())[1:])] for row in rows])
+    populations = populations_table(simulation)
+    yield f"{populations.caption}:"
+    yield from populations.lines()
     for line in warnings(simulation):
         yield f"WARNING: {printable(line)}"
     risks = simulation.risks or ()
@@ -425,7 +425,9 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     if len(risks) > _MOST_RISKS:
         yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json lists"
     yield ""
-    yield from _cores(simulation.counts)
+    cores = core_events_table(simulation)
+    yield f"{cores.caption}:"
+    yield from cores.lines()
     yield ""
     yield from _costs(simulation)
     if simulation.agreements is not None:
@@ -437,11 +439,32 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     yield f"simulated {speed:,.0f} ticks per second{several}"
 
 
-def _cores(counts: activity.Counts) -> Iterator[str]:
+def populations_table(simulation: Simulation) -> Table:
+    """What each population did."""
+    behind = simulation.ticks - simulation.input_ticks
+    rows = [_population(simulation, p.name) for p in simulation.program.populations]
+    of_run = "spikes" if not behind else "spikes in the\nwhole run"
+    titles = ("population", "kind", "neurons", "level", of_run, "spikes per\nneuron and tick", "overflows", "resets")
+    since = " from the population's level on" if behind else ""
+    caption = (
+        f"on the chip: spikes, overflows and resets of {_whole_run(simulation)}; rates of the "
+        f"{_many(simulation.input_ticks, 'tick')}{since} that answer to the input"
+    )
+    return Table(caption, titles, [[row["name"], *map(_cell, list(row.values())[1:])] for row in rows])
+
+
+def core_events_table(simulation: Simulation) -> Table:
+    """What each core did, under the names of Intel's profiler."""
+    counts = simulation.counts
     totals = counts.profile()
     rows = [[str(core), *(f"{column[core]:,}" for column in totals.values())] for core in range(len(counts.core_xy))]
     rows.append(["all", *(f"{column.sum():,}" for column in totals.values())])
-    yield from text_table(("core", *totals), rows)
+    return Table(f"cores: events of {_whole_run(simulation)}", ("core", *totals), rows)
+
+
+def _whole_run(simulation: Simulation) -> str:
+    several = f", {_many(simulation.batch, 'sequence')} together" if simulation.batch > 1 else ""
+    return f"the whole run ({_many(simulation.ticks, 'tick')}{several})"
 
 
 def _costs(simulation: Simulation) -> Iterator[str]:
@@ -452,16 +475,7 @@ def _costs(simulation: Simulation) -> Iterator[str]:
     batch = simulation.batch
     yield f"modelled on {first.chip}, per sequence, with the cost set {first.costs}: {first.description}"
     yield f"boundary: {energy.BOUNDARY}"
-    rows = [
-        [
-            row.name,
-            "–" if row.count is None else f"{row.count / batch:,.0f}",
-            *(_band(row.energy / batch, "uJ") if row.energy is not None else (row.status, "", "")),
-        ]
-        for row in _shown(first)
-    ]
-    rows += [[name, "", *_band(getattr(first, name) / batch, "uJ")] for name in ("dynamic", "static", "total")]
-    yield from text_table(("component", "events", "µJ", "band", "tag"), rows)
+    yield from costs_table(simulation).lines()
     value, band, tag = _band(first.latency / batch, "us")
     bottleneck = first.bottleneck
     yield (
@@ -473,6 +487,23 @@ def _costs(simulation: Simulation) -> Iterator[str]:
         yield f"with the cost set {other.costs}: {total} µJ ({total_band}), {latency} µs"
 
 
+def costs_table(simulation: Simulation) -> Table:
+    """The energy of a sequence by component, with the chip's default prices."""
+    first, batch = simulation.energies[0], simulation.batch
+    rows = [
+        [
+            row.name,
+            "–" if row.count is None else f"{row.count / batch:,.0f}",
+            *(_band(row.energy / batch, "uJ") if row.energy is not None else (row.status, "", "")),
+        ]
+        for row in shown_rows(first)
+    ]
+    rows += [[name, "", *_band(getattr(first, name) / batch, "uJ")] for name in ("dynamic", "static", "total")]
+    return Table(
+        f"energy per sequence by component, cost set {first.costs}", ("component", "events", "µJ", "band", "tag"), rows
+    )
+
+
 def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:
     q = quantity.to(unit)
     band = f"{q.low:.3g} – {q.high:.3g}" + ("" if q.band_known else " or wider")
@@ -481,11 +512,27 @@ def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:
 
 def agreement_lines(agreements: Agreements) -> Iterator[str]:
     """Tables, for people, of how the integers agree with the float network."""
+    for table in agreement_tables(agreements):
+        yield f"{table.caption}:"
+        yield from table.lines()
+
+
+def agreement_tables(agreements: Agreements) -> Iterator[Table]:
+    """How the integers agree with the float network: a table of what spikes, and one of readouts."""
     spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
     readouts = [row for row in agreements if isinstance(row, ReadoutAgreement)]
     if spiking:
-        yield from text_table(
-            ("float against integers", "float spikes", "chip's", "in both", "agreement", "rate change", "same winner"),
+        yield Table(
+            "float against integers: spikes of the ticks that answer to the input, all sequences together",
+            (
+                "population",
+                "float network's\nspikes",
+                "chip's spikes\nin these ticks",
+                "in both",
+                "agreement",
+                "rate change",
+                "same winner",
+            ),
             [
                 [
                     row.population,
@@ -500,8 +547,9 @@ def agreement_lines(agreements: Agreements) -> Iterator[str]:
             ],
         )
     if readouts:
-        yield from text_table(
-            ("readout against float", "largest difference", "rms difference", "rms of the float membrane"),
+        yield Table(
+            "readouts against float: membranes in units of yours, over neurons, ticks and sequences",
+            ("population", "largest difference", "rms difference", "rms of the float membrane"),
             [
                 [
                     row.population,

@@ -14,7 +14,10 @@ may differ.
 - NIR data (HDF5), as `nir.write_data` writes it: by the name of the Input node, the observable `spikes`, or the only
   observable.
 
-A number `dt_s` in an `.npz` gives the length of its ticks in seconds.
+A number `dt_s` in an `.npz` gives the length of its ticks in seconds. Arrays and nodes that nobody reads are named in a
+note.
+
+Labels, the right class of each sequence, are whole numbers `[sequences]` in a `.npy`, or an array of an `.npz`.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ import math
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,8 @@ _AT_ONCE = 1 << 20  # random numbers held at a time
 _ZIP, _NPY, _HDF5 = b"PK", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n"
 _EVENT_FIELDS = ("tick", "time", "neuron", "sequence")
 _NUMBERS = ("ticks", "sequences", "dt_s")
+_LABELS = ("labels", "y")
+_MOST_NAMES = 8  # printed in one sentence
 _BINARY = "spikes are 0 or 1 (graded spikes are not supported)"
 
 
@@ -80,6 +85,8 @@ def read_spikes(
     shapes: Mapping[str, int | Sequence[int]],
     dt_s: float,
     ticks: int | None = None,
+    *,
+    besides: Collection[str] = (),
 ) -> InputSpikes:
     """Read spikes for the inputs of a network from a file in one of the formats above.
 
@@ -96,6 +103,7 @@ def read_spikes(
             each must fall on one. An event falls into the tick in which its time lies.
         ticks: number of ticks to give. A longer file is cut; a shorter one is continued with silence. None: all ticks
             of the file.
+        besides: arrays of an `.npz` that the caller reads for other ends, such as labels. They are no spikes.
 
     Raises:
         BadInput: the file does not exist, is of none of the formats, damaged or too large; an input is missing; a
@@ -113,16 +121,18 @@ def read_spikes(
     with file.open("rb") as opened:
         magic = opened.read(8)
     recordings = read_nir_data(path) if magic == _HDF5 else None  # its errors name the file
+    notes: list[str] = []
     try:
         if recordings is not None:
-            found = _nir_recordings(recordings, wanted, dt_s)
+            found = _nir_recordings(recordings, wanted, dt_s, notes)
         elif magic.startswith(_NPY):
             found = _read_npy(file, wanted, dt_s)
         elif magic.startswith(_ZIP):
-            found = _read_npz(file, wanted, dt_s)
+            found = _read_npz(file, wanted, dt_s, besides, notes)
         else:
             raise BadInput("neither an .npz or .npy file nor NIR data (HDF5)")
-        return _together(found, wanted, ticks)
+        read = _together(found, wanted, ticks)
+        return replace(read, notes=(*read.notes, *notes))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
     except UNREADABLE as error:
@@ -160,6 +170,63 @@ def random_spikes(shapes: Mapping[str, int | Sequence[int]], rate: float, ticks:
             part = flat[start : start + _AT_ONCE]
             part[:] = rng.random(part.size, np.float32) < rate
     return InputSpikes(ticks, 1, spikes)
+
+
+def read_labels(file: str | os.PathLike[str], array: str | None = None) -> tuple[Integers, str | None]:
+    """Read labels: the right class of each sequence, counted from 0.
+
+    >>> import numpy as np
+    >>> from muspike.hardware import read_labels
+    >>> np.savez("spikes.npz", input=np.ones((10, 3, 2)), y=[1, 0, 1])
+    >>> read_labels("spikes.npz", "y")[0]
+    array([1, 0, 1])
+
+    Args:
+        file: a `.npy`, or an `.npz`.
+        array: the array of the `.npz`; None: its array called `labels` or `y`, or its only array.
+
+    Returns:
+        The labels, int64 `[sequences]`, and the name of the array of the `.npz`; None: the file is a `.npy`.
+
+    Raises:
+        BadInput: the file cannot be read, has no such array, or the array is not whole numbers from 0, one for each
+            sequence.
+    """
+    path = Path(file)
+    check_file(path)
+    with path.open("rb") as opened:
+        magic = opened.read(8)
+    try:
+        if magic.startswith(_ZIP):
+            with zipfile.ZipFile(path) as archive:
+                opened_archive = _Archive(archive)
+                array = _name_of_labels(opened_archive.names, array)
+                labels = opened_archive[array]
+        elif array is not None:
+            raise BadInput(f"is no .npz, so it has no array {array!r}")
+        elif not magic.startswith(_NPY):
+            raise BadInput("labels are whole numbers [sequences] in a .npy, or an array of an .npz")
+        elif path.stat().st_size > LARGEST_BYTES:
+            raise BadInput(f"{path.stat().st_size:,} bytes; at most {LARGEST_BYTES:,} are read")
+        else:
+            labels = read_array(path.read_bytes())
+        where = "the array" if array is None else f"array {array!r}"
+        if labels.ndim != 1:
+            raise BadInput(f"{where} has shape {list(labels.shape)}; labels are [sequences], a class for each")
+        return _indices(where, labels, None, "a class, counted from 0"), array
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    except UNREADABLE as error:
+        raise BadInput(f"{path}: damaged: {one_line(error)}") from error
+
+
+def _name_of_labels(names: Sequence[str], wanted: str | None) -> str:
+    only = names if len(names) == 1 else ()
+    for name in (*_LABELS, *only) if wanted is None else (wanted,):
+        if name in names:
+            return name
+    what = f"no array {wanted!r}" if wanted is not None else f"no array {' or '.join(map(repr, _LABELS))}"
+    raise BadInput(f"{what} for the labels; there are {_first(names)}")
 
 
 def write_spikes(
@@ -344,28 +411,39 @@ def _chosen(found: Mapping[str, Any], shapes: Mapping[str, Shape], what: str) ->
         return dict(zip(shapes, found.values(), strict=True))
     for name in shapes:
         if name not in found:
-            there = ", ".join(map(repr, sorted(found)[:8])) or "none"
-            raise BadInput(f"no {what} for the input {name!r}; there are {there}{', ...' if len(found) > 8 else ''}")
+            raise BadInput(f"no {what} for the input {name!r}; there are {_first(sorted(found))}")
     return {name: found[name] for name in shapes}
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first few of the names, in one line."""
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return (", ".join(map(repr, names[:_MOST_NAMES])) or "none") + more
 
 
 # --- the formats ------------------------------------------------------------------------------------------------
 
 
 class _Archive:
-    """An `.npz` file, compressed or not. Each array is read when it is asked for."""
+    """An `.npz` file, compressed or not. Each array is read when it is asked for.
+
+    Attributes:
+        read: the names of the arrays that were asked for and of use.
+    """
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(self._members) < len(archive.infolist()):
             raise BadInput("damaged: it holds two arrays of one name")
+        self.read: set[str] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._members)
 
     def __getitem__(self, name: str) -> Array:
+        self.read.add(name)
         info = self._members[name]
         if info.file_size > LARGEST_BYTES:
             raise BadInput(f"array {name!r}: {info.file_size:,} bytes; at most {LARGEST_BYTES:,} are read")
@@ -381,29 +459,45 @@ class _Archive:
         """The array called `name` if it is there and is a single number; else None."""
         if name not in self._members:
             return None
-        array = self[name]
-        return array if array.ndim == 0 else None
+        known, array = name in self.read, self[name]
+        if array.ndim == 0:
+            return array
+        if not known:
+            self.read.remove(name)
+        return None
 
 
-def _read_npz(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
+def _read_npz(
+    path: Path, shapes: Mapping[str, Shape], dt_s: float, besides: Collection[str], notes: list[str]
+) -> dict[str, _Recording]:
     with zipfile.ZipFile(path) as opened:
         archive = _Archive(opened)
         of: dict[str, list[str]] = {}
         for member in archive.names:
             head, _, tail = member.rpartition(".")
             is_event = tail in _EVENT_FIELDS and member not in shapes
+            if member in besides and member not in shapes:
+                continue
             if is_event or member not in _NUMBERS or member in shapes:
                 of.setdefault(head if is_event else member, []).append(member)
         given_dt = archive.number("dt_s")
         if given_dt is not None and given_dt.dtype.kind not in "fiu":
             raise BadInput(f"array 'dt_s' is of {given_dt.dtype}; it is a number of seconds")
         dt = None if given_dt is None else float(given_dt)
-        return {
+        found: dict[str, _Recording] = {
             name: _dense(f"array {members[0]!r}", archive[members[0]], shapes[name], dt, dt_s)
             if members == [key]
             else _npz_events(archive, key, math.prod(shapes[name]), dt, dt_s)
             for name, (key, members) in _chosen({k: (k, m) for k, m in of.items()}, shapes, "spikes").items()
         }
+        notes += _unread("array", [name for name in archive.names if name not in archive.read | set(besides)])
+        return found
+
+
+def _unread(what: str, names: Sequence[str]) -> Iterable[str]:
+    if names:
+        its = "its" if len(names) == 1 else "their"
+        yield f"not read, because no input has {its} name: {what}{'s' if len(names) > 1 else ''} {_first(names)}"
 
 
 def _npz_events(archive: _Archive, key: str, size: int, given_dt: float | None, dt_s: float) -> _Events:
@@ -501,8 +595,13 @@ def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
     return _Events(tick, np.zeros(len(tick), np.int64), neuron, _last(tick), 1, tuple(notes))
 
 
-def _nir_recordings(data: nir.NIRGraphData, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
-    nodes = _chosen(dict(_flat(data)), shapes, "node")
+def _nir_recordings(
+    data: nir.NIRGraphData, shapes: Mapping[str, Shape], dt_s: float, notes: list[str]
+) -> dict[str, _Recording]:
+    there = dict(_flat(data))
+    nodes = _chosen(there, shapes, "node")
+    read = {id(node) for node in nodes.values()}
+    notes += _unread("node", [name for name, node in there.items() if id(node) not in read])
     return {name: _observable(name, nodes[name], shape, dt_s) for name, shape in shapes.items()}
 
 

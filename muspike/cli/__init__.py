@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _terminable(), _doubts_in_one_line():
             args = parser().parse_args(argv)
+            args.given = list(sys.argv[1:] if argv is None else argv)  # a report says how it was made
             return int(args.run(args))
     except MuspikeError as error:
         return complain(error, error.exit_status)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +29,14 @@ from muspike.ranges import RATE, SEED, TICKS, share
 from muspike.tables import text_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from muspike.hardware.graph import SpikingGraph
     from muspike.hardware.mapping.compile import Compiled
     from muspike.hardware.program import Program
+    from muspike.hardware.running.classification import Classification
+    from muspike.hardware.running.simulate import Simulation
     from muspike.hardware.running.spikes import InputSpikes
 
 RANDOM_TICKS = 100
@@ -61,6 +68,7 @@ def add(commands: Commands) -> None:
     )
     _add_input(mapping, "also run the chip's integers and the float network on these spikes, and say how they agree")
     mapping.add_argument("-o", "--output", type=path, help="write the chip's program to this .npz file")
+    _add_report(mapping)
     add_json(mapping, "the report")
 
     simulate = commands.add(
@@ -89,6 +97,24 @@ def add(commands: Commands) -> None:
         type=path,
         help="draw the spikes of the first sequence beside the float network's (.png, .svg, .pdf)",
     )
+    simulate.add_argument(
+        "--labels",
+        metavar="FILE|ARRAY",
+        help="the right class of each sequence: a .npy or .npz file, or an array of the --input .npz, by name. Tells "
+        "accuracy, confusion and energy per correct answer",
+    )
+    simulate.add_argument(
+        "--answer",
+        metavar="NAME",
+        help="with --labels: the population whose neurons are the classes (default: the output)",
+    )
+    simulate.add_argument(
+        "--decide",
+        choices=("spikes", "mean", "last", "max"),
+        help="with --labels: the answer is the neuron with the most spikes, or with the largest mean, last or largest "
+        "membrane (default: spikes, or mean for a readout)",
+    )
+    _add_report(simulate)
     _add_output(simulate)
     add_json(simulate, "the result")
 
@@ -137,6 +163,12 @@ def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("--seed", type=whole(SEED), help="seed of --random (default: 0)")
 
 
+def _add_report(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--report", metavar="FILE.html", type=path, help="write one self-contained page to send to somebody else"
+    )
+
+
 def _add_output(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("-o", "--output", type=path, help="write spikes and readouts to this .npz file")
     sub.add_argument("--events", action="store_true", help="write spikes as events instead of dense arrays")
@@ -145,6 +177,7 @@ def _add_output(sub: argparse.ArgumentParser) -> None:
 
 def _map(args: argparse.Namespace) -> int:
     _check_npz(args.output, "a chip program", args.file, args.input)
+    _check_report(args, args.file, args.input)
     with waiting("loading the mapping"):
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.running.report import mapping, mapping_text
@@ -166,6 +199,8 @@ def _map(args: argparse.Namespace) -> int:
     agreements = run.agreements if run else None
     if args.output and not compiled.misfit:
         compiled.program.save(args.output)
+    if args.report:
+        _write_report(args, given, compiled=compiled, simulation=run, priced=False)
     if args.json:
         more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
         say_json({"file": str(args.file), **mapping(compiled), **more})
@@ -179,17 +214,21 @@ def _map(args: argparse.Namespace) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     _check_outputs(args, args.file)
+    _check_report(args, args.file, args.input, args.output, args.picture)
+    labels, array, labels_from = _labels(args)
     if args.picture:
         check_target(args.picture)
     with waiting("loading the simulator"):
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.program import Program
-        from muspike.hardware.running.raster import check_picture, write_raster
+        from muspike.hardware.running.classification import answering, check_labels, classify
         from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
         from muspike.hardware.running.spikes import write_spikes
 
-    if args.picture:
-        check_picture(args.picture)
+        if args.picture:  # matplotlib takes a second
+            from muspike.hardware.running.raster import check_picture, write_raster
+
+            check_picture(args.picture)
     network: Compiled | Program
     if _is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every")
@@ -207,7 +246,12 @@ def _simulate(args: argparse.Namespace) -> int:
             network = compile_graph(graph, its_chip, must_fit=False, reset_every=args.reset_every)
         program = network.program
         shapes, beside_float = input_shapes(graph), not args.no_float
-    given = _spikes(args, shapes, program.dt_s)
+    given = _spikes(args, shapes, program.dt_s, array)
+    if labels is not None:
+        with _about(args.file):
+            output, _ = answering(program, given.ticks, args.answer, args.decide)
+        with _about(labels_from):
+            check_labels(labels, given.batch, output)
     with _about(args.file), _ticks_bar(program, given.ticks, beside_float) as progress:
         found = simulate(
             network,
@@ -224,11 +268,17 @@ def _simulate(args: argparse.Namespace) -> int:
         write_spikes(args.output, found.run.spikes, args.events, program.dt_s, more)
     if args.picture:
         write_raster(found, args.picture)
+    answers = None if labels is None else classify(found, labels, args.answer, args.decide)
+    if args.report:
+        compiled = None if isinstance(network, Program) else network
+        _write_report(args, given, compiled=compiled, simulation=found, classification=answers, labels=labels_from)
     if args.json:
         notes = {"notes": list(given.notes), "chip_warnings": list(its_chip.warnings)}
-        say_json({"file": str(args.file), **notes, **simulation_dict(found)})
+        told = {"file": str(args.file), **notes, **simulation_dict(found)}
+        say_json(told | ({"classification": answers.to_dict() | {"labels_from": labels_from}} if answers else {}))
     else:
-        say(f"{args.file} on {simulation_text(found)}")
+        more_lines = ["", f"labels: {labels_from}", *answers.lines()] if answers else []
+        say("\n".join([f"{args.file} on {simulation_text(found)}", *more_lines]))
     return 0
 
 
@@ -281,7 +331,7 @@ def _run_lava(args: argparse.Namespace) -> int:
             for row in rows
             for numbers in [(row.neuron_ticks, row.spikes, row.different_spikes, row.different_states, row.first_tick)]
         ]
-        lines = text_table(titles, cells)
+        lines = list(text_table(titles, cells))
         lines.append("equal in every spike, u and v" if equal else "NOT EQUAL")
         say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
     return 0 if equal else 1
@@ -310,6 +360,76 @@ def _check_npz(output: Path | None, what: str, *inputs: Path | None) -> None:
         check_target(output)
 
 
+def _check_report(args: argparse.Namespace, *others: Path | None) -> None:
+    """Refuse a report that cannot be written, before the work that it is of."""
+    if not args.report:
+        return
+    from muspike.hardware.running.page import check_page
+
+    check_page(args.report)
+    if any(other and args.report.resolve() == other.resolve() for other in others):
+        raise BadInput(f"{args.report}: --report would replace another file of the command; choose another name")
+    check_target(args.report)
+
+
+def _write_report(
+    args: argparse.Namespace,
+    given: InputSpikes | None,
+    *,
+    compiled: Compiled | None,
+    simulation: Simulation | None,
+    classification: Classification | None = None,
+    labels: str = "",
+    priced: bool = True,
+) -> None:
+    """Write the page of `--report`."""
+    from muspike.hardware.running.network_page import write_page  # matplotlib takes a second
+
+    made = {"command": shlex.join(["muspike", *args.given]), "network": args.file.name, "sha256": _sha256(args.file)}
+    program = simulation.program if simulation else compiled.program if compiled else None
+    if program:
+        made |= {"chip": program.chip, "tick": f"{program.dt_s:g} s", "program": program.digest}
+    if given:
+        source = args.input.name if args.input else f"random, {args.random:g} spikes per neuron and tick"
+        made |= {"input": source, "input ticks": given.ticks, "sequences": given.batch}
+        made |= {"sha256 of the input": _sha256(args.input)} if args.input else {"seed": args.seed or 0}
+    write_page(
+        args.report,
+        args.file.name,
+        made,
+        compiled=compiled,
+        simulation=simulation,
+        classification=classification,
+        labels=labels,
+        priced=priced,
+        notes=given.notes if given else (),
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _labels(args: argparse.Namespace) -> tuple[npt.NDArray[np.int64] | None, str | None, str]:
+    """The labels of `--labels`, the array of the input that holds them, and where they are from; else None, None, "".
+
+    A name that ends in .npy or .npz is a file; any other is an array of the input.
+    """
+    if args.labels is None:
+        refuse_unused(args, "without --labels", "answer", "decide")
+        return None, None, ""
+    if not args.input:
+        raise BadInput("--labels: labels belong to the sequences of --input SPIKES; give that too")
+    from muspike.hardware.running.spikes import read_labels
+
+    is_file = Path(args.labels).suffix in (".npy", ".npz")
+    file = Path(args.labels) if is_file else args.input
+    labels, array = read_labels(file, None if is_file else args.labels)
+    inside = array is not None and file.resolve() == args.input.resolve()
+    return labels, array if inside else None, f"{file}" if array is None else f"array {array!r} of {file}"
+
+
 def _check_outputs(args: argparse.Namespace, network: Path) -> None:
     if not args.output:
         refuse_unused(args, "without -o", "events", "membranes")
@@ -317,7 +437,7 @@ def _check_outputs(args: argparse.Namespace, network: Path) -> None:
 
 
 @contextlib.contextmanager
-def _about(file: Path) -> Iterator[None]:
+def _about(file: Path | str) -> Iterator[None]:
     """Name the file in errors about its content."""
     try:
         yield
@@ -342,10 +462,13 @@ def _is_program(file: Path) -> bool:
     return first == b"PK" or (not first and file.suffix == ".npz")
 
 
-def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float) -> InputSpikes:
+def _spikes(
+    args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float, labels: str | None = None
+) -> InputSpikes:
     """The input spikes that the options ask for; notes about them go to stderr.
 
     --input or --random gives spikes to inputs of these shapes. --ticks alone is enough for a network without inputs.
+    `labels` is the array of the input that holds labels.
     """
     from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
 
@@ -359,7 +482,7 @@ def _spikes(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s:
     if args.input is None:
         raise BadInput("no spikes: give --input SPIKES, or --random RATE")
     refuse_unused(args, "without --random", "seed")
-    given = read_spikes(args.input, shapes, dt_s, args.ticks)
+    given = read_spikes(args.input, shapes, dt_s, args.ticks, besides=[labels] if labels else [])
     for found in given.notes:
         note(f"{args.input}: {found}")
     return given

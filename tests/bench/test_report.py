@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import dataclasses
+import io
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import matplotlib.colors
+import matplotlib.image
 import numpy as np
 import pytest
 
+from html_page import Page
 from muspike import midi
 from muspike.bench import pictures, report
-from muspike.bench.report import Material, check, chip_entry, misfit_entry, number, percent, write_report
+from muspike.bench.report import Material, check, chip_entry, misfit_entry, write_report
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
 from muspike.hardware.cost.activity import Counts
 from muspike.hardware.cost.energy import price, price_all
+from muspike.hardware.running.page import environment, number, percent
+from muspike.hardware.running.pictures import COLOURS
 
 USE = [{"core": core, "percent": {"neurons": 10.0 + core, "synaptic memory": 95.0}} for core in range(2)]
 
 
-def made_counts() -> Counts:
+def made_counts(chip: str = "loihi1") -> Counts:
     rng = np.random.default_rng(3)
 
     def some(high: int) -> np.ndarray:
         return rng.integers(0, high, (20, 1, 2))
 
     return Counts(
+        chip=chip,
         synops=some(3000),
         synops_sparse=np.zeros((20, 1, 2), np.int64),
         synops_conv=np.zeros((20, 1, 2), np.int64),
@@ -53,7 +61,7 @@ def made_counts() -> Counts:
 
 
 def made_chip(name: str) -> dict[str, Any]:
-    first, *others = price_all(made_counts(), load_chip(name), reads=466)
+    first, *others = price_all(made_counts(name), load_chip(name), reads=466)
     return chip_entry(
         first,
         4,
@@ -119,7 +127,7 @@ def material(score: midi.Score) -> Material:
     return Material(score, b"MThd made up", spikes, 7, samples)
 
 
-TEMPLATES = report._environment()
+TEMPLATES = environment("muspike.bench")
 DRAWN: dict[str, pictures.Picture] = {}
 
 
@@ -137,44 +145,11 @@ def once(draw: Callable[..., pictures.Picture]) -> Callable[..., pictures.Pictur
 
 def written(results: dict[str, Any], folder: Path, **material: Material) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "_environment", lambda: TEMPLATES)
+        patch.setattr(report, "environment", lambda _: TEMPLATES)
         for draw in (pictures.energy_by_component, pictures.core_use):
             patch.setattr(pictures, draw.__name__, once(draw))
         page, _ = write_report(results, folder, {name.replace("_", "-"): of for name, of in material.items()})
     return page.read_text(encoding="utf-8")
-
-
-class Page(HTMLParser):
-    """Every address of the page, its visible text, and the tags left open."""
-
-    VOID = ("meta", "img", "br")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "iframe", "object")
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "img":
-            self.images.append(dict(attrs))
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
 
 
 def test_the_page_is_one_well_formed_file_that_asks_for_nothing(
@@ -430,6 +405,20 @@ def test_percentages_for_people() -> None:
     assert (percent(0.0754), percent(None), percent(1)) == ("7.54 %", "–", "100 %")
 
 
+def svg_images(picture: pictures.Picture) -> list[np.ndarray]:
+    """The pixels that a picture holds, `[height, width, 3]` each, from the top."""
+    found = []
+    for element in ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}image"):
+        data = element.attrib["{http://www.w3.org/1999/xlink}href"].partition("base64,")[2]
+        found.append(matplotlib.image.imread(io.BytesIO(base64.b64decode(data)))[..., :3])
+    return found
+
+
+def ink(panel: np.ndarray, colour: str) -> float:
+    """How much of a white panel is covered with a colour, 0 to 1."""
+    return float((1 - panel).sum() / panel[..., 0].size / (1 - np.array(matplotlib.colors.to_rgb(colour))).sum())
+
+
 def labels(picture: pictures.Picture) -> str:
     """All text of a picture, which must be well-formed XML without addresses outside it."""
     root = ElementTree.fromstring(picture.svg)
@@ -445,7 +434,7 @@ def test_pictures_have_titles_and_labelled_axes(score: midi.Score, material: Mat
     assert all(word in roll for word in ("bar", "pitch (C4 = MIDI 60)", "Soprano", "Bass", "C_M"))
     assert material.spikes is not None and material.samples is not None
     raster = labels(pictures.spike_raster(material.spikes, 7, tokens=4))
-    assert all(word in raster for word in ("Spikes over 4 tokens of 7 ticks", "chip tick", "words", "rnn", "28"))
+    assert all(word in raster for word in ("Spikes over 4 tokens of 7 ticks", "chip tick", "words", "rnn", "21"))
     components: dict[str, list[dict[str, Any]]] = {
         "loihi1": [{"name": "static", "value": 2.0, "low": 1.0, "high": 3.0}, {"name": "io"}]
     }
@@ -469,6 +458,48 @@ def test_bars_follow_the_metre(score: midi.Score) -> None:
     """A pickup beat, two bars of 4/4, then 3/4 up to the last note's end at beat 17."""
     assert [start // 480 for start in pictures._bar_starts(score)] == [0, 1, 5, 9, 12, 15, 18]
     assert pictures._bar_starts(midi.Score(480, np.empty(0, midi.NOTE))) == [0, 4 * 480]
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.11, 0.5])
+def test_a_population_is_as_dark_as_it_is_active(rate: float) -> None:
+    """At any size: 3000 neurons over 70 ticks have more cells than pixels, 10 neurons fewer."""
+    rng = np.random.default_rng(0)
+    spikes = {name: rng.random((70, size)) < rate for name, size in (("large", 3000), ("small", 10))}
+    panels = svg_images(pictures.spike_raster(spikes, 7, tokens=10))
+    assert len(panels) == 2
+    for panel, colour, fired in zip(panels, COLOURS[:2], spikes.values(), strict=True):
+        assert ink(panel, colour) == pytest.approx(fired.mean(), rel=0.04)
+
+
+def test_the_first_token_drawn_may_be_a_later_one() -> None:
+    spikes = np.zeros((70, 4), bool)
+    spikes[35:42] = True
+    picture = pictures.spike_raster({"deep": spikes}, 7, tokens=2, first=5)
+    assert "deep 50.0%" in picture.alt and ink(svg_images(picture)[0], COLOURS[0]) == pytest.approx(0.5, rel=0.04)
+    assert "35" in labels(picture).split() and "deep" in labels(picture)
+    assert "Spikes over 3 tokens" in pictures.spike_raster({"deep": spikes}, 7, tokens=8, first=7).alt  # no more
+
+
+def test_relays_are_left_out_and_it_is_said(results: dict[str, Any], material: Material, tmp_path: Path) -> None:
+    text = Page(written(results, tmp_path, s_rnn=material)).text
+    assert "A spike is as large as its cell" in text and "Left out" not in text
+    relays = dataclasses.replace(material, relays={"rnn.relay1": 64, "rnn.relay2": 1000})
+    text = Page(written(results, tmp_path, s_rnn=relays)).text
+    assert "Left out: 2 populations of relays (1,064 neurons), which only repeat spikes later." in text
+
+
+def test_captions_do_not_scroll_away_with_what_they_describe(
+    results: dict[str, Any], material: Material, tmp_path: Path
+) -> None:
+    page = Page(written(results, tmp_path, s_rnn=material))
+    assert page.captions == page.tables + len(page.images) > 8
+    assert page.captions_that_scroll == 0
+
+
+def test_names_that_matplotlib_would_read_as_formulas_are_drawn_as_they_are() -> None:
+    spikes = {r"$\nosuch{$": np.ones((7, 3)), "a\x1b$b": np.ones((7, 3))}
+    drawn = labels(pictures.spike_raster(spikes, 7))
+    assert r"$\nosuch{$" in drawn and r"a\x1b$b" in drawn
 
 
 def test_an_empty_piece_and_a_silent_network_can_be_drawn() -> None:

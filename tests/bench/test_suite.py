@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
 
+import small_nir
 from muspike import architectures, corpora, metrics, tokens
 from muspike.bench import report, suite
 from muspike.checkpoint import Model, load_model, save_model
@@ -23,6 +25,8 @@ from muspike.generation import generate
 from muspike.hardware.chip import Chip, known_chips, load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import Compiled, compile_graph
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.running.page import number
 from muspike.network import Network
 from noise_corpus import noise_corpus
 from small_model import small_model
@@ -77,7 +81,7 @@ def test_both_files_hold_the_results(results: tuple[dict[str, Any], Path]) -> No
     assert json.loads((output / "bench.json").read_text(encoding="utf-8")) == found
     page = (output / "report.html").read_text(encoding="utf-8")
     nll = found["architectures"]["s-rnn"]["quality"]["nll_bits_per_note"]
-    assert report.number(nll["torch"], 4) in page and "not compared" in page
+    assert number(nll["torch"], 4) in page and "not compared" in page
     assert found["settings"]["seed"] == 5 and found["settings"]["lava_words"] == 0
 
 
@@ -159,7 +163,8 @@ def test_energy_and_activity_are_of_reading_the_excerpts(entry: dict[str, Any], 
         found = entry["chip"][chip]
         assert found["energy_uj_per_note"]["total"]["value"] == pytest.approx(total / notes * 1e-6)
         assert found["latency_ms_per_note"]["value"] == pytest.approx(latency / notes * 1e-6)
-        assert entry["activity"]["spikes_per_note"] == pytest.approx(spikes / notes)
+        if chip == entry["activity"]["chip"]:
+            assert entry["activity"]["spikes_per_note"] == pytest.approx(spikes / notes)
         assert found["fits"] is True and found["energy_uj_per_note"]["total"]["tag"] == price.total.tag
         assert price.total.tag in ("inferred", "fitted", "assumed")
         parts = [row["energy_uj_per_note"]["value"] for row in found["components"] if row["energy_uj_per_note"]]
@@ -281,3 +286,26 @@ def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path, monkey
     monkeypatch.setattr(corpora, "load", lambda name: noise_corpus((60, 127), train=0, validation=0))
     with pytest.raises(BadInput, match="no piece of its test split has 128 compound words"):
         suite.bench([str(folder)], tmp_path / "report", with_lava=False)
+
+
+def test_the_raster_begins_when_the_deepest_population_hears_words_and_has_no_relays() -> None:
+    """A delay of 130 ticks goes through two relays on Loihi 1."""
+    nodes = {
+        "input": 2,
+        "late": nir.Delay(np.full(2, 0.13)),
+        "w": nir.Linear(np.eye(2)),
+        "deep": small_nir.lif(2, v_threshold=0.1),
+        "w2": nir.Linear(np.eye(2)),
+        "out": small_nir.lif(2, v_threshold=0.1),
+        "output": 2,
+    }
+    graph = from_nir(small_nir.graph(nodes, small_nir.chain(*nodes)))
+    program = compile_graph(graph, "loihi1").program
+    relay, _ = program.roles.relays
+    spikes = {p.name: np.full((60, 3, p.size), p.level, np.uint8) for p in program.populations}
+    drawn = suite._drawn_spikes(program, spikes, period=2)
+    assert set(drawn["spikes"]) == {"input", "deep", "out"} and relay in drawn["relays"]
+    assert drawn["relays"][relay] == program.population(relay).size
+    assert drawn["spikes"]["out"].shape == (60, 2)  # of one sequence
+    level = max(program.population(name).level for name in drawn["spikes"])
+    assert level > 0 and (drawn["first_token"] - 1) * 2 < level <= drawn["first_token"] * 2

@@ -13,9 +13,14 @@ DT = 1e-3
 
 
 def lif(
-    n: int, tau: float = 2.0, v_threshold: float = 0.5, r: float = 1.0, v_leak: float = 0.0, v_reset: float = 0.0
+    n: int | tuple[int, ...],
+    tau: float = 2.0,
+    v_threshold: float = 0.5,
+    r: float = 1.0,
+    v_leak: float = 0.0,
+    v_reset: float = 0.0,
 ) -> nir.LIF:
-    """`n` neurons that are alike; `tau` in ticks."""
+    """`n` neurons, or neurons of that shape, that are alike; `tau` in ticks."""
     values = {"tau": tau * DT, "r": r, "v_leak": v_leak, "v_threshold": v_threshold, "v_reset": v_reset}
     return nir.LIF(**{name: np.full(n, float(value)) for name, value in values.items()})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 import os
 import re
@@ -18,10 +19,11 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-import tqdm
 
 import chip_programs
+from html_page import Page
 from lava_python import lava_python
+from muspike import progress
 from muspike.cli import main
 from muspike.export import lava_runner
 from muspike.hardware import interpreter
@@ -33,6 +35,8 @@ from muspike.hardware.reader import file as reader
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.running import simulate as module
+from muspike.hardware.running.classification import classify
+from muspike.hardware.running.simulate import simulate
 from muspike.hardware.running.spikes import read_spikes
 from muspike.hardware.simulator.events import Simulator
 
@@ -359,15 +363,18 @@ def test_progress_is_of_chip_and_float_network(network: Path, monkeypatch: pytes
     totals = []
 
     class Bar(contextlib.AbstractContextManager["Bar"]):
-        def __init__(self, total: int, **_: Any) -> None:
+        def __init__(self, total: int, unit: str) -> None:
             totals.append(total)
 
         def __exit__(self, *_: object) -> None: ...
 
-        def update(self, n: int) -> None:
-            done.append(n)
+        def __enter__(self) -> Bar:
+            return self
 
-    monkeypatch.setattr(tqdm, "tqdm", Bar)
+        def advance(self, ticks: int) -> None:
+            done.append(ticks)
+
+    monkeypatch.setattr(progress, "bar", Bar)
     for command, float_ticks in ((("simulate",), 9), (("simulate", "--no-float"), 0), (("map",), 9)):
         done.clear()
         assert main([*command, str(network), "--random", "0.1", "--ticks", "9", "--json"]) == 0
@@ -615,7 +622,8 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
         ("simulate NET --input SPIKES --random 0.1", "not allowed with argument --input"),
         ("simulate NET --random 1.1", "'1.1' must be a number above 0 and at most 1"),
         ("simulate NET --random 0.1 --ticks 0", "'0' must be a whole number from 1"),
-        ("simulate NET --random 0.1 --ticks 2000000000", "2,000,000,000 ticks x 1 sequences x 8 neurons; at most"),
+        ("simulate NET --random 0.1 --ticks 100000000", ": 100,000,003 ticks x 1 sequences x 35 neurons on 1 cores: "),
+        ("simulate NET --random 0.1 --ticks 2000000000", "'2000000000' must be a whole number from 1 to 100000000"),
         ("simulate NET --random 0.1 --dt 0.5", "dt was given as 0.5 s, but the graph's metadata says 0.001 s"),
         ("simulate NET --random 0.1 --chip loihi9", "chip 'loihi9' is not known"),
         ("simulate PROGRAM --random 0.1 -o PROGRAM", "program.npz: -o would replace what the command reads"),
@@ -761,3 +769,162 @@ def test_closed_stderr_and_names_for_a_terminal(network: Path, here: Path) -> No
     command = f"{sys.executable} -m muspike simulate red.nir --random 0.5 --ticks 5 --no-float 2>&-"
     run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert "x\\x1b[31mRED" in run.stdout and "\x1b" not in run.stdout
+
+
+# --- labels and reports ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(spikes: Path, here: Path) -> Path:
+    """The spikes with labels beside them, and labels in files of their own."""
+    with np.load(spikes) as file:
+        np.savez("labelled.npz", input=file["input"], y=[2, 0])
+        np.savez("noted.npz", input=file["input"], y=[2, 0], note=[1.5])
+    np.save("labels.npy", [2, 0])
+    np.savez("more.npz", labels=[2, 0])
+    return Path("labelled.npz")
+
+
+def test_labels_tell_what_the_module_finds(network: Path, labelled: Path, told: Callable[..., Any]) -> None:
+    result = told("simulate", network, "--input", labelled, "--labels", "y", "--json")
+    found = result["classification"]
+    program = compile_graph(from_nir(read_nir(network)), "loihi1").program
+    given = read_spikes(labelled, {"input": 8}, 1e-3, besides=["y"]).spikes
+    expected = classify(simulate(compile_graph(from_nir(read_nir(network)), "loihi1"), given), [2, 0])
+    assert found == json.loads(json.dumps(expected.to_dict())) | {"labels_from": "array 'y' of labelled.npz"}
+    assert (found["output"], found["rule"], found["classes"]) == ("out", "mean", program.population("out").size)
+    assert found["float"]["confusion"] != [] and sum(map(sum, found["chip"]["confusion"])) == BATCH
+    priced = result["energy"][0]
+    assert found["energy_uj_per_sequence"][priced["costs"]] == pytest.approx(priced["energy_uj_per_sequence"]["total"])
+    assert result["notes"] == []
+    text = told("simulate", network, "--input", labelled, "--labels", "y")
+    assert "labels: array 'y' of labelled.npz" in text and "\n".join(expected.lines()) in text
+    assert "accuracy" not in told("simulate", network, "--input", labelled)
+
+
+@pytest.mark.parametrize(
+    ("labels", "where"),
+    [("labels.npy", "labels.npy"), ("more.npz", "array 'labels' of more.npz"), ("labelled.npz", "array 'y' of")],
+)
+def test_labels_come_from_files_too(
+    network: Path, labelled: Path, told: Callable[..., Any], labels: str, where: str
+) -> None:
+    found = told("simulate", network, "--input", labelled, "--labels", labels, "--json")["classification"]
+    beside = told("simulate", network, "--input", labelled, "--labels", "y", "--json")["classification"]
+    assert where in found.pop("labels_from") and beside.pop("labels_from") and found == beside
+
+
+def test_who_answers_and_how_may_be_chosen(network: Path, labelled: Path, told: Callable[..., Any]) -> None:
+    def rule(*more: str) -> tuple[str, str]:
+        command = ("simulate", network, "--input", labelled, "--labels", "y", "--json", *more)
+        found = told(*command)["classification"]
+        return found["output"], found["rule"]
+
+    assert rule("--decide", "last") == ("out", "last")
+    assert rule("--answer", "b") == ("b", "spikes")
+
+
+def test_a_program_answers_as_its_network_does(
+    network: Path, program: Path, labelled: Path, told: Callable[..., Any]
+) -> None:
+    ours, theirs = (
+        told("simulate", file, "--input", labelled, "--labels", "y", "--json")["classification"]
+        for file in (program, network)
+    )
+    assert ours["chip"] == theirs["chip"] and ours["float"] is None and theirs["float"] is not None
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("NET --random 0.1 --labels labels.npy", "--labels: labels belong to the sequences of --input SPIKES"),
+        ("NET --input SPIKES --answer out", "--answer is not used without --labels"),
+        ("NET --input SPIKES --decide mean", "--decide is not used without --labels"),
+        ("NET --input SPIKES --labels z", "labelled.npz: no array 'z' for the labels; there are 'input', 'y'"),
+        ("NET --input SPIKES --labels float.npy", "float.npy: the array is of float64; it holds integers"),
+        ("NET --input SPIKES --labels input", "labelled.npz: array 'input' has shape [30, 2, 8]; labels are"),
+        ("NET --input SPIKES --labels nosuch.npy", "nosuch.npy: cannot be read: No such file"),
+        ("NET --input PLAIN --labels five.npy", "five.npy: 5 labels for 2 sequences; there is one for each"),
+        ("NET --input PLAIN --labels high.npy", "high.npy: label 1 is 3; the output 'out' has 3 neurons, so a class"),
+        ("NET --input SPIKES --labels y --decide spikes", "net.nir: rule 'spikes': the output 'out' is of kind li"),
+        ("NET --input SPIKES --labels y --answer nosuch", "net.nir: no population 'nosuch' that could answer"),
+        ("NET --input SPIKES --labels y --reset-every 10", "net.nir: labels: the network is reset every 10 ticks"),
+        ("NET --input SPIKES --report page.pdf", "page.pdf: a report ends in .html, .htm"),
+        ("NET --input SPIKES --report labels.npy/a.html", "labels.npy: is a file; a folder is wanted"),
+        ("page.html --input SPIKES --report page.html", "page.html: --report would replace another file"),
+    ],
+)  # fmt: skip
+def test_bad_labels_and_reports_are_refused_before_the_run(
+    network: Path,
+    spikes: Path,
+    labelled: Path,
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    message: str,
+) -> None:
+    np.save("five.npy", [0] * 5)
+    np.save("high.npy", [0, 3])
+    np.save("float.npy", [0.0, 1.0])
+    Path("page.html").write_bytes(network.read_bytes())
+    monkeypatch.setattr(module, "simulate", None)
+    names = {"NET": network, "SPIKES": labelled, "PLAIN": spikes}
+    assert message in refused(["simulate", *(names.get(word, word) for word in command.split())])
+
+
+def test_reports_are_pages_on_the_run_and_say_the_command(
+    network: Path, labelled: Path, told: Callable[..., Any]
+) -> None:
+    told("simulate", network, "--input", "noted.npz", "--labels", "y", "--report", "sub/run.html")
+    page = Page(Path("sub/run.html").read_text(encoding="utf-8"))
+    assert f"muspike simulate {network} --input noted.npz --labels y --report sub/run.html" in page.text
+    assert "Accuracy of out" in page.text and "Modelled energy per sequence" in page.text
+    assert hashlib.sha256(network.read_bytes()).hexdigest() in page.text
+    assert hashlib.sha256(Path("noted.npz").read_bytes()).hexdigest() in page.text
+    assert "not read, because no input has its name: array 'note'" in page.text
+    told("map", network, "--report", "map.html")
+    page = Page(Path("map.html").read_text(encoding="utf-8"))
+    assert "Fit on loihi1 fits" in page.text and "µJ" not in page.text
+    told("map", network, "--random", "0.1", "--report", "map.html")
+    page = Page(Path("map.html").read_text(encoding="utf-8"))
+    assert "Agreement with the float network" in page.text and "random, 0.1 spikes per neuron and tick" in page.text
+
+
+def test_what_does_not_fit_has_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nir.write(
+        "wide.nir", chain({"input": nir.Input(np.array([5000])), "w": nir.Linear(np.ones((1, 5000))), "a": lif(1)})
+    )
+    assert main(["map", "wide.nir", "--report", "wide.html"]) == 1
+    assert "does not fit loihi1" in capsys.readouterr().err
+    page = Page(Path("wide.html").read_text(encoding="utf-8"))
+    assert "Fit on loihi1 does not fit" in page.text and "What it would take: " in page.text
+
+
+def test_pictures_are_loaded_only_for_who_asks(network: Path, here: Path) -> None:
+    code = (
+        "import sys; from muspike.cli import main; main(sys.argv[1:]);"
+        "print(sorted({'matplotlib', 'jinja2'} & set(sys.modules)), file=sys.stderr)"
+    )
+    for command in (["map", network], ["simulate", network, "--random", "0.1", "--ticks", "5"]):
+        run = subprocess.run(
+            [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, check=True
+        )
+        assert run.stderr.splitlines()[-1] == "[]"
+
+
+def test_two_counts_of_spikes_say_what_they_count(told: Callable[..., Any]) -> None:
+    """Those of the whole run, and those of the ticks that answer to the input, which are compared."""
+    one = np.ones(2)
+    driven = nir.LIF(tau=4e-3 * one, r=one, v_leak=0.2 * one, v_threshold=0.1 * one, v_reset=0 * one)  # by its leak
+    nodes = {"input": nir.Input(np.array([2])), "a": driven, "w": nir.Linear(np.eye(2)), "b": lif(2), "c": lif(2)}
+    nir.write("driven.nir", chain({**nodes, "output": nir.Output(np.array([2]))}))
+    command = ("simulate", "driven.nir", "--random", "0.1", "--ticks", "30")
+    result, text = told(*command, "--json"), told(*command)
+    whole = by_name(result["populations"])["a"]
+    compared = by_name(result["agreement_in_all_sequences"], "population")["a"]
+    answered = round(whole["spikes_per_neuron_and_tick"] * 30 * 2)
+    assert whole["spikes_in_all_sequences"] > compared["chip_spikes"] == answered
+    lines = [line.split() for line in text.splitlines() if line.startswith("a  ")]
+    assert str(whole["spikes_in_all_sequences"]) in lines[0] and str(compared["chip_spikes"]) in lines[1]
+    assert f"of the whole run ({result['ticks']} ticks)" in text and "rates of the 30 ticks" in text
+    assert "spikes of the ticks that answer to the input" in text

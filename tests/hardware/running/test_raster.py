@@ -1,4 +1,4 @@
-"""The picture of a run: that every spike of the shown neurons is a dot, in the colour of whoever fired it."""
+"""The picture of a run: that every spike is drawn, in the colour of whoever fired it, and as dense as it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import matplotlib.axes
+import matplotlib.colors
+import matplotlib.image
 import nir
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ import small_nir
 from muspike.errors import BadInput
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.reader.from_nir import from_nir
-from muspike.hardware.running.raster import write_raster
+from muspike.hardware.running import raster as module
+from muspike.hardware.running.pictures import COLOURS, draw_spikes
+from muspike.hardware.running.raster import raster, write_raster
 from muspike.hardware.running.simulate import Simulation, simulate
 from small_nir import chain, li, lif
 
-Dots = list[tuple[str, set[tuple[int, int]]]]  # (tick, neuron) by colour
+Spikes = list[dict[str, np.ndarray]]  # by colour, `[ticks, neurons]`, for each panel
 
 
 @pytest.fixture(scope="module")
@@ -39,33 +42,76 @@ def simulation() -> Simulation:
 
 
 @pytest.fixture
-def dots(monkeypatch: pytest.MonkeyPatch) -> Dots:
-    """The dots that are drawn, (tick, neuron) by colour, per call."""
-    drawn: Dots = []
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Spikes:
+    """The spikes that are drawn, for each panel, in the order of the panels."""
+    found: Spikes = []
 
-    def scatter(self: object, x: Any, y: Any, *, c: str, **style: Any) -> None:
-        drawn.append((c, set(zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True))))
+    def draw(figure: Any, panels: Any, dpi: float) -> None:
+        found.extend(dict(groups) for _, groups in panels)
+        draw_spikes(figure, panels, dpi)
 
-    monkeypatch.setattr(matplotlib.axes.Axes, "scatter", scatter)
-    return drawn
+    monkeypatch.setattr(module, "draw_spikes", draw)
+    return found
 
 
-def test_every_spike_is_a_dot_of_its_colour(simulation: Simulation, dots: Dots, tmp_path: Path) -> None:
+def test_every_spike_is_drawn_in_its_colour(simulation: Simulation, drawn: Spikes, tmp_path: Path) -> None:
     assert simulation.ideal is not None
     ideal_spikes, _ = simulation.ideal
     write_raster(simulation, tmp_path / "r.svg")
-    shown = np.unique(np.linspace(0, 299, 128).astype(int))
-    chip = {(t, n) for t, n in np.argwhere(simulation.run.spikes["a"][1:41, 0]).tolist() if n in shown}
-    ideal = {(t, n) for t, n in np.argwhere(ideal_spikes["a"][:, 0]).tolist() if n in shown}
-    (_, inputs), *layer = dots
-    assert inputs == {tuple(x) for x in np.argwhere(simulation.run.spikes["input"][:40, 0]).tolist()}
-    assert [spikes for _, spikes in layer] == [chip & ideal, chip - ideal, ideal - chip]
-    assert chip and len({colour for colour, _ in layer}) == 3
+    chip, ideal = simulation.run.spikes["a"][1:41, 0] != 0, ideal_spikes["a"][:, 0] != 0
+    (inputs, layer) = drawn
+    assert [np.array_equal(s, simulation.run.spikes["input"][:40, 0]) for s in inputs.values()] == [True]
+    both, alone, theirs = layer.values()
+    assert np.array_equal(both, chip & ideal) and both.any()
+    assert np.array_equal(alone, chip & ~ideal) and np.array_equal(theirs, ideal & ~chip) and alone.any()
+    assert len({*layer, *inputs}) == 4
 
 
-def test_without_a_float_network_there_is_one_colour(simulation: Simulation, dots: Dots, tmp_path: Path) -> None:
+def test_the_picture_is_as_dark_as_the_network_is_active(simulation: Simulation, tmp_path: Path) -> None:
+    """Of a population with more neurons than pixels, too: a picture of half the spikes has half the ink."""
+
+    def ink(spikes: np.ndarray) -> float:
+        found = dataclasses.replace(simulation.run, spikes={**simulation.run.spikes, "a": spikes})
+        write_raster(dataclasses.replace(simulation, run=found, ideal=None), tmp_path / "r.png")
+        pixels = matplotlib.image.imread(tmp_path / "r.png")[..., :3]
+        blue = np.array(matplotlib.colors.to_rgb(COLOURS[0]))
+        return float((1 - pixels)[..., 0].sum() - (1 - pixels)[..., 2].sum()) / float((1 - blue)[0] - (1 - blue)[2])
+
+    silent = np.zeros((len(simulation.run.spikes["a"]), 2, 300), np.uint8)
+    rng = np.random.default_rng(0)
+    nothing, all_of_it, some = (ink(spikes) for spikes in (silent, silent + 1, rng.random(silent.shape) < 0.11))
+    assert (some - nothing) / (all_of_it - nothing) == pytest.approx(0.11, rel=0.05)
+
+
+def test_without_a_float_network_there_is_one_colour(simulation: Simulation, drawn: Spikes, tmp_path: Path) -> None:
     write_raster(dataclasses.replace(simulation, ideal=None), tmp_path / "r.png")
-    assert len(dots) == 2 and (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+    assert [len(groups) for groups in drawn] == [1, 1] and (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_relays_are_left_out_and_the_picture_says_so(tmp_path: Path) -> None:
+    nodes = {
+        "input": 2,
+        "late": nir.Delay(np.full(2, 0.2)),
+        "w": nir.Linear(np.eye(2)),
+        "$\\nosuch{$": lif(2, v_threshold=0.1),
+        "output": 2,
+    }
+    graph = from_nir(small_nir.graph(nodes, chain(*nodes)))
+    found = simulate(compile_graph(graph, "loihi1"), {"input": np.ones((250, 1, 2), np.uint8)})
+    assert found.program.roles.relays
+    write_raster(found, tmp_path / "r.svg")
+    text = (tmp_path / "r.svg").read_text(encoding="utf-8")
+    neurons = sum(found.program.population(name).size for name in found.program.roles.relays)
+    assert f"left out: {neurons} relay neurons, which only repeat spikes" in text and "relay1" not in text
+    assert "$\\nosuch{$: 2 neurons, chip " in text  # a name, not a formula
+    assert raster(found).alt.startswith("Spikes of the first sequence, 250 ticks, of input, $")
+
+
+def test_readouts_say_what_is_drawn(simulation: Simulation, tmp_path: Path) -> None:
+    write_raster(simulation, tmp_path / "r.svg")
+    text = (tmp_path / "r.svg").read_text(encoding="utf-8")
+    assert "out: membranes of 3 neurons; dashed: of the float network" in text
+    assert "input: 8 neurons, " in text and "a: 300 neurons, chip " in text and "spikes per neuron and tick" in text
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg"])

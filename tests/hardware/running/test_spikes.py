@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from muspike.errors import BadInput
 from muspike.hardware.running import spikes as module
-from muspike.hardware.running.spikes import random_spikes, read_spikes, write_spikes
+from muspike.hardware.running.spikes import random_spikes, read_labels, read_spikes, write_spikes
 
 DT = 1e-3
 SHAPES: Mapping[str, int | tuple[int, ...]] = {"in": (2, 3, 4)}
@@ -477,3 +477,92 @@ def test_damage_is_read_as_spikes_or_refused_in_one_line(
         assert str(error).startswith(f"{file}: ") and "\n" not in str(error)
     else:
         assert read.shape[::2] == (20, 24) and read.max() <= 1
+
+
+# --- what nobody reads, and labels ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        ({"y": [1, 2]}, "not read, because no input has its name: array 'y'"),
+        ({"other": np.ones((7, 3, 24)), "y": [1]}, "not read, because no input has their name: arrays 'other', 'y'"),
+        ({"other.tick": [1], "other.neuron": [1]}, "arrays 'other.tick', 'other.neuron'"),
+        ({"ticks": 7}, "array 'ticks'"),  # of events, which are not here
+        ({"dt_s": [1e-3]}, "array 'dt_s'"),  # no number
+        ({f"a{n}": 0 for n in range(20)}, "'a6', 'a7' and 12 more"),
+    ],
+)
+def test_arrays_that_nobody_reads_are_named(tmp_path: Path, more: dict[str, Any], note: str) -> None:
+    savez(tmp_path / "a.npz", **{"in": example_spikes()}, **more)
+    read = read_spikes(tmp_path / "a.npz", SHAPES, DT)
+    assert len(read.notes) == 1 and note in read.notes[0]
+    assert np.array_equal(read.spikes["in"], example_spikes())
+
+
+def test_what_is_read_is_not_named(tmp_path: Path) -> None:
+    fired = example_spikes()
+    savez(tmp_path / "dense.npz", **{"in": fired}, dt_s=DT)
+    savez(tmp_path / "events.npz", **events_of(fired), ticks=7, sequences=3, dt_s=DT)
+    for name in ("dense", "events"):
+        assert read_spikes(tmp_path / f"{name}.npz", SHAPES, DT).notes == ()
+
+
+def test_labels_are_no_spikes_and_no_rest(tmp_path: Path) -> None:
+    """With labels beside them, the only spikes of a file still are those of the only input, whatever their name."""
+    savez(tmp_path / "a.npz", x=example_spikes(), y=[0, 1, 2])
+    with pytest.raises(BadInput, match="no spikes for the input 'in'; there are 'x', 'y'"):
+        read_spikes(tmp_path / "a.npz", SHAPES, DT)
+    read = read_spikes(tmp_path / "a.npz", SHAPES, DT, besides=["y"])
+    assert np.array_equal(read.spikes["in"], example_spikes()) and read.notes == ()
+
+
+def test_nodes_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    data = nir.TimeGriddedData(data=example_spikes().swapaxes(0, 1), dt=DT)
+    path = nir_data(tmp_path / "a.nir", **{"in": data, "hidden": data})
+    assert read_spikes(path, SHAPES, DT).notes == ("not read, because no input has its name: node 'hidden'",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, ">i2"])
+def test_labels_from_a_file_of_their_own_or_beside_the_spikes(tmp_path: Path, dtype: Any) -> None:
+    given = np.array([2, 0, 1], dtype)
+    np.save(tmp_path / "a.npy", given)
+    savez(tmp_path / "b.npz", x=np.zeros(3), labels=given)
+    savez(tmp_path / "c.npz", y=given, z=np.zeros(3))
+    savez(tmp_path / "d.npz", target=given)
+    savez(tmp_path / "e.npz", labels=np.zeros(3), mine=given)
+    for name, array, read_array in (
+        ("a.npy", None, None), ("b.npz", None, "labels"), ("c.npz", None, "y"), ("d.npz", None, "target"),
+        ("e.npz", "mine", "mine"),
+    ):  # fmt: skip
+        labels, read = read_labels(tmp_path / name, array)
+        assert labels.dtype == np.int64 and labels.tolist() == [2, 0, 1] and read == read_array
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("nosuch.npy", None, "cannot be read: No such file"),
+        ("text.npy", None, r"labels are whole numbers \[sequences\] in a .npy, or an array of an .npz"),
+        ("hot.npy", None, r"the array has shape \[3, 3\]; labels are \[sequences\], a class for each"),
+        ("float.npy", None, "the array is of float64; it holds integers"),
+        ("negative.npy", None, r"the array\[1\] is -1, not in 0\.\."),
+        ("object.npy", None, "object.npy: "),
+        ("cut.npy", None, "cut.npy: damaged"),
+        ("hot.npy", "y", "is no .npz, so it has no array 'y'"),
+        ("several.npz", None, "no array 'labels' or 'y' for the labels; there are 'a', 'b'"),
+        ("several.npz", "y", "no array 'y' for the labels; there are 'a', 'b'"),
+        ("several.npz", "b", r"array 'b' has shape \[\]"),
+    ],
+)
+def test_wrong_labels_are_named(tmp_path: Path, name: str, array: str | None, message: str) -> None:
+    (tmp_path / "text.npy").write_text("0 1 2\n", encoding="utf-8")
+    np.save(tmp_path / "hot.npy", np.eye(3, dtype=int))
+    np.save(tmp_path / "float.npy", np.zeros(3))
+    np.save(tmp_path / "negative.npy", np.array([0, -1, 2]))
+    np.save(tmp_path / "object.npy", np.array([0, "a"], object), allow_pickle=True)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "negative.npy").read_bytes()[:-5])
+    savez(tmp_path / "several.npz", a=np.zeros(3, int), b=3)
+    with pytest.raises(BadInput, match=message) as error:
+        read_labels(tmp_path / name, array)
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)
