@@ -117,9 +117,7 @@ def recognised_marks(score: Score) -> list[ChordMark]:
 
 def _pitched(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Onsets (ascending), ends and pitches of the notes outside drum tracks, in ticks."""
-    notes = score.notes
-    if any(track.is_drum for track in score.tracks):
-        notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
+    notes = score.pitched_notes
     onsets = notes["onset"].astype(np.int64)
     return onsets, onsets + notes["duration"], notes["pitch"].astype(np.int64)
 

@@ -135,6 +135,15 @@ class Score:
                 instance(f"{self.name or 'score'}: a chord", mark, ChordMark, "a ChordMark")
             self.chords = sorted(self.chords, key=lambda mark: mark.tick)
 
+    @property
+    def pitched_notes(self) -> NDArray[Any]:
+        """The notes outside drum tracks, in their order."""
+        if not any(track.is_drum for track in self.tracks):
+            return self.notes
+        is_drum = np.array([track.is_drum for track in self.tracks])
+        pitched: NDArray[Any] = self.notes[~is_drum[self.notes["track"]]]
+        return pitched
+
     @classmethod
     def from_miditoolkit(cls, midi: miditoolkit.MidiFile, name: str = "") -> Score:
         """The score of a `miditoolkit.MidiFile`: its notes, tempos and signatures.

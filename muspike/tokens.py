@@ -102,9 +102,7 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
         BadInput: the score has no notes outside drum tracks, or has more than `MOST_WORDS` words or `LONGEST_PIECE`
             sixteenths.
     """
-    notes = instance("encode: score", score, Score, "a Score, such as midi.read gives").notes
-    if any(track.is_drum for track in score.tracks):
-        notes = notes[~np.array([track.is_drum for track in score.tracks])[notes["track"]]]
+    notes = instance("encode: score", score, Score, "a Score, such as midi.read gives").pitched_notes
     if not len(notes):
         raise BadInput(f"{score.name or 'score'}: no notes to encode, expected at least one outside the drum tracks")
     beat = score.ticks_per_beat
@@ -137,7 +135,7 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
         chord_starts = _sixteenth(np.array([mark.tick for mark in score.chords], np.int64), beat)
         chord_values = np.array([chords.index(mark.symbol) for mark in score.chords], np.int64)
     tempos = score.tempos
-    words = _write(
+    words: Words = _write(
         bars,
         written,
         _sixteenth(tempos["tick"].astype(np.int64), beat),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from muspike.cli.options import (
     Commands,
@@ -16,7 +17,8 @@ from muspike.cli.options import (
     path,
     whole,
 )
-from muspike.cli.output import say, say_json, waiting
+from muspike.cli.output import note, say, say_json, waiting
+from muspike.errors import BadInput
 from muspike.files import owned_folder
 from muspike.ranges import LENGTH, PIECES, TEMPERATURE, TOP_P
 
@@ -54,14 +56,24 @@ def add(commands: Commands) -> None:
     metrics = commands.add(
         "metrics",
         _metrics,
-        "Objective metrics of MIDI files: a row per file and their mean.",
-        "muspike metrics pieces --words 128",
+        "Objective metrics of MIDI files: a row per file and their mean. A file that cannot be measured is named, and "
+        "the others are measured. Status 2: none could be.",
+        "muspike metrics pieces --words 128 --reference chorales",
     )
     metrics.add_argument("files", nargs="+", metavar="FILE", type=path, help="MIDI files, or folders of them")
     metrics.add_argument(
         "--words",
         type=whole(LENGTH),
-        help="measure only the first WORDS words of each file (default: all)",
+        help="measure only the first WORDS words of each file; shorter files are not measured (default: all)",
+    )
+    metrics.add_argument(
+        "--reference",
+        metavar="FOLDER",
+        type=path,
+        help="MIDI files to compare with: their mean and the overlapping area beside each mean (Yang & Lerch 2020)",
+    )
+    metrics.add_argument(
+        "--strict", action="store_true", help="end with status 2 at the first file that cannot be measured"
     )
     add_json(metrics, "the rows")
 
@@ -100,11 +112,35 @@ def _generate(args: argparse.Namespace) -> int:
 
 def _metrics(args: argparse.Namespace) -> int:
     with waiting("loading the metrics"):
-        from muspike.metrics.files import evaluate_files, midi_files, table
+        from muspike.metrics import METRICS
+        from muspike.metrics.files import Measured, compare, measure, midi_files
+        from muspike.progress import bar
 
-    rows = evaluate_files(midi_files(args.files), args.words)
+    files = midi_files(args.files)
+    beside = midi_files([args.reference]) if args.reference else []
+
+    def measured(files: list[Path], what: str) -> Measured:
+        with bar(len(files), "file", what=what) as shown:
+            found = measure(files, args.words, strict=args.strict, progress=shown.advance)
+        for file, remarks in zip(found.files, found.remarks, strict=True):
+            if remarks:
+                note(f"{file}: {'; '.join(remarks)}")
+        for error in found.failed.values():
+            note(error)
+        if found.failed and len(files) > 1:
+            note(f"{len(found.failed):,} of {len(files):,} files could not be measured")
+        return found
+
+    found = measured(files, "")
+    reference = measured(beside, "reference")
+    if not found.files or (beside and not reference.files):
+        return BadInput.exit_status
+    compared = compare(found, reference) if beside else None
     if args.json:
-        say_json({"words": args.words, **rows})
+        units = {name: metric.unit for name, metric in METRICS.items()}
+        more = {"reference": compared.to_dict()} if compared else {}
+        say_json({"words": args.words, "units": units, **found.to_dict(), **more})
     else:
-        say(table(rows))
+        tables = [found.table(), *([compared.table()] if compared else [])]
+        say("\n\n".join("\n".join(table.lines()) for table in tables))
     return 0

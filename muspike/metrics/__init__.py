@@ -90,6 +90,13 @@ METRICS = _by_name(
         _MUSPY,
     ),
     Metric(
+        "groove_consistency_by_bar",
+        rhythm.groove_consistency_by_bar,
+        "share of positions",
+        "the same over the written bars, up to the last onset's: equal bars give 1",
+        "muspike",
+    ),
+    Metric(
         "pitch_consonance_score",
         harmony.pitch_consonance_score,
         "-1..1",

@@ -1,9 +1,10 @@
-"""The metrics of MIDI files: which files, their values, and a table of these."""
+"""The metrics of MIDI files: which files, their values, the means, and the distance from reference files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,107 @@ import numpy as np
 
 from muspike import metrics, midi, tokens
 from muspike.errors import BadInput
-from muspike.tables import text_table
+from muspike.metrics.distance import Distance, distances
+from muspike.tables import Table
 
 ENDINGS = (".mid", ".midi")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Files and the values of their pieces.
+
+    Attributes:
+        files: the files that could be measured.
+        values: for each metric in `metrics.METRICS` its values, float64 `[files]`; nan where it is not defined.
+        remarks: for each file what reading and shortening it had to change or leave out.
+        failed: for each file that could not be measured, the error, which names the file.
+    """
+
+    files: list[Path]
+    values: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+    remarks: list[tuple[str, ...]]
+    failed: dict[Path, str]
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over the files for which it is defined; nan if there are none."""
+        return {
+            name: float(known.mean()) if len(known := values[~np.isnan(values)]) else math.nan
+            for name, values in self.values.items()
+        }
+
+    def counts(self) -> dict[str, int]:
+        """For each metric, the number of files for which it is defined."""
+        return {name: int((~np.isnan(values)).sum()) for name, values in self.values.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able except for nan: a row for each file, the means, and what failed."""
+        named = zip(self.files, self.remarks, strict=True)
+        rows = [
+            {"file": str(file), "remarks": list(remarks), **{name: float(v[i]) for name, v in self.values.items()}}
+            for i, (file, remarks) in enumerate(named)
+        ]
+        failed = [{"file": str(file), "error": error} for file, error in self.failed.items()]
+        return {"files": rows, "mean": self.means(), "files_in_mean": self.counts(), "failed": failed}
+
+    def table(self) -> Table:
+        """A row for each file. If there are several, one with the means and one with the number of files in them."""
+        names = list(self.values)
+        rows = [[str(file), *(_cell(self.values[n][i]) for n in names)] for i, file in enumerate(self.files)]
+        if len(self.files) > 1:
+            means, counts = self.means(), self.counts()
+            rows.append(["mean", *(_cell(means[n]) for n in names)])
+            rows.append(["files in the mean", *(f"{counts[n]:,}" for n in names)])
+        # Long names stand on several lines, a word on each.
+        return Table("metrics of each file", ["file", *(n.replace("_", "\n") for n in names)], rows)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Measured files beside reference files.
+
+    Attributes:
+        measured: the files.
+        reference: the reference files.
+        distances: for each metric, how far the files are from the reference files.
+    """
+
+    measured: Measured
+    reference: Measured
+    distances: dict[str, Distance]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able except for nan: what stands beside the means of the files."""
+        return {
+            "files": len(self.reference.files),
+            "mean": self.reference.means(),
+            "files_in_mean": self.reference.counts(),
+            "overlapping_area": {name: found.overlapping_area for name, found in self.distances.items()},
+            "kl_divergence_nats": {name: found.kl_divergence for name, found in self.distances.items()},
+            "failed": [{"file": str(file), "error": error} for file, error in self.reference.failed.items()],
+        }
+
+    def table(self) -> Table:
+        """A row for each metric: both means, and the overlapping area."""
+        titles = ["metric", "unit", "mean", "files", "reference\nmean", "reference\nfiles", "overlapping\narea"]
+        sides = [(side.means(), side.counts()) for side in (self.measured, self.reference)]
+        rows = [
+            [
+                name,
+                metrics.METRICS[name].unit,
+                *(cell for means, counts in sides for cell in (_cell(means[name]), f"{counts[name]:,}")),
+                _cell(found.overlapping_area),
+            ]
+            for name, found in self.distances.items()
+        ]
+        return Table("means beside those of the reference", titles, rows, left=(0, 1))
 
 
 def midi_files(paths: Sequence[Path]) -> list[Path]:
     """The MIDI files of `paths`. A folder stands for its files that end in .mid or .midi, sorted by name.
 
     Raises:
-        BadInput: a folder has no such file.
+        BadInput: a folder cannot be read, or has no such file.
     """
     files: list[Path] = []
     for path in paths:
@@ -35,49 +127,60 @@ def midi_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def evaluate_files(files: Sequence[Path], words: int | None = None) -> dict[str, Any]:
+def measure(
+    files: Sequence[Path],
+    words: int | None = None,
+    *,
+    strict: bool = False,
+    progress: Callable[[], object] | None = None,
+) -> Measured:
     """The values of all `metrics.METRICS` for each file.
 
     Args:
         files: paths of MIDI files.
-        words: evaluate only the first `words` compound words of each file, because most metrics grow with the length.
-            None: evaluate the whole file as written, without rounding to the grid of compound words.
-
-    Returns:
-        A table, JSON-able except for nan: `files` has a row for each file, `mean` has the mean of each metric over the
-        files for which it is defined.
+        words: measure only the first `words` compound words of each file, because most metrics grow with the length.
+            None: measure the whole file as written, without rounding to the grid of compound words.
+        strict: whether the first file that cannot be measured ends the work. Else it stands in `failed`.
+        progress: is called after each file.
 
     Raises:
-        BadInput: a file is not a MIDI file, has no notes, or has fewer than `words` compound words.
+        BadInput: `strict`, and a file is not a MIDI file, has no notes, or has fewer than `words` compound words.
     """
-    rows: list[dict[str, Any]] = []
+    found, failed = [], {}
     for file in files:
-        score = midi.read(file)
         try:
-            values = metrics.evaluate(score if words is None else _excerpt(score, words))
+            found.append((file, *_measure(file, words)))
         except BadInput as error:
-            raise BadInput(f"{file}: {error}") from error
-        rows.append({"file": str(file), **values})
-    mean = {}
-    for name in metrics.METRICS:
-        known = [row[name] for row in rows if not math.isnan(row[name])]
-        mean[name] = float(np.mean(known)) if known else math.nan
-    return {"files": rows, "mean": mean}
+            if strict:
+                raise
+            failed[file] = str(error)
+        if progress:
+            progress()
+    values = {name: np.array([row[name] for _, row, _ in found], np.float64) for name in metrics.METRICS}
+    return Measured([file for file, _, _ in found], values, [remarks for _, _, remarks in found], failed)
 
 
-def _excerpt(score: midi.Score, words: int) -> midi.Score:
-    whole = tokens.encode(score)
+def compare(measured: Measured, reference: Measured) -> Compared:
+    """Measured files beside reference files, which were measured alike."""
+    return Compared(measured, reference, distances(measured.values, reference.values))
+
+
+def _measure(file: Path, words: int | None) -> tuple[dict[str, float], tuple[str, ...]]:
+    score = midi.read(file)
+    remarks = list(score.remarks)
+    try:
+        values = metrics.evaluate(score if words is None else _excerpt(score, words, remarks))
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+    return values, tuple(remarks)
+
+
+def _excerpt(score: midi.Score, words: int, remarks: list[str]) -> midi.Score:
+    whole = tokens.encode(score, remarks)
     if len(whole) < words:
         raise BadInput(f"has {len(whole)} compound words; an excerpt of {words} needs more")
     return tokens.decode(whole[:words])
 
 
-def table(results: Mapping[str, Any]) -> str:
-    """The result of `evaluate_files` as text: a line for each file, and a line with the mean if there are several."""
-    rows = [(row["file"], row) for row in results["files"]]
-    if len(rows) > 1:
-        rows.append(("mean", results["mean"]))
-    # Long names stand on several lines, a word on each.
-    titles = ["file", *(name.replace("_", "\n") for name in metrics.METRICS)]
-    cells = [[label, *("–" if math.isnan(row[n]) else f"{row[n]:.4g}" for n in metrics.METRICS)] for label, row in rows]
-    return "\n".join(text_table(titles, cells))
+def _cell(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4g}"

@@ -120,9 +120,7 @@ def on_grid(music: Score | Grid) -> Grid:
     """
     if isinstance(music, Grid):
         return music
-    instance("music", music, Score, "a Score, such as midi.read or decode gives")
-    is_drum = np.array([track.is_drum for track in music.tracks], dtype=bool)
-    notes = music.notes[~is_drum[music.notes["track"]]]
+    notes = instance("music", music, Score, "a Score, such as midi.read or decode gives").pitched_notes
     positions_per_tick = POSITIONS_PER_BEAT / music.ticks_per_beat
     onset = notes["onset"].astype(np.int64)
     end = onset + notes["duration"]

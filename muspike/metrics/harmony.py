@@ -39,7 +39,7 @@ def pitch_consonance_score(music: Score | Grid, chords: Sequence[ChordMark] | No
     melody, chord = _melody_at(grid, times), _chord_at(start, index, times)
     sounding = melody >= 0
     width, melody, chord = width[sounding], melody[sounding], chord[sounding]
-    n_pairs = (_TONES.sum(axis=1)[chord] * width).sum()
+    n_pairs = (_TONES_OF[chord] * width).sum()
     return float((_CONSONANCE_OF[chord, melody % 12] * width).sum() / n_pairs) if n_pairs else math.nan
 
 
@@ -54,7 +54,7 @@ def chord_tone_ratio(music: Score | Grid, chords: Sequence[ChordMark] | None = N
     onset, pitch = _melody_notes(grid)
     chord = _chord_at(*_chords(grid, chords), onset)
     is_chord_tone = _TONES[chord, pitch % 12]
-    is_non_chord_tone = _TONES.any(axis=1)[chord] & ~is_chord_tone
+    is_non_chord_tone = (_TONES_OF[chord] > 0) & ~is_chord_tone
     moves_by_step = np.append(np.abs(np.diff(pitch)) <= STEP, False)[: len(pitch)]
     n_chord = np.count_nonzero(is_chord_tone)
     n_non_chord = np.count_nonzero(is_non_chord_tone)
@@ -103,6 +103,7 @@ def _tone_table() -> NDArray[np.bool_]:
 
 
 _TONES = _tone_table()
+_TONES_OF = _TONES.sum(axis=1)  # how many a chord has
 
 # The sum of `CONSONANCE` over the tones of a chord, [chord, pitch class of the melody].
 _CONSONANCE_OF = np.array(

@@ -12,7 +12,7 @@ import pytest
 
 from muspike.errors import BadInput
 from muspike.metrics import HISTOGRAMS, METRICS, evaluate, evaluate_set, harmony, on_grid, pitch, rhythm
-from muspike.midi import NOTE, ChordMark, Score, Track, table
+from muspike.midi import NOTE, TIME_SIGNATURE, ChordMark, Score, Track, table
 
 BEAT = 480
 PIANO, DRUMS = (Track(),), (Track(is_drum=True),)
@@ -77,6 +77,39 @@ def test_groove() -> None:
     assert rhythm.groove_consistency(same) == 1
     assert rhythm.groove_consistency(moved) == 1 - 2 / 16
     assert rhythm.groove_consistency(moved, positions_per_bar=8) == 1 - (0 + 2 + 2) / (8 * 3)
+
+
+@pytest.mark.parametrize("metre", [(4, 4), (3, 4), (2, 2), (6, 8), (7, 16), (7, 32), (5, 64), (13, 4)])
+@pytest.mark.parametrize("ticks_per_beat", [480, 1024, 97])
+@pytest.mark.parametrize("fills", [False, True], ids=["short", "to the bar line"])
+def test_equal_bars_have_the_same_groove(metre: tuple[int, int], ticks_per_beat: int, fills: bool) -> None:
+    """In any metre and resolution, also if the last note ends on a bar line, and behind a pickup and silence."""
+    bar = 4 * ticks_per_beat * metre[0] / metre[1]
+    pattern = [0, 0.3, 0.55]
+    rows = [
+        (round(ticks_per_beat + (n + at) * bar), max(1, round((0.45 if fills else 0.2) * bar)), 60, 80, 0)
+        for n in range(2, 10)
+        for at in pattern
+    ]
+    metres = table([(0, 1, 4), (ticks_per_beat, *metre)], TIME_SIGNATURE)
+    assert rhythm.groove_consistency_by_bar(Score(ticks_per_beat, table(rows, NOTE), time_signatures=metres)) == 1
+
+
+def test_the_groove_of_written_bars() -> None:
+    assert rhythm.groove_consistency(piece((0, 4, 60), (4, 4, 60))) == 1 - 1 / (2 * 16)  # and the silence after them
+    assert rhythm.groove_consistency_by_bar(piece((0, 4, 60), (4, 4, 60))) == 1
+    assert rhythm.groove_consistency_by_bar(piece((0, 1, 60), (4, 1, 60), (5, 1, 60))) == 1 - 1 / 16
+    # 3/4 and a bar of 2/4: pairs of 12 sixteenths, one onset is in neither neighbour.
+    waltz = piece((0, 1, 60), (3, 1, 60), (4, 1, 60), (6, 1, 60))
+    waltz.time_signatures = table([(0, 3, 4), (6 * BEAT, 2, 4)], TIME_SIGNATURE)
+    assert rhythm.groove_consistency_by_bar(waltz) == 1 - (1 / 12 + 1 / 12) / 2
+    # A time signature ends a bar of 4/4 after its first beat: 4 sixteenths, then 8.
+    cut = piece((0, 1, 60), (1, 1, 60), (2, 1, 60))
+    cut.time_signatures = table([(BEAT, 2, 4)], TIME_SIGNATURE)
+    assert rhythm.groove_consistency_by_bar(cut) == 1 - 1 / 8
+    # An onset that is rounded to the bar line belongs to the bar after it.
+    assert rhythm.groove_consistency_by_bar(piece((0, 1, 60), (3.99, 1, 60), (8, 1, 60))) == 1
+    assert math.isnan(rhythm.groove_consistency_by_bar(piece((0, 1, 60), (2, 2, 60))))
 
 
 def test_note_lengths() -> None:
@@ -190,7 +223,10 @@ def test_one_note_is_defined_but_for_the_groove() -> None:
     assert found["pitch_entropy"] == 0
     assert math.copysign(1, found["pitch_entropy"]) == 1
     assert found["pitch_in_scale_rate"] == found["polyphony"] == found["chord_tone_ratio"] == 1
-    assert [name for name, value in found.items() if math.isnan(value)] == ["groove_consistency"]
+    assert [name for name, value in found.items() if math.isnan(value)] == [
+        "groove_consistency",
+        "groove_consistency_by_bar",
+    ]
 
 
 def test_groove_of_one_bar_is_nan_and_of_a_full_bar_that_against_the_silence_after_it() -> None:
@@ -255,6 +291,7 @@ def test_a_far_note_costs_no_time_and_memory() -> None:
     assert values["empty_beat_rate"] == 1 - 14 / (beats + 5)
     assert values["empty_measure_rate"] == 1 - 5 / (beats // 4 + 2)
     assert values["groove_consistency"] == 1 - 3 / (16 * (beats // 4 + 1))
+    assert values["groove_consistency_by_bar"] == 1 - 2 / (16 * (beats // 4))
     assert values["chord_tone_ratio"] == 1
     assert np.isfinite(list(values.values())).all()
 
