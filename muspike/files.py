@@ -96,6 +96,7 @@ def _followed(path: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         return Path(os.path.realpath(path))
     except OSError as error:
+        _refuse_file_above(Path(path))
         raise path_error(f"{shown}: cannot be written", error) from error
     if stat.S_ISDIR(found.st_mode):
         raise BadInput(f"{shown}: is a folder; a file is wanted")
@@ -162,8 +163,17 @@ def _check_place(folder: Path, what: str) -> list[Path]:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        _refuse_file_above(folder)
         raise path_error(f"{what} in {folder}", error) from error
     return missing
+
+
+def _refuse_file_above(path: Path) -> None:
+    """Raise BadInput if a folder above `path` is a file."""
+    for above in path.parents:
+        with contextlib.suppress(OSError):  # whoever calls this has an error to raise
+            if above.is_file():
+                raise BadInput(f"{above}: is a file; a folder is wanted")
 
 
 def _there(folder: Path) -> bool:

@@ -11,22 +11,22 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, cast, overload
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator
 
 from muspike.errors import Doubt, one_line
 
-F = TypeVar("F", bound=Callable[..., Any])
+Compiled = Callable[..., Any]  # a compiled function takes more types than its annotations say
 
 
 @overload
-def njit(function: F) -> F: ...
+def njit(function: Callable[..., Any]) -> Compiled: ...
 
 
 @overload
-def njit(**options: Any) -> Callable[[F], F]: ...
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Compiled]: ...
 
 
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -37,14 +37,14 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         options: options of `numba.njit`, without `cache`.
     """
 
-    def compiled(function: F) -> F:
+    def compiled(function: Callable[..., Any]) -> Compiled:
         made = numba.njit(**options)(function)
         if made is not function:  # NUMBA_DISABLE_JIT gives the function back
             try:
                 made._cache = _Cache(function)
             except RuntimeError:
                 _warn("no folder can be written for it")
-        return cast(F, made)
+        return cast(Compiled, made)
 
     return compiled if function is None else compiled(function)
 

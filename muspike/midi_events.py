@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,18 +132,7 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
         program[:] = 0
         while place < stop and error == 0:
             # The number that every event starts with: ticks since the event before.
-            delta = n = 0
-            while True:
-                if place >= stop:
-                    error = _CUT
-                    break
-                byte = data[place]
-                if n == 4:
-                    error = _LONG_NUMBER
-                    break
-                place, n, delta = place + 1, n + 1, (delta << 7) | (byte & 0x7F)
-                if byte < 0x80:
-                    break
+            error, place, delta = _number(data, place, stop)
             if error:
                 break
             tick += delta
@@ -151,7 +140,7 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
                 error = _CUT
                 break
             byte = data[place]
-            kind = status
+            kind: Any = status
             if byte >= 0x80:
                 kind = np.int64(byte)
                 place += 1
@@ -199,7 +188,7 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
                     n_events += 1
                 place += n
             elif n == 0 and (kind == 0xFF or kind == 0xF0 or kind == 0xF7):
-                what = 0
+                what: Any = 0
                 if kind == 0xFF:
                     if place >= stop:
                         error = _CUT
@@ -209,18 +198,7 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
                         error = _BAD_DATA
                         break
                     place += 1
-                length = n = 0
-                while True:
-                    if place >= stop:
-                        error = _CUT
-                        break
-                    byte = data[place]
-                    if n == 4:
-                        error = _LONG_NUMBER
-                        break
-                    place, n, length = place + 1, n + 1, (length << 7) | (byte & 0x7F)
-                    if byte < 0x80:
-                        break
+                error, place, length = _number(data, place, stop)
                 if error:
                     break
                 if place + length > stop:
@@ -235,7 +213,8 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
                     if length < wanted or (what == TEMPO and length > 3):
                         counts[MISSHAPEN_META] += 1
                     else:
-                        a, b = place, length
+                        a: Any = place
+                        b: Any = length
                         if what == TEMPO:
                             a = np.int64(data[place]) << 16 | np.int64(data[place + 1]) << 8 | np.int64(data[place + 2])
                             b = 0
@@ -274,6 +253,20 @@ def _scan(data, starts, stops, most_events, most_metas):  # type: ignore[no-unty
         table[i, 0], table[i, 1], table[i, 2] = instruments[i]
     found = (columns[0], columns[1], columns[2], columns[3], columns[4], table, meta[:n_metas], ends, counts)
     return error, place, track, found
+
+
+@njit
+def _number(data, place, stop):  # type: ignore[no-untyped-def]
+    """(reason to stop or 0, the byte behind the number, the number) that begins at `place`, of seven bits a byte."""
+    value = np.int64(0)
+    for _ in range(4):
+        if place >= stop:
+            return _CUT, place, value
+        byte = data[place]
+        place, value = place + 1, (value << 7) | (byte & 0x7F)
+        if byte < 0x80:
+            return 0, place, value
+    return _CUT if place >= stop else _LONG_NUMBER, place, value
 
 
 @njit

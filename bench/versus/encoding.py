@@ -2,9 +2,9 @@
 
     python bench/versus/encoding.py FILE_OR_FOLDER...
 
-Both read the file with symusic and end with the integer tokens in memory. MidiTok runs twice: with the features that
-muspike encodes (tempo, metre and chords too), and without these three, which is its default. The encoders take turns to
-read the whole set several times. A file's time is that of its fastest repetition.
+MidiTok reads the file with symusic, muspike by itself; both end with the integer tokens in memory. MidiTok runs twice:
+with the features that muspike encodes (tempo, metre and chords too), and without these three, which is its default. The
+encoders take turns to read the whole set several times. A file's time is that of its fastest repetition.
 """
 
 from __future__ import annotations

@@ -260,7 +260,8 @@ def _classes(peaks: Doubles, most: int) -> Groups:
 
     def starts(width: float) -> list[float]:
         """The least value of each class, if a class is at most `width` wide."""
-        found, at = [], 0
+        found: list[float] = []
+        at = 0
         while at < len(ordered) and len(found) <= most:
             found.append(float(ordered[at]))
             at = int(np.searchsorted(ordered, ordered[at] + width, side="right"))

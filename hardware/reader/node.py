@@ -75,7 +75,8 @@ def _spread(found: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any] | None:
     if end := end_of_size(found.shape, size):
         copies = found.reshape(-1, *end)
         if (copies == copies[0]).all():
-            return copies[0].ravel()
+            first: npt.NDArray[Any] = copies[0]
+            return first.ravel()
     return None
 
 

@@ -95,10 +95,10 @@ def _borrowing(_context, arrays):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         def bare(kind: Any, value: Any) -> Any:
             if isinstance(kind, types.BaseTuple):
-                for i, each in enumerate(kind.types):  # type: ignore[attr-defined]
+                for i, each in enumerate(kind.types):
                     value = builder.insert_value(value, bare(each, builder.extract_value(value, i)), i)
                 return value
-            array = make_array(kind)(context, builder, value)  # type: ignore[no-untyped-call]
+            array = make_array(kind)(context, builder, value)
             array.meminfo = ir.Constant(array.meminfo.type, None)
             array.parent = ir.Constant(array.parent.type, None)
             return array._getvalue()
@@ -112,7 +112,7 @@ def _gathering(_context, spikes, first):  # type: ignore[no-untyped-def]
     """A line of spikes, from `first` on, as the bits of a 64-bit word. The first spike is the lowest bit."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        spikes = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
+        spikes = make_array(signature.args[0])(context, builder, arguments[0]).data
         line = ir.VectorType(ir.IntType(8), LINE)
         values = builder.load(_vector_at(builder, spikes, arguments[1], line), align=1)
         return builder.bitcast(builder.icmp_unsigned("!=", values, ir.Constant(line, None)), ir.IntType(64))
@@ -128,7 +128,7 @@ def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        arrays = [make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4)]  # type: ignore[no-untyped-call]
+        arrays = [make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4)]
         weights, rows, arriving = (a.data for a in arrays)
         count = builder.extract_value(arrays[1].shape, 0)
         stride, factor, at = (arguments[i] for i in (1, 3, 5))
@@ -163,7 +163,7 @@ def _prefetching(_context, array, index):  # type: ignore[no-untyped-def]
     """Prefetch the cache line of `array[index]`, without waiting for it."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        data = make_array(signature.args[0])(context, builder, arguments[0]).data  # type: ignore[no-untyped-call]
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         call = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)

@@ -389,7 +389,7 @@ def test_pieces_too_short_to_compare_with_are_refused(
     ("key", "value", "message"),
     [
         ("weight", -0.1, "weight -0.1 must be from 0 to"),
-        ("temperature", 0.0, "temperature 0.0 must be above 0"),
+        ("temperature", 0.0, "temperature 0.0 must be from 0.001 to 1000"),
         ("critic_learning_rate", float("nan"), "critic_learning_rate nan must be from 1e-12 to 1000"),
         ("critic_layers", 0, "critic_layers 0 must be from 1 to 8"),
         ("check_tokens", 3, "check_tokens 3 must be from 4 to 10000"),

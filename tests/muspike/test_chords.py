@@ -146,8 +146,8 @@ def test_ties_go_to_the_chord_that_explains_most_then_to_the_bass(root: int) -> 
     assert name(4, 7, 10, 12) == chord(0, "7") and name(4, 7, 10, 24) == chord(0, "7")
     for inversion in ((0, 3, 6, 9), (3, 6, 9, 12), (6, 9, 12, 15)):
         assert name(*inversion) == chord(inversion[0], "o7")  # four roots sound the same: it is named by its bass
-    for inversion in ((0, 4, 8), (4, 8, 12), (8, 12, 16)):
-        assert name(*inversion) == chord(inversion[0], "+")
+    for augmented in ((0, 4, 8), (4, 8, 12), (8, 12, 16)):
+        assert name(*augmented) == chord(augmented[0], "+")
 
 
 def test_agrees_with_chorder_on_every_chorale_looked_at() -> None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,7 @@ SOURCE = "from muspike.jit import njit\n\n@njit(nogil=True)\ndef double(x):\n   
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], ModuleType]]:
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ModuleType]:
     """Load a module with a compiled function, as a new process would, with its cache in the folder `cache`."""
     (tmp_path / "doubled.py").write_text(SOURCE)
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))

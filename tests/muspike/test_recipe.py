@@ -105,7 +105,7 @@ def test_adversarial_training_warms_up_first_and_only_once(monkeypatch: pytest.M
     ("recipe", "grid", "words"),
     [
         (Recipe("s-xyz"), None, "architecture 's-xyz' is not known"),
-        (Recipe("s-rnn", preset="huge"), None, "preset 'huge' of s-rnn is not known"),
+        (Recipe("s-rnn", preset="huge"), None, "s-rnn: preset 'huge' is not known; known are paper, small"),
         (Recipe("s-rnn", preset="tiny", precision="float8"), None, "precision float8 must be one of"),
         (Recipe("s-rnn", preset="tiny", network={"wdith": 3}), None, "unknown key 'wdith'"),
         (Recipe("s-rnn", preset="tiny", teacher="nosuch"), None, "nosuch: neither a model folder nor a shipped"),

@@ -149,7 +149,7 @@ def test_a_metre_inside_a_bar_ends_it() -> None:
 
 
 def bars(words: NDArray[np.int16]) -> list[int]:
-    return words[words[:, tokens.BAR_BEAT] == BarBeat.BAR][:, tokens.POSITION].tolist()
+    return [int(length) for length in words[words[:, tokens.BAR_BEAT] == BarBeat.BAR][:, tokens.POSITION]]
 
 
 @pytest.mark.parametrize("ticks_per_beat", [480, 1920, 24, 96])
@@ -165,7 +165,7 @@ def test_bar_lines_stand_at_their_true_times_in_any_metre(metre: tuple[int, int]
     wanted = np.diff(sixteenths)[: last + 1]
     found = bars(words)
     # The last bar is that of the last note; bars that are rounded to nothing are none.
-    shared = min(len(found), np.count_nonzero(wanted))
+    shared = min(len(found), int(np.count_nonzero(wanted)))
     assert found[: shared - 1] == [length for length in wanted.tolist() if length][: shared - 1]
     assert shared >= len(found) - 1
     notes_at = words[words[:, tokens.BAR_BEAT] == BarBeat.NOTE][:, tokens.POSITION]
@@ -204,7 +204,8 @@ def test_absurd_silences_and_notes_are_shortened_and_said(metre: tuple[int, int]
     onset = decoded.notes["onset"].max() // GRID
     assert 4096 < onset < 2 * 4096 + 4080  # the note, the silence, and the bar in which the last note begins
     assert np.array_equal(tokens.encode(decoded), words)
-    assert tokens.encode(decoded, again := []) is not None
+    again: list[str] = []
+    tokens.encode(decoded, again)
     assert again == []
 
 

@@ -524,8 +524,8 @@ def test_models_are_listed_with_their_firing_rates(
     save_model(model, Path("old"))
     monkeypatch.setattr("muspike.model_folder.shipped_models", lambda: {n: Path(n) for n in ("new/model", "old")})
     assert main(["models"]) == 0
-    _, new, old = capsys.readouterr().out.splitlines()
-    assert new.split()[4] == f"{told['validation_firing_rate']:.3f}" and old.split()[4] == "-"
+    *_, new, old = capsys.readouterr().out.splitlines()
+    assert new.split()[-1] == f"{told['validation_firing_rate']:.3f}" and old.split()[-1] == "–"
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["validation_firing_rate"] for row in rows] == [told["validation_firing_rate"], None]

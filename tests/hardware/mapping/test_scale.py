@@ -39,7 +39,9 @@ def compiled(weight: Weights, chip: str, recurrent: Weights | None = None, **neu
 def agreement(network: Compiled, ticks: int = 300, rate: float = 0.3) -> SpikeAgreement:
     size = network.graph.population("i").size
     spikes = (np.random.default_rng(1).random((ticks, 1, size)) < rate).astype(np.uint8)
-    (row,) = simulate(network, {"i": spikes}).agreements
+    agreements = simulate(network, {"i": spikes}).agreements
+    assert agreements is not None
+    (row,) = agreements
     assert isinstance(row, SpikeAgreement) and row.float_spikes > 100
     return row
 
