@@ -223,7 +223,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     tiny: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    for folder, why in ((tmp_path / "file", "Not a directory"), (Path("~/.cache"), "no home folder")):
+    for folder, why in ((tmp_path / "file", "file: is a file"), (Path("~/.cache"), "no home folder")):
         monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, folder=folder: folder / name)
         with pytest.warns(Doubt, match=f"corpus jsb is not cached: .*{why}"):
             assert len(corpora.load("jsb").pieces) == 3
