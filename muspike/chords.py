@@ -49,6 +49,9 @@ _TEMPLATES = np.array([
     [10, -2, -1, -2, -5, 5, -2, 5, -2, -1, -2, 0],  # sus4
 ])  # fmt: skip
 _TEMPLATE_QUALITY = np.array([_M, _m, _o, _aug, _sus2, _sus4])
+# The same for every root: a row per pitch class, and in it 12 roots of the first template, 12 of the second, and so on.
+# As floats, which processors multiply several at a time. No sum is rounded: whole numbers below 2^53 are floats.
+_WEIGHTS = np.stack([np.roll(_TEMPLATES, root, axis=1) for root in range(12)], axis=1).reshape(-1, 12).T.astype(float)
 
 # Renames a chord whose bass is not its root: [quality, root above the bass in semitones] -> the quality of the chord
 # whose root is the bass. -1: the chord keeps its name.
@@ -136,35 +139,39 @@ def _recognise(
     changes = np.empty(min(8 * n_notes, beats) + 2, np.int64)
     chords = np.empty(min(8 * n_notes, beats) + 2, np.int16)
     size = 0
-    held = np.zeros(128, np.int64)  # how many notes of each pitch sound where the pair starts
-    sounding = np.empty((3, 128), np.int64)  # ticks that each pitch sounds in each beat of a pair, and in the pair
-    memory = np.empty((_MEMORY, 128), np.int64)  # what was matched of late, with the results
-    results = np.full((_MEMORY, 3), -1)  # window, chord, score
+    # Pitches are counted from the octave of the lowest to that of the highest.
+    low = pitches.min() // 12 * 12 if n_notes else 0
+    width = (pitches.max() - low) // 12 * 12 + 12 if n_notes else 0
+    held = np.zeros(width, np.int64)  # how many notes of each pitch sound where the pair starts
+    sounding = np.empty((3, width), np.int64)  # ticks that each pitch sounds in each beat of a pair, and in the pair
+    chroma, scores, of_root = np.empty(12, np.int64), np.empty(12 * len(_TEMPLATES)), np.empty(12)
     i = j = beat = 0
     latest = -1
     while beat < beats:
         start = beat * ticks_per_beat
         middle, end = start + ticks_per_beat, start + 2 * ticks_per_beat
-        for pitch in range(128):
+        for pitch in range(width):
             sounding[0, pitch] = sounding[1, pitch] = held[pitch] * ticks_per_beat
         steady = True
         while i < n_notes and onsets[i] < end:
             steady = False
-            sounding[0, pitches[i]] += max(0, middle - onsets[i])
-            sounding[1, pitches[i]] += end - max(onsets[i], middle)
-            held[pitches[i]] += 1
+            pitch = pitches[i] - low
+            sounding[0, pitch] += max(0, middle - onsets[i])
+            sounding[1, pitch] += end - max(onsets[i], middle)
+            held[pitch] += 1
             i += 1
         while j < n_notes and ends[by_end[j]] < end:
             steady = False
             note = by_end[j]
-            sounding[0, pitches[note]] -= max(0, middle - ends[note])
-            sounding[1, pitches[note]] -= end - max(ends[note], middle)
-            held[pitches[note]] -= 1
+            pitch = pitches[note] - low
+            sounding[0, pitch] -= max(0, middle - ends[note])
+            sounding[1, pitch] -= end - max(ends[note], middle)
+            held[pitch] -= 1
             j += 1
-        for pitch in range(128):
+        for pitch in range(width):
             sounding[2, pitch] = sounding[0, pitch] + sounding[1, pitch]
-        both, both_score = _remembered(sounding[2], 2 * ticks_per_beat, memory, results)
-        first, first_score = _remembered(sounding[0], ticks_per_beat, memory, results)
+        both, both_score = _match(sounding[2], 2 * ticks_per_beat, chroma, scores, of_root)
+        first, first_score = _match(sounding[0], ticks_per_beat, chroma, scores, of_root)
         second = both
         if beat + 1 == beats:
             if 2 * first_score <= both_score:
@@ -173,7 +180,7 @@ def _recognise(
         else:
             second, second_score = first, first_score
             if not steady:
-                second, second_score = _remembered(sounding[1], ticks_per_beat, memory, results)
+                second, second_score = _match(sounding[1], ticks_per_beat, chroma, scores, of_root)
             if 2 * first_score < both_score or 2 * second_score < both_score:
                 first = second = both
         for part in range(2):
@@ -194,65 +201,55 @@ def _recognise(
     return changes[:size], chords[:size]
 
 
-_MEMORY = 128  # a power of two
-
-
 @njit
-def _remembered(
-    sounding: NDArray[np.int64], window: int, memory: NDArray[np.int64], results: NDArray[np.int64]
+def _match(
+    sounding: NDArray[np.int64],
+    window: int,
+    chroma: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    of_root: NDArray[np.float64],
 ) -> tuple[int, int]:
-    """`_match`, or its result from `memory` if that has the same input."""
-    place = window
-    for pitch in range(128):
-        place += sounding[pitch] * (2654435761 * pitch + 40503) ^ (sounding[pitch] >> 3)
-    place = (place ^ place >> 15 ^ place >> 31) & (_MEMORY - 1)
-    if results[place, 0] == window:
-        same = True
-        for pitch in range(128):
-            same &= memory[place, pitch] == sounding[pitch]
-        if same:
-            return results[place, 1], results[place, 2]
-    chord, score = _match(sounding, window)
-    memory[place] = sounding
-    results[place, 0], results[place, 1], results[place, 2] = window, chord, score
-    return chord, score
-
-
-@njit
-def _match(sounding: NDArray[np.int64], window: int) -> tuple[int, int]:
     """The best chord for a window of `window` ticks, and its score (-1 if no chord is good enough).
 
-    `sounding` `[128]` is the number of ticks in which each pitch sounds.
+    `sounding` is the number of ticks in which each pitch sounds, in whole octaves from a C on. The last three
+    arguments are memory to work in.
     """
-    chroma = np.zeros(12, np.int64)
-    bass = -1  # the lowest pitch that sounds for an eighth of the window
-    for pitch in range(128):
-        if sounding[pitch]:
-            chroma[pitch % 12] += sounding[pitch]
-            if bass < 0 and 8 * sounding[pitch] >= window:
-                bass = pitch % 12
-    best = 0
-    scores = np.zeros(12, np.int64)  # of the best template of each root, 0 if none is above 0
-    rows = np.zeros(12, np.int64)
+    chroma[:] = 0
+    for octave in range(0, len(sounding), 12):
+        for pitch_class in range(12):
+            chroma[pitch_class] += sounding[octave + pitch_class]
+    scores[:] = 0
+    for pitch_class in range(12):
+        if chroma[pitch_class]:
+            sounds = float(chroma[pitch_class])
+            for i in range(12 * len(_TEMPLATES)):
+                scores[i] += sounds * _WEIGHTS[pitch_class, i]
+    of_root[:] = 0.0
+    for template in range(0, 12 * len(_TEMPLATES), 12):
+        for root in range(12):
+            score = scores[template + root]
+            of_root[root] = score if score > of_root[root] else of_root[root]
+    highest = 0.0
     for root in range(12):
-        if chroma[root] == 0:
-            continue
-        for row in range(len(_TEMPLATES)):
-            score = 0
-            for interval in range(12):
-                score += chroma[(root + interval) % 12] * _TEMPLATES[row, interval]
-            if score > scores[root]:
-                scores[root], rows[root] = score, row
-        best = max(best, scores[root])
+        if chroma[root]:
+            highest = max(highest, of_root[root])
+    best = np.int64(highest)
     if best < 10 * window:
         return NO_CHORD, -1
-    if bass < 0:
+    bass = 0  # the lowest pitch that sounds for an eighth of the window
+    while bass < len(sounding) and 8 * sounding[bass] < window:
+        bass += 1
+    if bass == len(sounding):
         return NO_CHORD, best
+    bass %= 12
     chord, most = NO_CHORD, -1
     for above in range(12):
         root = (bass + above) % 12
-        if scores[root] == best:
-            root, quality = _named(chroma, bass, root, _TEMPLATE_QUALITY[rows[root]])
+        if chroma[root] and of_root[root] == highest:
+            row = 0  # the first of the root's best templates
+            while scores[12 * row + root] != highest:
+                row += 1
+            root, quality = _named(chroma, bass, root, _TEMPLATE_QUALITY[row])
             covered = 0
             for interval in range(12):
                 covered += chroma[(root + interval) % 12] * _IS_TONE[quality, interval]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from muspike.arguments import instance, listed, refuse, whole
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput
 from muspike.files import write_whole
+from muspike.jit import njit
 
 if TYPE_CHECKING:
     import miditoolkit
@@ -111,22 +113,24 @@ class Score:
         whole(f"{self.name or 'score'}: ticks_per_beat", self.ticks_per_beat, 1)
         for track in listed(f"{self.name or 'score'}: tracks", self.tracks, "a list of Track"):
             instance(f"{self.name or 'score'}: a track", track, Track, "a Track")
-        notes = table(self.notes, NOTE)
-        if len(notes) and not 0 <= notes["track"].min() <= notes["track"].max() < len(self.tracks):
+        notes = np.array(table(self.notes, NOTE))
+        survey = _survey(notes.view(np.int32).reshape(-1, len(NOTE)))
+        first_track, last_track, lowest, highest, earliest, latest, in_order = survey
+        if not 0 <= first_track <= last_track < len(self.tracks) and len(notes):
             raise BadInput(
-                f"{self.name or 'score'}: notes of the tracks {notes['track'].min()} to {notes['track'].max()}; there "
-                f"are {len(self.tracks)} tracks, counted from 0"
+                f"{self.name or 'score'}: notes of the tracks {first_track} to {last_track}; there are "
+                f"{len(self.tracks)} tracks, counted from 0"
             )
-        if len(notes) and not 0 <= notes["pitch"].min() <= notes["pitch"].max() <= 127:
-            raise BadInput(
-                f"{self.name or 'score'}: pitches {notes['pitch'].min()} to {notes['pitch'].max()}, not 0 to 127"
-            )
-        if len(notes) and min(notes["onset"].min(), notes["duration"].min()) < 0:
+        if not 0 <= lowest <= highest <= 127:
+            raise BadInput(f"{self.name or 'score'}: pitches {lowest} to {highest}, not 0 to 127")
+        if earliest < 0:
             raise BadInput(f"{self.name or 'score'}: a note with a negative onset or duration")
-        if len(notes) and (notes["onset"].astype(np.int64) + notes["duration"]).max() > LAST_TICK:
+        if latest > LAST_TICK:
             raise BadInput(f"{self.name or 'score'}: a note ends behind tick {LAST_TICK}, the last one")
-        # One integer key (128 pitches per onset) sorts faster than two columns.
-        self.notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
+        if not in_order:
+            # One integer key (128 pitches per onset) sorts faster than two columns.
+            notes = notes[np.argsort(notes["onset"].astype(np.int64) * 128 - notes["pitch"], kind="stable")]
+        self.notes = notes
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
             rows = table(getattr(self, name), dtype)
             setattr(self, name, rows[np.argsort(rows["tick"], kind="stable")] if len(rows) > 1 else rows)
@@ -192,6 +196,28 @@ class Score:
         return midi
 
 
+@njit
+def _survey(notes: NDArray[np.int32]) -> tuple[int, int, int, int, int, int, bool]:
+    """Of notes `[notes, 5]` in the columns of `NOTE`: what a score's checks look at; zeros if there are none.
+
+    The first and last track, the lowest and highest pitch, the least onset or duration, the latest end, and whether the
+    notes are in the order of `Score.notes`.
+    """
+    if not len(notes):
+        return 0, 0, 0, 0, 0, 0, True
+    first_track = last_track = notes[0, 4]
+    lowest = highest = notes[0, 2]
+    earliest, latest, in_order = notes[0, 0], 0, True
+    for i in range(len(notes)):
+        onset, duration, pitch, track = notes[i, 0], notes[i, 1], notes[i, 2], notes[i, 4]
+        first_track, last_track = min(first_track, track), max(last_track, track)
+        lowest, highest = min(lowest, pitch), max(highest, pitch)
+        earliest, latest = min(earliest, onset, duration), max(latest, np.int64(onset) + duration)
+        if i and (onset < notes[i - 1, 0] or (onset == notes[i - 1, 0] and pitch > notes[i - 1, 2])):
+            in_order = False
+    return first_track, last_track, lowest, highest, earliest, latest, in_order
+
+
 def _fifths(key_name: str) -> tuple[int, bool]:
     minor = key_name.endswith("m")
     return (MINOR_KEYS if minor else MAJOR_KEYS).index(key_name) - 7, minor
@@ -213,7 +239,9 @@ def read(path: str | os.PathLike[str]) -> Score:
     path = Path(path_of("midi.read: path", path))
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            found = os.fstat(file.fileno())
+            # A device or a pipe has no size. So many bytes are set aside before they are read.
+            content = file.read(min(found.st_size if stat.S_ISREG(found.st_mode) else MOST_BYTES, MOST_BYTES) + 1)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > MOST_BYTES:
@@ -244,13 +272,11 @@ def _score(content: bytes, chunks: midi_chunks.Chunks, events: midi_events.Event
     if end.max() > LAST_TICK:
         raise BadInput(f"a note lasts to tick {end.max()}; {LAST_TICK} is the last one that a score can hold")
     _mended(counts, remarks)
-    notes = np.empty(len(onset), NOTE)
-    notes["onset"], notes["duration"], notes["pitch"] = onset, end - onset, events.pitch
-    notes["velocity"], notes["track"] = events.velocity, events.instrument
-    if len(instruments) > 1:
-        notes = notes[np.argsort(events.instrument, kind="stable")]  # notes that are alike stay in the order of tracks
-    named = meta[meta[:, 0] == midi_events.NAME][::-1]
-    named = named[np.unique(named[:, 1], return_index=True)[1]]  # the last name of each track
+    # One integer key: onset, descending pitch, track; notes that are alike in these stay in the order of the file.
+    order = np.argsort((onset * 128 - events.pitch) * len(instruments) + events.instrument, kind="stable")
+    notes = _notes(onset, end, events.pitch, events.velocity, events.instrument, order).view(NOTE).ravel()
+    named = meta[meta[:, 0] == midi_events.NAME]
+    named = named[np.append(named[1:, 1] != named[:-1, 1], True)[: len(named)]]  # the last name of each track
     names = {track: _text(content[first : first + length]) for _, track, _, first, length in named.tolist()}
     tempos, metres, keys = _meta(meta, starts, remarks)
     return Score(
@@ -263,6 +289,24 @@ def _score(content: bytes, chunks: midi_chunks.Chunks, events: midi_events.Event
         name=name,
         remarks=tuple(remarks),
     )
+
+
+@njit
+def _notes(
+    onset: NDArray[np.int64],
+    end: NDArray[np.int64],
+    pitch: NDArray[np.int64],
+    velocity: NDArray[np.int64],
+    track: NDArray[np.int64],
+    order: NDArray[np.int64],
+) -> NDArray[np.int32]:
+    """The notes in this order, `[notes, 5]`, in the columns of `NOTE`."""
+    notes = np.empty((len(order), 5), np.int32)
+    for i in range(len(order)):
+        note = order[i]
+        notes[i, 0], notes[i, 1], notes[i, 2] = onset[note], end[note] - onset[note], pitch[note]
+        notes[i, 3], notes[i, 4] = velocity[note], track[note]
+    return notes
 
 
 def _mended(counts: NDArray[np.int64], remarks: list[str]) -> None:
@@ -298,45 +342,62 @@ def _meta(
 
     Each sequence of a file of format 2 starts, at `starts`, with the tempo and metre of a file that states none.
     """
-    late = meta[:, 2] > LAST_TICK
-    kind, tick, value, second = meta[:, 0], meta[:, 2], meta[:, 3], meta[:, 4]
-    is_tempo, is_metre, is_key = (kind == which for which in (midi_events.TEMPO, midi_events.METRE, midi_events.KEY))
-    late &= is_tempo | is_metre | is_key
-    fifths = (value + 128) % 256 - 128
-    if late.any():
-        remarks.append(
-            f"{_several(int(late.sum()), 'tempo, metre or key', 'tempos, metres or keys')} behind tick {LAST_TICK} "
-            "ignored"
-        )
-    still = is_tempo & ~late & (value == 0)
-    if still.any():
-        remarks.append(f"{_several(int(still.sum()), 'tempo')} of 0 microseconds per beat ignored")
-    odd = is_metre & ~late & ((value == 0) | (second > FINEST_METRE))
-    if odd.any():
-        first = int(np.flatnonzero(odd)[0])
-        remarks.append(
-            f"{_several(int(odd.sum()), 'impossible time signature')} ignored ({value[first]}/2^{second[first]}; the"
-            f" numerator is 1 or more, the denominator up to {2**FINEST_METRE})"
-        )
-    unknown = is_key & ~late & (np.abs(fifths) > 7)
-    if unknown.any():
-        remarks.append(f"{_several(int(unknown.sum()), 'key signature')} of more than 7 sharps or flats ignored")
-    use = ~(late | still | odd | unknown)
-    tempo_rows, metre_rows, key_rows = (use & which for which in (is_tempo, is_metre, is_key))
-    tempos = np.empty(tempo_rows.sum(), TEMPO)
-    tempos["tick"], tempos["bpm"] = tick[tempo_rows], 60e6 / value[tempo_rows]
-    metres = np.empty(metre_rows.sum(), TIME_SIGNATURE)
-    metres["tick"], metres["numerator"], metres["denominator"] = (
-        tick[metre_rows],
-        value[metre_rows],
-        1 << second[metre_rows],
-    )
-    keys = np.empty(key_rows.sum(), KEY_SIGNATURE)
-    keys["tick"], keys["fifths"], keys["minor"] = tick[key_rows], fifths[key_rows], second[key_rows] == 1
+    verdicts = _judged(meta)
+    if (verdicts < 0).any():
+        _left_out(meta, verdicts, remarks)
+    _, _, tick, value, second = meta[verdicts == midi_events.TEMPO].T
+    tempos = np.empty(len(tick), TEMPO)
+    tempos["tick"], tempos["bpm"] = tick, 60e6 / value
+    _, _, tick, value, second = meta[verdicts == midi_events.METRE].T
+    metres = np.empty(len(tick), TIME_SIGNATURE)
+    metres["tick"], metres["numerator"], metres["denominator"] = tick, value, 1 << second
+    _, _, tick, value, second = meta[verdicts == midi_events.KEY].T
+    keys = np.empty(len(tick), KEY_SIGNATURE)
+    keys["tick"], keys["fifths"], keys["minor"] = tick, (value + 128) % 256 - 128, second == 1
     if starts is not None:
         tempos = np.concatenate([table([(start, DEFAULT_BPM) for start in starts], TEMPO), tempos])
         metres = np.concatenate([table([(start, 4, 4) for start in starts], TIME_SIGNATURE), metres])
     return tempos, metres, keys
+
+
+_LATE, _STILL, _IMPOSSIBLE, _UNKNOWN = -1, -2, -3, -4  # why a meta event is left out
+
+
+@njit
+def _judged(meta: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each of `midi_events.Events.meta`: its kind; 0 for a name; or why it is left out."""
+    verdicts = np.zeros(len(meta), np.int64)
+    for i in range(len(meta)):
+        kind, tick, value, second = meta[i, 0], meta[i, 2], meta[i, 3], meta[i, 4]
+        if kind == midi_events.NAME:
+            continue
+        verdicts[i] = kind
+        if tick > LAST_TICK:
+            verdicts[i] = _LATE
+        elif kind == midi_events.TEMPO and value == 0:
+            verdicts[i] = _STILL
+        elif kind == midi_events.METRE and (value == 0 or second > FINEST_METRE):
+            verdicts[i] = _IMPOSSIBLE
+        elif kind == midi_events.KEY and 7 < value < 249:  # flats are counted down from 256
+            verdicts[i] = _UNKNOWN
+    return verdicts
+
+
+def _left_out(meta: NDArray[np.int64], verdicts: NDArray[np.int64], remarks: list[str]) -> None:
+    """Say in `remarks` what `_judged` left out."""
+    if late := int((verdicts == _LATE).sum()):
+        what = _several(late, "tempo, metre or key", "tempos, metres or keys")
+        remarks.append(f"{what} behind tick {LAST_TICK} ignored")
+    if still := int((verdicts == _STILL).sum()):
+        remarks.append(f"{_several(still, 'tempo')} of 0 microseconds per beat ignored")
+    if len(impossible := meta[verdicts == _IMPOSSIBLE]):
+        value, second = impossible[0, 3:]
+        remarks.append(
+            f"{_several(len(impossible), 'impossible time signature')} ignored ({value}/2^{second}; the numerator is 1"
+            f" or more, the denominator up to {2**FINEST_METRE})"
+        )
+    if unknown := int((verdicts == _UNKNOWN).sum()):
+        remarks.append(f"{_several(unknown, 'key signature')} of more than 7 sharps or flats ignored")
 
 
 def _text(raw: bytes) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "midi_damage.py"
+LARGE = SCRIPT.with_name("large_midi.py")
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FILES = int(os.environ.get("MUSPIKE_DAMAGED_FILES", "20000"))
 
@@ -29,6 +30,14 @@ def test_a_few_hundred_damaged_files() -> None:
     said = run(0, 400)
     for outcome in ("read", "mended", "refused"):
         assert f"'{outcome}'" in said
+
+
+@pytest.mark.nightly
+def test_files_of_ten_megabytes() -> None:
+    """Whatever they are full of, they are read within a GiB and the time that is set, or refused."""
+    done = subprocess.run([sys.executable, str(LARGE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
+    print(done.stdout)
 
 
 @pytest.mark.nightly
