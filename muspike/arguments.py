@@ -65,10 +65,15 @@ def number(what: str, value: Any, expected: str, low: float, high: float, *, abo
     Raises:
         BadInput: it is no number, or not in the range.
     """
-    good = is_number(value) and math.isfinite(value) and low <= value <= high
-    if not good or (above and value == low):
+    if not is_number(value) or not low <= value <= high or (above and value == low):
         raise refuse(what, value, expected)
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError as error:
+        raise refuse(what, value, expected) from error
+    if not math.isfinite(found):
+        raise refuse(what, value, expected)
+    return found
 
 
 def seconds(what: str, value: Any) -> float:
@@ -112,8 +117,9 @@ def mapping(what: str, value: Any, expected: str) -> Mapping[str, Any]:
     """
     if not isinstance(value, Mapping):
         raise refuse(what, value, expected)
-    if stranger := next((key for key in value if not isinstance(key, str)), None):
-        raise refuse(f"a name in {what}", stranger, "a text")
+    for key in value:
+        if not isinstance(key, str):
+            raise refuse(f"a name in {what}", key, "a text")
     return value
 
 

@@ -90,8 +90,8 @@ def recognise(score: Score) -> NDArray[np.int16]:
 
     - chorder overlooks sounding notes that began more than ten onsets before the beat.
     - If two roots score the same, chorder takes the lower pitch class, so its answer depends on the key. Here the chord
-      is taken whose tones sound longest in all; of equal ones, the one whose root is the fewest semitones above the
-      bass.
+      is taken whose tones sound longest in all; of equal ones, the one whose triad has the root that is the fewest
+      semitones above the bass. (An inverted triad may be named as another chord on its bass.)
 
     `recognise_changes` gives the same in memory that does not grow with the length of the piece.
     """
@@ -196,8 +196,7 @@ def _recognise(
             if i < n_notes:
                 until = min(until, onsets[i])
             pair = min(until // ticks_per_beat, beats - 1) // 2 * 2
-            if first == second:
-                beat = max(beat, pair)
+            beat = max(beat, pair)
     return changes[:size], chords[:size]
 
 

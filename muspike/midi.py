@@ -19,6 +19,7 @@ from muspike.arguments import path as path_of
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.jit import njit
+from muspike.tables import several
 
 if TYPE_CHECKING:
     import miditoolkit
@@ -94,8 +95,9 @@ class Score:
             that holds together, and for a score that was not read from a file.
 
     Raises:
-        BadInput: `ticks_per_beat` is no whole number of at least 1; a table holds no rows of its dtype; a pitch is
-            outside 0 to 127; an onset or duration is negative; or a note ends behind `LAST_TICK`.
+        BadInput: `ticks_per_beat` is no whole number of at least 1; a table holds no rows of its dtype; a pitch or
+            velocity is outside 0 to 127; an onset, a duration or another tick is negative; a note ends behind
+            `LAST_TICK`; or no music has a tempo or a metre.
     """
 
     ticks_per_beat: int
@@ -111,11 +113,12 @@ class Score:
     def __post_init__(self) -> None:
         instance("score: name", self.name, str, "a text")
         whole(f"{self.name or 'score'}: ticks_per_beat", self.ticks_per_beat, 1)
-        for track in listed(f"{self.name or 'score'}: tracks", self.tracks, "a list of Track"):
+        self.tracks = listed(f"{self.name or 'score'}: tracks", self.tracks, "a list of Track")
+        for track in self.tracks:
             instance(f"{self.name or 'score'}: a track", track, Track, "a Track")
         notes = np.array(table(self.notes, NOTE))
         survey = _survey(notes.view(np.int32).reshape(-1, len(NOTE)))
-        first_track, last_track, lowest, highest, earliest, latest, in_order = survey
+        first_track, last_track, lowest, highest, softest, loudest, earliest, latest, in_order = survey
         if not 0 <= first_track <= last_track < len(self.tracks) and len(notes):
             raise BadInput(
                 f"{self.name or 'score'}: notes of the tracks {first_track} to {last_track}; there are "
@@ -123,6 +126,8 @@ class Score:
             )
         if not 0 <= lowest <= highest <= 127:
             raise BadInput(f"{self.name or 'score'}: pitches {lowest} to {highest}, not 0 to 127")
+        if not 0 <= softest <= loudest <= 127:
+            raise BadInput(f"{self.name or 'score'}: velocities {softest} to {loudest}, not 0 to 127")
         if earliest < 0:
             raise BadInput(f"{self.name or 'score'}: a note with a negative onset or duration")
         if latest > LAST_TICK:
@@ -134,10 +139,29 @@ class Score:
         for name, dtype in (("tempos", TEMPO), ("time_signatures", TIME_SIGNATURE), ("key_signatures", KEY_SIGNATURE)):
             rows = table(getattr(self, name), dtype)
             setattr(self, name, rows[np.argsort(rows["tick"], kind="stable")] if len(rows) > 1 else rows)
+        self._check_times()
         if self.chords is not None:
-            for mark in listed(f"{self.name or 'score'}: chords", self.chords, "a list of ChordMark, or None"):
+            marks = listed(f"{self.name or 'score'}: chords", self.chords, "a list of ChordMark, or None")
+            for mark in marks:
                 instance(f"{self.name or 'score'}: a chord", mark, ChordMark, "a ChordMark")
-            self.chords = sorted(self.chords, key=lambda mark: mark.tick)
+            self.chords = sorted(marks, key=lambda mark: mark.tick)
+
+    def _check_times(self) -> None:
+        """Refuse tempos and metres that no music has."""
+        name, bpm, metres = self.name or "score", self.tempos["bpm"], self.time_signatures
+        if len(bpm) and not (np.isfinite(bpm) & (bpm > 0)).all():
+            wrong = bpm[~(np.isfinite(bpm) & (bpm > 0))][0]
+            raise BadInput(f"{name}: a tempo of {wrong:g} bpm; a finite number above 0 is wanted")
+        upper, lower = metres["numerator"], metres["denominator"]
+        if len(metres) and not (possible := (upper > 0) & (lower > 0) & (lower & (lower - 1) == 0)).all():
+            first = int(possible.argmin())
+            raise BadInput(
+                f"{name}: a time signature of {upper[first]}/{lower[first]}; a numerator of at least 1 and a power of"
+                " two as the denominator are wanted"
+            )
+        for what, rows in (("tempo", self.tempos), ("time", metres), ("key signature", self.key_signatures)):
+            if len(rows) and rows["tick"][0] < 0:
+                raise BadInput(f"{name}: a {what} at tick {rows['tick'][0]}; ticks are counted from 0")
 
     @property
     def pitched_notes(self) -> NDArray[Any]:
@@ -197,25 +221,27 @@ class Score:
 
 
 @njit
-def _survey(notes: NDArray[np.int32]) -> tuple[int, int, int, int, int, int, bool]:
+def _survey(notes: NDArray[np.int32]) -> tuple[int, int, int, int, int, int, int, int, bool]:
     """Of notes `[notes, 5]` in the columns of `NOTE`: what a score's checks look at; zeros if there are none.
 
-    The first and last track, the lowest and highest pitch, the least onset or duration, the latest end, and whether the
-    notes are in the order of `Score.notes`.
+    The first and last track, the lowest and highest pitch and velocity, the least onset or duration, the latest end,
+    and whether the notes are in the order of `Score.notes`.
     """
     if not len(notes):
-        return 0, 0, 0, 0, 0, 0, True
+        return 0, 0, 0, 0, 0, 0, 0, 0, True
     first_track = last_track = notes[0, 4]
     lowest = highest = notes[0, 2]
+    softest = loudest = notes[0, 3]
     earliest, latest, in_order = notes[0, 0], 0, True
     for i in range(len(notes)):
         onset, duration, pitch, track = notes[i, 0], notes[i, 1], notes[i, 2], notes[i, 4]
         first_track, last_track = min(first_track, track), max(last_track, track)
         lowest, highest = min(lowest, pitch), max(highest, pitch)
+        softest, loudest = min(softest, notes[i, 3]), max(loudest, notes[i, 3])
         earliest, latest = min(earliest, onset, duration), max(latest, np.int64(onset) + duration)
         if i and (onset < notes[i - 1, 0] or (onset == notes[i - 1, 0] and pitch > notes[i - 1, 2])):
             in_order = False
-    return first_track, last_track, lowest, highest, earliest, latest, in_order
+    return first_track, last_track, lowest, highest, softest, loudest, earliest, latest, in_order
 
 
 def _fifths(key_name: str) -> tuple[int, bool]:
@@ -322,17 +348,15 @@ def _mended(counts: NDArray[np.int64], remarks: list[str]) -> None:
         if number
     ]
     if ends:
-        remarks.append(f"no note-off for {_several(by_next + by_controller + by_track, 'note')}: {', '.join(ends)}")
+        remarks.append(f"no note-off for {several(by_next + by_controller + by_track, 'note')}: {', '.join(ends)}")
     if strays:
-        remarks.append(f"{_several(strays, 'note-off')} without a note ignored")
+        remarks.append(f"{several(strays, 'note-off')} without a note ignored")
     if misshapen:
-        remarks.append(
-            f"{_several(misshapen, 'tempo, metre or key', 'tempos, metres or keys')} of wrong length ignored"
-        )
+        remarks.append(f"{several(misshapen, 'tempo, metre or key', 'tempos, metres or keys')} of wrong length ignored")
     if unended:
-        remarks.append(f"{_several(unended, 'track')} without End of Track")
+        remarks.append(f"{several(unended, 'track')} without End of Track")
     if behind:
-        remarks.append(f"{_several(behind, 'byte')} behind an End of Track ignored")
+        remarks.append(f"{several(behind, 'byte')} behind an End of Track ignored")
 
 
 def _meta(
@@ -355,8 +379,9 @@ def _meta(
     keys = np.empty(len(tick), KEY_SIGNATURE)
     keys["tick"], keys["fifths"], keys["minor"] = tick, (value + 128) % 256 - 128, second == 1
     if starts is not None:
-        tempos = np.concatenate([table([(start, DEFAULT_BPM) for start in starts], TEMPO), tempos])
-        metres = np.concatenate([table([(start, 4, 4) for start in starts], TIME_SIGNATURE), metres])
+        begun = starts[starts <= LAST_TICK]
+        tempos = np.concatenate([table([(start, DEFAULT_BPM) for start in begun], TEMPO), tempos])
+        metres = np.concatenate([table([(start, 4, 4) for start in begun], TIME_SIGNATURE), metres])
     return tempos, metres, keys
 
 
@@ -386,18 +411,18 @@ def _judged(meta: NDArray[np.int64]) -> NDArray[np.int64]:
 def _left_out(meta: NDArray[np.int64], verdicts: NDArray[np.int64], remarks: list[str]) -> None:
     """Say in `remarks` what `_judged` left out."""
     if late := int((verdicts == _LATE).sum()):
-        what = _several(late, "tempo, metre or key", "tempos, metres or keys")
+        what = several(late, "tempo, metre or key", "tempos, metres or keys")
         remarks.append(f"{what} behind tick {LAST_TICK} ignored")
     if still := int((verdicts == _STILL).sum()):
-        remarks.append(f"{_several(still, 'tempo')} of 0 microseconds per beat ignored")
+        remarks.append(f"{several(still, 'tempo')} of 0 microseconds per beat ignored")
     if len(impossible := meta[verdicts == _IMPOSSIBLE]):
         value, second = impossible[0, 3:]
         remarks.append(
-            f"{_several(len(impossible), 'impossible time signature')} ignored ({value}/2^{second}; the numerator is 1"
+            f"{several(len(impossible), 'impossible time signature')} ignored ({value}/2^{second}; the numerator is 1"
             f" or more, the denominator up to {2**FINEST_METRE})"
         )
     if unknown := int((verdicts == _UNKNOWN).sum()):
-        remarks.append(f"{_several(unknown, 'key signature')} of more than 7 sharps or flats ignored")
+        remarks.append(f"{several(unknown, 'key signature')} of more than 7 sharps or flats ignored")
 
 
 def _text(raw: bytes) -> str:
@@ -418,26 +443,40 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _several(number: int, noun: str, nouns: str = "") -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {nouns or noun + 's'}"
-
-
 def _last(number: int) -> str:
     return "lasts" if number == 1 else "last"
+
+
+def _check_holds(score: Score) -> None:
+    """Refuse numbers that a Standard MIDI File cannot hold."""
+    name, tempos, metres = score.name or "score", score.tempos["bpm"], score.time_signatures
+    slowest = 60e6 / (2**24 - 1)
+    for what, values, low, high in (
+        ("ticks per beat", np.array([score.ticks_per_beat]), 1, 2**15 - 1),
+        ("bpm", tempos, slowest, 60e6),
+        ("as the numerator of a time signature", metres["numerator"], 1, 255),
+        ("as the denominator of a time signature", metres["denominator"], 1, 2**FINEST_METRE),
+        ("sharps (flats are negative)", score.key_signatures["fifths"], -7, 7),
+    ):
+        if len(wrong := values[(values < low) | (values > high)]):
+            raise BadInput(f"{name}: {wrong[0]:g} {what}; a MIDI file holds {low:g} to {high:g}")
 
 
 def write(score: Score, path: str | os.PathLike[str]) -> None:
     """Write `score` to `path` as a Standard MIDI File (format 1). Annotated chords become markers.
 
-    The file appears whole or not at all. If two notes of one pitch sound together on one track, the format cannot say
-    which of them ends first: a reader may exchange their ends.
+    The file appears whole or not at all. Tempos are rounded to whole microseconds per quarter note. If two notes of one
+    pitch sound together on one track, the format cannot say which of them ends first: a reader may exchange their ends.
 
     Raises:
-        BadInput: `score` is no Score, or `path` no path.
+        BadInput: `score` is no Score, or `path` no path; or the format cannot hold a number: more than 32767 ticks per
+            beat, a tempo below 3.58 or above 60,000,000 bpm, a numerator above 255, a denominator above
+            `FINEST_METRE`'s, more than 7 sharps or flats.
         Failed: the file cannot be written.
     """
     instance("midi.write: score", score, Score, "a Score")
     path = path_of("midi.write: path", path)
+    _check_holds(score)
     midi: Any = symusic.Score(score.ticks_per_beat)
     notes = score.notes
     for number, track in enumerate(score.tracks):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muspike.errors import BadInput
+from muspike.tables import several
 
 MOST_CHUNKS = 65535  # the largest number that a header can announce
 
@@ -34,13 +35,17 @@ _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer: the file itself was not fetched"),
     (b"MTrk", "a MIDI track without the header of a file"),
 )
-_TEXTS = (
+# What tells a kind of XML, also inside a file that begins with the general mark.
+_TAGS = (
     (b"<!doctype html", "a web page (HTML)"),
     (b"<html", "a web page (HTML)"),
     (b"<score-partwise", "MusicXML"),
     (b"<score-timewise", "MusicXML"),
     (b"<mei", "MEI"),
     (b"<musescore", "a MuseScore file"),
+)
+_TEXTS = (
+    *_TAGS,
     (b"<?xml", "XML"),
     (b"%abc", "ABC notation"),
     (b"**kern", "Humdrum"),
@@ -86,6 +91,8 @@ def find(content: bytes) -> Chunks:
     header_bytes, form, announced, division = struct.unpack_from(">IHHH", content, start + 4)
     if header_bytes < 6:
         raise BadInput(f"its header says that it has {header_bytes} bytes; 6 or more are right")
+    if header_bytes > end - start - 8:
+        raise BadInput(f"its header says that it has {header_bytes} bytes; only {end - start - 8} follow")
     if division & 0x8000:
         frames, ticks = 256 - (division >> 8), division & 0xFF
         raise BadInput(
@@ -129,14 +136,15 @@ def _tracks(content: bytes, position: int, end: int, header: tuple[int, int, int
             others[name] = others.get(name, 0) + 1
         position += length
     if chunks < announced:
-        raise BadInput(f"truncated MIDI file: the header announces {announced} tracks, it holds {chunks}")
+        raise BadInput(f"truncated MIDI file: the header announces {several(announced, 'track')}, it holds {chunks}")
     if others:
         names = ", ".join(name.decode() for name in list(others)[:5])
-        remarks.append(f"{_count(sum(others.values()), 'chunk')} not of a track left out ({names})")
-    if len(starts) > announced:
-        remarks.append(f"the header announces {_count(announced, 'track')}; all {len(starts)} were read")
+        remarks.append(f"{several(sum(others.values()), 'chunk')} not of a track left out ({names})")
+    if len(starts) != announced:
+        found = f"all {len(starts)} were read" if len(starts) > announced else f"the file holds {len(starts)}"
+        remarks.append(f"the header announces {several(announced, 'track')}; {found}")
     if position < end:
-        what = "another MIDI file" if content[position : position + 4] == b"MThd" else _count(end - position, "byte")
+        what = "another MIDI file" if content[position : position + 4] == b"MThd" else several(end - position, "byte")
         remarks.append(f"{what} behind the last track ignored")
     return Chunks(form, division, np.array(starts, np.int64), np.array(stops, np.int64), remarks)
 
@@ -176,14 +184,10 @@ def looks_like(content: bytes) -> str:
     text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for start, kind in _TEXTS:
         if text.startswith(start):
-            inner = next((more for mark, more in _TEXTS[:6] if mark in text), kind)
+            inner = next((more for mark, more in _TAGS if mark in text), kind)
             return f"it looks like {inner}"
     if text.startswith(b"x:") and b"\nk:" in text.replace(b"\r", b"\n"):
         return "it looks like ABC notation"
     if all(byte >= 0x20 or byte in b"\t\r\n" for byte in beginning):
         return f"it looks like text, which starts with {content[:12]!r}"
     return f"it starts with {content[:4]!r}, not with b'MThd'"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -70,12 +70,12 @@ def read(content: bytes, starts: Ints, stops: Ints) -> Events:
       none of their note-offs is lost.
     - A note-off at the tick of a note-on ends a note that began earlier, if one sounds. The order of the two in the
       file does not matter.
-    - A note-on never finds its note-off if, from it on, there are fewer note-offs than note-ons, however they are
-      matched. (Note-offs and note-ons are matched like closing and opening brackets.) Such a note ends at the next
+    - Which note-ons lack a note-off is found from the end of the track backwards: each note-on takes one of the
+      note-offs behind it that no later note-on has taken, and lacks one if none is left. Such a note ends at the next
       note-on, or at the next controller that ends the notes of its channel (120, or 123 to 127), or at the end of its
       track, whichever comes first. If the next note-on is at the same tick, both notes end together. So a lost
       note-off or a doubled note-on costs one note and shifts no other.
-    - Without note-offs missing, those controllers end no note: its own note-off does.
+    - A note that finds its note-off lasts until then, also across such a controller.
     - A note-off without a note is left out.
 
     A note-on of velocity 0 is a note-off. A status byte is good for the events after it, also across meta events and
@@ -266,7 +266,7 @@ def _number(data, place, stop):  # type: ignore[no-untyped-def]
         place, value = place + 1, (value << 7) | (byte & 0x7F)
         if byte < 0x80:
             return 0, place, value
-    return _CUT if place >= stop else _LONG_NUMBER, place, value
+    return (_CUT, place, value) if place >= stop else (_LONG_NUMBER, place - 1, value)
 
 
 @njit

@@ -30,6 +30,11 @@ class Table:
         return text_table(self.titles, self.rows, self.left)
 
 
+def several(number: int, noun: str, nouns: str = "") -> str:
+    """A number of things, in words: "1 note", "2,000 notes". `nouns` is the plural if it is not `noun` and an s."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> Iterator[str]:
     """The lines of a table: the titles, then a line for each row.
 

@@ -19,6 +19,7 @@ from muspike.arguments import instance, refuse
 from muspike.errors import BadInput
 from muspike.jit import njit
 from muspike.midi import DEFAULT_BPM, NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, table
+from muspike.tables import several
 
 Words = NDArray[np.int16]
 
@@ -124,10 +125,9 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
     if bars[:, 1].sum() > LONGEST_PIECE:
         raise BadInput(f"{name}: lasts {bars[:, 1].sum()} sixteenths; {LONGEST_PIECE} are the most of a piece")
     if remarks is not None and n_long:
-        remarks.append(f"{n_long} {'note' if n_long == 1 else 'notes'} shortened to {LONGEST_PAUSE} sixteenths")
+        remarks.append(f"{several(n_long, 'note')} shortened to {LONGEST_PAUSE} sixteenths")
     if remarks is not None and n_silences:
-        silences = "silence" if n_silences == 1 else "silences"
-        remarks.append(f"{n_silences} {silences} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
+        remarks.append(f"{several(n_silences, 'silence')} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
     if score.chords is None:
         beats, recognised = chords.recognise_changes(score)
         chord_starts, chord_values = 4 * beats, recognised.astype(np.int64)
@@ -165,12 +165,15 @@ def _quantise(
     velocities: NDArray[np.int64],
     ticks_per_beat: int,
 ) -> tuple[NDArray[np.int64], int]:
-    """The NOTEs of a piece in token order, int64 `[notes, 4]`: onset in sixteenths, and pitch, duration, velocity.
+    """The NOTEs of a piece in token order, and how many of its notes were shortened.
 
-    And how many notes were shortened. With `MOST_WORDS` NOTEs it stops. The last three are values of the features. A
-    note longer than 32 sixteenths becomes several NOTEs. The notes arrive
+    A note longer than 32 sixteenths becomes several NOTEs. No more than `MOST_WORDS` NOTEs are made. The notes arrive
     sorted by onset and the sort is stable. So among NOTEs of one onset and pitch, continuations come first, those of
     the oldest note foremost: `decode` joins them in this order.
+
+    Returns:
+        int64 `[NOTEs, 4]`: the onset in sixteenths, and the values of the features pitch, duration and velocity; and
+        the number of notes that were longer than `LONGEST_PAUSE`.
     """
     starts = np.empty(len(onsets), np.int64)
     lengths = np.empty(len(onsets), np.int64)
@@ -206,11 +209,18 @@ def _bars(
     ticks_per_beat: int,
     onsets: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], int]:
-    """Start and length of each bar in sixteenths, int64 `[bars, 2]`, from the first onset's bar to the last onset's.
+    """The bars from the first onset's to the last onset's, and how many silences were shortened.
 
-    And how many silences were shortened. With `MOST_WORDS` bars it stops. `ticks`, `numerators` and `denominators` are
-    the metres, the first at tick 0; `onsets` are sixteenths and ascend. Bar lines are whole numbers in ticks times the
-    denominator, so that none drifts.
+    No more than `MOST_WORDS` bars are made. Bar lines are whole numbers in ticks times the denominator, so that none
+    drifts.
+
+    Args:
+        ticks, numerators, denominators: the metres, the first at tick 0.
+        ticks_per_beat: ticks in a quarter note.
+        onsets: in sixteenths, ascending.
+
+    Returns:
+        int64 `[bars, 2]`, start and length of each bar in sixteenths; and the number of silences that were shortened.
     """
     bars = np.empty((1024, 2), np.int64)
     size = shortened = note = metre = bar = 0

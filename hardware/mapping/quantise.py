@@ -426,23 +426,21 @@ def _weight_risks(
     where, of = f"population {population.name!r}", scaled.fidelity
     off = of.error > LARGE_ERROR
     starved = of.starved & ~off
-    gain = ""
-    if (better := scaled.one_each) is not None:
-        registers = chip.limits.threshold_configurations_per_core.value
-        gain = (
-            f"; with a threshold for each neuron, which {chip.name} lacks ({registers} for a core), it would be "
-            f"{int(better.changed.sum())}"
-        )
     if off.any():
         yield (
             f"{where}: rounding changes the weights onto {_out_of(off)} neurons by over {100 * LARGE_ERROR:g} % (the "
-            f"worst by {100 * of.error.max():.3g} %): {_vanished(of, off)}{gain}"
+            f"worst by {100 * of.error.max():.3g} %): {_vanished(of, off)}"
         )
-        gain = ""
     if starved.any():
         yield (
             f"{where}: {_out_of(starved)} neurons lose weights that together are not small, though others onto them "
-            f"are far larger: {_vanished(of, starved)}{gain}"
+            f"are far larger: {_vanished(of, starved)}"
+        )
+    if (better := scaled.one_each) is not None:
+        registers = chip.limits.threshold_configurations_per_core.value
+        yield (
+            f"{where}: {chip.name} has {registers} thresholds for a core; with one for each neuron, rounding would "
+            f"change {int(better.changed.sum())} neurons as much, not {int(of.changed.sum())}"
         )
 
 

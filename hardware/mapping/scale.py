@@ -7,7 +7,9 @@ Which neurons may form a group:
 
 - A `li` population has no threshold, so each of its neurons has a k of its own.
 - A convolution's weights are shared within a channel, not between channels. So each channel is a group, or, if a core
-  has too few threshold registers, channels with about the same largest weight.
+  has too few threshold registers, channels with about the same largest weight. Convolutions with different numbers of
+  channels that lead to one population are one group. They are unrolled, and treated like any other matrix, only if
+  that group would change what a neuron receives too much.
 - In any other population, all neurons that share their settings are one group if the weights are met exactly in that
   way, as those of a network that was trained on the grid (`on_grid`). If not, each neuron is a group where the chip
   has a threshold for each neuron. Where it has few threshold registers, a group is split only if one k would change
@@ -51,7 +53,7 @@ LARGE_ERROR = 0.1
 another network. The number is our choice."""
 
 # The scales to try: in steps of 8 %, from the scale at which the largest weight of a group just fits, up to 8 times the
-# scale at which that of any neuron fits, but not over this ratio.
+# scale at which that of any neuron fits. That scale counts as at most this many times the first one.
 _STEP, _CLIPPED, _MOST_APART = 1.08, 8.0, 2.0**16
 # The relative error that float32 leaves in the weights of a network trained quantised, and its square.
 ON_GRID = 1e-6
@@ -73,7 +75,8 @@ class Scales:
         k: float64 `[size]`, weights and threshold are multiplied by it.
         groups: number of groups of neurons that share a k.
         fidelity: what rounding with these k does to each neuron.
-        one_each: what rounding would do if each neuron had a k of its own; None if that would change no fewer neurons.
+        one_each: what rounding would do if each neuron had a k of its own, where the chip lacks the thresholds for that
+            and fewer neurons would be changed; else None.
     """
 
     k: Doubles
@@ -138,7 +141,8 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip) -> Sc
     Raises:
         BadInput: a threshold, bias or weight is too large for any scale.
     """
-    settings = _settings(population, weights, chip)
+    channels = _channels(population, weights, chip)
+    settings = _settings(population, channels)
     drives = _drives(population, weights, settings)
 
     def shared_by(group: Groups) -> Scales:
@@ -147,11 +151,15 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip) -> Sc
 
     found = shared_by(settings)
     exact = (found.fidelity.error <= ON_GRID).all()
-    if exact or population.kind == "li" or any(isinstance(x, Conv) for x in weights):
+    if exact or population.kind == "li" or channels is not None:
         return found
     limit = chip.limits.threshold_configurations_per_core.value
-    if limit is not None and not found.fidelity.changed.any():
+    convolved = any(isinstance(x, Conv) for x in weights)
+    if (limit is not None or convolved) and not found.fidelity.changed.any():
         return found
+    if convolved:  # a convolution's stored weights are of whole channels
+        weights = [w.unrolled(x) if isinstance(x, Conv) else x for x in weights]
+        drives = _drives(population, weights, settings)
     one_each = shared_by(np.arange(population.size))
     if limit is None:
         return one_each
@@ -166,8 +174,9 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip) -> Sc
 def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> list[Doubles]:
     """Round the weights of all synapses into a population to a grid that `quantise` then meets exactly.
 
-    The neurons that share tau, tau_syn and threshold share a scale. Each number is the chip's integer, divided by the
-    factor that the float weight was multiplied with, so it is in units of the float weights.
+    The neurons of a group share a scale; the module says which these are. Groups are not split. Each number is the
+    chip's integer, divided by the factor that the float weight was multiplied with, so it is in units of the float
+    weights.
 
     Args:
         population: its bias must be in range (the populations of a `network.Network` have none).
@@ -177,7 +186,7 @@ def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> l
     Returns:
         For each matrix, in the order of `weights`: its stored numbers (`weights.values`), rounded.
     """
-    settings = _settings(population, weights, chip)
+    settings = _settings(population, _channels(population, weights, chip))
     k = _group_scales(population, _drives(population, weights, settings), settings, chip)
     factor = population.gain / population.tau_syn * k
     return [rounded(x, factor, chip.ranges.weight)[0] / w.per_value(x, factor) for x in weights]
@@ -199,9 +208,11 @@ def largest_bias(chip: Chip) -> int:
 # --- groups ----------------------------------------------------------------------------------------------------
 
 
-def _settings(population: Population, weights: Sequence[Weights], chip: Chip) -> Groups:
-    """The group of each neuron `[size]`, counted from 0, if neurons form as few groups as they can."""
-    channels = _channels(population, weights, chip)
+def _settings(population: Population, channels: Groups | None) -> Groups:
+    """The group of each neuron `[size]`, counted from 0, if neurons form as few groups as they can.
+
+    `channels` is what `_channels` gives.
+    """
     if population.kind == "li" and channels is None:
         return np.arange(population.size)
     settings = [population.tau, population.tau_syn, population.v_threshold]

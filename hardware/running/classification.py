@@ -24,7 +24,7 @@ from muspike.errors import BadInput
 from muspike.hardware.cost.energy import Quantity
 from muspike.hardware.program import ChipPopulation, Program
 from muspike.hardware.running.simulate import Simulation
-from muspike.tables import Table
+from muspike.tables import Table, several
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
@@ -147,7 +147,7 @@ class Classification:
 
     def lines(self) -> Iterator[str]:
         """The classification for people."""
-        yield f"{self.verdict} ({_many(len(self.labels), 'sequence')} in {self.classes:,} classes)"
+        yield f"{self.verdict} ({several(len(self.labels), 'sequence')} in {self.classes:,} classes)"
         yield f"answer: {self.how}; {self.ties}"
         for costs, of in self.per_sequence.items():
             told = f"{_band(of)} per sequence"
@@ -281,10 +281,6 @@ def _share(part: int, whole: int) -> str:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _band(q: Quantity) -> str:

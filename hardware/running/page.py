@@ -6,7 +6,7 @@ style, and takes what it repeats from `templates/macros.html`. Whatever a templa
 
 from __future__ import annotations
 
-import math
+import numbers
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -59,10 +59,10 @@ def number(value: float | None, digits: int = 3) -> str:
         return "–"
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded figure
     if exponent < -4:
-        return Markup(f"{value / 10**exponent:.{digits - 1}f} × 10<sup>{exponent}</sup>")
-    places = 0 if isinstance(value, int) else digits - 1 - exponent
+        return Markup(f"{value / 10.0**exponent:.{digits - 1}f} × 10<sup>{exponent}</sup>")
+    places = 0 if isinstance(value, numbers.Integral) else digits - 1 - exponent
     return f"{round(value, places):,.{max(places, 0)}f}".replace(",", "\u202f")
 
 

@@ -18,6 +18,7 @@ from muspike.files import write_whole
 from muspike.hardware.program import ChipPopulation
 from muspike.hardware.running.pictures import COLOURS, DPI, Picture, draw_spikes, figure_of, label, picture_of, settle
 from muspike.hardware.running.simulate import Simulation
+from muspike.tables import several
 
 Array = npt.NDArray[Any]
 
@@ -106,8 +107,8 @@ def _left_out(simulation: Simulation) -> str:
     program = simulation.program
     relays = [p.size for p in program.populations if p.name in program.roles.relays]
     more = len(program.populations) - len(relays) - _MOST_POPULATIONS
-    parts = [f"{more} more populations"] if more > 0 else []
-    parts += [f"{sum(relays):,} relay neurons, which only repeat spikes"] if relays else []
+    parts = [several(more, "more population")] if more > 0 else []
+    parts += [f"{several(sum(relays), 'relay neuron')}, which only repeat spikes"] if relays else []
     return f"\nleft out: {'; '.join(parts)}" if parts else ""
 
 

@@ -31,7 +31,7 @@ from muspike.hardware.running.spikes import LARGEST_BYTES
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
 from muspike.hardware.weights import Conv
-from muspike.tables import Table
+from muspike.tables import Table, several
 
 if TYPE_CHECKING:
     from muspike.hardware.simulator.dense import DenseSimulator
@@ -405,14 +405,15 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     program, ticks, batch = simulation.program, simulation.ticks, simulation.batch
     behind = ticks - simulation.input_ticks
     yield (
-        f"{program.chip}: {_many(simulation.input_ticks, 'tick')} of {program.dt_s:g} s"
+        f"{program.chip}: {several(simulation.input_ticks, 'tick')} of {program.dt_s:g} s"
         + (f" and {behind} more until the deepest population has received them" if behind else "")
-        + f", {_many(batch, 'sequence')}, {program.n_neurons:,} neurons on {_many(program.n_cores, 'core')}"
+        + f", {several(batch, 'sequence')}, {program.n_neurons:,} neurons on {several(program.n_cores, 'core')}"
     )
     if simulation.ideal is not None:
         yield READING
     if simulation.batch > simulation.input_ticks:
-        yield f"{_many(batch, 'sequence')} of {_many(simulation.input_ticks, 'tick')}: spikes are [ticks, batch, size]"
+        length = several(simulation.input_ticks, "tick")
+        yield f"{several(batch, 'sequence')} of {length}: spikes are [ticks, batch, size]"
     yield ""
     populations = populations_table(simulation)
     yield f"{populations.caption}:"
@@ -435,8 +436,8 @@ def _lines(simulation: Simulation) -> Iterator[str]:
         yield from agreement_lines(simulation.agreements)
     yield ""
     speed = ticks / simulation.seconds
-    several = f" of {batch:,} sequences at once, {batch * speed:,.0f} ticks of a sequence" if batch > 1 else ""
-    yield f"simulated {speed:,.0f} ticks per second{several}"
+    at_once = f" of {batch:,} sequences at once, {batch * speed:,.0f} ticks of a sequence" if batch > 1 else ""
+    yield f"simulated {speed:,.0f} ticks per second{at_once}"
 
 
 def populations_table(simulation: Simulation) -> Table:
@@ -448,7 +449,7 @@ def populations_table(simulation: Simulation) -> Table:
     since = " from the population's level on" if behind else ""
     caption = (
         f"on the chip: spikes, overflows and resets of {_whole_run(simulation)}; rates of the "
-        f"{_many(simulation.input_ticks, 'tick')}{since} that answer to the input"
+        f"{several(simulation.input_ticks, 'tick')}{since} that answer to the input"
     )
     return Table(caption, titles, [[row["name"], *map(_cell, list(row.values())[1:])] for row in rows])
 
@@ -463,8 +464,8 @@ def core_events_table(simulation: Simulation) -> Table:
 
 
 def _whole_run(simulation: Simulation) -> str:
-    several = f", {_many(simulation.batch, 'sequence')} together" if simulation.batch > 1 else ""
-    return f"the whole run ({_many(simulation.ticks, 'tick')}{several})"
+    together = f", {several(simulation.batch, 'sequence')} together" if simulation.batch > 1 else ""
+    return f"the whole run ({several(simulation.ticks, 'tick')}{together})"
 
 
 def _costs(simulation: Simulation) -> Iterator[str]:
@@ -560,10 +561,6 @@ def agreement_tables(agreements: Agreements) -> Iterator[Table]:
                 for row in readouts
             ],
         )
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _cell(value: Any) -> str:

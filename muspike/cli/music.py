@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
         "metrics",
         _metrics,
         "Objective metrics of MIDI files: a row per file and their mean. A file that cannot be measured is named, and "
-        "the others are measured. Status 2: none could be.",
+        "the others are measured. Status 2: no file could be, or none of the reference.",
         "muspike metrics pieces --words 128 --reference chorales",
     )
     metrics.add_argument("files", nargs="+", metavar="FILE", type=path, help="MIDI files, or folders of them")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from muspike.hardware.running.spikes import InputSpikes
 
 RANDOM_TICKS = 100
+_LENGTH = ". For a network without input, the length of the run"
 _WORKER_HELP = """{}
 needs nothing of muspike, only a Python that has lava-nc 0.10.0:
   python lava_worker.py PROGRAM.npz INPUTS.npy OUTPUT.npz [--membranes]
@@ -81,7 +82,7 @@ def add(commands: Commands) -> None:
     simulate.add_argument(
         "file", metavar="FILE.nir|PROGRAM.npz", type=path, help="a network, or a program written by map or export"
     )
-    _add_input(simulate, "the spikes to run on")
+    _add_input(simulate, "the spikes to run on", _LENGTH)
     add_chip(simulate, None, "default loihi1, or the program's")
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the .nir file does not say")
     _add_reset(simulate)
@@ -128,7 +129,7 @@ def add(commands: Commands) -> None:
     run_lava.add_argument(
         "program", metavar="PROGRAM.npz", type=path, nargs="?", help="a program written by map or export"
     )
-    _add_input(run_lava, "the spikes to run on")
+    _add_input(run_lava, "the spikes to run on", _LENGTH)
     add_lava_python(run_lava)
     run_lava.add_argument(
         "--worker",
@@ -148,7 +149,8 @@ def _add_reset(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
+def _add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") -> None:
+    """Add the options that give a network spikes. `without_input` ends the help of --ticks."""
     given = sub.add_mutually_exclusive_group()
     given.add_argument("--input", metavar="SPIKES", type=path, help=f"{what}: .npz, .npy or NIR data")
     given.add_argument(
@@ -158,7 +160,7 @@ def _add_input(sub: argparse.ArgumentParser, what: str) -> None:
         "--ticks",
         type=whole(TICKS),
         help="length of the input: longer input is cut, silence follows shorter input (default: all of the file; "
-        f"{RANDOM_TICKS} for --random). For a network without input, the length of the run",
+        f"{RANDOM_TICKS} for --random){without_input}",
     )
     sub.add_argument("--seed", type=whole(SEED), help="seed of --random (default: 0)")
 
@@ -390,9 +392,14 @@ def _write_report(
     if program:
         made |= {"chip": program.chip, "tick": f"{program.dt_s:g} s", "program": program.digest}
     if given:
-        source = args.input.name if args.input else f"random, {args.random:g} spikes per neuron and tick"
-        made |= {"input": source, "input ticks": given.ticks, "sequences": given.batch}
-        made |= {"sha256 of the input": _sha256(args.input)} if args.input else {"seed": args.seed or 0}
+        length = {"input ticks": given.ticks, "sequences": given.batch}
+        if args.input:
+            made |= {"input": args.input.name, **length, "sha256 of the input": _sha256(args.input)}
+        elif args.random:
+            source = f"random, {args.random:g} spikes per neuron and tick"
+            made |= {"input": source, **length, "seed": args.seed or 0}
+        else:
+            made |= {"input": "none", **length}
     write_page(
         args.report,
         args.file.name,

@@ -12,6 +12,7 @@ import numpy as np
 
 from muspike import metrics, midi, tokens
 from muspike.errors import BadInput
+from muspike.files import path_error
 from muspike.metrics.distance import Distance, distances
 from muspike.tables import Table
 
@@ -119,8 +120,12 @@ def midi_files(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
+        try:
+            inside = list(path.iterdir())
+        except OSError as error:
+            raise path_error(f"{path}: cannot be read", error) from error
         # A name that starts with a dot is not the user's: it is an unfinished file of ours, or macOS's extra file.
-        found = [f for f in path.iterdir() if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
+        found = [f for f in inside if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
         if not found:
             raise BadInput(f"{path}: holds no MIDI files ({' or '.join(ENDINGS)})")
         files += sorted(found)

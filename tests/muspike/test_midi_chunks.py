@@ -41,7 +41,7 @@ def riff_chunk(name: bytes, body: bytes) -> bytes:
         (riff(riff_chunk(b"INFO", b"abc"), riff_chunk(b"data", TUNE), riff_chunk(b"DLS ", b"1234")), ()),
         (chunk(b"MThd", struct.pack(">HHH", 1, 1, 480) + b"more") + track(scale()), ()),
         (smf(track([(0, tempo(500_000))]), chunk(b"XFIH", b"hello"), track(scale())),
-         ("1 chunk not of a track left out (XFIH)",)),
+         ("1 chunk not of a track left out (XFIH)", "the header announces 3 tracks; the file holds 2")),
         (smf(track(scale()), announced=0), ("the header announces 0 tracks; all 1 were read",)),
         (smf(track(scale(2)), track(scale(2, first=72)), announced=1),
          ("the header announces 1 track; all 2 were read",)),

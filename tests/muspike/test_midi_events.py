@@ -272,7 +272,7 @@ def test_ticks_behind_32_bits_never_wrap(tmp_path: Path) -> None:
         (b"\x00\x90\x3c\x84", r"track 2: byte 46 is 0x84 \(132\), where a data byte of 0 to 127 is wanted"),
         (b"\x00\xff\x80\x00", r"track 2: byte 45 is 0x80 \(128\), where a data byte"),
         (b"\x00\x3c\x50", r"track 2: byte 44 is 0x3c \(60\), where a status byte of 128 to 255 is wanted"),
-        (b"\xff\xff\xff\xff\x7f\x90", r"track 2: byte 47 is 0x7f \(127\), where a number should have ended"),
+        (b"\xff\xff\xff\xff\x7f\x90", r"track 2: byte 46 is 0xff \(255\), where a number should have ended"),
         (b"\x00\xf4", r"track 2: byte 44 is 0xf4 \(244\), where a status byte"),
         (b"\x00\x90\x3c", "truncated track 2: it ends at byte 46 inside an event"),
         (b"\x00\xff\x01\x09abc", "truncated track 2: it ends at byte 50 inside an event"),

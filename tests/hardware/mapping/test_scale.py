@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,14 +77,39 @@ def test_rows_of_very_different_sizes_keep_their_meaning(chip: str) -> None:
     assert share_in_both(network) > 0.9
 
 
+def test_convolutions_of_different_channels_are_unrolled_if_one_scale_ruins_a_neuron() -> None:
+    """Two convolutions, of 2 and of 4 channels, onto the same 32 neurons; the channels are of very different sizes."""
+    rng = np.random.default_rng(0)
+
+    def conv(channels: int, side: tuple[int, int], sizes: Sequence[float]) -> Conv:
+        kernel = rng.uniform(0.5, 1, (channels, 1, 1, 1)) * np.array(sizes)[:, None, None, None]
+        return Conv(kernel, (1, *side), (channels, *side))
+
+    graph = SpikingGraph(
+        [population("a", "input", 16), population("b", "input", 8), population("n", "lif", 32, tau=4.0, v_threshold=0.02)],
+        [
+            Synapses("a", "a", "n", conv(2, (4, 4), (1, 0.002)), 0),
+            Synapses("b", "b", "n", conv(4, (2, 4), (1, 1, 0.002, 0.002)), 0),
+        ],
+        1e-3,
+        outputs=("n",),
+    )
+    for chip in ("loihi1", "loihi2"):
+        found = compile_graph(graph, chip).quantisation.populations[0]
+        assert found.groups > 1 and found.neurons_changed == 0
+
+
 def test_where_a_core_has_too_few_thresholds_the_risk_says_what_more_would_gain() -> None:
     weight = uniform(50, 16) * 30.0 ** (np.arange(50) % 3)[:, None] / 30
     threshold = np.linspace(0.5, 1.0, 10).repeat(5)  # one register each leaves 6 of a core's 16
     network = compiled(weight, "loihi1", v_threshold=threshold)
     report = network.quantisation.populations[0]
-    (risk,) = [risk for risk in network.risks if "neurons by over 10 %" in risk]
-    assert "; with a threshold for each neuron, which loihi1 lacks (16 for a core), it would be 0" in risk
+    assert any("neurons by over 10 %" in risk for risk in network.risks)
     assert report.groups == 10 and report.neurons_changed > 10
+    assert (
+        "population 'n': loihi1 has 16 thresholds for a core; with one for each neuron, rounding would change 0 "
+        f"neurons as much, not {report.neurons_changed}" in network.risks
+    )
     other = compiled(weight, "loihi2", v_threshold=threshold).quantisation.populations[0]
     assert (other.groups, other.neurons_changed) == (50, 0)
 
