@@ -67,6 +67,13 @@ class Quantity:
     tag: Tag
     band_known: bool = True
 
+    @property
+    def band(self) -> str:
+        """The band in words, without the unit: "1.44 – 1.83", "30 – 97.3 or wider" or "band unknown"."""
+        if self.low == self.high and not self.band_known:
+            return "band unknown"
+        return f"{self.low:.3g} – {self.high:.3g}{'' if self.band_known else ' or wider'}"
+
     @classmethod
     def of(cls, constant: Constant) -> Quantity:
         """The constant as a quantity."""

@@ -284,7 +284,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _band(q: Quantity) -> str:
-    return f"{q.value:.4g} µJ ({q.low:.3g} – {q.high:.3g}{'' if q.band_known else ' or wider'}, {q.tag})"
+    return f"{q.value:.4g} µJ ({q.band}, {q.tag})"
 
 
 def _evidence(array: Array, rule: str) -> Array:

@@ -29,6 +29,7 @@ from muspike.hardware.running.report import (
     rounding_table,
     scales_table,
     some_names,
+    verdict,
     weights_table,
 )
 from muspike.hardware.running.simulate import (
@@ -55,6 +56,7 @@ def write_page(
     labels: str = "",
     priced: bool = True,
     notes: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -68,6 +70,7 @@ def write_page(
         labels: where the labels came from, in words.
         priced: whether the page is to tell activity and cost of the run. False: only how it agrees.
         notes: what else is to be said of the input.
+        doubts: what is doubtful about the chip's description (`Chip.warnings`).
 
     Raises:
         BadInput: the name does not end in one of `page.ENDINGS`; or there is neither a network nor a run.
@@ -79,6 +82,7 @@ def write_page(
     program = compiled.program if compiled is not None else simulation.program  # type: ignore[union-attr]
     agreements = (simulation.agreements if simulation is not None else None) or ()
     spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
+    told_apart = [row for row in spiking if row.agreement is not None]
     told = simulation is not None and priced
     text = (
         environment()
@@ -97,6 +101,8 @@ def write_page(
             answers=None if classification is None else _answers(classification, labels),
             made=made,
             notes=notes,
+            doubts=doubts,
+            lowest=min(told_apart, key=lambda row: row.agreement) if len(told_apart) > 1 else None,
         )
     )
     with write_whole(path) as temporary:
@@ -107,7 +113,8 @@ def _fit(compiled: Compiled) -> dict[str, Any]:
     use = compiled.use
     fullest = use.fullest
     return {
-        "fits": use.fits,
+        "verdict": verdict(use),
+        "good": use.fits and use.chips == 1,
         "cores": len(use.cores),
         "chips": use.chips,
         "neurons": use.neurons,
@@ -119,7 +126,7 @@ def _fit(compiled: Compiled) -> dict[str, Any]:
         "populations": some_names(fullest.populations),
         "packing": packing(compiled).capitalize(),
         "problems": use.problems,
-        "remedies": use.remedies,
+        "remedies": [remedy.replace("_", " ") for remedy in use.remedies],
         "unchecked": [limit.replace("_", " ") for limit in use.unchecked],
         "limits": limits_table(use, compiled.chip),
         "picture": core_use([{"core": core.core, "percent": core.per_cent} for core in use.cores], use.chip),

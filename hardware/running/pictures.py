@@ -186,9 +186,9 @@ def core_use(use: Sequence[Mapping[str, Any]], chip: str) -> Picture:
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.set_xlabel("core" if together == 1 else f"core; each cell shows the fullest of {together} neighbours")
-        axes.set_title(f"Use of each core's limits, {chip}")
         over = " (above 100 %: too much)" if table.max() > 100 else ""
-        figure.colorbar(image, ax=axes, label=f"% of the limit{over}", pad=0.01, extend="max" if over else "neither")
+        axes.set_title(f"Use of each core's limits, {chip}{over}")
+        figure.colorbar(image, ax=axes, label="% of limit", pad=0.01, extend="max" if over else "neither")
         row, place = divmod(int(table.argmax()), len(use))
         alt = f"{len(use)} cores; fullest: {resource(resources[row])} of core {use[place]['core']}"
         return picture_of(figure, f"Use of each core's limits, {chip}: {alt}, {table.max():.0f} %.")

@@ -126,7 +126,7 @@ def _title(p: ChipPopulation, groups: Mapping[str, Array]) -> str:
     """The population's name, size, and activity in the picture, in spikes per neuron and tick."""
     rate = {colour: float(spikes.mean()) for colour, spikes in groups.items()}
     chip, ideal = (sum(rate.get(colour, 0) for colour in (_BOTH, alone)) for alone in (_CHIP, _FLOAT))
-    told = f"chip {chip:.2%}, float {ideal:.2%}" if _BOTH in rate else f"{sum(rate.values()):.2%}"
+    told = f"chip {chip:.4f}, float {ideal:.4f}" if _BOTH in rate else f"{sum(rate.values()):.4f}"
     return f"{label(p.name)}: {p.size:,} neuron{'s' if p.size > 1 else ''}, {told} spikes per neuron and tick"
 
 

@@ -28,7 +28,7 @@ _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
     ("input axons", lambda core: core.input_axons, "", "input_axons_per_core"),
     ("output axons", lambda core: core.output_axons, "", "output_axons_per_core"),
     ("thresholds", lambda core: core.threshold_configurations, "", "threshold_configurations_per_core"),
-    ("compartments", lambda core: core.compartment_configurations, "", "compartment_configurations_per_core"),
+    ("time constants", lambda core: core.compartment_configurations, "", "compartment_configurations_per_core"),
 )
 
 
@@ -65,7 +65,7 @@ def mapping_text(compiled: Compiled) -> str:
 def _lines(compiled: Compiled) -> Iterator[str]:
     use, program = compiled.use, compiled.program
     chips = f"on {use.chips} chip{'s' if use.chips > 1 else ''}"
-    yield f"{use.chip}: {_verdict(use)}"
+    yield f"{use.chip}: {verdict(use)}"
     if any(p.kind == "lif" for p in program.populations):
         yield READING
     yield (
@@ -171,7 +171,8 @@ def _between(low: float, high: float) -> str:
     return f"{low:,.4g}" if low == high else f"{low:,.4g} – {high:,.4g}"
 
 
-def _verdict(use: Use) -> str:
+def verdict(use: Use) -> str:
+    """Whether the network fits the chip, in words."""
     if not use.fits:
         return "does not fit"
     if use.chips > 1:
@@ -266,4 +267,4 @@ def _stored_as(synapses: ChipSynapses) -> str:
 
 
 def _per_cent(core: CoreUse, limit: str) -> str:
-    return f" {core.per_cent[limit]:5.1f} %" if limit in core.per_cent else ""
+    return f" ({core.per_cent[limit]:.1f} %)" if limit in core.per_cent else ""

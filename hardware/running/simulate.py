@@ -507,8 +507,7 @@ def costs_table(simulation: Simulation) -> Table:
 
 def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:
     q = quantity.to(unit)
-    band = f"{q.low:.3g} – {q.high:.3g}" + ("" if q.band_known else " or wider")
-    return f"{q.value:.4g}", band, q.tag
+    return f"{q.value:.4g}", q.band, q.tag
 
 
 def agreement_lines(agreements: Agreements) -> Iterator[str]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from muspike.hardware.chip import Chip
     from muspike.hardware.graph import SpikingGraph
     from muspike.hardware.mapping.compile import Compiled
     from muspike.hardware.program import Program
@@ -202,7 +203,7 @@ def _map(args: argparse.Namespace) -> int:
     if args.output and not compiled.misfit:
         compiled.program.save(args.output)
     if args.report:
-        _write_report(args, given, compiled=compiled, simulation=run, priced=False)
+        _write_report(args, given, chip, compiled=compiled, simulation=run, priced=False)
     if args.json:
         more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
         say_json({"file": str(args.file), **mapping(compiled), **more})
@@ -273,7 +274,8 @@ def _simulate(args: argparse.Namespace) -> int:
     answers = None if labels is None else classify(found, labels, args.answer, args.decide)
     if args.report:
         compiled = None if isinstance(network, Program) else network
-        _write_report(args, given, compiled=compiled, simulation=found, classification=answers, labels=labels_from)
+        of = {"compiled": compiled, "simulation": found, "classification": answers, "labels": labels_from}
+        _write_report(args, given, its_chip, **of)
     if args.json:
         notes = {"notes": list(given.notes), "chip_warnings": list(its_chip.warnings)}
         told = {"file": str(args.file), **notes, **simulation_dict(found)}
@@ -377,6 +379,7 @@ def _check_report(args: argparse.Namespace, *others: Path | None) -> None:
 def _write_report(
     args: argparse.Namespace,
     given: InputSpikes | None,
+    chip: Chip,
     *,
     compiled: Compiled | None,
     simulation: Simulation | None,
@@ -390,7 +393,10 @@ def _write_report(
     made = {"command": shlex.join(["muspike", *args.given]), "network": args.file.name, "sha256": _sha256(args.file)}
     program = simulation.program if simulation else compiled.program if compiled else None
     if program:
-        made |= {"chip": program.chip, "tick": f"{program.dt_s:g} s", "program": program.digest}
+        made |= {"chip": program.chip}
+        if args.chip and Path(args.chip).suffix == ".toml":
+            made |= {"file of the chip": Path(args.chip).name, "sha256 of the chip": _sha256(Path(args.chip))}
+        made |= {"tick": f"{program.dt_s:g} s", "program": program.digest}
     if given:
         length = {"input ticks": given.ticks, "sequences": given.batch}
         if args.input:
@@ -410,6 +416,7 @@ def _write_report(
         labels=labels,
         priced=priced,
         notes=given.notes if given else (),
+        doubts=chip.warnings,
     )
 
 

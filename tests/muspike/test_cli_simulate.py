@@ -878,13 +878,13 @@ def test_reports_are_pages_on_the_run_and_say_the_command(
     told("simulate", network, "--input", "noted.npz", "--labels", "y", "--report", "sub/run.html")
     page = Page(Path("sub/run.html").read_text(encoding="utf-8"))
     assert f"muspike simulate {network} --input noted.npz --labels y --report sub/run.html" in page.text
-    assert "Accuracy of out" in page.text and "Modelled energy per sequence" in page.text
+    assert "Accuracy of population out" in page.text and "Modelled energy per sequence" in page.text
     assert hashlib.sha256(network.read_bytes()).hexdigest() in page.text
     assert hashlib.sha256(Path("noted.npz").read_bytes()).hexdigest() in page.text
     assert "not read, because no input has its name: array 'note'" in page.text
     told("map", network, "--report", "map.html")
     page = Page(Path("map.html").read_text(encoding="utf-8"))
-    assert "Fit on loihi1 fits" in page.text and "µJ" not in page.text
+    assert "Fit on loihi1 fits on 1 chip" in page.text and "µJ" not in page.text
     told("map", network, "--random", "0.1", "--report", "map.html")
     page = Page(Path("map.html").read_text(encoding="utf-8"))
     assert "Agreement with the float network" in page.text and "random, 0.1 spikes per neuron and tick" in page.text

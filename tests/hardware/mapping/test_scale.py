@@ -86,7 +86,11 @@ def test_convolutions_of_different_channels_are_unrolled_if_one_scale_ruins_a_ne
         return Conv(kernel, (1, *side), (channels, *side))
 
     graph = SpikingGraph(
-        [population("a", "input", 16), population("b", "input", 8), population("n", "lif", 32, tau=4.0, v_threshold=0.02)],
+        [
+            population("a", "input", 16),
+            population("b", "input", 8),
+            population("n", "lif", 32, tau=4.0, v_threshold=0.02),
+        ],
         [
             Synapses("a", "a", "n", conv(2, (4, 4), (1, 0.002)), 0),
             Synapses("b", "b", "n", conv(4, (2, 4), (1, 1, 0.002, 0.002)), 0),

@@ -118,7 +118,7 @@ def test_answers_are_told_with_rule_ties_and_price(compiled: Compiled, simulatio
         classification=found,
         labels="array 'y' of spikes.npz",
     ).text
-    assert f"Accuracy of out$x$ {number(100 * found.chip.accuracy)} % chip" in text
+    assert f"Accuracy of population out$x$ {number(100 * found.chip.accuracy)} % chip" in text
     assert (
         "the neuron with the largest mean membrane of 'out$x$'" in text and "Labels: array 'y' of spikes.npz." in text
     )
