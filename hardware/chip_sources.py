@@ -29,6 +29,13 @@ def changes(own: Mapping[str, Any], shipped: Mapping[str, Mapping[str, Any]]) ->
             "only the name, so give it another one"
         )
     others = {name: shipped[name]} if name in shipped else shipped
+    numbers = dict(_constants(own))
+
+    def alike(other: str) -> int:
+        return sum(numbers.get(path) == constant for path, constant in _constants(shipped[other]))
+
+    # What differs from several chips is named beside the one that the file is most like.
+    others = {other: shipped[other] for other in sorted(others, key=alike, reverse=True)}
     constants = {other: dict(_constants(content)) for other, content in others.items()}
     for path, constant in _constants(own):
         key = _key(constant)

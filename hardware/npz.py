@@ -46,7 +46,9 @@ def read_array(data: bytes) -> npt.NDArray[Any]:
     if np.lib.format.read_magic(stream) != (1, 0):
         raise BadInput("an array is not in version 1.0 of the .npy format")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell() or min(shape, default=0) < 0:
+    if dtype.hasobject:
+        raise BadInput(f"an array holds Python objects ({dtype}); numbers are wanted")
+    if math.prod(shape) * dtype.itemsize != len(data) - stream.tell() or min(shape, default=0) < 0:
         raise BadInput(f"damaged: an array claims shape {list(shape)} of {dtype}, its data say otherwise")
     array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
     return array.reshape(shape, order="F" if fortran else "C")

@@ -232,7 +232,7 @@ def _match(
     for root in range(12):
         if chroma[root]:
             highest = max(highest, of_root[root])
-    best = np.int64(highest)
+    best = int(highest)
     if best < 10 * window:
         return NO_CHORD, -1
     bass = 0  # the lowest pitch that sounds for an eighth of the window

@@ -24,7 +24,8 @@ from muspike.tables import several
 if TYPE_CHECKING:
     import miditoolkit
 
-NOTE = np.dtype([(name, np.int32) for name in ("onset", "duration", "pitch", "velocity", "track")])
+_NOTE_FIELDS = ("onset", "duration", "pitch", "velocity", "track")
+NOTE = np.dtype([(name, np.int32) for name in _NOTE_FIELDS])
 TEMPO = np.dtype([("tick", np.int32), ("bpm", np.float64)])
 TIME_SIGNATURE = np.dtype([("tick", np.int32), ("numerator", np.int32), ("denominator", np.int32)])
 KEY_SIGNATURE = np.dtype([("tick", np.int32), ("fifths", np.int32), ("minor", np.bool_)])
@@ -117,7 +118,7 @@ class Score:
         for track in self.tracks:
             instance(f"{self.name or 'score'}: a track", track, Track, "a Track")
         notes = np.array(table(self.notes, NOTE))
-        survey = _survey(notes.view(np.int32).reshape(-1, len(NOTE)))
+        survey = _survey(notes.view(np.int32).reshape(-1, len(_NOTE_FIELDS)))
         first_track, last_track, lowest, highest, softest, loudest, earliest, latest, in_order = survey
         if not 0 <= first_track <= last_track < len(self.tracks) and len(notes):
             raise BadInput(
@@ -264,7 +265,7 @@ def read(path: str | os.PathLike[str]) -> Score:
     """
     path = Path(path_of("midi.read: path", path))
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open) as file:  # Path.open has no opener
             found = os.fstat(file.fileno())
             # A device or a pipe has no size. So many bytes are set aside before they are read.
             content = file.read(min(found.st_size if stat.S_ISREG(found.st_mode) else MOST_BYTES, MOST_BYTES) + 1)
@@ -278,6 +279,14 @@ def read(path: str | os.PathLike[str]) -> Score:
         return _score(content, chunks, events, path.stem)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
+
+
+def _open(path: str, flags: int) -> int:
+    """As `os.open`, but a pipe that nobody writes to ends at once, and does not wait."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(handle, True)
+    return handle
 
 
 def _score(content: bytes, chunks: midi_chunks.Chunks, events: midi_events.Events, name: str) -> Score:

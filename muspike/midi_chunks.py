@@ -83,7 +83,7 @@ def find(content: bytes) -> Chunks:
         BadInput: this is no MIDI file, it is cut short, it counts time in frames, or a length in it is damaged. The
             message does not name the file.
     """
-    start, end = _without_riff(content)
+    start, end, remarks = _without_riff(content)
     if content[start : start + 4] != b"MThd":
         raise BadInput(f"not a MIDI file: {looks_like(content)}")
     if end - start < 14:
@@ -101,7 +101,8 @@ def find(content: bytes) -> Chunks:
         )
     if not division:
         raise BadInput("its time division is 0; ticks per quarter note (1 to 32767) are wanted")
-    remarks = [] if form <= 2 else [f"format {form} is unknown; the tracks were taken as simultaneous (format 1)"]
+    if form > 2:
+        remarks.append(f"format {form} is unknown; the tracks were taken as simultaneous (format 1)")
     return _tracks(content, start + 8 + header_bytes, end, (form, announced, division), remarks)
 
 
@@ -149,17 +150,28 @@ def _tracks(content: bytes, position: int, end: int, header: tuple[int, int, int
     return Chunks(form, division, np.array(starts, np.int64), np.array(stops, np.int64), remarks)
 
 
-def _without_riff(content: bytes) -> tuple[int, int]:
-    """Where the MIDI file inside `content` starts and ends: that in the chunk `data` of a RIFF file, or all."""
+def _without_riff(content: bytes) -> tuple[int, int, list[str]]:
+    """Where the MIDI file inside `content` starts and ends, and remarks on what stands around it.
+
+    In a RIFF file, the MIDI file is the first chunk `data`. Any other content is the MIDI file as a whole.
+    """
     if content[:4] != b"RIFF" or content[8:12] != b"RMID":
-        return 0, len(content)
-    position = 12
+        return 0, len(content), []
+    position, found = 12, []
     while position + 8 <= len(content):
         length = int.from_bytes(content[position + 4 : position + 8], "little")
         if content[position : position + 4] == b"data":
-            return position + 8, min(position + 8 + length, len(content))
+            found.append((position + 8, length))
         position += 8 + length + length % 2
-    raise BadInput("a RIFF file (RMID) without the chunk 'data', which holds the MIDI file")
+    if not found:
+        raise BadInput("a RIFF file (RMID) without the chunk 'data', which holds the MIDI file")
+    start, length = found[0]
+    remarks = []
+    if len(found) > 1:
+        remarks.append(f"{several(len(found) - 1, 'more chunk')} 'data' of the RIFF file left out")
+    if start + length > len(content):
+        remarks.append(f"the RIFF file announces {several(length, 'byte')} of MIDI; {len(content) - start:,} are there")
+    return start, min(start + length, len(content)), remarks
 
 
 def looks_like(content: bytes) -> str:

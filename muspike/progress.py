@@ -19,24 +19,24 @@ _LEAST_S, _MOST_S = 30.0, 600.0
 
 
 class Bar:
-    """The progress of `total` units of work. `shown` says how it is shown: "bar", "lines" or "no".
+    """The progress of `total` units of work. `form` says how it is shown: "bar", "lines" or "no".
 
     Attributes:
         done: how many units are done.
     """
 
-    def __init__(self, total: int, unit: str, done: int, what: str, shown: str, left: bool) -> None:
+    def __init__(self, total: int, unit: str, done: int, what: str, form: str, stays: bool) -> None:
         self.total, self.unit, self.done, self.what = total, unit, done, what
-        self._lines = shown == "lines"
+        self._lines = form == "lines"
         self._bar: Any = None
-        if shown == "bar":
-            self._bar = tqdm(total=total, initial=done, unit=unit, desc=what or None, leave=left)
+        if form == "bar":
+            self._bar = tqdm(total=total, initial=done, unit=unit, desc=what or None, leave=stays)
         self._note = ""
         self._started = self._told_s = time.monotonic()
         self._first = self._told = done
 
     def advance(self, units: int = 1) -> None:
-        """So many units more are done."""
+        """Count so many more units as done."""
         self.done += units
         if self._bar is not None:
             self._bar.update(units)
@@ -54,7 +54,7 @@ class Bar:
         self.write(f"{what}{self.done:,} of {self.total:,} {self.unit}s, {interval(left_s)} left{note}")
 
     def note(self, text: str) -> None:
-        """What stands behind the progress from now on."""
+        """Show a text behind the progress from now on."""
         self._note = text
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
@@ -74,14 +74,14 @@ class Bar:
             self.advance()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the display."""
         if self._bar is not None:
             self._bar.close()
 
 
 @contextlib.contextmanager
 def bar(
-    total: int, unit: str, *, done: int = 0, what: str = "", shown: bool = True, left: bool = False
+    total: int, unit: str, *, done: int = 0, what: str = "", shown: bool = True, stays: bool = False
 ) -> Iterator[Bar]:
     """Show the progress of the work in the `with` block on stderr.
 
@@ -91,10 +91,10 @@ def bar(
         done: units that are done already.
         what: the work, in words.
         shown: false: nothing is shown.
-        left: whether the bar stays on the terminal at the end.
+        stays: whether the bar stays on the terminal at the end.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    made = Bar(total, unit, done, what, ("bar" if terminal else "lines") if shown else "no", left)
+    made = Bar(total, unit, done, what, ("bar" if terminal else "lines") if shown else "no", stays)
     try:
         yield made
     finally:

@@ -69,7 +69,7 @@ def train(network_settings: dict[str, Any], settings: training.Settings) -> tupl
 
 
 def _shown(names: Sequence[str]) -> Iterator[str]:
-    with bar(len(names), "variant", left=True) as shown:
+    with bar(len(names), "variant", stays=True) as shown:
         yield from shown.over(names)
 
 

@@ -6,7 +6,7 @@ docstrings of nir 1.0.8). In these equations:
     x           what reaches the node, one value per neuron: sums of weights times spikes
     v, i        membrane and synaptic current, 0 before the first tick
     s           spikes, 0 or 1
-    parameters  one value per neuron, in the shape of the node, or fewer that NumPy's broadcasting spreads over it
+    parameters  one value per neuron, in the shape of the node, or fewer that stand for all (`node.spread`)
 
 `muspike.hardware.graph` says how time is cut into ticks of dt.
 """

@@ -39,10 +39,17 @@ def array(name: str, node: Any, field: str) -> npt.NDArray[Any]:
 
 
 def spread(name: str, node: Any, field: str, shape: Shape) -> Doubles:
-    """A field of one value per neuron, or of fewer that stand for all neurons (see `_spread`).
+    """A field of one value per neuron, or of fewer that stand for all neurons.
+
+    These are accepted: as many values as the shape has, in any arrangement; one element, however many dimensions it
+    has; what NumPy's broadcasting spreads over the shape; and each of these behind dimensions of batch and time along
+    which the values repeat.
 
     Returns:
         float64 `[product of shape]`.
+
+    Raises:
+        BadInput: the field cannot be meant for the shape.
     """
     found = array(name, node, field)
     whole = _spread(found, shape)
@@ -59,12 +66,7 @@ def spreads(name: str, node: Any, field: str, shape: Shape) -> bool:
 
 
 def _spread(found: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any] | None:
-    """The values of a field for `shape`, flat; None if the field cannot be meant for this shape.
-
-    These are accepted: as many values as the shape has, in any arrangement; one element, however many dimensions it
-    has; what NumPy's broadcasting spreads over the shape; and each of these behind dimensions of batch and time along
-    which the values repeat.
-    """
+    """The values of a field for `shape`, flat, as `spread` takes them; None if the field cannot be meant for it."""
     size = math.prod(shape)
     if found.size in (1, size):
         return np.broadcast_to(found.ravel(), size)

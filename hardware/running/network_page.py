@@ -82,7 +82,7 @@ def write_page(
     program = compiled.program if compiled is not None else simulation.program  # type: ignore[union-attr]
     agreements = (simulation.agreements if simulation is not None else None) or ()
     spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
-    told_apart = [row for row in spiking if row.agreement is not None]
+    told_apart = [(row.agreement, row.population) for row in spiking if row.agreement is not None]
     told = simulation is not None and priced
     text = (
         environment()
@@ -102,7 +102,7 @@ def write_page(
             made=made,
             notes=notes,
             doubts=doubts,
-            lowest=min(told_apart, key=lambda row: row.agreement) if len(told_apart) > 1 else None,
+            lowest=min(told_apart) if len(told_apart) > 1 else None,
         )
     )
     with write_whole(path) as temporary:

@@ -53,7 +53,7 @@ def _shown(value: Any) -> Any:
     return "".join(printable(c) if unicodedata.category(c)[0] == "C" and c != "\n" else c for c in value)
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def number(value: Any, digits: int = 3) -> str:
     """A figure for people: `digits` significant digits, thin spaces between thousands, an en dash for None."""
     if value is None:
         return "–"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from muspike.cli.options import (
@@ -116,6 +117,8 @@ def _metrics(args: argparse.Namespace) -> int:
         from muspike.metrics.files import Measured, compare, measure, midi_files
         from muspike.progress import bar
 
+    if args.reference and not os.path.lexists(args.reference):
+        raise BadInput(f"{args.reference}: there is no such folder or file")
     files = midi_files(args.files)
     beside = midi_files([args.reference]) if args.reference else []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from muspike.cli.options import (
     add_json,
     add_lava_python,
     find_chip,
+    named,
     number,
     path,
     refuse_unused,
@@ -102,6 +104,7 @@ def add(commands: Commands) -> None:
     simulate.add_argument(
         "--labels",
         metavar="FILE|ARRAY",
+        type=named,
         help="the right class of each sequence: a .npy or .npz file, or an array of the --input .npz, by name. Tells "
         "accuracy, confusion and energy per correct answer",
     )
@@ -179,8 +182,9 @@ def _add_output(sub: argparse.ArgumentParser) -> None:
 
 
 def _map(args: argparse.Namespace) -> int:
-    _check_npz(args.output, "a chip program", args.file, args.input)
-    _check_report(args, args.file, args.input)
+    _check_apart(args, args.file, args.input)
+    _check_npz(args.output, "a chip program")
+    _check_report(args)
     with waiting("loading the mapping"):
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.running.report import mapping, mapping_text
@@ -216,8 +220,9 @@ def _map(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    _check_outputs(args, args.file)
-    _check_report(args, args.file, args.input, args.output, args.picture)
+    _check_apart(args, args.file, args.input, _labels_file(args))
+    _check_outputs(args)
+    _check_report(args)
     labels, array, labels_from = _labels(args)
     if args.picture:
         check_target(args.picture)
@@ -274,8 +279,9 @@ def _simulate(args: argparse.Namespace) -> int:
     answers = None if labels is None else classify(found, labels, args.answer, args.decide)
     if args.report:
         compiled = None if isinstance(network, Program) else network
-        of = {"compiled": compiled, "simulation": found, "classification": answers, "labels": labels_from}
-        _write_report(args, given, its_chip, **of)
+        _write_report(
+            args, given, its_chip, compiled=compiled, simulation=found, classification=answers, labels=labels_from
+        )
     if args.json:
         notes = {"notes": list(given.notes), "chip_warnings": list(its_chip.warnings)}
         told = {"file": str(args.file), **notes, **simulation_dict(found)}
@@ -290,7 +296,8 @@ def _run_lava(args: argparse.Namespace) -> int:
     if not args.worker:
         if args.program is None:
             raise BadInput("run-lava: a PROGRAM.npz is needed (see muspike run-lava --help)")
-        _check_outputs(args, args.program)
+        _check_apart(args, args.program, args.input)
+        _check_outputs(args)
     with waiting("loading the simulator"):
         from muspike.export import lava_runner
         from muspike.hardware.program import Program
@@ -354,26 +361,36 @@ def _ticks_bar(program: Program, ticks: int, beside_float: bool) -> Iterator[Cal
         yield shown.advance
 
 
-def _check_npz(output: Path | None, what: str, *inputs: Path | None) -> None:
-    for given in inputs:
-        if output and given and output.resolve() == given.resolve():
-            raise BadInput(f"{output}: -o would replace what the command reads; choose another file")
+def _check_npz(output: Path | None, what: str) -> None:
+    """Refuse an output of `-o` that cannot be written, before the work."""
     if output and output.suffix != ".npz":
         raise BadInput(f"{output}: {what} ends in .npz")
     if output:
         check_target(output)
 
 
-def _check_report(args: argparse.Namespace, *others: Path | None) -> None:
+def _check_report(args: argparse.Namespace) -> None:
     """Refuse a report that cannot be written, before the work that it is of."""
-    if not args.report:
-        return
-    from muspike.hardware.running.page import check_page
+    if args.report:
+        from muspike.hardware.running.page import check_page
 
-    check_page(args.report)
-    if any(other and args.report.resolve() == other.resolve() for other in others):
-        raise BadInput(f"{args.report}: --report would replace another file of the command; choose another name")
-    check_target(args.report)
+        check_page(args.report)
+        check_target(args.report)
+
+
+def _check_apart(args: argparse.Namespace, *inputs: Path | None) -> None:
+    """Refuse an output that would replace a file that the command reads, or another output."""
+    options = {"-o": "output", "--picture": "picture", "--report": "report"}
+    outputs = {option: path for option, name in options.items() if (path := getattr(args, name, None))}
+    read = {os.path.realpath(path) for path in inputs if path}
+    written: dict[str, str] = {}
+    for option, path in outputs.items():
+        place = os.path.realpath(path)
+        if place in read:
+            raise BadInput(f"{path}: {option} would replace what the command reads; choose another file")
+        if place in written:
+            raise BadInput(f"{path}: {option} would replace the file of {written[place]}; choose another file")
+        written[place] = option
 
 
 def _write_report(
@@ -437,17 +454,22 @@ def _labels(args: argparse.Namespace) -> tuple[npt.NDArray[np.int64] | None, str
         raise BadInput("--labels: labels belong to the sequences of --input SPIKES; give that too")
     from muspike.hardware.running.spikes import read_labels
 
-    is_file = Path(args.labels).suffix in (".npy", ".npz")
-    file = Path(args.labels) if is_file else args.input
-    labels, array = read_labels(file, None if is_file else args.labels)
-    inside = array is not None and file.resolve() == args.input.resolve()
+    own = _labels_file(args)
+    file = own or args.input
+    labels, array = read_labels(file, None if own else args.labels)
+    inside = array is not None and os.path.realpath(file) == os.path.realpath(args.input)
     return labels, array if inside else None, f"{file}" if array is None else f"array {array!r} of {file}"
 
 
-def _check_outputs(args: argparse.Namespace, network: Path) -> None:
+def _labels_file(args: argparse.Namespace) -> Path | None:
+    """The file that `--labels` names; None if it names an array of the input, or is not given."""
+    return Path(args.labels) if args.labels and Path(args.labels).suffix in (".npy", ".npz") else None
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
     if not args.output:
         refuse_unused(args, "without -o", "events", "membranes")
-    _check_npz(args.output, "a file of spikes", network, args.input)
+    _check_npz(args.output, "a file of spikes")
 
 
 @contextlib.contextmanager

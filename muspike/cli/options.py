@@ -189,7 +189,7 @@ def path(text: str) -> Path:
 def named(text: str) -> str:
     """A name or a path, as text, which is not empty."""
     if not text:
-        raise argparse.ArgumentTypeError("'' is no name")
+        raise argparse.ArgumentTypeError("'' is no name; one is wanted")
     return text
 
 

@@ -187,7 +187,7 @@ def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, floa
 
     first, steps = run.team.rank == 0, run.settings.steps
     best, kept = run.progress.best_bits, run.progress.step
-    with progress.bar(steps, "step", done=kept, what=part.strip(), shown=first, left=True) as bar:
+    with progress.bar(steps, "step", done=kept, what=part.strip(), shown=first, stays=True) as bar:
 
         def firing(rate: float | None) -> str:
             return "" if rate is None else f", firing rate {rate:.3f}"

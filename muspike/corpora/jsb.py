@@ -75,7 +75,7 @@ def build(progress: bool) -> Corpus:
     `progress` shows a progress bar.
     """
     paths = sources()
-    with _readers() as each, bar(len(paths), "file", what="JSB chorales", shown=progress, left=True) as shown:
+    with _readers() as each, bar(len(paths), "file", what="JSB chorales", shown=progress, stays=True) as shown:
         pieces = [piece for piece in shown.over(each(read, paths)) if piece is not None]
     return Corpus("jsb", pieces, split([piece.name for piece in pieces]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,24 +113,32 @@ class Compared:
 def midi_files(paths: Sequence[Path]) -> list[Path]:
     """The MIDI files of `paths`. A folder stands for its files that end in .mid or .midi, sorted by name.
 
-    Raises:
-        BadInput: a folder cannot be read, or has no such file.
+    A folder without such files stands for itself, so that `measure` names it among what cannot be measured.
     """
     files: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
         try:
-            inside = list(path.iterdir())
-        except OSError as error:
-            raise path_error(f"{path}: cannot be read", error) from error
-        # A name that starts with a dot is not the user's: it is an unfinished file of ours, or macOS's extra file.
-        found = [f for f in inside if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
-        if not found:
-            raise BadInput(f"{path}: holds no MIDI files ({' or '.join(ENDINGS)})")
-        files += sorted(found)
+            files += _inside(path) if path.is_dir() else [path]
+        except (BadInput, OSError):  # reading it will say why
+            files.append(path)
     return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The MIDI files of a folder, sorted by name.
+
+    Raises:
+        BadInput: it cannot be read, or has none.
+    """
+    try:
+        # A name that starts with a dot is not the user's: it is an unfinished file of ours, or macOS's extra file.
+        found = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
+        found = [f for f in found if not f.is_dir()]
+    except OSError as error:
+        raise path_error(f"{folder}: cannot be read", error) from error
+    if not found:
+        raise BadInput(f"{folder}: holds no MIDI files ({' or '.join(ENDINGS)})")
+    return sorted(found)
 
 
 def measure(
@@ -171,7 +180,11 @@ def compare(measured: Measured, reference: Measured) -> Compared:
 
 
 def _measure(file: Path, words: int | None) -> tuple[dict[str, float], tuple[str, ...]]:
+    if os.path.isdir(file):  # noqa: PTH112  # Path.is_dir raises if this user may not look
+        _inside(file)
     score = midi.read(file)
+    if not len(score.pitched_notes):
+        raise BadInput(f"{file}: holds notes of drums alone; the metrics are those of pitched notes")
     remarks = list(score.remarks)
     try:
         values = metrics.evaluate(score if words is None else _excerpt(score, words, remarks))

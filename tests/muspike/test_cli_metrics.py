@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,27 @@ def test_one_bad_file_costs_only_its_row(here: Path, capsys: pytest.CaptureFixtu
     assert captured.err.endswith("muspike: 3 of 3 files could not be measured\n")
 
 
+def test_paths_that_cannot_be_measured_cost_only_themselves(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders without files, pipes that nobody writes to, names that no file can have, drums alone."""
+    write(here / "a.mid", (0, 1, 60))
+    (here / "empty").mkdir()
+    os.mkfifo(here / "pipe.mid")
+    (here / "folder.mid").mkdir()  # is no file, so "." does not stand for it
+    drums = midi.Score(480, midi.table([(0, 480, 36, 80, 0)], midi.NOTE), tracks=[midi.Track(is_drum=True)])
+    midi.write(drums, here / "drums.mid")
+    far = "x" * 300 + ".mid"
+    found, lines = told(capsys, ".", "empty", far, "folder.mid")
+    assert [row["file"] for row in found["files"]] == ["a.mid"]
+    assert lines == [
+        "muspike: drums.mid: holds notes of drums alone; the metrics are those of pitched notes",
+        "muspike: pipe.mid: not a MIDI file: it is empty",
+        "muspike: empty: holds no MIDI files (.mid or .midi)",
+        f"muspike: {far}: cannot be read: File name too long",
+        "muspike: folder.mid: holds no MIDI files (.mid or .midi)",
+        "muspike: 5 of 6 files could not be measured",
+    ]
+
+
 def test_what_reading_had_to_change_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here / "sound.mid", (0, 1, 60))
     write(here / "far.mid", (0, 1, 60), (5000, 1, 60))
@@ -183,6 +205,6 @@ def test_a_reference_stands_beside_each_mean(pieces: Path, here: Path, capsys: p
     assert [line.split()[0] for line in table[2:]] == list(metrics.METRICS)
 
     assert main(["metrics", str(pieces), "--reference", "nosuch"]) == 2
-    assert "nosuch: cannot be read" in capsys.readouterr().err
+    assert capsys.readouterr().err == "muspike: nosuch: there is no such folder or file\n"
     assert main(["metrics", str(pieces), "--reference", "ref", "--strict"]) == 2
     assert capsys.readouterr().err.startswith("muspike: ref/bad.mid: ")

@@ -629,6 +629,12 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
         ("simulate PROGRAM --random 0.1 -o PROGRAM", "program.npz: -o would replace what the command reads"),
         ("simulate NET --input SPIKES -o SPIKES", "spikes.npz: -o would replace what the command reads"),
         ("map NET --input SPIKES -o SPIKES", "spikes.npz: -o would replace what the command reads"),
+        ("simulate NET --input SPIKES --labels own.npz -o own.npz", "own.npz: -o would replace what the command reads"),
+        ("simulate copy.png --random 0.1 --picture copy.png", "copy.png: --picture would replace what the command"),
+        ("simulate NET --random 0.1 --report a.html --picture a.html", "a.html: --report would replace the file of"),
+        ("simulate NET --random 0.1 -o loop.npz", "loop.npz: cannot be written: Too many levels of symbolic links"),
+        ("simulate NET --input loop.npz -o out.npz", "loop.npz: cannot be read: Too many levels of symbolic links"),
+        ("map NET --report loop.html", "loop.html: cannot be written: Too many levels of symbolic links"),
         ("run-lava PROGRAM --input SPIKES -o PROGRAM", "program.npz: -o would replace what the command reads"),
         ("simulate NET --random 0.1 --device tpu", "invalid choice: 'tpu'"),
         ("simulate NET --random 0.1 --events", "--events is not used without -o; leave it out"),
@@ -684,6 +690,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     at = compiled.core_xy
     Program("own", 1e-3, compiled.populations, compiled.synapses, at).save("own.npz")
     Program("loihi1", 1e-3, compiled.populations[1:2], [], at).save("silent.npz")
+    for name in ("loop.npz", "loop.html"):
+        Path(name).symlink_to(name)
+    Path("copy.png").write_bytes(network.read_bytes())
     names = {"NET": network, "SPIKES": spikes, "PROGRAM": program}
     assert message in refused([names.get(word, word) for word in command.split()])
 
@@ -851,7 +860,7 @@ def test_a_program_answers_as_its_network_does(
         ("NET --input SPIKES --labels y --reset-every 10", "net.nir: labels: the network is reset every 10 ticks"),
         ("NET --input SPIKES --report page.pdf", "page.pdf: a report ends in .html, .htm"),
         ("NET --input SPIKES --report labels.npy/a.html", "labels.npy: is a file; a folder is wanted"),
-        ("page.html --input SPIKES --report page.html", "page.html: --report would replace another file"),
+        ("page.html --input SPIKES --report page.html", "page.html: --report would replace what the command reads"),
     ],
 )  # fmt: skip
 def test_bad_labels_and_reports_are_refused_before_the_run(

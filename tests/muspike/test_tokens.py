@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from muspike import chords, midi, tokens
 from muspike.errors import BadInput
+from muspike.metrics import rhythm
 from muspike.midi import NOTE, TEMPO, TIME_SIGNATURE, ChordMark, Score, Track, table
 from muspike.tokens import BarBeat, State
 
@@ -141,6 +142,29 @@ def test_bars_above_32_sixteenths_are_split() -> None:
     words = tokens.encode(make_score([(0, 1, 60, 80), (39, 1, 60, 80), (41, 1, 60, 80)], metres=[(0, 10, 4)]))
     bars = words[words[:, tokens.BAR_BEAT] == BarBeat.BAR]
     assert bars[:, tokens.POSITION].tolist() == [32, 8, 32]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bars_are_those_that_the_groove_counts(seed: int) -> None:
+    """Random metres that begin where a bar of the one before ends, or inside it; all lengths are whole sixteenths."""
+    rng = np.random.default_rng(seed)
+    metres, tick = [], 0
+    for _ in range(5):
+        metres.append((tick, int(rng.integers(1, 20)), int(rng.choice([4, 8, 16]))))
+        tick += GRID * int(rng.integers(1, 60))
+    onsets = range(0, tick + 64 * GRID, GRID)  # in every bar
+    score = Score(
+        4 * GRID,
+        table([(onset, GRID, 60, 80, 0) for onset in onsets], NOTE),
+        time_signatures=table(metres, TIME_SIGNATURE),
+    )
+    numbers, places = rhythm._Bars(score).of(np.array(onsets))
+    found = bars(tokens.encode(score))
+    starts = np.cumsum([0, *found[:-1]])
+    # A bar of more than 32 sixteenths becomes several bars of words.
+    assert set(np.flatnonzero(places == 0)) <= set(starts.tolist())
+    assert [int(start) for start in starts if places[start] % 32 == 0] == starts.tolist()
+    assert numbers.tolist() == (np.cumsum(places == 0) - 1).tolist()
 
 
 def test_a_metre_inside_a_bar_ends_it() -> None:
