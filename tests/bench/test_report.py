@@ -444,7 +444,7 @@ def test_pictures_have_titles_and_labelled_axes(score: midi.Score, material: Mat
     assert "synaptic memory bits" in labels(
         pictures.core_use([{"core": 0, "percent": {"synaptic_memory_bits_per_core": 9}}], "c")
     )
-    assert "Use of each core's limits, loihi1" in use and "% of the limit" in use and "95" in use
+    assert "Use of each core's limits, loihi1" in use and "% of limit" in use and "95" in use
     metrics = labels(pictures.metric_distributions(material.samples))
     assert all(word in metrics for word in ("pitch count", "share of pieces", "generated", "reference"))
 

@@ -251,8 +251,8 @@ def owner(folder: Path) -> subprocess.Popen[bytes]:
     code = (
         "import os, sys, time; from muspike.files import owned_folder\n"
         "with owned_folder(sys.argv[1]):\n"
-        "    if not os.fork(): time.sleep(3); os._exit(0)\n"
-        "    print('now', flush=True); time.sleep(60)"
+        "    if not os.fork(): print('now', flush=True); time.sleep(3); os._exit(0)\n"
+        "    time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"now\n"
