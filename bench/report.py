@@ -67,6 +67,7 @@ from muspike.hardware.chip import TAGS
 from muspike.hardware.cost.energy import Energy
 from muspike.hardware.running.page import environment
 from muspike.midi import Score
+from muspike.tables import several
 
 
 @dataclass(frozen=True)
@@ -345,8 +346,8 @@ def _left_out(relays: Mapping[str, int]) -> str:
     """What the picture of spikes leaves out, as a sentence that goes on from the sentence before."""
     if not relays:
         return ""
-    populations = f"{len(relays)} population{'s' if len(relays) > 1 else ''}"
-    return f" Left out: {populations} of relays ({sum(relays.values()):,} neurons), which only repeat spikes later."
+    populations, neurons = several(len(relays), "population"), several(sum(relays.values()), "neuron")
+    return f" Left out: {populations} of relays ({neurons}), which only repeat spikes later."
 
 
 def _midi_uri(midi: bytes) -> str:

@@ -160,7 +160,7 @@ class Score:
                 f"{name}: a time signature of {upper[first]}/{lower[first]}; a numerator of at least 1 and a power of"
                 " two as the denominator are wanted"
             )
-        for what, rows in (("tempo", self.tempos), ("time", metres), ("key signature", self.key_signatures)):
+        for what, rows in (("tempo", self.tempos), ("time signature", metres), ("key signature", self.key_signatures)):
             if len(rows) and rows["tick"][0] < 0:
                 raise BadInput(f"{name}: a {what} at tick {rows['tick'][0]}; ticks are counted from 0")
 

@@ -9,7 +9,7 @@ Which neurons may form a group:
 - A convolution's weights are shared within a channel, not between channels. So each channel is a group, or, if a core
   has too few threshold registers, channels with about the same largest weight. Convolutions with different numbers of
   channels that lead to one population are one group. They are unrolled, and treated like any other matrix, only if
-  that group would change what a neuron receives too much.
+  that group would change what some neurons receive too much, and a k for each neuron would change fewer.
 - In any other population, all neurons that share their settings are one group if the weights are met exactly in that
   way, as those of a network that was trained on the grid (`on_grid`). If not, each neuron is a group where the chip
   has a threshold for each neuron. Where it has few threshold registers, a group is split only if one k would change
@@ -161,6 +161,8 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip) -> Sc
         weights = [w.unrolled(x) if isinstance(x, Conv) else x for x in weights]
         drives = _drives(population, weights, settings)
     one_each = shared_by(np.arange(population.size))
+    if convolved and one_each.fidelity.changed.sum() >= found.fidelity.changed.sum():
+        return found
     if limit is None:
         return one_each
     peaks = _peaks(population, drives)

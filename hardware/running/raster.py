@@ -127,7 +127,7 @@ def _title(p: ChipPopulation, groups: Mapping[str, Array]) -> str:
     rate = {colour: float(spikes.mean()) for colour, spikes in groups.items()}
     chip, ideal = (sum(rate.get(colour, 0) for colour in (_BOTH, alone)) for alone in (_CHIP, _FLOAT))
     told = f"chip {chip:.4f}, float {ideal:.4f}" if _BOTH in rate else f"{sum(rate.values()):.4f}"
-    return f"{label(p.name)}: {p.size:,} neuron{'s' if p.size > 1 else ''}, {told} spikes per neuron and tick"
+    return f"{label(p.name)}: {several(p.size, 'neuron')}, {told} spikes per neuron and tick"
 
 
 def _draw_membranes(axes: Axes, p: ChipPopulation, simulation: Simulation) -> None:
@@ -143,7 +143,7 @@ def _draw_membranes(axes: Axes, p: ChipPopulation, simulation: Simulation) -> No
     part = "" if len(neurons) == p.size else f"{len(neurons)} of "
     axes.set_ylabel("membrane")
     axes.set_title(
-        f"{label(p.name)}: membranes of {part}{p.size:,} neuron{'s' if p.size > 1 else ''}{told}",
+        f"{label(p.name)}: membranes of {part}{several(p.size, 'neuron')}{told}",
         loc="left",
         fontsize=8,
     )

@@ -14,7 +14,7 @@ from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import CoreUse, Use
 from muspike.hardware.program import ChipSynapses
 from muspike.hardware.weights import Conv
-from muspike.tables import Table, text_table
+from muspike.tables import Table, several, text_table
 
 # If there are more cores, runs of cores share a row; if there are more runs, only the first are shown, then the fullest
 # cores. Of problems and risks, only the first so many are shown.
@@ -27,8 +27,13 @@ _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
     ("synaptic memory", lambda core: core.synaptic_memory_bytes, " B", "synaptic_memory_bits_per_core"),
     ("input axons", lambda core: core.input_axons, "", "input_axons_per_core"),
     ("output axons", lambda core: core.output_axons, "", "output_axons_per_core"),
-    ("thresholds", lambda core: core.threshold_configurations, "", "threshold_configurations_per_core"),
-    ("time constants", lambda core: core.compartment_configurations, "", "compartment_configurations_per_core"),
+    ("threshold configurations", lambda core: core.threshold_configurations, "", "threshold_configurations_per_core"),
+    (
+        "compartment configurations",
+        lambda core: core.compartment_configurations,
+        "",
+        "compartment_configurations_per_core",
+    ),
 )
 
 
@@ -64,13 +69,12 @@ def mapping_text(compiled: Compiled) -> str:
 
 def _lines(compiled: Compiled) -> Iterator[str]:
     use, program = compiled.use, compiled.program
-    chips = f"on {use.chips} chip{'s' if use.chips > 1 else ''}"
     yield f"{use.chip}: {verdict(use)}"
     if any(p.kind == "lif" for p in program.populations):
         yield READING
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
-        f"{len(use.cores):,} core{'s' if len(use.cores) > 1 else ''} {chips}, ticks of {program.dt_s:g} s"
+        f"{several(len(use.cores), 'core')} on {several(use.chips, 'chip')}, ticks of {program.dt_s:g} s"
     )
     yield packing(compiled)
     yield from _limits(use)
@@ -157,7 +161,11 @@ def limits_table(use: Use, chip: Chip) -> Table:
         share = f"{most.per_cent[limit]:.1f} %" if limit in most.per_cent else "–"
         rows.append([title, allowed, f"{amount(most):,.0f}{unit}", share, f"{most.core}"])
     titles = ("per core", "limit", "fullest core", "share of the limit", "which core")
-    return Table(f"What a core of {chip.name} holds, and what the fullest core of this network takes", titles, rows)
+    caption = (
+        f"What a core of {chip.name} holds, and what the fullest core of this network takes. Threshold configurations "
+        "are distinct thresholds, compartment configurations distinct time constants"
+    )
+    return Table(caption, titles, rows)
 
 
 def cores_table(use: Use) -> Table:

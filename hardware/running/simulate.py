@@ -31,7 +31,7 @@ from muspike.hardware.running.spikes import LARGEST_BYTES
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
 from muspike.hardware.weights import Conv
-from muspike.tables import Table, several
+from muspike.tables import Table, several, text_table
 
 if TYPE_CHECKING:
     from muspike.hardware.simulator.dense import DenseSimulator
@@ -476,21 +476,6 @@ def _costs(simulation: Simulation) -> Iterator[str]:
     batch = simulation.batch
     yield f"modelled on {first.chip}, per sequence, with the cost set {first.costs}: {first.description}"
     yield f"boundary: {energy.BOUNDARY}"
-    yield from costs_table(simulation).lines()
-    value, band, tag = _band(first.latency / batch, "us")
-    bottleneck = first.bottleneck
-    yield (
-        f"latency: {value} µs ({band}, {tag}); it waits for: {bottleneck.resource}, "
-        f"{100 * bottleneck.share:.0f} % of the time"
-    )
-    for other in others:
-        (total, total_band, _), (latency, *_) = _band(other.total / batch, "uJ"), _band(other.latency / batch, "us")
-        yield f"with the cost set {other.costs}: {total} µJ ({total_band}), {latency} µs"
-
-
-def costs_table(simulation: Simulation) -> Table:
-    """The energy of a sequence by component, with the chip's default prices."""
-    first, batch = simulation.energies[0], simulation.batch
     rows = [
         [
             row.name,
@@ -500,9 +485,16 @@ def costs_table(simulation: Simulation) -> Table:
         for row in shown_rows(first)
     ]
     rows += [[name, "", *_band(getattr(first, name) / batch, "uJ")] for name in ("dynamic", "static", "total")]
-    return Table(
-        f"energy per sequence by component, cost set {first.costs}", ("component", "events", "µJ", "band", "tag"), rows
+    yield from text_table(("component", "events", "µJ", "band", "tag"), rows)
+    value, band, tag = _band(first.latency / batch, "us")
+    bottleneck = first.bottleneck
+    yield (
+        f"latency: {value} µs ({band}, {tag}); it waits for: {bottleneck.resource}, "
+        f"{100 * bottleneck.share:.0f} % of the time"
     )
+    for other in others:
+        (total, total_band, _), (latency, *_) = _band(other.total / batch, "uJ"), _band(other.latency / batch, "us")
+        yield f"with the cost set {other.costs}: {total} µJ ({total_band}), {latency} µs"
 
 
 def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:

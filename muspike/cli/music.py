@@ -144,6 +144,6 @@ def _metrics(args: argparse.Namespace) -> int:
         more = {"reference": compared.to_dict()} if compared else {}
         say_json({"words": args.words, "units": units, **found.to_dict(), **more})
     else:
-        tables = [found.table(), *([compared.table()] if compared else [])]
-        say("\n\n".join("\n".join(table.lines()) for table in tables))
+        tables = [found.lines(), *([compared.lines()] if compared else [])]
+        say("\n\n".join("\n".join(lines) for lines in tables))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from muspike import metrics, midi, tokens
 from muspike.errors import BadInput
 from muspike.files import path_error
 from muspike.metrics.distance import Distance, distances
-from muspike.tables import Table
+from muspike.tables import text_table
 
 ENDINGS = (".mid", ".midi")
 
@@ -57,8 +57,8 @@ class Measured:
         failed = [{"file": str(file), "error": error} for file, error in self.failed.items()]
         return {"files": rows, "mean": self.means(), "files_in_mean": self.counts(), "failed": failed}
 
-    def table(self) -> Table:
-        """A row for each file. If there are several, one with the means and one with the number of files in them."""
+    def lines(self) -> Iterator[str]:
+        """A table: a row for each file; if there are several, one with the means and one with the files in them."""
         names = list(self.values)
         rows = [[str(file), *(_cell(self.values[n][i]) for n in names)] for i, file in enumerate(self.files)]
         if len(self.files) > 1:
@@ -66,7 +66,7 @@ class Measured:
             rows.append(["mean", *(_cell(means[n]) for n in names)])
             rows.append(["files in the mean", *(f"{counts[n]:,}" for n in names)])
         # Long names stand on several lines, a word on each.
-        return Table("metrics of each file", ["file", *(n.replace("_", "\n") for n in names)], rows)
+        return text_table(["file", *(n.replace("_", "\n") for n in names)], rows)
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Compared:
             "failed": [{"file": str(file), "error": error} for file, error in self.reference.failed.items()],
         }
 
-    def table(self) -> Table:
-        """A row for each metric: both means, and the overlapping area."""
+    def lines(self) -> Iterator[str]:
+        """A table: a row for each metric with both means and the overlapping area."""
         titles = ["metric", "unit", "mean", "files", "reference\nmean", "reference\nfiles", "overlapping\narea"]
         sides = [(side.means(), side.counts()) for side in (self.measured, self.reference)]
         rows = [
@@ -107,7 +107,7 @@ class Compared:
             ]
             for name, found in self.distances.items()
         ]
-        return Table("means beside those of the reference", titles, rows, left=(0, 1))
+        return text_table(titles, rows, left=(0, 1))
 
 
 def midi_files(paths: Sequence[Path]) -> list[Path]:

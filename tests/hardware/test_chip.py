@@ -298,6 +298,14 @@ def test_a_changed_number_that_keeps_its_source_is_a_warning(
         assert len(load_chip(path).warnings) == (1 if more else 2)
 
 
+def test_a_changed_number_is_named_beside_the_chip_that_the_file_is_most_like(tmp_path: Path) -> None:
+    """Loihi 1 has the same range from the same source."""
+    renamed = ('name = "loihi2"', 'name = "mine"')
+    path = written(tmp_path, "loihi2", renamed, ("low = -256, high = 254", "low = -256, high = 252"))
+    (warning,) = load_chip(path).warnings
+    assert "high is 252 (254 in loihi2)" in warning
+
+
 def test_a_changed_number_with_a_source_of_its_own_is_no_warning(tmp_path: Path) -> None:
     sourced = ("[sources]\n", '[sources]\nmine = "a board of mine"\n')
     changed = ('value = 1024, source = "nengo_loihi"', 'value = 64, source = "mine"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import nir
 import numpy as np
 import pytest
 
+from html_page import Page
 from muspike import corpora
 from muspike.checkpoint import save_model
 from muspike.cli import main
@@ -64,6 +66,15 @@ def test_map_and_simulate_take_a_file(here: Path, capsys: pytest.CaptureFixture[
         assert run["chip"] == run["energy"][0]["chip"] == "my-loihi2"
         (price,) = (r["price_per_event"]["value"] for r in run["energy"][0]["components"] if "dense" in r["name"])
         assert price == 13
+
+
+def test_a_page_names_the_file_of_the_chip_and_what_is_doubtful_in_it(here: Path) -> None:
+    file = next(here.glob("*.toml"))
+    assert main(["map", "net.nir", "--chip", str(file), "--report", "fit.html"]) == 0
+    page = Page((here / "fit.html").read_text(encoding="utf-8"))
+    assert f"file of the chip {file.name}" in page.text
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in page.text
+    assert "The chip's numbers are in doubt." in page.text and "name the source of the new number" in page.text
 
 
 def test_generate_takes_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

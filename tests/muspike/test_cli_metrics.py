@@ -17,15 +17,6 @@ from muspike.cli import main
 from muspike.metrics.distance import distance
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and we are in it."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def write(file: Path, *notes: tuple[float, float, int]) -> None:
     """Notes as (onset, duration, pitch) in beats."""
     rows = [(round(on * 480), round(long * 480), pitch, 80, 0) for on, long, pitch in notes]

@@ -881,6 +881,13 @@ def test_bad_labels_and_reports_are_refused_before_the_run(
     assert message in refused(["simulate", *(names.get(word, word) for word in command.split())])
 
 
+def test_a_network_without_input_has_a_page(told: Callable[..., Any]) -> None:
+    driven_by_biases("own.npz")
+    told("simulate", "own.npz", "--ticks", "30", "--report", "own.html")
+    page = Page(Path("own.html").read_text(encoding="utf-8"))
+    assert "input none" in page.text and "input ticks 30" in page.text and "seed" not in page.text
+
+
 def test_reports_are_pages_on_the_run_and_say_the_command(
     network: Path, labelled: Path, told: Callable[..., Any]
 ) -> None:

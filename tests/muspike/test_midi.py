@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import miditoolkit
 import numpy as np
@@ -49,6 +50,59 @@ def test_notes_are_sorted_by_onset_then_descending_pitch() -> None:
 def test_impossible_notes_are_refused(note: tuple[int, ...]) -> None:
     with pytest.raises(BadInput, match=r"tune: .*(pitch|negative)"):
         Score(480, table([(0, 1, 60, 80, 0), note], NOTE), name="tune")
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "message"),
+    [
+        ("time_signatures", (0, 0, 4), "a time signature of 0/4; a numerator of at least 1"),
+        ("time_signatures", (0, 4, 0), "a time signature of 4/0"),
+        ("time_signatures", (0, 3, 5), "a time signature of 3/5; .* a power of two"),
+        ("time_signatures", (-1, 3, 4), "a time signature at tick -1; ticks are counted from 0"),
+        ("tempos", (0, 0), "a tempo of 0 bpm; a finite number above 0"),
+        ("tempos", (0, float("nan")), "a tempo of nan bpm"),
+        ("tempos", (-5, 90), "a tempo at tick -5"),
+        ("key_signatures", (-1, 0, False), "a key signature at tick -1"),
+    ],
+)
+def test_what_no_music_has_is_refused(column: str, row: tuple[float, ...], message: str) -> None:
+    dtype = {"time_signatures": TIME_SIGNATURE, "tempos": TEMPO, "key_signatures": KEY_SIGNATURE}[column]
+    rows: dict[str, Any] = {column: table([row], dtype)}
+    with pytest.raises(BadInput, match=f"^tune: {message}"):
+        Score(480, table([], NOTE), **rows, name="tune")
+
+
+def test_a_velocity_above_127_is_refused() -> None:
+    with pytest.raises(BadInput, match="velocities 80 to 128, not 0 to 127"):
+        Score(480, table([(0, 1, 60, 80, 0), (1, 1, 60, 128, 0)], NOTE))
+
+
+def test_tracks_and_chords_may_be_any_iterable() -> None:
+    score = Score(
+        480,
+        table([(0, 1, 60, 80, 1)], NOTE),
+        tracks=(Track(name) for name in ("a", "b")),  # type: ignore[arg-type]
+        chords=(ChordMark(tick, "C_M") for tick in (9, 0)),  # type: ignore[arg-type]
+    )
+    assert [track.name for track in score.tracks] == ["a", "b"]
+    assert score.chords == [ChordMark(0, "C_M"), ChordMark(9, "C_M")]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"ticks_per_beat": 2**15}, "32768 ticks per beat; a MIDI file holds 1 to 32767"),
+        ({"tempos": table([(0, 3.5)], TEMPO)}, "3.5 bpm; a MIDI file holds 3.576.* to 6e"),
+        ({"time_signatures": table([(0, 256, 4)], TIME_SIGNATURE)}, "256 as the numerator"),
+        ({"time_signatures": table([(0, 4, 256)], TIME_SIGNATURE)}, "256 as the denominator"),
+        ({"key_signatures": table([(0, -8, False)], KEY_SIGNATURE)}, "-8 sharps"),
+    ],
+)
+def test_what_a_midi_file_cannot_hold_is_not_written(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    score = Score(**{"ticks_per_beat": 480, "notes": table([(0, 1, 60, 80, 0)], NOTE), **changed})
+    with pytest.raises(BadInput, match=message):
+        midi.write(score, tmp_path / "tune.mid")
+    assert not list(tmp_path.iterdir())
 
 
 def test_file_round_trip(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from muspike import midi
 from muspike.errors import BadInput
 from muspike.midi import Score
-from smf import chunk, scale, smf, tempo, track
+from smf import chunk, control, scale, smf, tempo, track
 
 TUNE = smf(track(scale()))
 
@@ -70,6 +70,12 @@ def test_independent_sequences_are_read_one_after_another(tmp_path: Path) -> Non
     assert score.tempos.tolist()[-2:] == [(0, 150.0), (960, 120.0)]
     assert score.time_signatures.tolist() == [(0, 4, 4), (960, 4, 4)]
     assert score.remarks == ("format 2: its 2 independent sequences were read one after another",)
+
+
+def test_a_silent_sequence_behind_the_last_tick_costs_no_notes(tmp_path: Path) -> None:
+    far = [((2**28 - 1) * n, control(0)) for n in range(1, 10)]  # behind the tick 2^31 - 1
+    score = read(smf(track(scale(2)), track(far), track([]), form=2), tmp_path)
+    assert len(score.notes) == 2 and score.tempos["tick"].tolist() == [0, 960]
 
 
 def zipped() -> bytes:

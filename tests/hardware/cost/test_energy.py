@@ -74,6 +74,9 @@ def test_bands_and_tags_go_through_arithmetic() -> None:
     b = Quantity(10, 10, 20, "pJ", "assumed")
     assert a + b == Quantity(12, 11, 24, "pJ", "assumed")
     assert 3 * a == Quantity(6, 3, 12, "pJ", "fitted")
+    assert (a.band, b.band) == ("1 – 4", "10 – 20")
+    assert Quantity(2, 1, 4, "pJ", "fitted", band_known=False).band == "1 – 4 or wider"
+    assert Quantity(2, 2, 2, "pJ", "fitted", band_known=False).band == "band unknown"
     assert a / 2 == Quantity(1, 0.5, 2, "pJ", "fitted")
     assert a.times(Quantity(5, 4, 6, "ns", "inferred"), "zJs") == Quantity(10, 4, 24, "zJs", "inferred")
     assert (1e6 * a).to("uJ").high == pytest.approx(4)

@@ -251,8 +251,8 @@ def test_layers_without_neurons_between_them(layer: Layer, kernel: int, stride: 
 # - nodes are updated in the order of a walk along the edges (NIRTorch's trace_execution), which is not that of the
 #   signals where two ways of different lengths meet;
 # - LI, CubaLI, Conv1d, AvgPool2d, Delay, Scale and Threshold are not read.
-# norse.torch.to_nir is not compared: it writes tau as dt / tau_mem_inv, too short by the factor dt (export_nir.py 29,
-# 37, 44; norse issue 411).
+# norse.torch.to_nir writes tau as dt / tau_mem_inv, too short by the factor dt (export_nir.py 29, 37, 44; norse issue
+# 411), and CubaLIF without the w_in by which a spike raises norse's current. docs/map.md says how to correct both.
 
 
 def in_double(module: nn.Module) -> nn.Module:
@@ -305,6 +305,24 @@ NEURONS = {
     "CubaLIF": lambda rng: cuba_lif(rng, 16),
     "IF": lambda rng: integrate_and_fire(16),
 }
+
+
+@pytest.mark.parametrize("cell", ["LIFBoxCell", "LIFCell"])
+def test_norse_writes_neurons_that_are_corrected_as_the_docs_say(rng: np.random.Generator, cell: str) -> None:
+    norse_torch = pytest.importorskip("norse.torch")
+    dt_s = 1e-3  # norse's
+    linear = nn.Linear(10, 16, bias=False)
+    random_weights(rng, linear, 4.0)
+    net = norse_torch.SequentialState(linear, getattr(norse_torch, cell)()).double()
+    x = frames(rng, 10)
+    g = norse_torch.to_nir(net, torch.zeros(1, 10).double())
+    for node in g.nodes.values():
+        for tau in ("tau", "tau_mem", "tau_syn"):
+            if hasattr(node, tau):
+                setattr(node, tau, np.asarray(getattr(node, tau)) / dt_s)
+        if isinstance(node, nir.CubaLIF):
+            node.w_in = node.tau_syn / dt_s
+    agree(ours(g, x, dt_s), through_nirtorch(net, x))
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
@@ -665,3 +683,24 @@ def test_sinabs_writes_convolutions(through_a_file: ThroughAFile, rng: np.random
     g = to_nir(net, by_batch)
     g.infer_types()  # else the file cannot be written; nir 1.0.8 infers square kernels alone
     agree(ours(through_a_file(g), x, 1.0), theirs)
+
+
+def test_sinabs_writes_leaky_neurons_that_are_corrected_as_the_docs_say(rng: np.random.Generator) -> None:
+    pytest.importorskip("sinabs", reason="sinabs is not in any extra: it requires samna, which its NIR does not use")
+    from sinabs import activation, layers
+    from sinabs.nir import to_nir
+
+    one = {"spike_fn": activation.SingleSpike, "reset_fn": activation.MembraneReset()}
+    neurons: Any = layers.LIFSqueeze(tau_mem=5.0, batch_size=BATCH, **one)
+    net = nn.Sequential(nn.Linear(10, 16, bias=False), neurons)
+    random_weights(rng, net, 2.0)
+    x = frames(rng, 10)
+    by_batch = x.transpose(0, 1).reshape(-1, 10)
+    with torch.no_grad():
+        theirs = in_double(net)(by_batch).reshape(BATCH, TICKS, 16).transpose(0, 1)
+    neurons.reset_states()
+    g = to_nir(net, by_batch)
+    for node in g.nodes.values():
+        if isinstance(node, nir.LIF):
+            node.tau = 1 / (1 - np.exp(-1 / node.tau))
+    agree(ours(g, x, 1.0), theirs)

@@ -109,6 +109,36 @@ def test_the_page_of_a_run_has_the_figures_of_the_run(
     assert "labels" not in text.lower().replace("--labels", "")
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (123_456, "123\u202f456"), (np.int64(123_456), "123\u202f456"), (123_456.0, "123\u202f000"),
+     (0.123456, "0.123"), (99.96, "100"), (9.999e-6, "1.00 × 10<sup>-5</sup>"), (2e-7, "2.00 × 10<sup>-7</sup>")],
+)  # fmt: skip
+def test_numbers_are_shown_to_three_digits_and_counts_whole(value: Any, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_doubts_about_the_chip_stand_at_the_top(compiled: Compiled, tmp_path: Path) -> None:
+    text = written(tmp_path / "a.html", compiled=compiled, doubts=["value is 8 (9 in loihi1)"]).text
+    assert "The chip's numbers are in doubt. value is 8 (9 in loihi1)" in text
+    assert text.index("in doubt") < text.index("Fit on loihi1 fits on 1 chip")
+    assert "in doubt" not in written(tmp_path / "b.html", compiled=compiled).text
+
+
+def test_of_several_populations_the_one_that_agrees_least_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    nodes = {"input": 8, "w": nir.Linear(rng.normal(0.2, 0.4, (30, 8))), "near": lif(30, v_threshold=0.3),
+             "u": nir.Linear(rng.normal(0, 0.1, (20, 30))), "far": lif(20, v_threshold=0.1), "output": 20}  # fmt: skip
+    network = compile_graph(from_nir(small_nir.graph(nodes, chain(*nodes))), "loihi1")
+    found = simulate(network, {"input": (rng.random((200, 1, 8)) < 0.3).astype(np.uint8)})
+    assert found.agreements is not None
+    shares = {row.population: row.to_dict()["agreement"] for row in found.agreements}
+    least = min(shares, key=lambda name: shares[name])
+    assert shares["near"] != shares["far"]
+    text = written(tmp_path / "a.html", compiled=network, simulation=found).text
+    assert f"lowest: {number(100 * shares[least])} %, population {least}" in text
+
+
 def test_answers_are_told_with_rule_ties_and_price(compiled: Compiled, simulation: Simulation, tmp_path: Path) -> None:
     found = classify(simulation, LABELS)
     text = written(
