@@ -10,7 +10,7 @@ TEST := .venv/test-$(VERSION)
 CHECK := .venv/check-$(VERSION)
 
 .NOTPARALLEL:
-.PHONY: help demo test nightly check clean
+.PHONY: help demo test nightly models check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -21,6 +21,9 @@ demo: $(DEMO) ## the report on the models that come with muspike, in report/ (4 
 
 test: $(TEST) ## the tests (some minutes); ARGS='-k simulator' goes to pytest
 	@$(BIN)/python -m pytest -m 'not nightly' $(ARGS)
+
+models: $(DEMO) ## train the models that ship and their twins, what is missing of them (hours; ARGS='--threads 2')
+	@$(BIN)/python -m muspike.bench.shipped train $(ARGS)
 
 nightly: $(TEST) ## all tests, the long ones too
 	@$(BIN)/python -m pytest $(ARGS)

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from muspike import sounding
 from muspike.arguments import instance
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
@@ -78,6 +79,7 @@ class ChipRunner:
     def reset(self, batch: int) -> None:
         """Bring the chip to rest, and make it ready for `batch` pieces side by side."""
         self._simulator = Simulator(self.program, batch)
+        self._heard = sounding.silence(batch)
 
     def step(self, words: Words) -> Logits:
         """The logits `[batch, N_AXONS]` of the word that follows `words` `[batch, 7 + draws of noise]`."""
@@ -91,7 +93,7 @@ class ChipRunner:
             logits: float32 `[tokens, batch, N_AXONS]`.
             run: all that happened on the chip.
         """
-        run = self._simulator.run(self.presentation.spikes(words), record_membranes)
+        run = self._simulator.run(self.presentation.spikes(words, self._heard), record_membranes)
         self.overflows += sum(run.overflows.values())
         self.readout_resets += sum(run.readout_resets.values())
         membrane = run.membrane[self._readout][self._answer :: self.presentation.period]

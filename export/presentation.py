@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from muspike import tokens
+from muspike import sounding, tokens
 from muspike.errors import BadInput
-from muspike.network import Network, Noise, Timing
+from muspike.network import Network, Noise, Timing, input_axons
+from muspike.sounding import DEAF, Hearing
 from muspike.tokens import Words
 
 
@@ -28,6 +29,7 @@ class Presentation:
         period: ticks from the start of a word to the start of the next one.
         noise: random input beside each word, on axons after the word's own.
         bias: float64 `[N_AXONS]`, a constant per logit. The host adds it to the membrane of the readout.
+        hearing: what sounds, for which the host also spikes, on axons after those of the noise.
 
     Raises:
         BadInput: `ticks` is not from 1 to `period`.
@@ -37,6 +39,7 @@ class Presentation:
     period: int
     noise: Noise
     bias: npt.NDArray[np.float64]
+    hearing: Hearing = DEAF
 
     def __post_init__(self) -> None:
         Timing(self.ticks, self.period)  # checks ticks and period
@@ -45,37 +48,52 @@ class Presentation:
     def of(cls, network: Network) -> Presentation:
         """The presentation of a network."""
         bias = network.bias.detach().numpy().astype(np.float64)
-        return cls(network.timing.ticks, network.timing.period, network.noise, bias)
+        return cls(network.timing.ticks, network.timing.period, network.noise, bias, network.hearing)
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> Presentation:
-        """The presentation of a graph or a program, from its metadata. Without an entry `noise` there is no noise.
+        """The presentation of a graph or a program, from its metadata. `noise` and `hears` may be missing: none.
 
         Raises:
-            BadInput: an entry is missing or wrong. The message names it.
+            BadInput: an entry is missing or wrong, or the words are those of another version. The message names it.
         """
         ticks, period = (_integer(name, _entry(metadata, name)) for name in ("ticks", "period"))
+        words = metadata.get("words", 1)
+        if words != tokens.VERSION:
+            raise BadInput(
+                f"metadata: words is {words!r:.60}; this muspike composes words {tokens.VERSION}: export the model anew"
+            )
         noise = metadata.get("noise", [])
         if not isinstance(noise, list) or len(noise) not in (0, 2):
             raise BadInput(f"metadata: noise is {noise!r:.60}; expected [draws, values]")
+        hears = metadata.get("hears", "")
+        if not isinstance(hears, str):
+            raise BadInput(f"metadata: hears is {hears!r:.60}; expected names of groups of axons in one text")
         bias = _entry(metadata, "bias")
         if not isinstance(bias, list) or len(bias) != tokens.N_AXONS or not all(map(_is_finite, bias)):
             raise BadInput(f"metadata: bias is {bias!r:.60}; expected {tokens.N_AXONS} finite numbers")
-        return cls(ticks, period, Noise(*(_integer("noise", n) for n in noise)), np.array(bias, np.float64))
+        beside = Noise(*(_integer("noise", n) for n in noise))
+        return cls(ticks, period, beside, np.array(bias, np.float64), Hearing(tuple(hears.split())))
 
     def to_metadata(self) -> dict[str, Any]:
         """The entries that `read` reads. `bias` is still an array."""
         return {
+            "words": tokens.VERSION,
             "ticks": self.ticks,
             "period": self.period,
             "noise": [self.noise.draws, self.noise.values],
             "bias": self.bias,
+            "hears": " ".join(self.hearing.groups),
         }
 
-    def spikes(self, words: Words) -> npt.NDArray[np.uint8]:
+    def spikes(self, words: Words, heard: sounding.State | None = None) -> npt.NDArray[np.uint8]:
         """The input spikes `[tokens * period, batch, axons]` of `words` `[tokens, batch, 7 + draws of noise]`.
 
-        One axon per column spikes, in the first `ticks` ticks of each period.
+        One axon per column spikes, and the axons of what sounds, in the first `ticks` ticks of each period.
+
+        Args:
+            words: the words, with their noise.
+            heard: what has sounded before the words; it is brought up to date. None: silence.
 
         Raises:
             BadInput: `words` does not have one column per feature and per draw of noise.
@@ -84,12 +102,16 @@ class Presentation:
         offsets = self.noise.offsets
         if columns != len(offsets):
             raise BadInput(f"words: have {columns} columns; this network reads {len(offsets)}, its noise included")
-        axons = words.astype(np.int64) + np.asarray(offsets)
-        spikes = np.zeros((count, self.period, batch, tokens.N_AXONS + self.noise.axons), np.uint8)
-        n, b, _ = np.ogrid[:count, :batch, :columns]
+        axons, size = words.astype(np.int64) + np.asarray(offsets), input_axons(self.noise, self.hearing)
+        if self.hearing:
+            state = sounding.silence(batch) if heard is None else heard
+            more = self.hearing.hear(words, state, tokens.N_AXONS + self.noise.axons)
+            axons = np.concatenate([axons, np.where(more < 0, size, more)], axis=2)
+        spikes = np.zeros((count, self.period, batch, size + 1), np.uint8)  # the last axon is none
+        n, b, _ = np.ogrid[:count, :batch, : axons.shape[2]]
         for t in range(self.ticks):
             spikes[n, t, b, axons] = 1
-        return spikes.reshape(count * self.period, batch, -1)
+        return np.ascontiguousarray(spikes[..., :size]).reshape(count * self.period, batch, size)
 
 
 def _entry(metadata: Mapping[str, Any], name: str) -> Any:

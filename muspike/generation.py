@@ -1,7 +1,7 @@
 """Composing: the host samples the next compound word from the network's logits and feeds it back to the network.
 
-The host knows the grammar of compound words and masks every word that cannot follow, so every piece decodes. The
-network is any `network.Runner`: in torch, or on a chip.
+The host knows the grammar of compound words and masks every word that cannot follow, so every piece decodes. It lets a
+piece end only where a chord is complete. The network is any `network.Runner`: in torch, or on a chip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from muspike import midi, tokens
+from muspike import midi, sounding, tokens
 from muspike.arguments import refuse
 from muspike.errors import BadInput
 from muspike.files import check_target
@@ -82,23 +82,26 @@ def generate(
     progress: bool = False,
     ended: bool = True,
 ) -> list[Words]:
-    """Compose pieces of exactly `length` compound words, each `[length, 7]`.
+    """Compose pieces of at most `length` compound words, each `[words, 7]`.
+
+    A piece ends where the network ends it with END: after a chord in which at least as many pitches sound as usually in
+    this piece. When `length` comes near, it ends after the next such chord instead; `ended_by_itself` tells which.
 
     >>> from muspike import generate, load_model
+    >>> from muspike.tokens import BarBeat
     >>> piece, = generate(load_model("s-rnn").network.runner(), pieces=1, length=16, seed=0)
-    >>> piece.shape
-    (16, 7)
+    >>> len(piece) <= 16, int(piece[-1, 2]) == BarBeat.END
+    (True, True)
 
     Args:
         runner: a network on torch (`Network.runner`), or on a chip (`muspike.export.loihi.ChipRunner`).
         pieces: number of pieces.
-        length: number of words in each piece.
+        length: the most words of a piece.
         seed: piece i depends on (seed, i) alone.
         sampling: how a value is chosen from logits.
         batch: the most pieces that run side by side.
         progress: show the progress on stderr (`progress.bar`).
-        ended: if true, the last word is END and the words before it lead there. Else the piece has no END: it is cut at
-            `length`, as an excerpt.
+        ended: false cuts all pieces at exactly `length` words, as excerpts: none has an END.
 
     Raises:
         BadInput: a number is outside its range (`ranges`). The shortest piece has 4 words.
@@ -119,10 +122,12 @@ def generate_files(
     sampling: Sampling = Sampling(),
     batch: int = 16,
     progress: bool = False,
+    told: Callable[[Words], object] = lambda _: None,
 ) -> list[Path]:
     """Compose pieces as `generate` does, and write each into `folder` as soon as its batch is composed.
 
-    The files are those of `write_pieces`. If the work is stopped, the pieces that are written stay.
+    The files are those of `write_pieces`. If the work is stopped, the pieces that are written stay. `told` is called
+    with each piece that is written.
 
     Raises:
         BadInput: as for `generate` and `write_pieces`.
@@ -137,6 +142,7 @@ def generate_files(
                 if not written:
                     _clear(files)
                 midi.write(tokens.decode(words), file)
+                told(words)
                 written += 1
     except KeyboardInterrupt as stop:
         raise type(stop)(f"stopped: {written} of {pieces} pieces are in {folder}") from None
@@ -174,7 +180,7 @@ def _composed(
         noise = runner.noise.drawn(seed, group, length)
         words = compose(runner, noise, choose, sampling, ended, shown.advance)
         for b in range(len(group)):
-            yield words[:, b]
+            yield words[words[:, b, tokens.BAR_BEAT] != tokens.BarBeat.PAD, b]
 
 
 def compose(
@@ -185,7 +191,7 @@ def compose(
     ended: bool = True,
     advanced: Callable[[int], object] = lambda _: None,
 ) -> Words:
-    """Compose one batch of pieces, int16 `[length, batch, 7]`.
+    """Compose one batch of pieces, int16 `[length, batch, 7]`. PAD follows a piece's END.
 
     Args:
         runner: the network.
@@ -197,43 +203,111 @@ def compose(
     """
     length, batch, _ = noise.shape
     runner.reset(batch)
-    state = tokens.State.start(batch, sampling.unisons)
+    state, texture = tokens.State.start(batch, sampling.unisons), _Texture(batch)
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
-    at_onset = np.zeros(batch, np.int64)
     for n in range(length):
         logits = runner.step(np.concatenate([latest, noise[n]], axis=1))
         kinds = state.allowed_bar_beat()
-        kinds[:, _forbidden(length - n) if ended else [tokens.BarBeat.END]] = False
-        # An ended piece ends NOTE, END, so NOTE must stay possible near the end. Two notes above the limit do no harm.
-        if length - n > 3 or not ended:
-            kinds[at_onset >= sampling.chord, tokens.BarBeat.NOTE] = False
+        kinds[texture.notes >= sampling.chord, tokens.BarBeat.NOTE] = False
+        kinds[texture.thin if ended else slice(None), tokens.BarBeat.END] = False
         sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
         f = tokens.BAR_BEAT
         sampled[:, f] = choose(n, f, _feature(logits, f), kinds)
+        if ended:
+            sampled[:, f] = _closing(sampled[:, f], kinds, state.bar_beat, texture.thin, length - n, sampling.chord)
         allowed = state.allowed(sampled[:, f])
         for f in range(len(tokens.FEATURES)):
             if f != tokens.BAR_BEAT:
-                sampled[:, f] = choose(n, f, _feature(logits, f), _feature(allowed, f))
-        latest = state.complete(sampled)
-        kind = sampled[:, tokens.BAR_BEAT]
-        at_onset = np.where(kind == tokens.BarBeat.NOTE, at_onset + 1, 0)
-        words[n] = latest
+                may = _feature(allowed, f)
+                if f == tokens.DURATION:
+                    may = may & state.allowed_duration(sampled)
+                sampled[:, f] = choose(n, f, _feature(logits, f), may)
+        words[n] = latest = state.complete(sampled)
+        texture.hear(latest)
+        if state.ended.all():
+            advanced(batch * (length - n))
+            break
         advanced(batch)
     return words
 
 
-def _forbidden(left: int) -> list[int]:
-    """Kinds of word that must not come next when `left` words are missing, so that END is the last word and only that.
+_NOW = sounding.Hearing(("now",))
 
-    A piece ends NOTE, END. The word before that NOTE cannot be BAR, because a BEAT would have to stand between them.
+
+class _Texture:
+    """How many pitches sound in a batch of pieces, now and usually.
+
+    Attributes:
+        notes: number of NOTEs at this onset so far, `[batch]`.
     """
-    kinds = tokens.BarBeat
-    if left == 1:
-        return [kinds.BAR, kinds.BEAT, kinds.NOTE]
-    if left == 2:
-        return [kinds.BAR, kinds.BEAT, kinds.END]
-    return [kinds.BAR, kinds.END] if left == 3 else [kinds.END]
+
+    def __init__(self, batch: int) -> None:
+        self.notes = np.zeros(batch, np.int64)
+        self._heard = sounding.silence(batch)
+        self._pitches = np.zeros(batch, np.int64)  # that sound now
+        self._onsets = np.zeros((batch, sounding.MOST + 1), np.int64)  # onsets at which so many pitches sounded
+
+    @property
+    def thin(self) -> npt.NDArray[np.bool_]:
+        """Whether fewer pitches sound than at half of the onsets before, `[batch]`."""
+        usual: npt.NDArray[np.int64] = (2 * self._onsets.cumsum(1) < self._onsets.sum(1)[:, None]).sum(1)
+        return self._pitches < usual
+
+    def hear(self, words: Words) -> None:
+        """Go on to the words `[batch, 7]`."""
+        kind = words[:, tokens.BAR_BEAT]
+        is_note = kind == tokens.BarBeat.NOTE
+        over = np.flatnonzero((self.notes > 0) & ~is_note)
+        self._onsets[over, self._pitches[over]] += 1
+        self.notes = np.where(is_note, self.notes + 1, 0)
+        self._pitches = (_NOW.hear(words[None], self._heard)[0] != sounding.NONE).sum(1)
+
+
+def _closing(
+    chosen: npt.NDArray[np.int64],
+    kinds: Mask,
+    before: npt.NDArray[np.int64],
+    thin: npt.NDArray[np.bool_],
+    left: int,
+    chord: int,
+) -> npt.NDArray[np.int64]:
+    """The kinds of word that come instead of those `chosen`, `[batch]`, when few words are left.
+
+    A piece ends with the first complete chord that the network is done with in the last `_closing_words`. Where no
+    further chord has room, it ends in any case, a thin chord once it is filled.
+
+    Args:
+        chosen: the kinds that the network wants.
+        kinds: those that may come, `[batch, 5]`.
+        before: the kinds of the words before.
+        thin: whether the chord is incomplete.
+        left: words that are missing, END included.
+        chord: the most NOTEs of a chord.
+    """
+    bar, beat, note, end = (int(kind) for kind in list(tokens.BarBeat)[1:])
+    after_note, goes_on = before == note, (chosen == bar) | (chosen == beat)
+    no_room = left < np.where(chosen == bar, 3, 2) + chord
+    stops = after_note & goes_on & (no_room | (~thin & (left < _closing_words(chord))))
+    closed = np.where(stops, np.where(thin & kinds[:, note], note, end), chosen)
+    closed = np.where((before == bar) & (chosen == bar) & no_room & kinds[:, beat], beat, closed)
+    return np.where(after_note & (left == 1), end, closed)
+
+
+def _closing_words(chord: int) -> int:
+    """In so many last words a piece ends as soon as it can: room for two bars with a chord of `chord` notes each."""
+    return 2 * (chord + 3)
+
+
+def ended_by_itself(words: Words, length: int, sampling: Sampling = Sampling()) -> bool:
+    """Whether the network ended a piece `[words, 7]` of `generate`, before the limit `length` came near.
+
+    >>> import numpy as np
+    >>> from muspike.generation import ended_by_itself
+    >>> ended_by_itself(np.zeros((100, 7), np.int16), 512), ended_by_itself(np.zeros((500, 7), np.int16), 512)
+    (True, False)
+    """
+    return len(words) <= length - _closing_words(sampling.chord) + 1
 
 
 def _feature(values: npt.NDArray[T], feature: int) -> npt.NDArray[T]:

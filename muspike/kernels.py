@@ -70,8 +70,8 @@ def add_gathered(
 ) -> None:
     """Add the current of tokens to `out`.
 
-    `axons` `[tokens, batch, k]` are the k axons of each token. The current arrives `delay` tokens later and is held for
-    `presented` slots.
+    `axons` `[tokens, batch, k]` are the axons of each token; a negative number is no axon. The current arrives `delay`
+    tokens later and is held for `presented` slots.
     """
     tokens, _, hot = axons.shape
     row = np.empty(table.shape[1], np.float32)
@@ -79,6 +79,8 @@ def add_gathered(
         for b in range(first, last):
             row[:] = 0
             for k in range(hot):
+                if axons[n, b, k] < 0:
+                    continue
                 weight = table[axons[n, b, k]]
                 for i in range(row.size):
                     row[i] += weight[i]
@@ -103,6 +105,8 @@ def add_gathered_gradient(
                 for i in range(row.size):
                     row[i] += g[i]
             for k in range(hot):
+                if axons[n, b, k] < 0:
+                    continue
                 into = grad_table[axons[n, b, k]]
                 for i in range(row.size):
                     into[i] += row[i]

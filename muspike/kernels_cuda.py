@@ -23,7 +23,9 @@ def add_gathered(out: torch.Tensor, axons: torch.Tensor, weight: torch.Tensor, c
     """See `layer.Kernels`."""
     arrived = axons[: max(0, axons.shape[0] - delay)]
     bags = arrived.reshape(-1, arrived.shape[2])
-    rows = torch.nn.functional.embedding_bag(bags, weight.t().contiguous(), mode="sum")
+    table = torch.nn.functional.pad(weight.t(), (0, 0, 0, 1))  # the last row is for axons that are none
+    none = weight.shape[1]
+    rows = torch.nn.functional.embedding_bag(torch.where(bags < 0, none, bags), table, mode="sum", padding_idx=none)
     _by_token(out, clock)[delay:] += rows.view(-1, 1, *out.shape[1:])
 
 
@@ -31,10 +33,11 @@ def gathered_gradient(
     axons: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor, clock: Clock, delay: int
 ) -> torch.Tensor:
     """See `layer.Kernels`. It is a dense product: sums of rows by atomic operations would differ from run to run."""
-    shown = grad.new_zeros(*axons.shape[:2], weight.shape[1]).scatter_add_(
-        2, axons, torch.ones((), device=grad.device).expand(axons.shape)
+    none = weight.shape[1]
+    shown = grad.new_zeros(*axons.shape[:2], none + 1).scatter_add_(
+        2, torch.where(axons < 0, none, axons), torch.ones((), device=grad.device).expand(axons.shape)
     )
-    return product_gradient(shown, None, _by_token(grad, clock).sum(1), delay)
+    return product_gradient(shown[..., :none], None, _by_token(grad, clock).sum(1), delay)
 
 
 def _by_token(values: torch.Tensor, clock: Clock) -> torch.Tensor:

@@ -19,10 +19,10 @@ from muspike.neurons import Clock, LIFParameters, lif_scan_reference
 
 
 class Gather(NamedTuple):
-    """Current from tokens, each of which spikes on k axons while it is presented.
+    """Current from tokens, each of which spikes on at most k axons while it is presented.
 
     Attributes:
-        axons: `[tokens, batch, k]`, int64: the axons on which a token spikes.
+        axons: `[tokens, batch, k]`, int64: the axons on which a token spikes; a negative number is no axon.
         weight: `[neurons, number of axons]`.
         delay: tokens after which the current arrives.
     """
@@ -226,7 +226,8 @@ def drive_reference(
     """`drive` in plain torch."""
     parts = [] if current is None else [current]
     for gather in gathers:
-        rows = gather.weight.t()[gather.axons].sum(-2)  # [tokens, batch, neurons]
+        rows = gather.weight.t()[gather.axons.clamp(min=0)]  # [tokens, batch, k, neurons]
+        rows = (rows * (gather.axons >= 0)[..., None]).sum(-2)  # [tokens, batch, neurons]
         held = rows[:, None].expand(-1, clock.presented, -1, -1)
         held = torch.nn.functional.pad(held, (0, 0, 0, 0, 0, clock.slots - clock.presented))
         parts.append(later(held, gather.delay).reshape(shape))

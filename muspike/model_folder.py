@@ -18,7 +18,9 @@ from muspike.arguments import refuse
 from muspike.errors import BadInput
 from muspike.files import check_file
 
-FORMAT = 1
+FORMAT = 2
+# Formats of before whose models were trained on other compound words.
+_OTHER_WORDS = (1,)
 # The entries of `model.json` on which every reader relies, by their path, with their type.
 _HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
     ("architecture",): str,
@@ -99,6 +101,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise BadInput(f"{file}: is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else type(header).__name__
+        if found in _OTHER_WORDS:
+            other = f"is of format {found}, for other compound words"
+            raise BadInput(f"{file}: {other}; this muspike reads format {FORMAT}: train anew")
         raise BadInput(f"{file}: is of format {found!r}; this muspike reads format {FORMAT}")
     if header.get("digest") != digest(header):
         raise BadInput(f"{file}: does not match its digest: it was changed or damaged after it was written")

@@ -21,10 +21,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from muspike import sounding
 from muspike.arguments import instance, is_number, listed, one_of, refuse, seconds, whole
 from muspike.errors import BadInput
 from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
+from muspike.sounding import DEAF, Hearing
 from muspike.tokens import N_AXONS, OFFSETS, Words
 
 Kind = Literal["input", "lif", "li"]
@@ -213,6 +215,18 @@ class Noise:
         return np.concatenate([words, self.drawn(seed, range(pieces), length)], axis=2)
 
 
+def input_axons(noise: Noise = Noise(), hearing: Hearing = DEAF) -> int:
+    """Axons of a network's input: those of a token, then those of the noise, then those of what sounds."""
+    return N_AXONS + noise.axons + hearing.axons
+
+
+def spiked(axons: torch.Tensor, size: int) -> torch.Tensor:
+    """Spikes `[..., size]` on `axons` `[..., k]`; an axon of `sounding.NONE` is none."""
+    spikes = torch.zeros(*axons.shape[:-1], size + 1, device=axons.device)
+    spikes.scatter_(-1, torch.where(axons < 0, size, axons), 1.0)
+    return spikes[..., :size]
+
+
 State = dict[str, torch.Tensor]
 Rounding = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
 
@@ -305,12 +319,13 @@ class Network(Generator):
     The logits of token n are the readout's membrane at ideal tick n * period + ticks - 1, plus a constant per logit.
 
     Args:
-        populations: exactly one of kind "input", with `N_AXONS` axons and then those of the noise, and exactly one of
-            kind "li", the readout, with `N_AXONS` neurons.
+        populations: exactly one of kind "input", with as many axons as `input_axons` says, and exactly one of kind
+            "li", the readout, with `N_AXONS` neurons.
         synapses: between these populations. Trained weights start at 0.
         timing: how long a token lasts.
         composites: faster ways to train some of the populations.
         noise: random input beside a token.
+        hearing: axons on which the host also spikes for what sounds.
 
     Raises:
         BadInput: two populations or two synapses share a name; a synapse names an unknown population, leaves the
@@ -326,6 +341,7 @@ class Network(Generator):
         timing: Timing,
         composites: Sequence[Composite] = (),
         noise: Noise = Noise(),
+        hearing: Hearing = DEAF,
     ) -> None:
         super().__init__()
         for what, given, kind in (("population", populations, Population), ("synapse", synapses, Synapse)):
@@ -333,12 +349,13 @@ class Network(Generator):
                 instance(f"network: a {what}", one, kind, f"a {kind.__name__}")
         instance("network: timing", timing, Timing, "a Timing")
         instance("network: noise", noise, Noise, "a Noise")
+        instance("network: hearing", hearing, Hearing, "a Hearing")
         for one in listed("network: composites", composites, "a list of composites"):
             if not hasattr(one, "members"):
                 raise refuse("network: a composite", one, "a Composite, with its members")
         self.populations: Mapping[str, Population] = {p.name: p for p in populations}
         self.synapses = tuple(synapses)
-        self.timing, self.composites, self.noise = timing, tuple(composites), noise
+        self.timing, self.composites, self.noise, self.hearing = timing, tuple(composites), noise, hearing
         if len(self.populations) != len(populations) or len({s.name for s in synapses}) != len(synapses):
             raise BadInput("network: two populations or two synapses share a name")
         for synapse in synapses:
@@ -349,7 +366,7 @@ class Network(Generator):
                 raise BadInput(f"synapse {synapse.name}: its source is a readout, which does not spike")
             if self.populations[synapse.target].kind == "input":
                 raise BadInput(f"synapse {synapse.name}: its target is the input, which the host spikes for")
-        self.input = self._only("input", N_AXONS + noise.axons)
+        self.input = self._only("input", input_axons(noise, hearing))
         self.readout = self._only("li", N_AXONS)
         for name in self.populations:
             if name != self.input and not any(s.source != name for s in self._into(name)):
@@ -443,12 +460,21 @@ class Network(Generator):
         tau, v_threshold = (self.bias.new_tensor(value) for value in (p.tau, p.v_threshold))
         return LIFParameters(tau, v_threshold, self.alpha)
 
-    def axons(self, words: torch.Tensor) -> torch.Tensor:
-        """The input axons on which each token spikes, `[..., 7 + draws]`.
+    def axons(self, words: torch.Tensor, heard: torch.Tensor | None = None) -> torch.Tensor:
+        """The input axons on which each token spikes, `[tokens, batch, 7 + draws]`; more if the network hears sounds.
 
-        `words` are `[..., 7 + draws]`; `Noise.completed` adds the draws to `words` `[..., 7]`.
+        The columns of what sounds come last. They hold `sounding.NONE` where there is no spike.
+
+        Args:
+            words: `[tokens, batch, 7 + draws]`; `Noise.completed` adds the draws to `words` `[tokens, batch, 7]`.
+            heard: the state of what has sounded before the words, which is brought up to date. None: silence.
         """
-        return self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
+        axons = self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
+        if not self.hearing:
+            return axons
+        state = sounding.silence(words.shape[1]) if heard is None else heard.numpy()
+        more = self.hearing.hear(words.cpu().numpy(), state, N_AXONS + self.noise.axons)
+        return torch.cat([axons, torch.from_numpy(more).to(axons.device)], -1)
 
     def slots(self, name: str) -> int:
         """Number of slots per token in which a population can spike: the first `ticks` of the period, or all of it."""
@@ -530,6 +556,8 @@ class Network(Generator):
             past = max((s.delay for s in self.synapses if s.source == name), default=0)
             # Spikes of the population in this tick and the `past` ticks before, newest first.
             state[f"{name} past"] = self.bias.new_zeros(past + 1, batch, population.size)
+        if self.hearing:
+            state[_HEARD] = torch.from_numpy(sounding.silence(batch))
         return state
 
     def tick(self, spikes_in: torch.Tensor, state: State) -> State:
@@ -540,7 +568,7 @@ class Network(Generator):
             state: the state before the tick. `state[name]` is the membrane of a population, `[batch, neurons]`;
                 `state[name + " past"]` are its spikes, `[ticks, batch, neurons]`, newest first.
         """
-        after: State = {}
+        after: State = {_HEARD: state[_HEARD]} if self.hearing else {}
         weights = self._held()
         for name in self.order:
             population = self.populations[name]
@@ -582,7 +610,11 @@ class Network(Generator):
         `words` `[batch, 7]` (or `[batch, 7 + draws]`) are presented in the first `ticks` ticks. `state` is the state
         before the period.
         """
-        shown = torch.zeros_like(state[f"{self.input} past"][0]).scatter_(1, self.axons(words), 1.0)
+        heard = None
+        if self.hearing:
+            heard = state[_HEARD].clone()
+            state = {**state, _HEARD: heard}
+        shown = spiked(self.axons(words[None], heard)[0], self.populations[self.input].size).to(self.bias.dtype)
         for t in range(self.timing.period):
             state = self.tick(shown if t < self.timing.ticks else torch.zeros_like(shown), state)
             yield state
@@ -594,6 +626,10 @@ class Network(Generator):
     def firing(self, state: State, name: str) -> torch.Tensor:
         """Spikes `[batch, neurons]` of population `name` in the tick that led to `state`."""
         return state[f"{name} past"][0]
+
+
+# The entry of a state that holds what has sounded.
+_HEARD = "heard"
 
 
 def _pushed(past: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
@@ -695,8 +731,7 @@ class _Run:
         """Spikes of `source` on the slots of `target`, which has at least as many slots per token."""
         net = self.network
         if source == net.input:
-            tokens, batch, _ = self.axons.shape
-            shown = net.bias.new_zeros(tokens, batch, net.populations[source].size).scatter_(2, self.axons, 1.0)
+            shown = spiked(self.axons, net.populations[source].size)
             spikes, slots = shown.repeat_interleave(net.timing.ticks, 0), net.timing.ticks
         else:
             spikes, slots = self.spikes[source], net.slots(source)

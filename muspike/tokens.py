@@ -7,6 +7,7 @@ filled in. docs/architecture.md has the table of features.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -23,6 +24,8 @@ from muspike.tables import several
 
 Words = NDArray[np.int16]
 
+# Rises with every change of what words say. 2: a BAR says its beat, and the grid starts anew at every metre.
+VERSION = 2
 FEATURES = ("tempo", "chord", "bar_beat", "position", "pitch", "duration", "velocity")
 SIZES = (66, 134, 5, 33, 129, 34, 65)
 OFFSETS = (0, 66, 200, 205, 238, 367, 401)
@@ -44,13 +47,14 @@ _BAR, _BEAT, _NOTE, _END = (int(kind) for kind in list(BarBeat)[1:])  # numba ca
 
 PREDICTED = np.zeros((5, 7), np.bool_)
 PREDICTED[:, BAR_BEAT] = True
-PREDICTED[BarBeat.BAR, POSITION] = True
+PREDICTED[BarBeat.BAR, [POSITION, DURATION]] = True
 PREDICTED[BarBeat.BEAT, [POSITION, TEMPO_, CHORD]] = True
 PREDICTED[BarBeat.NOTE, [PITCH, DURATION, VELOCITY]] = True
 
 MAX_BAR = 32  # sixteenths
 MAX_DURATION = 32  # sixteenths of one NOTE
 TIED = 33  # the duration of a NOTE of 32 sixteenths that another NOTE continues
+BEATS = (1, 2, 4, 8, 16)  # sixteenths of the beat that a metre counts in: the duration of a BAR
 
 TICKS_PER_BEAT = 480  # of decoded scores
 _SIXTEENTH = TICKS_PER_BEAT // 4
@@ -65,30 +69,34 @@ def tempo_index(bpm: float) -> int:
     return min(max(round((bpm - 32) / 3) + 1, 1), 65)
 
 
-def metre(sixteenths: int) -> tuple[int, int]:
-    """The time signature (numerator, denominator) of a bar of `sixteenths` sixteenths.
+def metre(length: int, beat: int) -> tuple[int, int]:
+    """The time signature (numerator, denominator) of a bar of `length` sixteenths that counts in beats of `beat` ones.
 
-    16 sixteenths are 4/4, 12 are 3/4, 6 are 3/8, 24 are 3/2, 5 are 5/16.
+    If whole beats do not fill the bar, as in a bar that is cut short, it counts in the longest fraction that does.
+
+    >>> from muspike import tokens
+    >>> tokens.metre(12, 2), tokens.metre(12, 4), tokens.metre(3, 4)
+    ((6, 8), (3, 4), (3, 16))
     """
-    if sixteenths >= 24 and sixteenths % 8 == 0:
-        return sixteenths // 8, 2
-    unit = 4 if sixteenths % 4 == 0 else 2 if sixteenths % 2 == 0 else 1
-    return sixteenths // unit, 16 // unit
+    beat = math.gcd(length, beat)
+    return length // beat, 16 // beat
 
 
 def encode(score: Score, remarks: list[str] | None = None) -> Words:
     """The compound words of a score, int16 `[tokens, 7]`. Drums are left out, and tracks are merged.
 
-    - Onsets and ends are rounded to the nearest sixteenth, and up if they lie in the middle between two. A note lasts
-      at least one sixteenth.
+    - Onsets and ends are rounded to the nearest sixteenth, and up if they lie in the middle between two. The grid of
+      sixteenths starts anew at every change of metre. A note lasts at least one sixteenth.
     - Bars follow the time signatures, 4/4 before the first. A time signature inside a bar ends that bar. Bar lines
       are rounded as notes are, each on its own: bars of 7/32 have 4, 3, 4, 3 ... sixteenths. A bar longer than 32
       sixteenths becomes bars of 32 and one with the rest. Bars before the first onset's and after the last onset's are
       dropped.
+    - A BAR says the beat that its metre counts in, a sixteenth at least. A bar that is cut short counts in the longest
+      fraction of the beat that fills it.
     - A note longer than `LONGEST_PAUSE` sixteenths is shortened to them. Empty bars are dropped that end later than so
       many sixteenths after the latest onset. Files that are damaged have such notes and such silences.
     - Chords are the annotated ones; without annotations they are recognised.
-    - The tempo is 120 bpm until the score writes one.
+    - The tempo is 120 bpm until the score writes one. It is brought to the nearest of the 65 values of the words.
 
     >>> from muspike import Score, encode, midi
     >>> c_major = midi.table([(0, 480, pitch, 80, 0) for pitch in (60, 64, 67)], midi.NOTE)
@@ -97,7 +105,8 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
 
     Args:
         score: the piece.
-        remarks: gets a sentence for each kind of thing that was shortened.
+        remarks: gets a sentence for each kind of thing that was changed: shortened, moved by more than a quarter of a
+            sixteenth, joined with another onset, brought to the slowest or fastest tempo, or written in another metre.
 
     Raises:
         BadInput: the score has no notes outside drum tracks, or has more than `MOST_WORDS` words or `LONGEST_PIECE`
@@ -109,61 +118,131 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
     beat = score.ticks_per_beat
     onsets, durations, pitches, velocities = (notes[name].astype(np.int64) for name in _COLUMNS)
     name = score.name or "score"
-    written, n_long = _quantise(onsets, durations, pitches, velocities, beat)
-    metres = score.time_signatures
-    upper, lower = metres["numerator"], metres["denominator"]
-    bars, n_silences = _bars(
-        # 4/4 holds before the first
-        np.concatenate(([0], metres["tick"])),
-        np.concatenate(([4], upper)),
-        np.concatenate(([4], lower)),
-        beat,
-        written[:, 0],
-    )
+    metres = _metres(score)
+    starts = _in_sixteenths(onsets, metres, beat)
+    lengths = _in_sixteenths(onsets + durations, metres, beat) - starts
+    written, n_long = _notes(starts, lengths, pitches, velocities)
+    bars, n_silences, last_metre = _bars(metres, beat, written[:, 0])
     if len(written) + len(bars) >= MOST_WORDS:
         raise BadInput(f"{name}: needs more than {MOST_WORDS} compound words, the most of a piece")
     if bars[:, 1].sum() > LONGEST_PIECE:
         raise BadInput(f"{name}: lasts {bars[:, 1].sum()} sixteenths; {LONGEST_PIECE} are the most of a piece")
-    if remarks is not None and n_long:
-        remarks.append(f"{several(n_long, 'note')} shortened to {LONGEST_PAUSE} sixteenths")
-    if remarks is not None and n_silences:
-        remarks.append(f"{several(n_silences, 'silence')} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
     if score.chords is None:
         beats, recognised = chords.recognise_changes(score)
-        chord_starts, chord_values = 4 * beats, recognised.astype(np.int64)
+        chord_starts, chord_values = beats * beat, recognised.astype(np.int64)
     else:
-        chord_starts = _sixteenth(np.array([mark.tick for mark in score.chords], np.int64), beat)
+        chord_starts = np.array([mark.tick for mark in score.chords], np.int64)
         chord_values = np.array([chords.index(mark.symbol) for mark in score.chords], np.int64)
     tempos = score.tempos
     words: Words = _write(
         bars,
         written,
-        _sixteenth(tempos["tick"].astype(np.int64), beat),
+        _in_sixteenths(tempos["tick"].astype(np.int64), metres, beat),
         np.clip(np.rint((tempos["bpm"] - 32) / 3) + 1, 1, 65).astype(np.int64),  # as `tempo_index`
         tempo_index(DEFAULT_BPM),
-        chord_starts,
+        _in_sixteenths(chord_starts, metres, beat),
         chord_values,
     )
     if len(words) > MOST_WORDS:
         raise BadInput(f"{name}: has {len(words)} compound words; {MOST_WORDS} are the most of a piece")
+    if remarks is not None:
+        if n_long:
+            remarks.append(f"{several(n_long, 'note')} shortened to {LONGEST_PAUSE} sixteenths")
+        if n_silences:
+            remarks.append(f"{several(n_silences, 'silence')} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
+        remarks += _lost(score, onsets, starts, metres[: last_metre + 1])
     return words
 
 
-def _sixteenth(ticks: Any, ticks_per_beat: int) -> Any:
+@njit
+def _sixteenth(ticks: int, ticks_per_beat: int) -> int:
     """`ticks` rounded to sixteenths; the middle between two sixteenths is rounded up."""
     return (8 * ticks + ticks_per_beat) // (2 * ticks_per_beat)
 
 
-_sixteenth_njit = njit(_sixteenth)
+# The columns of an array of metres, int64 `[metres, 4]`. The grid of sixteenths starts anew at each of them.
+_TICK, _UPPER, _LOWER, _START = range(4)  # its first tick, numerator, denominator, first sixteenth
+
+
+def _metres(score: Score) -> NDArray[np.int64]:
+    """The metres of a score: 4/4 from tick 0, and every time signature that changes something."""
+    written = score.time_signatures
+    metres = np.zeros((len(written) + 1, 4), np.int64)
+    metres[0] = 0, 4, 4, 0
+    for column, name in ((_TICK, "tick"), (_UPPER, "numerator"), (_LOWER, "denominator")):
+        metres[1:, column] = written[name]
+    return metres[: _laid_out(metres, score.ticks_per_beat)]
 
 
 @njit
-def _quantise(
-    onsets: NDArray[np.int64],
-    durations: NDArray[np.int64],
+def _laid_out(metres: NDArray[np.int64], ticks_per_beat: int) -> int:
+    """Move the metres that change something to the front, set their first sixteenths, and return their number.
+
+    A metre changes nothing if it is written again where a bar of it begins.
+    """
+    last = 0
+    for i in range(1, len(metres)):
+        after = metres[i, _TICK] - metres[last, _TICK]
+        same = metres[i, _UPPER] == metres[last, _UPPER] and metres[i, _LOWER] == metres[last, _LOWER]
+        if same and after * metres[last, _LOWER] % (4 * ticks_per_beat * metres[last, _UPPER]) == 0:
+            continue
+        start = metres[last, _START] + _sixteenth(after, ticks_per_beat)
+        if after:
+            last += 1
+        metres[last, :_START], metres[last, _START] = metres[i, :_START], start
+    return last + 1
+
+
+@njit
+def _in_sixteenths(ticks: NDArray[np.int64], metres: NDArray[np.int64], ticks_per_beat: int) -> NDArray[np.int64]:
+    """Times in sixteenths, each counted from the start of the metre that holds."""
+    found = np.empty(len(ticks), np.int64)
+    of_metre = np.searchsorted(metres[:, _TICK], ticks, side="right") - 1
+    for i in range(len(ticks)):
+        metre = max(0, of_metre[i])
+        found[i] = metres[metre, _START] + _sixteenth(ticks[i] - metres[metre, _TICK], ticks_per_beat)
+    return found
+
+
+def _lost(score: Score, onsets: NDArray[np.int64], starts: NDArray[np.int64], metres: NDArray[np.int64]) -> list[str]:
+    """Sentences about what the grid of sixteenths, the bars of words and the values of tempo cannot say.
+
+    Args:
+        score: the piece.
+        onsets: in ticks, ascending.
+        starts: the same in sixteenths.
+        metres: those of the bars that are written.
+    """
+    beat = score.ticks_per_beat
+    metre = np.searchsorted(metres[:, _TICK], onsets, side="right") - 1
+    exact = metres[metre, _START] * beat + 4 * (onsets - metres[metre, _TICK])  # in sixteenths / beat
+    moved = int(np.count_nonzero(4 * np.abs(exact - starts * beat) > beat))
+    remarks = []
+    if moved:
+        remarks.append(f"{several(moved, 'note')} of {len(onsets)} moved by more than a quarter of a sixteenth")
+    # Onsets count as two if they are more than a quarter of a sixteenth apart.
+    together = np.diff(starts) == 0
+    joined = int(np.count_nonzero(together & (4 * np.diff(exact) > beat)))
+    if joined:
+        remarks.append(f"{several(joined, 'onset')} joined with the one before, less than a sixteenth earlier")
+    bpm = score.tempos["bpm"]
+    for count, how, bound in ((bpm < 30.5, "slower", 32), (bpm > 225.5, "faster", 224)):
+        if count.any():
+            remarks.append(f"{several(int(count.sum()), 'tempo', 'tempi')} {how} than {bound} bpm written as {bound}")
+    for upper, lower in np.unique(metres[:, [_UPPER, _LOWER]], axis=0).tolist():
+        if lower > 16:
+            remarks.append(f"bars of {upper}/{lower} are written in whole sixteenths")
+        elif upper * 16 > MAX_BAR * lower:
+            remarks.append(f"bars of {upper}/{lower} are longer than {MAX_BAR} sixteenths and are written as several")
+    return remarks
+
+
+@njit
+def _notes(
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
     pitches: NDArray[np.int64],
     velocities: NDArray[np.int64],
-    ticks_per_beat: int,
 ) -> tuple[NDArray[np.int64], int]:
     """The NOTEs of a piece in token order, and how many of its notes were shortened.
 
@@ -171,25 +250,24 @@ def _quantise(
     sorted by onset and the sort is stable. So among NOTEs of one onset and pitch, continuations come first, those of
     the oldest note foremost: `decode` joins them in this order.
 
+    Args:
+        starts, lengths: in sixteenths; `lengths` is overwritten with the lengths that are written.
+        pitches, velocities: as in MIDI.
+
     Returns:
         int64 `[NOTEs, 4]`: the onset in sixteenths, and the values of the features pitch, duration and velocity; and
         the number of notes that were longer than `LONGEST_PAUSE`.
     """
-    starts = np.empty(len(onsets), np.int64)
-    lengths = np.empty(len(onsets), np.int64)
     total = shortened = 0
-    for i in range(len(onsets)):
-        starts[i] = _sixteenth_njit(onsets[i], ticks_per_beat)
-        lengths[i] = max(1, _sixteenth_njit(onsets[i] + durations[i], ticks_per_beat) - starts[i])
-        if lengths[i] > LONGEST_PAUSE:
-            lengths[i] = LONGEST_PAUSE
-            shortened += 1
+    for i in range(len(starts)):
+        shortened += lengths[i] > LONGEST_PAUSE
+        lengths[i] = min(max(1, lengths[i]), LONGEST_PAUSE)
         total += (lengths[i] - 1) // MAX_DURATION + 1
     total = min(total, MOST_WORDS)
     notes = np.empty((total, 4), np.int64)
     keys = np.empty(total, np.int64)
     size = 0
-    for i in range(len(onsets)):
+    for i in range(len(starts)):
         parts = (lengths[i] - 1) // MAX_DURATION
         for part in range(min(parts + 1, total - size)):
             notes[size, 0] = starts[i] + MAX_DURATION * part
@@ -202,40 +280,45 @@ def _quantise(
 
 
 @njit
+def _greatest_common_divisor(one: int, other: int) -> int:
+    while other:
+        one, other = other, one % other
+    return one
+
+
+@njit
 def _bars(
-    ticks: NDArray[np.int64],
-    numerators: NDArray[np.int64],
-    denominators: NDArray[np.int64],
-    ticks_per_beat: int,
-    onsets: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], int]:
-    """The bars from the first onset's to the last onset's, and how many silences were shortened.
+    metres: NDArray[np.int64], ticks_per_beat: int, onsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int, int]:
+    """The bars from the first onset's to the last onset's.
 
     No more than `MOST_WORDS` bars are made. Bar lines are whole numbers in ticks times the denominator, so that none
-    drifts.
+    drifts within a metre.
 
     Args:
-        ticks, numerators, denominators: the metres, the first at tick 0.
+        metres: as `_metres` gives them.
         ticks_per_beat: ticks in a quarter note.
         onsets: in sixteenths, ascending.
 
     Returns:
-        int64 `[bars, 2]`, start and length of each bar in sixteenths; and the number of silences that were shortened.
+        int64 `[bars, 3]`, start, length and beat of each bar in sixteenths; the number of silences that were shortened;
+        and the metre of the last bar.
     """
-    bars = np.empty((1024, 2), np.int64)
+    bars = np.empty((1024, 3), np.int64)
     size = shortened = note = metre = bar = 0
     latest = -1  # onset
     while note < len(onsets) and size < MOST_WORDS:
         onset = onsets[note]
-        unit = denominators[metre]
-        length = 4 * ticks_per_beat * numerators[metre]  # of a bar; this and the next two in ticks / unit
-        line = ticks[metre] * unit + bar * length
+        unit, first = metres[metre, _LOWER], metres[metre, _START]
+        beat = max(1, 16 // unit)
+        length = 4 * ticks_per_beat * metres[metre, _UPPER]  # of a bar, in ticks / unit
+        line = bar * length  # after the start of the metre; this and the next two in ticks / unit
         next_line = line + length
-        is_last = metre + 1 == len(ticks)
+        is_last = metre + 1 == len(metres)
         if not is_last:
-            next_line = min(next_line, ticks[metre + 1] * unit)
-        start = (8 * line + unit * ticks_per_beat) // (2 * unit * ticks_per_beat)
-        end = (8 * next_line + unit * ticks_per_beat) // (2 * unit * ticks_per_beat)
+            next_line = min(next_line, (metres[metre + 1, _TICK] - metres[metre, _TICK]) * unit)
+        start = first + _sixteenth(line, unit * ticks_per_beat)
+        end = first + _sixteenth(next_line, unit * ticks_per_beat)
         dropped = latest < 0
         for part in range(start, end, MAX_BAR):
             part_end = min(part + MAX_BAR, end)
@@ -251,28 +334,30 @@ def _bars(
                 latest = onsets[note]
                 note += 1
             if size == len(bars):
-                longer = np.empty((2 * size, 2), np.int64)
+                longer = np.empty((2 * size, 3), np.int64)
                 longer[:size] = bars
                 bars = longer
             bars[size, 0], bars[size, 1] = part, part_end - part
+            bars[size, 2] = _greatest_common_divisor(part_end - part, beat)
             size += 1
+        last = metre
         bar += 1
-        if not is_last and line + length >= ticks[metre + 1] * unit:
+        if not is_last and next_line >= (metres[metre + 1, _TICK] - metres[metre, _TICK]) * unit:
             metre, bar = metre + 1, 0
         if dropped:
             # Skip what would be dropped as well: whole metres, then bars that end before the next onset's sixteenth.
-            while metre + 1 < len(ticks) and 4 * ticks[metre + 1] <= (onset - 1) * ticks_per_beat:
+            while metre + 1 < len(metres) and metres[metre + 1, _START] < onset:
                 metre, bar = metre + 1, 0
-            length = 4 * ticks_per_beat * numerators[metre]
-            before = ((onset - 1) * ticks_per_beat // 4 - ticks[metre]) * denominators[metre]
+            length = 4 * ticks_per_beat * metres[metre, _UPPER]
+            before = (onset - 1 - metres[metre, _START]) * ticks_per_beat // 4 * metres[metre, _LOWER]
             bar = max(bar, before // length)
-    return bars[:size], shortened
+    return bars[:size], shortened, last
 
 
 @njit
 def _write(
     bars: NDArray[np.int64],
-    notes: NDArray[np.int64],  # as _quantise returns them
+    notes: NDArray[np.int64],  # as _notes returns them
     tempo_starts: NDArray[np.int64],
     tempo_values: NDArray[np.int64],
     tempo: int,
@@ -284,8 +369,8 @@ def _write(
     chord = chords.NO_CHORD
     latest = (0, 0)  # tempo and chord of the latest BEAT
     for bar in range(len(bars)):
-        start, length = bars[bar]
-        words[size] = (latest[0], latest[1], _BAR, length, 0, 0, 0)
+        start, length, beat = bars[bar]
+        words[size] = (latest[0], latest[1], _BAR, length, 0, beat, 0)
         size += 1
         onset = -1
         while note < len(notes) and notes[note, 0] < start + length:
@@ -326,7 +411,7 @@ def decode(words: Words, name: str = "") -> Score:
     _check(words)
     kinds = words[:, BAR_BEAT]
     is_bar, is_beat, is_note = kinds == BarBeat.BAR, kinds == BarBeat.BEAT, kinds == BarBeat.NOTE
-    lengths = words[is_bar, POSITION].astype(np.int64)
+    lengths, beats = words[is_bar, POSITION].astype(np.int64), words[is_bar, DURATION]
     starts = np.cumsum(lengths) - lengths
     if lengths.sum() > LONGEST_PIECE:
         raise BadInput(f"compound words: {lengths.sum()} sixteenths; {LONGEST_PIECE} are the most of a piece")
@@ -347,7 +432,11 @@ def decode(words: Words, name: str = "") -> Score:
             [(tick, 32 + 3 * (tempo - 1)) for tick, tempo in _changes(ticks[is_beat], words[is_beat, TEMPO_])], TEMPO
         ),
         time_signatures=table(
-            [(tick, *metre(length)) for tick, length in _changes(_SIXTEENTH * starts, lengths)], TIME_SIGNATURE
+            [
+                (tick, *metre(*divmod(bar, MAX_BAR + 1)))
+                for tick, bar in _changes(_SIXTEENTH * starts, lengths * (MAX_BAR + 1) + beats)
+            ],
+            TIME_SIGNATURE,
         ),
         chords=[
             ChordMark(tick, chords.SYMBOLS[chord]) for tick, chord in _changes(ticks[is_beat], words[is_beat, CHORD])
@@ -429,7 +518,7 @@ def _join_durations(
 def _check(words: Words) -> None:
     if not len(words) or words[0, BAR_BEAT] != BarBeat.BAR:
         raise BadInput("compound words: a piece starts with BAR")
-    kind, position = words[:, BAR_BEAT], words[:, POSITION]
+    kind, position, beat = words[:, BAR_BEAT], words[:, POSITION], words[:, DURATION]
     before = np.concatenate(([BarBeat.PAD], kind[:-1]))
     after = np.concatenate((kind[1:], [BarBeat.NOTE]))
     bar = np.maximum.accumulate(np.where(kind == BarBeat.BAR, np.arange(len(words)), 0))
@@ -440,6 +529,8 @@ def _check(words: Words) -> None:
     is_bar, is_beat, is_note = kind == BarBeat.BAR, kind == BarBeat.BEAT, kind == BarBeat.NOTE
     rules = (
         (is_bar & (position < 1), "BAR has no length; 1 to 32 sixteenths are right"),
+        (is_bar & ~np.isin(beat, BEATS), "BAR has no beat; 1, 2, 4, 8 or 16 sixteenths are right"),
+        (is_bar & (position % np.maximum(beat, 1) > 0), "BAR is not filled by whole beats"),
         (is_beat & (after != BarBeat.NOTE), "BEAT is not followed by a NOTE"),
         (is_note & (before != BarBeat.BEAT) & (before != BarBeat.NOTE), "NOTE does not follow a BEAT or NOTE"),
         (is_beat & (position >= position[bar]), "BEAT lies beyond the end of its bar"),
@@ -501,17 +592,20 @@ _FOLLOWS[BarBeat.END, BarBeat.PAD] = True
 
 _FEATURE_OF_AXON = np.repeat(np.arange(7), SIZES)
 _VALUE_OF_AXON = np.concatenate([np.arange(size) for size in SIZES])
+_NO_DURATION = _FEATURE_OF_AXON != DURATION
+_IS_BEAT = np.isin(_VALUE_OF_AXON, BEATS)
 
 
 @dataclass
 class State:
     """The state of a batch of growing pieces, which decides the tokens that may come next.
 
-    For every token: sample `bar_beat` under `allowed_bar_beat`, then sample the other features under `allowed`, then
-    `complete` the sample into the next input. Pieces sampled in this way always decode:
+    For every token: sample `bar_beat` under `allowed_bar_beat`. Then sample the other features under `allowed`;
+    `duration` comes after `position` and also under `allowed_duration`. Then `complete` the sample into the next input.
+    Pieces sampled in this way always decode:
 
     - The first token is BAR, and the first bar is not empty.
-    - BEATs ascend inside their bar. The NOTEs after a BEAT descend in pitch.
+    - Whole beats fill a bar. BEATs ascend inside their bar. The NOTEs after a BEAT descend in pitch.
     - The first BEAT states tempo and chord.
     - END comes after a NOTE, and only PAD comes after END.
 
@@ -577,6 +671,7 @@ class State:
         first[:, BAR_BEAT] = last[:, BAR_BEAT] = kind
         bar, beat, note = kind == BarBeat.BAR, kind == BarBeat.BEAT, kind == BarBeat.NOTE
         first[bar, POSITION], last[bar, POSITION] = 1, MAX_BAR
+        first[bar, DURATION], last[bar, DURATION] = BEATS[0], BEATS[-1]
         first[beat, POSITION], last[beat, POSITION] = self.position[beat] + 1, self.bar_length[beat] - 1
         for feature, current in ((TEMPO_, self.tempo), (CHORD, self.chord)):
             first[beat, feature], last[beat, feature] = current[beat] == 0, SIZES[feature] - 1
@@ -589,6 +684,18 @@ class State:
             last[full, PITCH] -= 1
         mask: NDArray[np.bool_] = first[:, _FEATURE_OF_AXON] <= _VALUE_OF_AXON
         mask &= last[:, _FEATURE_OF_AXON] >= _VALUE_OF_AXON
+        mask[bar] &= _NO_DURATION | _IS_BEAT
+        return mask
+
+    @staticmethod
+    def allowed_duration(sampled: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """The values of `duration` that may come with the other features `sampled` `[batch, 7]`: bool `[batch, 34]`.
+
+        Whole beats must fill a BAR. Other tokens are free.
+        """
+        beats = np.maximum(np.arange(SIZES[DURATION]), 1)
+        mask: NDArray[np.bool_] = sampled[:, [POSITION]] % beats == 0
+        mask |= sampled[:, [BAR_BEAT]] != BarBeat.BAR
         return mask
 
     def complete(self, sampled: NDArray[np.integer]) -> Words:

@@ -721,7 +721,9 @@ def as_deployed(network: Generator) -> Generator:
     if not isinstance(network, Network) or network.rounding is None:
         return network
     populations = tuple(network.populations.values())
-    deployed = Network(populations, network.synapses, network.timing, network.composites, network.noise)
+    deployed = Network(
+        populations, network.synapses, network.timing, network.composites, network.noise, network.hearing
+    )
     rounded = network.rounding(dict(network.weights))
     deployed.load_state_dict(network.state_dict() | {f"weights.{name}": w for name, w in rounded.items()})
     return deployed

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"muspike": "muspike", "hardware": "muspike/hardware", "export": "muspike/export", "bench": "muspike/bench"}
 CLI = ROOT / "muspike" / "cli"
 # Run from a checkout: not part of what is installed.
-NOT_PACKAGED = ("versus", "shipped")
+NOT_PACKAGED = ("versus",)
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", ".*")
 
 

@@ -30,6 +30,7 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "small preset, narrow": ({}, {}),
     "learning rate 2e-3": ({}, {"learning_rate": 2e-3}),
     "learning rate 8e-3": ({}, {"learning_rate": 8e-3}),
+    "words alone, not what sounds": ({"hears": []}, {}),
     "one-tick recurrence": ({"recurrent_delays": [1]}, {}),
     "1 and 4 periods": ({"recurrent_delays": ["1 period", "4 periods"]}, {}),
     "tau 2, 2, 4": ({"tau": [2.0, 2.0, 4.0]}, {}),

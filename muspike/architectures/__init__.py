@@ -95,8 +95,14 @@ def configured(config: type[Any], settings: Mapping[str, Any], where: str) -> An
 def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str) -> None:
     """Refuse entries that are not numbers of the default's type.
 
-    Text is allowed too if `what` is a setting of delays, which can be given in periods.
+    Text is allowed too if `what` is a setting of delays, which can be given in periods; and it is wanted if `what` is
+    the setting `hears`.
     """
+    if what.endswith(": hears"):
+        for entry in values:
+            if not isinstance(entry, str):
+                raise BadInput(f"{what} has the entry {entry!r}; names of groups of axons are wanted")
+        return
     whole = all(isinstance(entry, int) for entry in default)
     for entry in values:
         number = isinstance(entry, int if whole else int | float) and not isinstance(entry, bool)

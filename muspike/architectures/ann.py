@@ -22,9 +22,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from muspike import sounding
 from muspike.errors import BadInput
-from muspike.network import Generator, Noise
+from muspike.network import Generator, Noise, input_axons
 from muspike.ranges import between, check, setting
+from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 # A trunk's memory of the tokens so far: a tensor or a pair of tensors per layer. An empty list means rest.
@@ -39,10 +41,12 @@ class Recurrent:
     Attributes:
         width: units per layer.
         layers: number of layers.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
     """
 
     width: int = setting(512, between(1, 8192))
     layers: int = setting(2, between(1, 64))
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -57,12 +61,14 @@ class Adversarial:
         layers: number of layers.
         noise_draws: noise axons that are on with each token, one out of each group.
         noise_values: axons in a group.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
     """
 
     width: int = setting(512, between(1, 8192))
     layers: int = setting(2, between(1, 64))
     noise_draws: int = setting(4, between(1, 64))
     noise_values: int = setting(16, between(1, 8192))
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -76,11 +82,13 @@ class Convolutional:
         width: units per layer.
         layers: number of layers, at most 16.
         kernel: tokens that a layer reads. In layer k (from 0) they are 2^k tokens apart.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
     """
 
     width: int = setting(192, between(1, 8192))
     layers: int = setting(7, between(1, 64))
     kernel: int = setting(3, between(1, 8192))
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -99,6 +107,7 @@ class Attending:
         hidden: units in the middle of an MLP.
         window: tokens that a token attends to, itself included. If training excerpts are at least this long, the
             network knows every distance that occurs in a longer piece.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
     """
 
     width: int = setting(160, between(1, 8192))
@@ -106,6 +115,7 @@ class Attending:
     heads: int = setting(4, between(1, 8192))
     hidden: int = setting(640, between(1, 8192))
     window: int = setting(256, between(1, 8192))
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -121,10 +131,10 @@ def _refuse_to_record(names: Iterable[str]) -> None:
 class Twin(Generator):
     """A generator that does not spike. A subclass defines the trunk."""
 
-    def __init__(self, width: int, noise: Noise = _SILENT) -> None:
+    def __init__(self, width: int, hears: tuple[str, ...], noise: Noise = _SILENT) -> None:
         super().__init__()
-        self.noise = noise
-        self.embedding = nn.EmbeddingBag(N_AXONS + noise.axons, width, mode="sum")
+        self.noise, self.hearing = noise, Hearing(hears)
+        self.embedding = nn.EmbeddingBag(input_axons(noise, self.hearing), width, mode="sum")
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that the sum has spread 1
         self.head = nn.Linear(width, N_AXONS)
         self.register_buffer("_offsets", torch.as_tensor(noise.offsets, dtype=torch.int64), persistent=False)
@@ -152,13 +162,22 @@ class Twin(Generator):
             BadInput: `record` names a population; a twin has no spikes to record.
         """
         _refuse_to_record(record)
-        x, _ = self.trunk(self.embedded(words), [], dropout)
+        x, _ = self.trunk(self.embedded(words, sounding.silence(words.shape[1])), [], dropout)
         return self.head(x), {}
 
-    def embedded(self, words: torch.Tensor) -> torch.Tensor:
-        """The sum of the embeddings of a token's axons, `[tokens, batch, width]`, of words with or without noise."""
-        axons = self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
-        summed: torch.Tensor = self.embedding(axons.flatten(0, 1))
+    def embedded(self, words: torch.Tensor, heard: sounding.State) -> torch.Tensor:
+        """The sum of the embeddings of a token's axons, `[tokens, batch, width]`, of words with or without noise.
+
+        `heard` is what has sounded before the words; it is brought up to date.
+        """
+        axons = (self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")).flatten(0, 1)
+        summed: torch.Tensor = self.embedding(axons)
+        if self.hearing:
+            spikes = self.hearing.hear(words.cpu().numpy(), heard, N_AXONS + self.noise.axons)
+            more = torch.from_numpy(spikes).to(axons.device).flatten(0, 1)
+            rows = (more.clamp(min=0), self.embedding.weight)
+            is_spike = (more >= 0).to(self.embedding.weight.dtype)
+            summed = summed + functional.embedding_bag(*rows, mode="sum", per_sample_weights=is_spike)
         return summed.view(*words.shape[:2], -1)
 
     def dropped(self, x: torch.Tensor, share: float) -> torch.Tensor:
@@ -187,6 +206,7 @@ class TwinRunner:
     def reset(self, batch: int) -> None:
         """Bring the network to rest."""
         self.past: Past = []
+        self.heard = sounding.silence(batch)
 
     @torch.no_grad()
     def step(
@@ -195,7 +215,7 @@ class TwinRunner:
         """Logits `[batch, N_AXONS]` for the token after `words` `[batch, 7]`, or `[batch, 7 + draws]` with noise."""
         twin = self.twin
         token = torch.as_tensor(np.asarray(words), device=twin.head.weight.device)[None]
-        x, self.past = twin.trunk(twin.embedded(token), self.past, 0.0)
+        x, self.past = twin.trunk(twin.embedded(token, self.heard), self.past, 0.0)
         logits: np.ndarray[tuple[int, int], np.dtype[np.float32]] = twin.head(x)[0].cpu().numpy()
         return logits
 
@@ -206,7 +226,7 @@ class RNN(Twin):
     layer: type[nn.RNN | nn.LSTM] = nn.RNN
 
     def __init__(self, config: Recurrent | Adversarial, noise: Noise = _SILENT) -> None:
-        super().__init__(config.width, noise)
+        super().__init__(config.width, config.hears, noise)
         self.layers = nn.ModuleList(self.layer(config.width, config.width) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
@@ -245,7 +265,7 @@ class CNN(Twin):
     """Causal dilated convolutions over tokens with residuals (WaveNet, van den Oord et al. 2016, arXiv 1609.03499)."""
 
     def __init__(self, config: Convolutional) -> None:
-        super().__init__(config.width)
+        super().__init__(config.width, config.hears)
         self.layers = nn.ModuleList(_Convolution(config.width, config.kernel, 2**k) for k in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
 
@@ -284,7 +304,7 @@ class Transformer(Twin):
     """
 
     def __init__(self, config: Attending) -> None:
-        super().__init__(config.width)
+        super().__init__(config.width, config.hears)
         self.attentions = nn.ModuleList(_Attention(config) for _ in range(config.layers))
         self.mlps = nn.ModuleList(
             nn.Sequential(

@@ -57,8 +57,9 @@ def draw_weights(
 
         gain * threshold of the target / sqrt(source neurons * parallel synapses)
 
-    From the input, the number of features of a token counts as the number of source neurons, because each feature
-    spikes on one axon. For synapses to the readout, the gain, the threshold and the number of parallel synapses are 1.
+    From the input, the number of spikes of a token counts as the number of source neurons: one for each feature, and
+    for what sounds as many as are usual. For synapses to the readout, the gain, the threshold and the number of
+    parallel synapses are 1.
 
     Args:
         from_input: gain of synapses from the input.
@@ -72,6 +73,7 @@ def draw_weights(
     """
     leads_to = {name: {s.source for s in network.synapses if s.target == name} for name in network.populations}
     before = {name: reachable(leads_to, name) for name in network.populations}
+    n_spikes = len(FEATURES) + network.hearing.usual_spikes
     parallel = Counter((s.source, s.target) for s in network.synapses)
     trained = {s.name: s for s in network.synapses if s.wires is None}
     for name in trained if order is None else order:
@@ -81,7 +83,7 @@ def draw_weights(
         if synapse.target == network.readout:
             spread = 1 / math.sqrt(weight.shape[1])
         elif synapse.source == network.input:
-            spread = from_input * threshold / math.sqrt(len(FEATURES) * copies)
+            spread = from_input * threshold / math.sqrt(n_spikes * copies)
         elif synapse.target in before[synapse.source]:
             spread = loop * threshold / math.sqrt(weight.shape[1])
         else:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muspike.architectures.common import draw_weights, timing
-from muspike.network import Network, Population, Synapse
+from muspike.network import Network, Population, Synapse, input_axons
 from muspike.ranges import between, check, setting
+from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 
@@ -30,6 +31,7 @@ class Config:
         tau: time constant of the layers in ticks.
         v_threshold: threshold of the layers.
         tau_readout: time constant of the readout in ticks.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
 
     Raises:
         BadInput: a setting is out of its range.
@@ -42,6 +44,7 @@ class Config:
     tau: float = 2.0
     v_threshold: float = 0.5
     tau_readout: float = 4.0
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "S-CNN")
@@ -52,7 +55,7 @@ def build(config: Config) -> Network:
     layers = [f"layer{k}" for k in range(1, len(config.dilations) + 1)]
     clock = timing(config.ticks, depth=len(layers))
     populations = [
-        Population("input", N_AXONS, "input"),
+        Population("input", input_axons(hearing=Hearing(config.hears)), "input"),
         *(Population(name, config.width, "lif", config.tau, config.v_threshold) for name in layers),
         Population("readout", N_AXONS, "li", config.tau_readout),
     ]
@@ -62,6 +65,6 @@ def build(config: Config) -> Network:
         for tap in range(config.taps)
     ]
     synapses += [Synapse(name, "readout") for name in layers]
-    network = Network(populations, synapses, clock)
+    network = Network(populations, synapses, clock, hearing=Hearing(config.hears))
     draw_weights(network, forward=5.0)
     return network

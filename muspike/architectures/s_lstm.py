@@ -25,9 +25,10 @@ from muspike import kernels
 from muspike.architectures.common import draw_weights, timing
 from muspike.jit import njit
 from muspike.layer import dense_products
-from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, or_gate
+from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, input_axons, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.ranges import between, check, setting
+from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 GATES = ("write_gate", "candidate", "erase", "mute")
@@ -44,6 +45,7 @@ class Config:
         tau: time constant of the gates in ticks.
         v_threshold: threshold of the gates.
         tau_readout: time constant of the readout in ticks.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
 
     Raises:
         BadInput: a setting is out of its range.
@@ -55,6 +57,7 @@ class Config:
     tau: float = 2.0
     v_threshold: float = 0.5
     tau_readout: float = 4.0
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "S-LSTM")
@@ -63,7 +66,8 @@ class Config:
 def build(config: Config) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state."""
     clock = timing(config.ticks, depth=4 * config.layers)  # per layer: gate, write, cell, hidden
-    populations, synapses, composites = [Population("input", N_AXONS, "input")], [], []
+    hearing = Hearing(config.hears)
+    populations, synapses, composites = [Population("input", input_axons(hearing=hearing), "input")], [], []
     source = "input"
     for k in range(1, config.layers + 1):
         layer = Layer(k, source)
@@ -73,7 +77,7 @@ def build(config: Config) -> Network:
         source = layer.named("hidden")
         synapses.append(Synapse(source, "readout"))
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
-    network = Network(populations, synapses, clock, composites)
+    network = Network(populations, synapses, clock, composites, hearing=hearing)
     # Two gates must agree before a cell is written, so their weights start large and the gates fire often. The weights
     # are drawn in the order of their names, as those of the first models were.
     draw_weights(network, from_input=2.4, forward=6.0, order=network.weights)

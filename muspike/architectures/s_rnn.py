@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muspike.architectures.common import draw_weights, in_ticks, timing
-from muspike.network import Network, Noise, Population, Synapse
+from muspike.network import Network, Noise, Population, Synapse, input_axons
 from muspike.ranges import at_least, between, check, setting
+from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 _SILENT = Noise()
@@ -30,6 +31,7 @@ class Config:
         v_threshold: threshold of the layers.
         tau_readout: time constant of the readout in ticks.
         skip: whether every layer reaches the readout. False: only the last one does.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
 
     Raises:
         BadInput: a setting is out of its range.
@@ -43,6 +45,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 2.0
     skip: bool = False
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "S-RNN")
@@ -57,19 +60,19 @@ def build(config: Config, noise: Noise = _SILENT) -> Network:
     Raises:
         BadInput: a recurrent delay is neither a number of periods nor a whole number of ticks of at least 1.
     """
-    clock = timing(config.ticks, depth=config.layers)
+    clock, hearing = timing(config.ticks, depth=config.layers), Hearing(config.hears)
     delays = [in_ticks(delay, clock, "S-RNN: recurrent delay") for delay in config.recurrent_delays]
     # Neurons with the same time constant are neighbours.
     tau = tuple(config.tau[i * len(config.tau) // config.width] for i in range(config.width))
     names = [f"layer{k}" for k in range(1, config.layers + 1)]
     populations = [
-        Population("input", N_AXONS + noise.axons, "input"),
+        Population("input", input_axons(noise, hearing), "input"),
         *(Population(name, config.width, "lif", tau, config.v_threshold) for name in names),
         Population("readout", N_AXONS, "li", config.tau_readout),
     ]
     synapses = [Synapse(a, b) for a, b in zip(["input", *names[:-1]], names, strict=True)]
     synapses += [Synapse(name, name, delay) for name in names for delay in delays]
     synapses += [Synapse(name, "readout") for name in (names if config.skip else names[-1:])]
-    network = Network(populations, synapses, clock, noise=noise)
+    network = Network(populations, synapses, clock, noise=noise, hearing=hearing)
     draw_weights(network, forward=5.0, by_tau=True)
     return network

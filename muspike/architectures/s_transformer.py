@@ -40,9 +40,10 @@ from muspike.architectures.common import draw_weights, timing
 from muspike.errors import BadInput
 from muspike.jit import njit
 from muspike.layer import later, split
-from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, or_gate
+from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, input_axons, or_gate
 from muspike.neurons import atan_spike
 from muspike.ranges import between, check, setting
+from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 # Levels of a block: one for q, k and v, three for the attention, one for attended and one for hidden.
@@ -65,6 +66,7 @@ class Config:
         tau: time constant in ticks of all LIF neurons except the gates.
         v_threshold: threshold of the same neurons.
         tau_readout: time constant of the readout in ticks.
+        hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
 
     Raises:
         BadInput: a setting is out of its range, or `attention` is neither of the two kinds.
@@ -81,6 +83,7 @@ class Config:
     tau: float = 2.0
     v_threshold: float = 0.5
     tau_readout: float = 4.0
+    hears: tuple[str, ...] = ()
 
     @property
     def read_gain(self) -> float:
@@ -95,8 +98,8 @@ class Config:
 
 def build(config: Config) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state."""
-    clock = timing(config.ticks, _DEPTH * config.blocks)
-    populations, synapses = [Population("input", N_AXONS, "input")], list[Synapse]()
+    clock, hearing = timing(config.ticks, _DEPTH * config.blocks), Hearing(config.hears)
+    populations, synapses = [Population("input", input_axons(hearing=hearing), "input")], list[Synapse]()
     composites: list[Composite] = []
     sources = ["input"]
     for b in range(1, config.blocks + 1):
@@ -116,7 +119,7 @@ def build(config: Config) -> Network:
         composites.append(attention)
         sources += [attended, hidden]
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
-    network = Network(populations, synapses, clock, composites)
+    network = Network(populations, synapses, clock, composites, hearing=hearing)
     draw_weights(network, forward=3.0)
     return network
 

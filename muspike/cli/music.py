@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from muspike.cli.options import (
     Commands,
@@ -23,6 +24,9 @@ from muspike.errors import BadInput
 from muspike.files import owned_folder
 from muspike.ranges import LENGTH, PIECES, TEMPERATURE, TOP_P
 
+if TYPE_CHECKING:
+    from muspike.tokens import Words
+
 
 def add(commands: Commands) -> None:
     """Add the commands."""
@@ -34,7 +38,9 @@ def add(commands: Commands) -> None:
     )
     add_model(generate)
     generate.add_argument("-n", "--pieces", type=whole(PIECES), default=4, help="how many (default: 4)")
-    generate.add_argument("--length", type=whole(LENGTH), default=128, help="compound words per piece (default: 128)")
+    generate.add_argument(
+        "--length", type=whole(LENGTH), default=512, help="the most compound words of a piece (default: 512)"
+    )
     folder(generate, "folder for the MIDI files")
     add_seed(generate, "the same seed gives the same files")
     generate.add_argument(
@@ -85,7 +91,7 @@ def _generate(args: argparse.Namespace) -> int:
         with waiting("loading torch"):
             from muspike.checkpoint import load_model
             from muspike.export.loihi import ChipRunner, compile_model
-            from muspike.generation import Sampling, generate_files, piece_files
+            from muspike.generation import Sampling, ended_by_itself, generate_files, piece_files
 
         on = "loihi1" if args.on == "loihi" else args.on
         chip = None if on == "torch" else find_chip(on, "torch")
@@ -94,7 +100,13 @@ def _generate(args: argparse.Namespace) -> int:
         sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
         with waiting(f"putting the network on {on}"):
             runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
-        files = generate_files(runner, folder, args.pieces, args.length, args.seed, sampling, progress=True)
+        lengths, by_itself = list[int](), list[bool]()
+
+        def told(words: Words) -> None:
+            lengths.append(len(words))
+            by_itself.append(ended_by_itself(words, args.length, sampling))
+
+        files = generate_files(runner, folder, args.pieces, args.length, args.seed, sampling, progress=True, told=told)
     if args.json:
         warnings = {} if chip is None else {"chip_warnings": list(chip.warnings)}
         say_json(
@@ -103,11 +115,15 @@ def _generate(args: argparse.Namespace) -> int:
                 **warnings,
                 "seed": args.seed,
                 "files": [str(f) for f in files],
+                "words": lengths,
+                "ended_by_itself": by_itself,
             }
         )
     else:
         several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
         say(several if len(files) > 1 else str(files[0]))
+        if ended := len(files) - sum(by_itself):
+            say(f"{ended} of them ended at the limit of {args.length} words (--length), the others by themselves")
     return 0
 
 

@@ -30,7 +30,7 @@ from muspike.corpora import SPLITS, Corpus, Piece
 from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, Score, Track, table
 from muspike.progress import bar
 
-VERSION = 4
+VERSION = 5
 VELOCITY = 80
 ASSUMED_BPM = 100.0
 TICKS_PER_BEAT = 480
@@ -167,7 +167,7 @@ def _metres(part: Any) -> list[tuple[int, int, int]]:
         written = measure.timeSignature or written
         quarters = end - measure.offset
         if quarters < written.barDuration.quarterLength and measure is not measures[-1]:
-            metre = tokens.metre(max(1, round(4 * quarters)))
+            metre = tokens.metre(max(1, round(4 * quarters)), max(1, 16 // written.denominator))
         else:
             metre = (written.numerator, written.denominator)
         metres.append((_ticks(measure.offset), *metre))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from muspike.arguments import listed, one_of
 from muspike.errors import BadInput
-from muspike.metrics import harmony, pitch, rhythm
+from muspike.metrics import harmony, pitch, rhythm, voices
 from muspike.metrics.distance import Distance, distance, distances
 from muspike.metrics.grid import Grid, on_grid
 from muspike.midi import Score
@@ -110,6 +110,13 @@ METRICS = _by_name(
         "share of melody notes",
         "melody notes that are chord tones or move on by a step",
         _YEH,
+    ),
+    Metric(
+        "parallel_rate",
+        voices.parallel_rate,
+        "share of transitions",
+        "transitions between sonorities in which two voices move in parallel fifths or octaves",
+        "muspike",
     ),
 )
 

@@ -25,6 +25,7 @@ from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
 from muspike.network import Network, Noise, Population, Synapse, Timing, and_gate, or_gate
+from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 
@@ -74,9 +75,13 @@ def preset(name: str, **settings: Any) -> Callable[[], Network]:
 
 
 LONG = "s-cnn, 20 tokens back"
+HEARS = ["before", "now", "next_end", "parallel"]
 NETWORKS: Mapping[str, Callable[[], Network]] = {
     **{name: preset(name) for name in architectures.ARCHITECTURES if not name.startswith("ann-")},
     "s-transformer, windowed": preset("s-transformer", attention="windowed", window=3),
+    "s-rnn, hearing": preset("s-rnn", hears=HEARS),
+    "s-gan, hearing": preset("s-gan", hears=HEARS),
+    "s-lstm, hearing": preset("s-lstm", hears=HEARS),
     "by hand": by_hand,
     # The second tap takes relays of the input.
     LONG: preset("s-cnn", dilations=(20, 1)),
@@ -100,7 +105,7 @@ def made(name: str) -> Model:
 def on_the_grid(network: Network) -> Network:
     """The same graph with membranes that forget at once and weights that are multiples of 1/32: nothing to round."""
     populations = [dataclasses.replace(p, tau=1.0) for p in network.populations.values()]
-    same = Network(populations, network.synapses, network.timing, noise=network.noise)
+    same = Network(populations, network.synapses, network.timing, noise=network.noise, hearing=network.hearing)
     with torch.no_grad():
         for name, weight in network.weights.items():
             same.weights[name].copy_((weight * 32).round().clamp(-32, 32) / 32)
@@ -119,7 +124,9 @@ def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
     graph = read_nir(tmp_path / "model.nir")
     noise = model.spiking.noise
     assert np.array_equal(graph.metadata["noise"], [noise.draws, noise.values])
-    assert graph.nodes["input"].input_type["input"] == [N_AXONS + noise.axons]
+    hears = HEARS if "hearing" in name else []
+    assert graph.metadata["hears"] == " ".join(hears)
+    assert graph.nodes["input"].input_type["input"] == [N_AXONS + noise.axons + Hearing(tuple(hears)).axons]
 
 
 @each

@@ -63,7 +63,7 @@ def test_noise_has_axons_of_its_own_behind_those_of_the_words() -> None:
         first, second = (int(value) for value in words[n, b, 7:])
         axons = np.flatnonzero(spikes[n, 0, b])
         assert axons[7:].tolist() == [tokens.N_AXONS + first, tokens.N_AXONS + 4 + second] and len(axons) == 9
-        assert axons.tolist() == model.spiking.axons(torch.from_numpy(words[n, b])).tolist()
+        assert axons.tolist() == model.spiking.axons(torch.from_numpy(words[n : n + 1, b : b + 1])).flatten().tolist()
 
 
 def test_words_without_their_noise_are_refused_and_with_it_torch_and_chip_agree() -> None:

@@ -18,9 +18,16 @@ from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import Noise
+from muspike.sounding import Hearing
 from small_model import small_model
 
-METADATA: dict[str, Any] = {"ticks": 2, "period": 6, "noise": [3, 16], "bias": [0.5] * tokens.N_AXONS}
+METADATA: dict[str, Any] = {
+    "words": tokens.VERSION,
+    "ticks": 2,
+    "period": 6,
+    "noise": [3, 16],
+    "bias": [0.5] * tokens.N_AXONS,
+}
 
 
 def test_a_file_and_a_program_tell_what_the_network_is_presented_with(tmp_path: Path) -> None:
@@ -43,6 +50,11 @@ def test_without_an_entry_for_noise_there_is_none() -> None:
     assert Presentation.read({name: of for name, of in METADATA.items() if name != "noise"}).noise == Noise()
 
 
+def test_without_an_entry_for_what_sounds_nothing_is_heard() -> None:
+    assert not Presentation.read(METADATA).hearing
+    assert Presentation.read({**METADATA, "hears": "now next_end"}).hearing == Hearing(("now", "next_end"))
+
+
 @pytest.mark.parametrize("name", ["ticks", "period", "bias"])
 def test_a_missing_entry_is_refused_with_its_name(name: str) -> None:
     with pytest.raises(BadInput, match=f"metadata: {name} is missing; a network that reads words says its ticks, "):
@@ -56,6 +68,10 @@ def test_a_missing_entry_is_refused_with_its_name(name: str) -> None:
         ({"ticks": True}, "metadata: ticks is True; expected a whole number"),
         ({"period": 6.5}, r"metadata: period is 6\.5; expected a whole number"),
         ({"ticks": 7}, "timing: ticks 7 must lie between 1 and the period, 6"),
+        ({"words": 1}, "metadata: words is 1; this muspike composes words 2: export the model anew"),
+        ({"hears": 1}, "metadata: hears is 1; expected names of groups of axons in one text"),
+        ({"hears": "now then"}, "hears: 'then' is no group of axons; known are before, now, next_end, parallel"),
+        ({"hears": "now now"}, "hears: a group is named twice in now, now"),
         ({"noise": [3]}, r"metadata: noise is \[3\]; expected \[draws, values\]"),
         ({"noise": [3, "16"]}, "metadata: noise is '16'; expected a whole number"),
         ({"noise": [3, 0]}, "noise: 3 draws of one of 0 values"),

@@ -65,7 +65,7 @@ def test_a_one_tick_recurrence_is_a_cycle_without_a_delay_and_others_have_one() 
 
 
 def changed_weight(graph: nir.NIRGraph) -> None:
-    graph.nodes["layer1_to_layer1_after_1"].weight[3, 4] += 1.0
+    graph.nodes["layer1_to_layer1_after_1"].weight[3] += 1.0
 
 
 def changed_threshold(graph: nir.NIRGraph) -> None:

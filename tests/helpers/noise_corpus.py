@@ -10,7 +10,7 @@ import numpy as np
 from muspike.corpora import Corpus, Piece
 from muspike.generation import Logits, generate
 from muspike.network import Noise as NoiseAxons
-from muspike.tokens import N_AXONS, Words
+from muspike.tokens import BAR_BEAT, N_AXONS, BarBeat, Words
 
 
 class Noise:
@@ -28,9 +28,17 @@ class Noise:
         return (self.random.standard_normal((self.batch, N_AXONS)) * self.scale).astype(np.float32)
 
 
+def whole_pieces(count: int, length: int) -> list[Words]:
+    """Pieces of exactly `length` words, END included: those of many cut ones that happen to be cut after a NOTE."""
+    cut = generate(Noise(), 12 * count, length - 1, seed=length, batch=12 * count, ended=False)
+    pieces = [words for words in cut if words[-1, BAR_BEAT] == BarBeat.NOTE][:count]
+    assert len(pieces) == count
+    return [np.vstack([words, [[*words[-1, :2], BarBeat.END, 0, 0, 0, 0]]]).astype(np.int16) for words in pieces]
+
+
 def noise_corpus(lengths: Sequence[int], train: int, validation: int, name: str = "noise") -> Corpus:
     """Pieces `piece0`, `piece1`, ... of so many words each; `train` and `validation` of them, the rest is the test."""
-    composed = {n: iter(generate(Noise(), count, n, seed=n)) for n, count in Counter(lengths).items()}
+    composed = {n: iter(whole_pieces(count, n)) for n, count in Counter(lengths).items()}
     pieces = [Piece(f"piece{i}", next(composed[n]), (0, False)) for i, n in enumerate(lengths)]
     names = [piece.name for piece in pieces]
     splits = {"train": names[:train], "validation": names[train:][:validation], "test": names[train + validation :]}

@@ -15,7 +15,7 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
 from muspike.errors import BadInput
-from muspike.generation import generate
+from noise_corpus import whole_pieces
 
 TWINS = ["ann-rnn", "ann-lstm", "ann-cnn", "ann-gan", "ann-transformer"]
 
@@ -176,8 +176,7 @@ def test_sizes_that_cannot_be_are_refused(name: str, settings: dict[str, Any], m
 
 @pytest.fixture
 def corpus(monkeypatch: pytest.MonkeyPatch) -> Corpus:
-    runner = twin("ann-rnn").runner()
-    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(generate(runner, 6, 40, seed=0))]
+    pieces = [Piece(f"piece{i}", words, (0, False)) for i, words in enumerate(whole_pieces(6, 40))]
     names = [piece.name for piece in pieces]
     found = Corpus("noise", pieces, {"train": names[:3], "validation": names[3:5], "test": names[5:]})
     monkeypatch.setattr(corpora, "load", lambda _: found)

@@ -102,6 +102,7 @@ def test_the_same_seed_gives_the_same_pieces_on_torch_and_on_the_chip(
     assert main([*command, "-o", "a"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["files"] == ["a/piece-000.mid", "a/piece-001.mid"]
+    assert all(4 <= words <= 20 for words in told["words"]) and told["ended_by_itself"] == [False, False]
     assert told["on"] == {"torch": "torch", "loihi": "loihi1"}[on]
     assert main([*command, "-o", "b"]) == 0
     assert contents(here / "a") == contents(here / "b")
@@ -253,7 +254,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("metrics nosuch.mid", "nosuch.mid: cannot be read: No such file"),
         ("metrics empty", "empty: holds no MIDI files"),
         ("metrics file", "file: not a MIDI file: it looks like text, which starts with b'some text'"),
-        ("metrics PIECES --words 41 --strict", "piece-000.mid: has 40 compound words; an excerpt of 41 needs more"),
+        ("metrics PIECES --words 41 --strict", "compound words; an excerpt of 41 needs more"),
     ],
 )
 def test_bad_use_is_one_line_and_status_2(
@@ -360,8 +361,9 @@ def put(*keys_and_value: Any) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda header: ["a", "list"], "is of format 'list'; this muspike reads format 1"),
-        (put("format", 2), "is of format 2; this muspike reads format 1"),
+        (lambda header: ["a", "list"], "is of format 'list'; this muspike reads format 2"),
+        (put("format", 3), "is of format 3; this muspike reads format 2"),
+        (put("format", 1), "is of format 1, for other compound words; this muspike reads format 2"),
         (put("architecture", 7), "architecture is 7; a value of type str is wanted"),
         (put("architecture", "s-future"), "architecture 's-future' is not known"),
         (put("settings", []), r"settings is \[\]; a value of type dict is wanted"),

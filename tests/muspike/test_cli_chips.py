@@ -220,7 +220,8 @@ def test_models_shows_the_bits_of_both_splits(capsys: pytest.CaptureFixture[str]
     assert main(["models"]) == 0
     *heads, _, _, _, line, _ = capsys.readouterr().out.splitlines()
     shown = {split: f"{value:.3f}" for split, value in bits.items()}
-    assert line.split() == ["s-rnn", "jsb", "1,362,706", "3900", *shown.values(), "0.082"]
+    rate = f"{told['validation_firing_rate']:.3f}"
+    assert line.split() == ["s-rnn", "jsb", "1,410,826", str(told["step"]), *shown.values(), rate]
     validation, test = (line.index(value) + len(value) for value in shown.values())
     for ending, titles in ((validation, ("bits per note,", "validation")), (test, ("bits per note,", "test"))):
         assert [head[:ending].endswith(title) for head, title in zip(heads, titles, strict=False)] == [True, True]

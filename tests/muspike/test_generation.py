@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
-from muspike.generation import Logits, Sampling, generate, generate_files, sample, write_pieces
+from muspike.generation import Logits, Sampling, ended_by_itself, generate, generate_files, sample, write_pieces
 from muspike.network import Network, TorchRunner
 from muspike.network import Noise as NoiseAxons
-from muspike.tokens import Words
+from muspike.tokens import BarBeat, Words
 from noise_corpus import Noise
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), length=st.integers(4, 60), scale=st.sampled_from([0.1, 3.0, 30.0]))
-def test_any_logits_give_pieces_that_decode_and_have_the_length(seed: int, length: int, scale: float) -> None:
+def test_any_logits_give_pieces_that_decode_and_end_within_the_length(seed: int, length: int, scale: float) -> None:
     for words in generate(Noise(seed, scale), 3, length, seed):
-        assert words.shape == (length, 7)
+        assert words.shape[1] == 7 and 4 <= len(words) <= length
         kinds = words[:, tokens.BAR_BEAT]
         assert kinds[0] == tokens.BarBeat.BAR and kinds[-1] == tokens.BarBeat.END
         assert (kinds[:-1] != tokens.BarBeat.END).all()
@@ -45,6 +45,80 @@ class Stuck(Noise):
         return logits
 
 
+class Chorale(Noise):
+    """Wants chords of four notes a beat apart; what it wants after a note can be changed.
+
+    Attributes:
+        wants: the kind that it wants most after so many notes of a chord, from chord `since` on.
+    """
+
+    def __init__(self, wants: dict[int, BarBeat], since: int = 0) -> None:
+        super().__init__(0, 0.1)
+        self.wants, self.since = wants, since
+
+    def reset(self, batch: int) -> None:
+        super().reset(batch)
+        self.notes, self.chords = np.zeros(batch, int), np.zeros(batch, int)
+
+    def step(self, words: Words) -> Logits:
+        is_note = words[:, tokens.BAR_BEAT] == BarBeat.NOTE
+        self.chords += (self.notes > 0) & ~is_note
+        self.notes = np.where(is_note, self.notes + 1, 0)
+        logits = super().step(words)
+        for b, notes in enumerate(self.notes.tolist()):
+            kind = BarBeat.NOTE if notes < 4 and words[b, tokens.BAR_BEAT] != BarBeat.BAR else BarBeat.BEAT
+            if self.chords[b] >= self.since:
+                kind = self.wants.get(notes, kind)
+            if kind == BarBeat.BEAT and is_note[b] and words[b, tokens.POSITION] >= 12:
+                kind = BarBeat.BAR
+            logits[b, tokens.OFFSETS[tokens.BAR_BEAT] + kind] += 30
+            # The second choice, where the first must not come.
+            logits[b, tokens.OFFSETS[tokens.BAR_BEAT] + (BarBeat.NOTE if notes < 4 else BarBeat.BAR)] += 15
+            # A bar has 16 sixteenths; a beat comes four after the one before.
+            position = 4 * (int(words[b, tokens.POSITION]) // 4 + 1) if is_note[b] else 0
+            logits[b, tokens.OFFSETS[tokens.POSITION] + 16] += 20
+            logits[b, tokens.OFFSETS[tokens.POSITION] + position] += 30
+            logits[b, tokens.OFFSETS[tokens.PITCH] + 80 - 5 * notes] += 30
+            logits[b, tokens.OFFSETS[tokens.DURATION] + 4] += 30
+        return logits
+
+
+def last_chord(words: Words) -> int:
+    """Number of NOTEs of the last chord."""
+    beats = np.flatnonzero(words[:, tokens.BAR_BEAT] == BarBeat.BEAT)
+    return int((words[beats[-1] :, tokens.BAR_BEAT] == BarBeat.NOTE).sum())
+
+
+def test_a_piece_ends_where_the_network_ends_it() -> None:
+    for words in generate(Chorale({4: BarBeat.END}, since=6), 3, 512, seed=0):
+        assert words[-1, tokens.BAR_BEAT] == BarBeat.END and last_chord(words) == 4
+        assert (words[:, tokens.BAR_BEAT] == BarBeat.BEAT).sum() == 7
+        assert ended_by_itself(words, 512)
+
+
+def test_a_piece_does_not_end_inside_a_chord_or_on_a_lone_note() -> None:
+    for notes in (1, 2, 3):
+        for words in generate(Chorale({notes: BarBeat.END, 4: BarBeat.END}, since=6), 3, 512, seed=0):
+            assert last_chord(words) == 4 and len(words) < 60
+
+
+@pytest.mark.parametrize("length", range(60, 76))
+def test_at_the_limit_a_piece_ends_with_a_complete_chord(length: int) -> None:
+    for wants in ({}, {1: BarBeat.BEAT}, {2: BarBeat.BAR}):
+        for words in generate(Chorale(wants, since=10), 2, length, seed=0):
+            assert length - 22 <= len(words) <= length and not ended_by_itself(words, length)
+            assert words[-1, tokens.BAR_BEAT] == BarBeat.END
+            assert last_chord(words) >= 4
+
+
+def test_pieces_end_each_on_its_own() -> None:
+    """A batch goes on until its last piece has ended; the others are not longer for that."""
+    pieces = generate(Noise(3, 3.0), 16, 200, seed=1)
+    assert len({len(words) for words in pieces}) > 4
+    for words in pieces:
+        assert (words[:-1, tokens.BAR_BEAT] != BarBeat.END).all() and words[-1, tokens.BAR_BEAT] == BarBeat.END
+
+
 @pytest.mark.parametrize("ended", [True, False])
 def test_no_onset_is_crowded_and_none_lasts_for_ever(ended: bool) -> None:
     for words in generate(Stuck(), 4, 400, seed=0, ended=ended):
@@ -53,8 +127,7 @@ def test_no_onset_is_crowded_and_none_lasts_for_ever(ended: bool) -> None:
         pairs = Counter(zip(onset[notes].tolist(), words[notes, tokens.PITCH].tolist(), strict=True))
         # Below the lowest pitch there is nothing to go on to: it alone may come again.
         assert max(count for (_, pitch), count in pairs.items() if pitch > 1) == 2
-        assert np.bincount(onset[notes])[:-1].max() == 8
-        assert np.bincount(onset[notes])[-1] <= 10
+        assert np.bincount(onset[notes]).max() == 8
 
 
 def network_runner() -> TorchRunner:
@@ -176,8 +249,8 @@ class Hearing(Noise):
 
 def test_noise_is_drawn_from_the_piece_alone_and_moves_no_word_that_does_not_hear_it() -> None:
     plain, noisy = Hearing(0, 0), Hearing(3, 5)
-    few = generate(plain, 2, 30, seed=4)
-    same = generate(noisy, 2, 30, seed=4)
+    few = generate(plain, 2, 30, seed=4, ended=False)
+    same = generate(noisy, 2, 30, seed=4, ended=False)
     assert all(np.array_equal(a, b) for a, b in zip(few, same, strict=True))
     heard = np.stack(noisy.heard)
     assert np.stack(plain.heard).shape == (30, 2, 7) and heard.shape == (30, 2, 10) and heard.dtype == np.int16
@@ -185,7 +258,7 @@ def test_noise_is_drawn_from_the_piece_alone_and_moves_no_word_that_does_not_hea
     assert np.array_equal(np.unique(draws), np.arange(5)) and not np.array_equal(draws[:, 0], draws[:, 1])
     # In other company, and for longer.
     many = Hearing(3, 5)
-    generate(many, 3, 40, seed=4, batch=1)
+    generate(many, 3, 40, seed=4, batch=1, ended=False)
     alone = np.stack(many.heard).reshape(3, 40, 10)[:2, :30].swapaxes(0, 1)
     assert np.array_equal(alone[..., 7:], draws)
     assert not np.array_equal(noisy.noise.drawn(5, [0, 1], 30), draws)

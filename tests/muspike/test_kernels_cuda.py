@@ -70,7 +70,7 @@ def ran(
     time = TOKENS * clock.slots
     kept = (torch.rand(BATCH, SOURCES) < 0.7).to(device) if masked else None
     g = [
-        Gather(torch.randint(AXONS, (TOKENS, BATCH, 2)).to(device), own(coarse(NEURONS, AXONS).to(device)), delay)
+        Gather(torch.randint(-1, AXONS, (TOKENS, BATCH, 2)).to(device), own(coarse(NEURONS, AXONS).to(device)), delay)
         for delay in gathers
     ]
     s = [

@@ -42,7 +42,7 @@ def parts(
     time = tokens * clock.slots
     kept = torch.rand(BATCH, SOURCES) < 0.7 if masked else None
     return (
-        [Gather(torch.randint(AXONS, (tokens, BATCH, 2)), coarse(NEURONS, AXONS), d) for d in gathers],
+        [Gather(torch.randint(-1, AXONS, (tokens, BATCH, 2)), coarse(NEURONS, AXONS), d) for d in gathers],
         [
             Source((torch.rand(time, BATCH, SOURCES) < 0.3).float(), coarse(NEURONS, SOURCES, scale=0.5), d, kept)
             for d in sources

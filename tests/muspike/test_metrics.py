@@ -216,7 +216,7 @@ def test_without_pitched_notes_counts_are_zero_and_the_rest_nan(score: Score) ->
     assert np.isnan(histograms).all()
 
 
-def test_one_note_is_defined_but_for_the_groove() -> None:
+def test_one_note_is_defined_but_for_what_needs_two() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = evaluate(piece((0, 1, 60), chords=[ChordMark(0, "C_M")]))
@@ -226,6 +226,7 @@ def test_one_note_is_defined_but_for_the_groove() -> None:
     assert [name for name, value in found.items() if math.isnan(value)] == [
         "groove_consistency",
         "groove_consistency_by_bar",
+        "parallel_rate",
     ]
 
 
@@ -293,7 +294,7 @@ def test_a_far_note_costs_no_time_and_memory() -> None:
     assert values["groove_consistency"] == 1 - 3 / (16 * (beats // 4 + 1))
     assert values["groove_consistency_by_bar"] == 1 - 2 / (16 * (beats // 4))
     assert values["chord_tone_ratio"] == 1
-    assert np.isfinite(list(values.values())).all()
+    assert [name for name, value in values.items() if not math.isfinite(value)] == ["parallel_rate"]
 
 
 def test_the_longest_score_has_metrics() -> None:
@@ -301,4 +302,35 @@ def test_the_longest_score_has_metrics() -> None:
     values = evaluate(Score(1, rows))
     assert values["empty_beat_rate"] == values["empty_measure_rate"] == 0
     assert values["polyphony"] == pytest.approx(1, abs=1e-8)
-    assert np.isfinite(list(values.values())).all()
+    assert [name for name, value in values.items() if not math.isfinite(value)] == ["parallel_rate"]
+
+
+def chords_in_a_row(*sonorities: Sequence[int]) -> Score:
+    rows = [(480 * i, 480, pitch, 80, 0) for i, pitches in enumerate(sonorities) for pitch in pitches]
+    return Score(480, table(rows, NOTE))
+
+
+@pytest.mark.parametrize(
+    ("sonorities", "rate"),
+    [
+        ([(48, 55), (50, 57)], 1.0),  # fifths
+        ([(48, 60), (50, 62)], 1.0),  # octaves
+        ([(48, 67), (50, 69)], 1.0),  # a fifth and an octave apart
+        ([(48, 55), (43, 50), (50, 57), (52, 55)], 2 / 3),
+        ([(48, 55), (60, 67)], 1.0),
+        ([(48, 55), (48, 55)], 0.0),  # repeated
+        ([(48, 55), (55, 60)], 0.0),  # another interval
+        ([(48, 60), (50, 57)], 0.0),
+        ([(48, 55), (36, 79)], 0.0),  # apart
+        ([(48, 52, 55), (50, 57)], math.nan),  # of other numbers of voices
+        ([(48,), (50,)], math.nan),
+        ([(48, 52, 55, 60), (47, 55, 62, 67), (48, 52, 55, 60)], 0.0),
+    ],
+)
+def test_parallels(sonorities: list[tuple[int, ...]], rate: float) -> None:
+    assert METRICS["parallel_rate"].function(chords_in_a_row(*sonorities)) == pytest.approx(rate, nan_ok=True)
+
+
+def test_a_held_voice_moves_in_no_parallel() -> None:
+    held = [(0, 960, 48, 80, 0), (0, 480, 55, 80, 0), (480, 480, 60, 80, 0)]
+    assert METRICS["parallel_rate"].function(Score(480, table(held, NOTE))) == 0

@@ -415,7 +415,7 @@ def test_every_flipped_byte_is_noticed(model_folder: Path) -> None:
 def test_a_model_of_another_format_is_refused(model_folder: Path) -> None:
     header = json.loads((model_folder / "model.json").read_text())
     (model_folder / "model.json").write_text(json.dumps(header | {"format": 99}))
-    with pytest.raises(BadInput, match="is of format 99; this muspike reads format 1"):
+    with pytest.raises(BadInput, match="is of format 99; this muspike reads format 2"):
         load_model(model_folder)
     with pytest.raises(BadInput, match="neither a model folder nor a shipped model"):
         load_model(model_folder / "nothing")

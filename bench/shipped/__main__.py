@@ -1,0 +1,88 @@
+"""The command line of the queue: `python -m muspike.bench.shipped train`, `list` or `tables`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from muspike.errors import BadInput, MuspikeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m muspike.bench.shipped",
+        description="Train the models that come with muspike, and their twins: what recipes.toml names and is missing. "
+        "Several of these commands can run at once, also on several machines that share the folder. One that is "
+        "stopped, or killed, goes on from the last validation when it is started again.",
+        epilog="example: nice -n 19 python -m muspike.bench.shipped train --threads 1",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train what is missing, in order; measure it; keep its result")
+    train.add_argument("names", nargs="*", metavar="NAME", help="only these, such as s-rnn-0 (default: all)")
+    train.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    train.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda or auto (default: cpu)")
+    listed = commands.add_parser("list", help="what is not finished, and an estimate of the time that it takes")
+    for command in (train, listed):
+        command.add_argument("--recipes", type=Path, metavar="FILE", help="other recipes (default: recipes.toml)")
+        command.add_argument("--runs", type=Path, metavar="FOLDER", help="where runs are put (default: runs/models)")
+        command.add_argument("--to", type=Path, metavar="FOLDER", help="put results, logs and models there instead")
+    commands.add_parser("tables", help="make the tables of README.md and docs/models.md from the results")
+    args = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(args)
+    except KeyboardInterrupt as stop:
+        print(f"stopped{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+        return 130
+    except MuspikeError as error:
+        print(f"muspike: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(args: argparse.Namespace) -> int:
+    import torch
+
+    from muspike.bench.shipped import queue, tables
+    from muspike.bench.shipped.recipes import RECIPES, read_recipes
+    from muspike.processes import find_device
+
+    if args.command == "tables":
+        place = queue.Place.of_checkout()
+        families = list(dict.fromkeys(entry.family for entry in read_recipes()))
+        for page in tables.fill(Path(__file__).parents[2], tables.read_results(place, families)):
+            print(page)
+        return 0
+    entries = read_recipes(args.recipes or RECIPES)
+    if args.to is None:
+        place = queue.Place.of_checkout()
+    else:
+        place = queue.Place(args.to / "runs", args.to / "results", args.to / "logs", args.to / "models")
+    if args.runs is not None:
+        place = dataclasses.replace(place, runs=args.runs)
+    if args.command == "list":
+        queue.print_left(entries, place)
+        return 0
+    known = {entry.name: entry for entry in entries}
+    for name in args.names:
+        if name not in known:
+            raise BadInput(f"{name}: there is no such model in the queue; known are {', '.join(known)}")
+    if args.threads < 1:
+        raise BadInput(f"--threads {args.threads}: at least 1 thread is wanted")
+    torch.set_num_threads(args.threads)
+    chosen = [known[name] for name in dict.fromkeys(args.names)] or entries
+    queue.work(chosen, place, device=find_device(args.device), said=lambda line: print(line, flush=True))
+    queue.print_left(chosen, place)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

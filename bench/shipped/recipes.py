@@ -1,0 +1,133 @@
+"""The recipes of the models that come with muspike and of their twins, read from a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from muspike import architectures
+from muspike.errors import BadInput
+from muspike.generation import Sampling
+from muspike.recipe import Recipe
+
+RECIPES = Path(__file__).with_name("recipes.toml")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model to train.
+
+    Attributes:
+        name: `TABLE-SEED`, the name of the run and of its result.
+        family: the name of the table, which the seeds share.
+        recipe: what is trained, without a folder.
+        sampling: how the host samples from it.
+        twin: the family that it is held against; None if there is none.
+        ships: the name under which it comes with muspike; None if it does not.
+        minutes: how long a run took on one core of the machine that trained the first ones.
+    """
+
+    name: str
+    family: str
+    recipe: Recipe
+    sampling: Sampling
+    twin: str | None
+    ships: str | None
+    minutes: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What decides the model, JSON-able: the recipe with the preset's own settings, and the sampling."""
+        told = {key: value for key, value in dataclasses.asdict(self.recipe).items() if key != "folder"}
+        told |= {key: os.fspath(told[key]) for key in ("initial", "teacher") if told[key] is not None}
+        preset = architectures.preset(self.recipe.architecture, self.recipe.preset)
+        return {"recipe": told, "preset": preset, "sampling": dataclasses.asdict(self.sampling)}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The keys of a table, with their defaults."""
+
+    architecture: str
+    preset: str = "small"
+    data: str = "jsb"
+    seeds: tuple[int, ...] = (0,)
+    steps: int | None = None
+    learning_rate: float | None = None
+    target_rate: float | None = None
+    init: str | None = None
+    teacher: str | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = Sampling().temperature
+    top_p: float = Sampling().top_p
+    twin: str | None = None
+    ships: bool = False
+    minutes: float = 90.0
+
+
+def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
+    """The entries of a file of recipes, in the order in which they are trained: by seed, then by table.
+
+    Raises:
+        BadInput: the file cannot be read or is not TOML, a table has an unknown key or a value out of its range, or a
+            twin has no table.
+    """
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from error
+    read = {name: _read(f"{path}: [{name}]", name, table) for name, table in tables.items()}
+    for name, table in read.items():
+        if table.twin is not None and table.twin not in read:
+            raise BadInput(f"{path}: [{name}]: twin {table.twin!r} has no table; known are {', '.join(read)}")
+    most = max((len(table.seeds) for table in read.values()), default=0)
+    return [
+        _entry(f"{path}: [{name}]", name, table, table.seeds[turn])
+        for turn in range(most)
+        for name, table in read.items()
+        if turn < len(table.seeds)
+    ]
+
+
+def _read(where: str, name: str, table: object) -> _Table:
+    known = {f.name: f for f in dataclasses.fields(_Table)}
+    if not isinstance(table, dict):
+        raise BadInput(f"{where}: is {table!r:.60}; a table is wanted")
+    for key in table:
+        if key not in known:
+            raise BadInput(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+    values: dict[str, Any] = {
+        key: tuple(value) if key == "seeds" and isinstance(value, list) else value for key, value in table.items()
+    }
+    wanted: dict[str, Any] = {"seeds": tuple, "network": dict, "ships": bool, "minutes": (int, float)}
+    for key, value in values.items():
+        kind = wanted.get(key, str if key in ("architecture", "preset", "data", "init", "teacher", "twin") else object)
+        if not isinstance(value, kind):
+            raise BadInput(f"{where}: {key} = {value!r} is of the wrong type")
+    return _Table(**{"architecture": name, **values})
+
+
+def _entry(where: str, family: str, table: _Table, seed: int) -> Entry:
+    try:
+        architectures.preset(table.architecture, table.preset)
+        recipe = Recipe(
+            table.architecture,
+            table.data,
+            table.preset,
+            seed=seed,
+            steps=table.steps,
+            learning_rate=table.learning_rate,
+            target_rate=table.target_rate,
+            initial=table.init,
+            teacher=table.teacher,
+            network=table.network,
+        )
+        sampling = Sampling(temperature=table.temperature, top_p=table.top_p)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
+    ships = family if table.ships and seed == table.seeds[0] else None
+    return Entry(f"{family}-{seed}", family, recipe, sampling, table.twin, ships, table.minutes)

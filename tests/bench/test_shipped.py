@@ -1,0 +1,266 @@
+"""The queue of trainings: what it trains, skips, goes on with and refuses; the tables that are made of its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from muspike import corpora, tokens, training
+from muspike.bench.shipped import measure, queue, recipes, tables
+from muspike.bench.shipped.__main__ import main
+from muspike.bench.shipped.queue import Place
+from muspike.bench.shipped.recipes import Entry, read_recipes
+from muspike.checkpoint import load_model
+from muspike.corpora import Corpus
+from muspike.errors import BadInput, Failed
+from muspike.files import owned_folder
+from noise_corpus import noise_corpus
+
+ROOT = Path(__file__).parents[2]
+TINY = """
+[s-rnn]
+preset = "tiny"
+steps = 12
+seeds = [0, 3]
+twin = "ann-rnn"
+ships = true
+minutes = 10
+
+[ann-rnn]
+preset = "tiny"
+steps = 8
+minutes = 5
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "runs", tmp_path / "results", tmp_path / "logs", tmp_path / "models")
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[Entry]:
+    (tmp_path / "recipes.toml").write_text(TINY)
+    return read_recipes(tmp_path / "recipes.toml")
+
+
+@pytest.fixture(autouse=True)
+def corpus(monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    found = noise_corpus([40] * 12, train=5, validation=3)
+    monkeypatch.setattr(corpora, "load", lambda _: found)
+    for name, value in {"EXCERPT": 24, "PIECES": 2, "LENGTH": 60}.items():
+        monkeypatch.setattr(measure, name, value)
+    return found
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+def test_first_the_first_seed_of_all_then_the_second(entries: list[Entry]) -> None:
+    assert [entry.name for entry in entries] == ["s-rnn-0", "ann-rnn-0", "s-rnn-3"]
+    assert [entry.ships for entry in entries] == ["s-rnn", None, None]
+    assert [(entry.recipe.seed, entry.recipe.steps) for entry in entries] == [(0, 12), (0, 8), (3, 12)]
+
+
+def test_all_is_trained_once_and_measured(entries: list[Entry], place: Place, corpus: Corpus) -> None:
+    assert queue.work(entries, place, said=silent) == (["s-rnn-0", "ann-rnn-0", "s-rnn-3"], [])
+    assert sorted(file.name for file in place.results.iterdir()) == [
+        "ann-rnn-0.json", "s-rnn-0.json", "s-rnn-3.json",
+    ]  # fmt: skip
+    shipped = load_model(place.models / "s-rnn")
+    assert [folder.name for folder in place.models.iterdir()] == ["s-rnn"]
+    result = json.loads((place.results / "s-rnn-0.json").read_text())
+    test = [piece.words for piece in corpus.split("test")]
+    assert result["measured"]["test"] == pytest.approx(measure.nll(shipped, test))
+    assert shipped.training["test_bits_per_note"] == result["measured"]["test"]
+    assert result["measured"]["test_on_chip"] > 0 and 0 <= result["measured"]["ended"] <= 1
+    twin = json.loads((place.results / "ann-rnn-0.json").read_text())
+    assert twin["measured"]["test_on_chip"] is None and twin["measured"]["firing_rate"] is None
+    log = (place.logs / "s-rnn-0.txt").read_text().splitlines()
+    assert log[0].startswith("step 10: training ") and log[1].startswith("step 12: ") and log[2].endswith("on cpu")
+    assert queue.work(entries, place, said=silent) == ([], [])
+    assert queue.left(entries, place) == []
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
+    step = training.Run.step
+
+    def stopped(self: training.Run, pieces: Sequence[Any]) -> float:
+        if self.progress.step == at:
+            raise error
+        return step(self, pieces)
+
+    monkeypatch.setattr(training.Run, "step", stopped)
+
+
+def weights(place: Place) -> dict[str, torch.Tensor]:
+    return load_model(place.models / "s-rnn").network.state_dict()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Failed("state: cannot be written: No space left on device")])
+def test_a_stopped_queue_goes_on_to_the_same_weights(
+    error: BaseException, entries: list[Entry], place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dataclasses.replace(place, runs=tmp_path / "other", models=tmp_path / "other-models")
+    with monkeypatch.context() as patched:
+        stopping(patched, 11, error)
+        with pytest.raises(type(error)):
+            queue.work(entries, place, said=silent)
+    assert not place.results.exists() and not place.models.exists()
+    (row, *_) = queue.left(entries, place)
+    assert (row.entry.name, row.step, row.held) == ("s-rnn-0", 10, False)
+    assert row.minutes == pytest.approx(10 * 2 / 12)
+    queue.work(entries[:1], place, said=silent)
+    (place.results / "s-rnn-0.json").unlink()
+    queue.work(entries[:1], whole, said=silent)
+    assert all(torch.equal(found, weights(whole)[name]) for name, found in weights(place).items())
+
+
+def test_what_another_process_trains_is_left_to_it_by_name(entries: list[Entry], place: Place) -> None:
+    said: list[str] = []
+    with owned_folder(place.runs / "s-rnn-0"):
+        # Another process: the lock is held by an open file, whoever opened it.
+        finished, held = queue.work(entries[:2], place, said=said.append)
+        assert [row.held for row in queue.left(entries[:1], place)] == [True]
+    assert finished == ["ann-rnn-0"] and held == ["s-rnn-0"]
+    assert "s-rnn-0: another muspike command is at work in this folder" in said[0].replace(str(place.runs) + "/", "")
+
+
+def test_another_recipe_or_other_words_are_trained_anew(
+    entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = entries[1]
+    queue.work([first], place, said=silent)
+    longer = dataclasses.replace(first, recipe=dataclasses.replace(first.recipe, steps=9))
+    assert queue.result_of(first, place) is not None
+    assert queue.result_of(longer, place) is None
+    cooler = dataclasses.replace(first, sampling=dataclasses.replace(first.sampling, temperature=0.5))
+    assert queue.result_of(cooler, place) is None
+    file = place.results / "ann-rnn-0.json"
+    other = json.loads(file.read_text())
+    other["made"]["words"] = 1
+    file.write_text(json.dumps(other))
+    assert [row.entry.name for row in queue.left([first], place)] == ["ann-rnn-0"]
+    with pytest.raises(BadInput, match=r"ann-rnn-0\.json: is of a model of words 1, today's are 2; train the model"):
+        tables.read_results(place, ["ann-rnn"])
+    file.write_text("{}")
+    with pytest.raises(BadInput, match=r"ann-rnn-0\.json: is no result of the queue"):
+        tables.read_results(place, ["ann-rnn"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[s-rnn]\nstep = 3", r"\[s-rnn\]: unknown key 'step'; known are architecture, preset"),
+        ("[s-rnn]\nsteps = -3", r"\[s-rnn\]: recipe: steps -3 must be"),
+        ("[s-rnn]\npreset = 'huge'", r"\[s-rnn\]: s-rnn: preset 'huge'"),
+        ("[s-rnm]", r"\[s-rnm\]: architecture 's-rnm'"),
+        ("[s-rnn]\ntwin = 'ann'", r"\[s-rnn\]: twin 'ann' has no table; known are s-rnn"),
+        ("[s-rnn]\nseeds = 3", r"\[s-rnn\]: seeds = 3 is of the wrong type"),
+        ("[s-rnn]\ntemperature = 0", r"\[s-rnn\]: sampling: temperature 0 must be"),
+        ("s-rnn = 3", r"\[s-rnn\]: is 3; a table is wanted"),
+        ("[s-rnn", "cannot be read"),
+    ],
+)
+def test_recipes_that_are_none_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(BadInput, match=rf"r\.toml: {message}"):
+        read_recipes(tmp_path / "r.toml")
+
+
+def test_the_command_line_trains_lists_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.toml").write_text(TINY)
+    where = ["--recipes", str(tmp_path / "r.toml"), "--to", str(tmp_path / "to")]
+    assert main(["list", *where]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0 of 3 models are finished; 0.4 core hours are left"
+    assert main(["train", "ann-rnn-0", *where]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 models are finished; 0.0 core hours are left"
+    assert (tmp_path / "to" / "results" / "ann-rnn-0.json").is_file()
+    assert main(["train", "s-rnn-7", *where]) == 2
+    error = capsys.readouterr().err
+    assert error == "muspike: s-rnn-7: there is no such model in the queue; known are s-rnn-0, ann-rnn-0, s-rnn-3\n"
+
+
+def result(family: str, seed: int, test: float, twin: str | None = None, chip: float | None = None) -> dict[str, Any]:
+    measured = {
+        "parameters": 1000, "steps": 10, "validation": test + 0.1, "test": test, "test_on_chip": chip,
+        "firing_rate": None if chip is None else 0.05, "pitch_count": 20.0, "pitch_in_scale_rate": 0.9,
+        "empty_beat_rate": 0.0, "ended": 0.5,
+    }  # fmt: skip
+    data = {"pitch_count": 22.0, "pitch_in_scale_rate": 0.95, "empty_beat_rate": 0.001, "ended": 0.96}
+    made = {"words": tokens.VERSION, "recipe": {"seed": seed}}
+    return {
+        "name": f"{family}-{seed}",
+        "family": family,
+        "twin": twin,
+        "made": made,
+        "measured": measured,
+        "data": data,
+    }
+
+
+def test_tables_say_mean_and_spread(place: Place) -> None:
+    place.results.mkdir()
+    for one in (
+        result("s-rnn", 0, 3.0, "ann-rnn", 3.03),
+        result("s-rnn", 1, 3.2, "ann-rnn", 3.2),
+        result("ann-rnn", 0, 2.5),
+    ):
+        (place.results / f"{one['name']}.json").write_text(json.dumps(one))
+    results = tables.read_results(place, ["s-rnn", "ann-rnn"])
+    rows = tables.quality_table(results).splitlines()
+    assert rows[2] == (
+        "| s-rnn | 1,000 | 10 | 2 | 3.200 (3.100 to 3.300) | 3.100 (3.000 to 3.200) | +24.0% | +0.50% | "
+        "0.050 (0.050 to 0.050) | 20.0 (20.0 to 20.0) | 0.900 (0.900 to 0.900) | 0.0000 (0.0000 to 0.0000) | "
+        "50% (50% to 50%) |"
+    )
+    assert rows[3].startswith("| ann-rnn | 1,000 | 10 | 1 | 2.600 | 2.500 |  |  | – |")
+    assert {row.count("|") for row in rows} == {14}
+    assert tables.likelihood_table(results).splitlines()[2] == "| S-RNN | 1,000 | 3.000 | +1.00 % | 2.500 | 0.050 |"
+    page = "a\n<!-- table likelihood -->\nold\n<!-- end -->\nb\n"
+    made = tables.filled(page, results, "page.md")
+    assert made.startswith("a\n<!-- table likelihood -->\n| |") and made.endswith("|\n<!-- end -->\nb\n")
+    assert tables.filled(made, results, "page.md") == made
+    with pytest.raises(BadInput, match=r"page\.md: there is no table 'other'"):
+        tables.filled("<!-- table other -->", results, "page.md")
+
+
+def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_one() -> None:
+    found = read_recipes(recipes.RECIPES)
+    shipping = {entry.ships for entry in found if entry.ships}
+    assert shipping == {folder.name for folder in (ROOT / "muspike" / "models").iterdir()}
+    families = {entry.family: entry for entry in found}
+    for entry in found:
+        if entry.ships:
+            twin = families[entry.twin or ""]
+            assert twin.recipe.steps == entry.recipe.steps and twin.recipe.preset == entry.recipe.preset
+            assert twin.recipe.teacher == entry.recipe.teacher is None
+    # A run fits 90 minutes of one core.
+    assert all(entry.minutes <= 90 for entry in found)
+
+
+def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
+    place = Place.of_checkout()
+    results = tables.read_results(place, [entry.family for entry in read_recipes()])
+    for page in tables.PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert "<!-- table " in text
+        assert tables.filled(text, results, page) == text, f"{page}: python -m muspike.bench.shipped tables"
+
+
+def test_what_ships_is_what_was_measured() -> None:
+    place = Place.of_checkout()
+    for entry in read_recipes():
+        if entry.ships:
+            told = queue.read_result(place.results / f"{entry.name}.json")
+            training_record = load_model(entry.ships).training
+            assert training_record["test_bits_per_note"] == told["measured"]["test"]
+            assert np.isfinite(training_record["validation_bits_per_note"])
