@@ -1,9 +1,13 @@
-"""The tables about the models, made from the results of the queue alone, and put between marks in the documentation."""
+"""The tables about the models, made from results alone and put between marks in the documentation.
+
+The results are those of the queue, and the `bench.json` of the report on the models that ship.
+"""
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,9 @@ from muspike.files import write_whole
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 """The results of each family, in the order of their seeds."""
+
+Bench = Mapping[str, Any]
+"""The content of a `bench.json`; docs/report.md describes it."""
 
 PAGES = ("README.md", "docs/models.md")
 _NAMES = {"s-cnn": "S-CNN", "s-rnn": "S-RNN", "s-lstm": "S-LSTM", "s-gan": "S-GAN", "s-transformer": "S-Transformer"}
@@ -118,11 +125,56 @@ def music_table(results: Results) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"quality": quality_table, "likelihood": likelihood_table, "music": music_table}
+def cost_table(chip: str, title: str) -> Callable[[Bench], str]:
+    """The table of the README on what the models that ship cost on a chip, on the fewest cores."""
+
+    def made(bench: Bench) -> str:
+        lines = [f"| on {title} | cores | µJ per note | latency, ms |", "|---" * 4 + "|"]
+        for family, name in _NAMES.items():
+            if family in bench["architectures"]:
+                on = bench["architectures"][family]["chip"][chip]
+                energy, latency = on["energy_uj_per_note"]["total"], on["latency_ms_per_note"]
+                least = "" if energy["band_known"] else "at least "
+                band = f"{least}{energy['low']:.3g} to {energy['high']:.3g}"
+                lines.append(f"| {name} | {on['cores']} | {energy['value']:.3g} ({band}) | {latency['value']:.3f} |")
+        return "\n".join(lines)
+
+    return made
 
 
-def filled(text: str, results: Results, where: str) -> str:
+def spikes_table(bench: Bench) -> str:
+    """The table of the README on the spikes of the models that ship, and how many were compared with Lava's."""
+    lines = ["| | spikes per note | spikes compared with Lava |", "|---" * 3 + "|"]
+    for family, name in _NAMES.items():
+        if family in bench["architectures"]:
+            of = bench["architectures"][family]
+            spikes, differences = of["agreement"]["lava_fixed_spikes"], of["agreement"]["lava_fixed_differences"]
+            if differences != 0:
+                raise BadInput(f"bench.json: {family} differs from Lava in {differences} spikes; the README says none")
+            lines.append(f"| {name} | {of['activity']['spikes_per_note']:.0f} | {spikes:,} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "quality": quality_table,
+    "likelihood": likelihood_table,
+    "music": music_table,
+}
+OF_BENCH: dict[str, Callable[[Bench], str]] = {
+    "loihi1": cost_table("loihi1", "Loihi 1"),
+    "loihi2": cost_table("loihi2", "Loihi 2"),
+    "spikes": spikes_table,
+}
+
+
+def filled(text: str, results: Results, bench: Bench, where: str) -> str:
     """A page with its tables made anew. A table stands between `<!-- table NAME -->` and `<!-- end -->`.
+
+    Args:
+        text: the page.
+        results: the results of the queue, for the tables of `TABLES`.
+        bench: the content of a `bench.json`, for the tables of `OF_BENCH`.
+        where: the name of the page.
 
     Raises:
         BadInput: a mark names no table, or has no end.
@@ -131,22 +183,30 @@ def filled(text: str, results: Results, where: str) -> str:
     made = [parts[0]]
     for part in parts[1:]:
         name, _, rest = part.partition(" -->")
-        if name not in TABLES:
-            raise BadInput(f"{where}: there is no table {name!r}; known are {', '.join(TABLES)}")
+        if name not in TABLES and name not in OF_BENCH:
+            raise BadInput(f"{where}: there is no table {name!r}; known are {', '.join((*TABLES, *OF_BENCH))}")
         _, mark, after = rest.partition("<!-- end -->")
         if not mark:
             raise BadInput(f"{where}: the table {name} has no <!-- end -->")
-        made.append(f"<!-- table {name} -->\n{TABLES[name](results)}\n<!-- end -->{after}")
+        table = TABLES[name](results) if name in TABLES else OF_BENCH[name](bench)
+        made.append(f"<!-- table {name} -->\n{table}\n<!-- end -->{after}")
     return "".join(made)
+
+
+def read_bench(root: Path) -> Bench:
+    """The content of `docs/results/bench.json`."""
+    found: Bench = json.loads((root / "docs" / "results" / "bench.json").read_text(encoding="utf-8"))
+    return found
 
 
 def fill(root: Path, results: Results) -> list[Path]:
     """Make the tables of all `PAGES` anew, and return the pages that changed."""
+    bench = read_bench(root)
     changed = []
     for page in PAGES:
         file = root / page
         text = file.read_text(encoding="utf-8")
-        new = filled(text, results, page)
+        new = filled(text, results, bench, page)
         if new != text:
             with write_whole(file) as path:
                 path.write_text(new, encoding="utf-8")

@@ -226,11 +226,11 @@ def test_tables_say_mean_and_spread(place: Place) -> None:
     assert {row.count("|") for row in rows} == {14}
     assert tables.likelihood_table(results).splitlines()[2] == "| S-RNN | 1,000 | 3.000 | +1.00 % | 2.500 | 0.050 |"
     page = "a\n<!-- table likelihood -->\nold\n<!-- end -->\nb\n"
-    made = tables.filled(page, results, "page.md")
+    made = tables.filled(page, results, {}, "page.md")
     assert made.startswith("a\n<!-- table likelihood -->\n| |") and made.endswith("|\n<!-- end -->\nb\n")
-    assert tables.filled(made, results, "page.md") == made
+    assert tables.filled(made, results, {}, "page.md") == made
     with pytest.raises(BadInput, match=r"page\.md: there is no table 'other'"):
-        tables.filled("<!-- table other -->", results, "page.md")
+        tables.filled("<!-- table other -->", results, {}, "page.md")
 
 
 def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_one() -> None:
@@ -253,7 +253,9 @@ def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
     for page in tables.PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert "<!-- table " in text
-        assert tables.filled(text, results, page) == text, f"{page}: python -m muspike.bench.shipped tables"
+        assert tables.filled(text, results, tables.read_bench(ROOT), page) == text, (
+            f"{page}: python -m muspike.bench.shipped tables"
+        )
 
 
 def test_what_ships_is_what_was_measured() -> None:
