@@ -123,7 +123,9 @@ def _generate(args: argparse.Namespace) -> int:
         several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
         say(several if len(files) > 1 else str(files[0]))
         if ended := len(files) - sum(by_itself):
-            say(f"{ended} of them ended at the limit of {args.length} words (--length), the others by themselves")
+            which = f"{ended} of them" if ended < len(files) else "all of them" if ended > 1 else "it"
+            others = ", the others by themselves" if ended < len(files) else ""
+            say(f"{which} ended at the limit of {args.length} words (--length){others}")
     return 0
 
 
