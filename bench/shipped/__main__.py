@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(args)
     except KeyboardInterrupt as stop:
-        print(f"stopped{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+        print(str(stop) or "stopped", file=sys.stderr)
         return 130
     except MuspikeError as error:
         print(f"muspike: {error}", file=sys.stderr)
