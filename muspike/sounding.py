@@ -16,7 +16,6 @@ The onset is that of the latest BEAT, or the start of the bar after a BAR.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +50,8 @@ time at which it ends; and for each pitch whether it sounded up to the onset.
 
 _BAR, _BEAT, _NOTE = int(tokens.BarBeat.BAR), int(tokens.BarBeat.BEAT), int(tokens.BarBeat.NOTE)
 _ONSET, _BAR_START, _BAR_LENGTH, _ENDS = range(4)
-# The first column of each group.
 _BEFORE, _NOW, _NEXT_END, _PARALLEL, _COLUMNS = 0, MOST, 2 * MOST, 2 * MOST + 1, 3 * MOST + 1
+_FIRST_COLUMN = {"before": _BEFORE, "now": _NOW, "next_end": _NEXT_END, "parallel": _PARALLEL}
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Hearing:
         parts = [heard[..., :0]]
         for group in self.groups:
             size, columns = GROUPS[group]
-            start = sum(GROUPS[other][1] for other in _before(group))
+            start = _FIRST_COLUMN[group]
             part = heard[..., start : start + columns]
             parts.append(np.where(part < 0, NONE, part + first))
             first += size
@@ -110,12 +109,6 @@ class Hearing:
 
 DEAF = Hearing()
 """Hears nothing of what sounds, only the words."""
-
-
-def _before(group: str) -> Sequence[str]:
-    """The groups whose columns come before those of `group`."""
-    names = list(GROUPS)
-    return names[: names.index(group)]
 
 
 def silence(batch: int) -> State:

@@ -280,13 +280,6 @@ def _notes(
 
 
 @njit
-def _greatest_common_divisor(one: int, other: int) -> int:
-    while other:
-        one, other = other, one % other
-    return one
-
-
-@njit
 def _bars(
     metres: NDArray[np.int64], ticks_per_beat: int, onsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], int, int]:
@@ -338,7 +331,7 @@ def _bars(
                 longer[:size] = bars
                 bars = longer
             bars[size, 0], bars[size, 1] = part, part_end - part
-            bars[size, 2] = _greatest_common_divisor(part_end - part, beat)
+            bars[size, 2] = math.gcd(part_end - part, beat)
             size += 1
         last = metre
         bar += 1

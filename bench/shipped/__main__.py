@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from muspike.errors import BadInput, MuspikeError
+from muspike.cli import guarded
+from muspike.errors import BadInput
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,20 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--runs", type=Path, metavar="FOLDER", help="where runs are put (default: runs/models)")
         command.add_argument("--to", type=Path, metavar="FOLDER", help="put results, logs and models there instead")
     commands.add_parser("tables", help="make the tables of README.md and docs/models.md from the results")
-    args = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        return _run(args)
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)
-        return 130
-    except MuspikeError as error:
-        print(f"muspike: {error}", file=sys.stderr)
-        return error.exit_status
-
-
-def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    return guarded(lambda: _run(parser.parse_args(arguments)))
 
 
 def _run(args: argparse.Namespace) -> int:

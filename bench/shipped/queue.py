@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,12 +78,13 @@ def read_result(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         version = found["made"]["words"]
-        entries = found["name"], found["family"], found["measured"]
+        for key in ("name", "family", "twin", "measured", "data"):
+            found[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{file}: is no result of the queue ({error!r:.80}); remove it to train the model anew"
         ) from error
-    if version != tokens.VERSION or len(entries) != 3:
+    if version != tokens.VERSION:
         raise BadInput(f"{file}: is of a model of words {version}, today's are {tokens.VERSION}; train the model anew")
     return dict(found)
 
@@ -255,15 +255,12 @@ def finish(entry: Entry, place: Place, model: Model) -> dict[str, Any]:
     return result
 
 
-def print_left(entries: Sequence[Entry], place: Place, stream: Any = None) -> None:
+def print_left(entries: Sequence[Entry], place: Place) -> None:
     """Print what is left, with an estimate."""
     rows = left(entries, place)
-    stream = stream or sys.stdout
     for row in rows:
         state = "held by another process" if row.held else f"goes on from step {row.step}" if row.step else "not begun"
-        print(f"{row.entry.name:<20} {row.minutes:>5.0f} min  {state}", file=stream)
+        print(f"{row.entry.name:<20} {row.minutes:>5.0f} min  {state}")
     hours = sum(row.minutes for row in rows) / 60
-    print(
-        f"{len(entries) - len(rows)} of {len(entries)} models are finished; {hours:.1f} core hours are left",
-        file=stream,
-    )
+    done = f"{len(entries) - len(rows)} of {len(entries)} models are finished"
+    print(f"{done}; {hours:.1f} core hours are left")

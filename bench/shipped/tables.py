@@ -50,17 +50,11 @@ def quality_table(results: Results) -> str:
     ]
     for family, found in results.items():
         twin = results.get(found[0]["twin"] or "")
-        lines.append(_row(family, [_quality(found, twin)], 13))
+        lines.append(f"| {' | '.join([family, *_quality(found, twin)])} |")
     data = next(iter(results.values()))[0]["data"]
     music = [f"{data['pitch_count']:.1f}", f"{data['pitch_in_scale_rate']:.3f}", f"{data['empty_beat_rate']:.4f}"]
     lines.append(f"| Bach |{' |' * 8} {' | '.join(music)} | {data['ended']:.0%} |")
     return "\n".join(lines)
-
-
-def _row(family: str, cells: Sequence[Sequence[str]], columns: int) -> str:
-    row = [family, *(cell for group in cells for cell in group)]
-    assert len(row) == columns
-    return f"| {' | '.join(row)} |"
 
 
 def _quality(found: Sequence[Mapping[str, Any]], twin: Sequence[Mapping[str, Any]] | None) -> list[str]:

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from muspike import __version__
@@ -94,15 +94,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; None: the arguments of the process.
     """
+
+    def command() -> int:
+        args = parser().parse_args(argv)
+        args.given = list(sys.argv[1:] if argv is None else argv)  # a report says how it was made
+        return int(args.run(args))
+
+    return guarded(command)
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run `command` and return its exit status. An error, and being stopped, become a line on stderr and a status."""
     if sys.stderr is None:  # closed by the caller (`2>&-`)
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # open as long as the process runs
     if sys.stdout is None:  # before the work, whose result has no place to go to
         return complain("standard output: is closed; send it to a file, or to /dev/null", 1)
     try:
         with _terminable(), _doubts_in_one_line():
-            args = parser().parse_args(argv)
-            args.given = list(sys.argv[1:] if argv is None else argv)  # a report says how it was made
-            return int(args.run(args))
+            return command()
     except MuspikeError as error:
         return complain(error, error.exit_status)
     except OSError as error:
