@@ -165,6 +165,15 @@ class SpikingGraph:
     def _by_name(self) -> dict[str, Population]:
         return {p.name: p for p in self.populations}
 
+    @property
+    def always_firing(self) -> frozenset[str]:
+        """The populations of which every neuron fires in every tick, whatever the input: those that carry a bias."""
+        return frozenset(
+            p.name
+            for p, into in self.with_incoming()
+            if p.kind == "lif" and not into and (p.tau_syn == 1).all() and (p.gain * p.bias > p.v_threshold).all()
+        )
+
     def update_order(self) -> list[Population]:
         """The populations in an order in which every synapse without delay leads from an earlier to a later one.
 

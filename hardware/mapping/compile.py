@@ -10,10 +10,11 @@ from typing import Any
 import nir
 import numpy as np
 
-from muspike.arguments import instance, listed, mapping, number, whole
+from muspike.arguments import instance, listed, mapping, number, one_of, whole
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.mapping.keep import SCALES
 from muspike.hardware.mapping.partition import Use, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, QuantisationReport, quantise
 from muspike.hardware.mapping.retime import Retimed, retime
@@ -73,6 +74,7 @@ def compile_graph(
     must_fit: bool = True,
     fill: float = 1.0,
     reset_every: int | None = None,
+    scale: str = "auto",
 ) -> Compiled:
     """Compile a graph to a program for a chip.
 
@@ -94,10 +96,13 @@ def compile_graph(
         fill: the share of each core's neurons and synaptic memory to use; 1 takes the fewest cores.
         reset_every: ticks after which every neuron is brought to rest, for samples that follow one another. Spikes on
             their way are not stopped (see `risks`).
+        scale: "auto" takes the numbers of a network that are the chip's integers already as they stand, and scales and
+            rounds those of any other; "keep" refuses any other.
 
     Raises:
         BadInput: `from_nir` refuses the graph; the chip cannot run it, because of a register's range or a loop that is
-            too short; or, with `must_fit`, a limit is exceeded. The message names the node, population, loop or limit.
+            too short; with `must_fit`, a limit is exceeded; or, with scale "keep", a number is not an integer of the
+            chip. The message names the node, population, loop or limit.
     """
     chip = as_chip(chip)
     if reset_every is not None:
@@ -110,9 +115,12 @@ def compile_graph(
     else:
         graph = from_nir(graph, dt_s)
     fill = number("compile_graph: fill", fill, _A_SHARE, 0, 1, above=True)
-    compiled = _compiled(graph, chip, metadata, fill, reset_every)
+    one_of("compile_graph: scale", scale, SCALES)
+    compiled = _compiled(graph, chip, metadata, fill, reset_every, scale)
     if early := _early(compiled):
-        compiled = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every)
+        otherwise = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every, "auto")
+        if otherwise.quantisation.kept or not compiled.quantisation.kept:
+            compiled = otherwise
     risks = [*compiled.quantisation.risks, *_early_risks(compiled), *_reset_risks(compiled)]
     if must_fit and compiled.misfit:
         more = f" (and {len(compiled.use.problems) - 1} more)" if len(compiled.use.problems) > 1 else ""
@@ -121,9 +129,14 @@ def compile_graph(
 
 
 def _compiled(
-    graph: SpikingGraph, chip: Chip, metadata: Mapping[str, Any] | None, fill: float, reset_every: int | None
+    graph: SpikingGraph,
+    chip: Chip,
+    metadata: Mapping[str, Any] | None,
+    fill: float,
+    reset_every: int | None,
+    scale: str,
 ) -> Compiled:
-    integers, report = quantise(graph, chip)
+    integers, report = quantise(graph, chip, scale)
     retimed = retime(integers, chip)
     roles = Roles(tuple(graph.outputs), retimed.relays)
     about = {**graph.metadata, **roles.to_metadata(), **(metadata or {})}
@@ -157,7 +170,8 @@ def _early_risks(compiled: Compiled) -> Iterator[str]:
     for name in _early(compiled):
         yield (
             f"population {name!r}: its bias makes it spike before its ideal time begins, and delays carry these spikes "
-            "into ideal time; the bias cannot come as spikes instead, because the population has a synaptic filter"
+            "into ideal time; the bias cannot come as spikes instead, because the population has a synaptic filter or is "
+            "kept as it stands"
         )
 
 
@@ -226,7 +240,7 @@ def _placed(
         for p in retimed.graph.populations
     ]
     synapses = [
-        ChipSynapses(s.name, s.source, s.target, s.weight, 0, s.delay, places.sparse[s.name])
+        ChipSynapses(s.name, s.source, s.target, s.weight, s.weight_exp, s.delay, places.sparse[s.name])
         for s in retimed.graph.synapses
     ]
     return Program(chip.name, dt_s, populations, synapses, places.core_xy, metadata), places.use

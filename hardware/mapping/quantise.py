@@ -4,16 +4,20 @@ The chip's membrane is the float membrane times `scale`. `scale` is 64 k, becaus
 before it is added to the membrane. With tau and tau_syn in ticks, leak = 1/tau, and gain = 1/tau or, if tau is
 infinite, 1 (see `muspike.hardware.graph`):
 
-    weight      = even(w * gain / tau_syn * k)     in -256..254
+    weight      = even(w * gain / tau_syn * k / 2**weight_exp)     in -256..254
     v_threshold = round(v_threshold * k)
     bias        = round(bias * gain * 64 k)        as bias_mant << bias_exp
     dv = round(4096 / tau),  du = round(4096 / tau_syn) - 1
 
-`muspike.hardware.mapping.scale` says which neurons share a k, and how k is chosen.
+`muspike.hardware.mapping.scale` says which neurons share a k, and how k is chosen. A network whose numbers are the
+chip's integers already has k = 1 (`muspike.hardware.mapping.keep`).
 
-The weight exponent is always 0. Only the ratio of weights and threshold matters, and k scales both. A positive exponent
-would give the smaller of two matrices more resolution, but it would take headroom from the 16-bit synaptic sum, and
-headroom is scarcer.
+A source that fires in every tick, such as one that carries a bias through a synaptic filter, is a constant. What
+rounding takes from its weights goes to the bias register, whose units are 64 times finer.
+
+Where matrices of different sizes lead to one population, the larger ones get a weight exponent: their weights are stored
+divided by 2**weight_exp, so that k can be larger and the smaller matrices keep more bits. An exponent takes headroom
+from the 16-bit synaptic sum, so it is used only as far as nothing can overflow.
 
 Every register that is filled here is in range, or there is an error. The synaptic sum, the current and the membrane
 depend on how many spikes coincide. They are bounded for the worst case: all sources fire at once. If that bound exceeds
@@ -26,7 +30,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +41,7 @@ from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
+from muspike.hardware.mapping.keep import kept_scales
 from muspike.hardware.mapping.scale import LARGE_ERROR, ON_GRID, Fidelity, Scales, largest_bias, rounded, scales
 from muspike.hardware.program import FULL_DECAY, SHIFT
 from muspike.hardware.weights import Conv, Sparse, Weights
@@ -82,6 +87,7 @@ class IntegerSynapses:
         name, source, target: those of the float synapses.
         weight: int16 `[target, source]`, in any form of `muspike.hardware.weights`.
         delay: in ideal ticks out of `quantise`, in chip ticks out of `retime`.
+        weight_exp: what arrives is shifted left by so many bits.
     """
 
     name: str
@@ -89,6 +95,7 @@ class IntegerSynapses:
     target: str
     weight: Weights
     delay: int
+    weight_exp: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +120,7 @@ class SynapsesReport:
         saturated: number of stored weights that were clipped at an end of the range.
         zero_fraction: share of the weights (of a convolution: of its kernel) that are 0 on the chip.
         vanished: number of stored weights that are 0 on the chip but not in the float network.
+        weight_exp: the exponent of the matrix.
     """
 
     name: str
@@ -121,6 +129,7 @@ class SynapsesReport:
     saturated: int
     zero_fraction: float
     vanished: int
+    weight_exp: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,48 +176,74 @@ class PopulationReport:
 
 @dataclass(frozen=True)
 class QuantisationReport:
-    """Every error that quantisation made, and every risk that it leaves."""
+    """Every error that quantisation made, and every risk that it leaves.
+
+    Attributes:
+        chip: its name.
+        populations, synapses: a report for each.
+        risks: in sentences.
+        kept: whether the network's numbers were the chip's integers already, and were taken as they stand.
+    """
 
     chip: str
     populations: tuple[PopulationReport, ...]
     synapses: tuple[SynapsesReport, ...]
     risks: tuple[str, ...]
+    kept: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-able dict."""
         return dataclasses.asdict(self)
 
 
-def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, QuantisationReport]:
+def quantise(graph: SpikingGraph, chip: Chip, scale: str = "auto") -> tuple[IntegerGraph, QuantisationReport]:
     """Round a graph to the chip's integers.
+
+    Args:
+        graph: the float network.
+        chip: the chip.
+        scale: one of `keep.SCALES`: whether a network of other numbers than the chip's integers is refused.
 
     Returns:
         graph: the same populations and synapses in integers, still in ideal time.
         report: what the rounding changed, and the risks it leaves.
 
     Raises:
-        BadInput: no scale brings a time constant, threshold, weight or bias into the chip's registers.
+        BadInput: no scale brings a time constant, threshold, weight or bias into the chip's registers; or, with scale
+            "keep", a number is not an integer of the chip.
     """
+    standing = kept_scales(graph, chip, scale)
     populations: list[IntegerPopulation] = []
     reports: list[PopulationReport] = []
     weights: dict[str, Weights] = {}
     synapse_reports: dict[str, SynapsesReport] = {}
+    registers = _registers(graph, chip)
+    constant = graph.always_firing
     risks: list[str] = []
     for population, incoming in graph.with_incoming():
         if population.kind == "input":
             populations.append(_input(population))
             continue
-        scaled = scales(population, [s.weight for s in incoming], chip)
+        scaled = standing.get(population.name) or scales(
+            population, [s.weight for s in incoming], chip, registers.get(population.name)
+        )
         factor = population.gain / population.tau_syn * scaled.k
-        for s in incoming:
-            weights[s.name], synapse_reports[s.name] = _weights(s, factor, chip.ranges.weight)
-        integer = _population(population, scaled.k, chip)
+        for s, exponent in zip(incoming, scaled.exponents, strict=True):
+            weights[s.name], synapse_reports[s.name] = _weights(s, factor, exponent, chip.ranges.weight)
+        lost = _lost_constant(population, incoming, scaled, weights, constant)
+        integer = _population(population, scaled.k, lost, chip)
         populations.append(integer)
         about = [synapse_reports[s.name] for s in incoming]
-        fan = _Fan([(s, weights[s.name]) for s in incoming], population.size)
-        report = _report(population, integer, scaled, fan, _scale_reason(population, scaled.k, about, chip), chip)
+        fan = _Fan([(s, weights[s.name], e) for s, e in zip(incoming, scaled.exponents, strict=True)], population.size)
+        reason = _scale_reason(population, scaled.k, about, chip)
+        if population.name in standing:
+            reason = "kept: the chip's integers already"
+        report = _report(population, integer, scaled, lost, fan, reason, chip)
         reports.append(report)
-        risks += [*_weight_risks(population, scaled, about, chip), *_risks(population, integer, report, fan, chip)]
+        risks += [
+            *_weight_risks(population, scaled, about, chip),
+            *_risks(population, integer, report, lost, fan, chip),
+        ]
     leakless = [r.name for r in reports if r.kind == "lif" and r.membrane_headroom == 0]
     if leakless:
         names = ", ".join(map(repr, leakless[:3])) + (f" and {len(leakless) - 3} more" if len(leakless) > 3 else "")
@@ -216,19 +251,42 @@ def quantise(graph: SpikingGraph, chip: Chip) -> tuple[IntegerGraph, Quantisatio
             f"population{'s' * (len(leakless) > 1)} {names}: without a leak, inhibition adds up without bound; the "
             f"chip's membrane stops at {chip.ranges.membrane.low}"
         )
-    synapses = [IntegerSynapses(s.name, s.source, s.target, weights[s.name], s.delay) for s in graph.synapses]
+    synapses = [
+        IntegerSynapses(s.name, s.source, s.target, weights[s.name], s.delay, synapse_reports[s.name].weight_exp)
+        for s in graph.synapses
+    ]
     return (
         IntegerGraph(populations, synapses, graph.dt_s, graph.outputs, graph.metadata),
         QuantisationReport(
-            chip.name, tuple(reports), tuple(synapse_reports[s.name] for s in graph.synapses), tuple(risks)
+            chip.name,
+            tuple(reports),
+            tuple(synapse_reports[s.name] for s in graph.synapses),
+            tuple(risks),
+            kept=bool(standing),
         ),
     )
+
+
+def _registers(graph: SpikingGraph, chip: Chip) -> dict[str, int]:
+    """How many thresholds of a core each spiking population may have, in proportion to its share of a core's neurons.
+
+    So populations that share a core do not need more thresholds than it has. All readouts have the same one.
+    """
+    limit, neurons = chip.limits.threshold_configurations_per_core.value, chip.limits.neurons_per_core.value
+    spiking = [p for p in graph.populations if p.kind == "lif"]
+    if limit is None or not spiking:
+        return {}
+    limit = max(1, limit - any(p.kind == "li" for p in graph.populations))
+    together = sum(p.size for p in spiking)
+    core = min(together, neurons or together)
+    return {p.name: max(1, min(limit, limit * p.size // core)) for p in spiking}
 
 
 # --- the integers ----------------------------------------------------------------------------------------------
 
 
-def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[Weights, SynapsesReport]:
+def _weights(synapses: Synapses, factor: Doubles, exponent: int, grid: Range) -> tuple[Weights, SynapsesReport]:
+    factor = factor / 2**exponent
     weight = w.shared(synapses.weight, factor)
     numbers = w.values(weight).astype(np.float64)
     clipped, saturated = rounded(weight, factor, grid)
@@ -244,6 +302,7 @@ def _weights(synapses: Synapses, factor: Doubles, grid: Range) -> tuple[Weights,
         saturated=saturated,
         zero_fraction=zeros / (numbers.size if isinstance(weight, Conv) else math.prod(weight.shape)),
         vanished=int(((clipped == 0) & (numbers != 0)).sum()),
+        weight_exp=exponent,
     )
     integers = w.with_values(weight, clipped.astype(np.int16))
     large = isinstance(integers, np.ndarray) and numbers.size >= _SPARSE_FROM_SIZE
@@ -259,7 +318,28 @@ def _input(population: Population) -> IntegerPopulation:
     )
 
 
-def _population(population: Population, k: Doubles, chip: Chip) -> IntegerPopulation:
+def _lost_constant(
+    population: Population,
+    incoming: Sequence[Synapses],
+    scaled: Scales,
+    weights: Mapping[str, Weights],
+    constant: Collection[str],
+) -> Doubles:
+    """What rounding takes from the constant input of each neuron, in membrane units per tick, `[size]`.
+
+    Sources in `constant` fire in every tick. Behind a synaptic filter, the value is that of the steady state.
+    """
+    lost = np.zeros(population.size)
+    for s, exponent in zip(incoming, scaled.exponents, strict=True):
+        if s.source in constant:
+            every_tick = np.ones((1, s.weight.shape[1]))
+            wanted = w.applied(s.weight, every_tick)[0] * population.gain / population.tau_syn * scaled.k
+            given = w.applied(weights[s.name], every_tick.astype(np.int64))[0] * 2.0**exponent
+            lost += wanted - given
+    return lost * population.tau_syn * 2**SHIFT
+
+
+def _population(population: Population, k: Doubles, lost: Doubles, chip: Chip) -> IntegerPopulation:
     dv = np.round(FULL_DECAY * population.leak)
     du = np.round(FULL_DECAY / population.tau_syn) - 1
     if (du < chip.ranges.du.low).any():
@@ -271,7 +351,7 @@ def _population(population: Population, k: Doubles, chip: Chip) -> IntegerPopula
         threshold = np.full(population.size, chip.ranges.v_threshold.high)
     else:
         threshold = np.round(population.v_threshold * k)
-    mant, exp = _bias(population.bias * population.gain * k * 2**SHIFT, chip)
+    mant, exp = _bias(population.bias * population.gain * k * 2**SHIFT + lost, chip)
     return IntegerPopulation(
         name=population.name,
         kind=population.kind,
@@ -310,16 +390,16 @@ class _Fan:
     """All synapses into one population, in integers.
 
     Attributes:
-        synapses: the float synapses, each with its integer weights.
+        synapses: the float synapses, each with its integer weights and their exponent.
         sums: int64 `[2, size]`. Row 0 is the synaptic sum if all sources with positive weights fire. Row 1 is the
             magnitude of the sum if all sources with negative weights fire.
     """
 
-    def __init__(self, synapses: Sequence[tuple[Synapses, Weights]], size: int) -> None:
+    def __init__(self, synapses: Sequence[tuple[Synapses, Weights, int]], size: int) -> None:
         self.synapses = synapses
         self.sums = np.zeros((2, size), np.int64)
-        for _, weight in synapses:
-            numbers = w.values(weight).astype(np.int64)
+        for _, weight, exponent in synapses:
+            numbers = w.values(weight).astype(np.int64) << exponent
             everyone = np.ones((1, weight.shape[1]), np.int64)
             for row, part in enumerate((np.maximum(numbers, 0), -np.minimum(numbers, 0))):
                 self.sums[row] += w.applied(w.with_values(weight, part), everyone)[0]
@@ -327,10 +407,10 @@ class _Fan:
     def rows(self, targets: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
         """What a spike adds to these neurons, `[targets, columns]`: one column per source neuron and delay."""
         together: dict[tuple[str, int], npt.NDArray[np.int64]] = {}
-        for s, weight in self.synapses:
+        for s, weight, exponent in self.synapses:
             part = weight[targets] if isinstance(weight, np.ndarray) else w.unrolled(weight).columns[targets].toarray()
             key = s.source, s.delay
-            together[key] = together.get(key, 0) + part.astype(np.int64)
+            together[key] = together.get(key, 0) + (part.astype(np.int64) << exponent)
         return np.concatenate(list(together.values()), axis=1)
 
 
@@ -356,6 +436,7 @@ def _report(
     population: Population,
     integer: IntegerPopulation,
     scaled: Scales,
+    lost: Doubles,
     fan: _Fan,
     scale_reason: str,
     chip: Chip,
@@ -382,7 +463,7 @@ def _report(
         leak_error=_relative(integer.dv / FULL_DECAY, population.leak),
         filter_error=_relative((integer.du + 1) / FULL_DECAY, 1 / population.tau_syn),
         threshold_error=0.0 if population.kind == "li" else _relative(integer.v_threshold / k, population.v_threshold),
-        bias_error=float(np.abs(bias / (integer.scale * population.gain) - population.bias).max()),
+        bias_error=float(np.abs((bias - lost) / (integer.scale * population.gain) - population.bias).max()),
         sum_worst=int(fan.sums.max()),
         spikes_to_overflow=_fewest_spikes(fan, chip.ranges.a_in),
         current_headroom=-chip.ranges.current.low / max(_TINY, currents.max()),
@@ -456,6 +537,7 @@ def _risks(
     population: Population,
     integer: IntegerPopulation,
     report: PopulationReport,
+    lost: Doubles,
     fan: _Fan,
     chip: Chip,
 ) -> Iterator[str]:
@@ -469,7 +551,7 @@ def _risks(
         if LARGE_ERROR < error < 1:  # an error of 1 is no leak at all, a risk of its own below
             yield f"{where}: rounding changes the {what} by {100 * error:.3g} %: it is a few 4096ths per tick"
     wanted = population.bias * population.gain * integer.scale
-    if (off := np.abs((integer.bias_mant << integer.bias_exp) - wanted) > LARGE_ERROR * np.abs(wanted)).any():
+    if (off := np.abs((integer.bias_mant << integer.bias_exp) - lost - wanted) > LARGE_ERROR * np.abs(wanted)).any():
         yield (
             f"{where}: rounding changes {int(off.sum())} biases by over {100 * LARGE_ERROR:g} %: the smallest was "
             f"{np.abs(wanted[off]).min():.3g} of the chip's units"

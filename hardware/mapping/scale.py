@@ -12,10 +12,11 @@ Which neurons may form a group:
   that group would change what some neurons receive too much, and a k for each neuron would change fewer.
 - In any other population, all neurons that share their settings are one group if the weights are met exactly in that
   way, as those of a network that was trained on the grid (`on_grid`). If not, each neuron is a group where the chip
-  has a threshold for each neuron. Where it has few threshold registers, a group is split only if one k would change
-  what a neuron of it receives too much (`Fidelity.changed`). Then neurons with about the same largest weight form a
-  group. There are 2, 4, 8 ... such classes, until a k for each neuron would help no more, or a core has no register
-  left.
+  has a threshold for each neuron. Where it has few threshold registers, neurons with about the same largest weight form
+  a group. There are 2, 4, 8 ... such classes, as far as each step makes the error smaller by `_WORTH_IT`, and as far as
+  the population's share of a core's registers goes (`registers`), so that populations can share a core. If that still
+  changes what a neuron receives too much (`Fidelity.changed`), there are more, until a k for each neuron would help no
+  more, or a core has no register left.
 
 The k of a group is the one of the least error. The error of a neuron is the squared error of its weights, divided by
 the sum of their squares. The error of a group is the mean over its neurons, plus the squared relative error of the
@@ -41,7 +42,7 @@ from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Population
-from muspike.hardware.program import SHIFT
+from muspike.hardware.program import SHIFT, WEIGHT_EXP_MAX
 from muspike.hardware.weights import Conv, Weights
 from muspike.jit import njit
 
@@ -58,6 +59,8 @@ _STEP, _CLIPPED, _MOST_APART = 1.08, 8.0, 2.0**16
 # The relative error that float32 leaves in the weights of a network trained quantised, and its square.
 ON_GRID = 1e-6
 _EXACT = 1e-12
+# Further scales or exponents are used if they make the error smaller by this factor.
+_WORTH_IT = 0.9
 # A threshold below this many units is not made exact by moving k: that would move the weights too far.
 _SNAP_FROM = 8
 # Between these two numbers, squares in float64 neither vanish nor overflow.
@@ -73,6 +76,7 @@ class Scales:
 
     Attributes:
         k: float64 `[size]`, weights and threshold are multiplied by it.
+        exponents: the weight exponent of each matrix: its weights are multiplied by k / 2**exponent.
         groups: number of groups of neurons that share a k.
         fidelity: what rounding with these k does to each neuron.
         one_each: what rounding would do if each neuron had a k of its own, where the chip lacks the thresholds for that
@@ -80,9 +84,20 @@ class Scales:
     """
 
     k: Doubles
+    exponents: tuple[int, ...]
     groups: int
     fidelity: Fidelity
     one_each: Fidelity | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every weight is met exactly."""
+        return bool((self.fidelity.error <= ON_GRID).all())
+
+    @property
+    def error(self) -> float:
+        """The root of the mean squared error of the neurons' weights."""
+        return float(np.sqrt(np.mean(self.fidelity.error**2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +124,18 @@ class Fidelity:
         return (self.error > LARGE_ERROR) | self.starved
 
     @classmethod
-    def of(cls, population: Population, weights: Sequence[Weights], k: Doubles, grid: Range) -> Fidelity:
-        """The fidelity of `weights` `[target, source]`, all that lead to a population, with the scales `k` `[size]`."""
+    def of(
+        cls, population: Population, weights: Sequence[Weights], k: Doubles, exponents: Sequence[int], grid: Range
+    ) -> Fidelity:
+        """The fidelity of `weights` `[target, source]`, all that lead to a population, with these scales."""
         size = population.size
         drive = population.gain / population.tau_syn
         squares, errors, sums, lost = (np.zeros(size) for _ in range(4))
         ways, gone, reach = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros((2, size))
-        for weight in weights:
-            for rows, part in w.parts(w.shared(weight, drive * k), _AT_ONCE):
-                factor = (drive * k)[rows]
+        for weight, exponent in zip(weights, exponents, strict=True):
+            whole_factor = drive * k / 2**exponent
+            for rows, part in w.parts(w.shared(weight, whole_factor), _AT_ONCE):
+                factor = whole_factor[rows]
                 chip = rounded(part, factor, grid)[0]
                 numbers = w.values(part).astype(np.float64)
                 vanished = np.where(chip == 0, numbers, 0)
@@ -135,42 +153,103 @@ class Fidelity:
         return cls(error, ways, gone, starved)
 
 
-def scales(population: Population, weights: Sequence[Weights], chip: Chip) -> Scales:
+def scales(population: Population, weights: Sequence[Weights], chip: Chip, registers: int | None = None) -> Scales:
     """The scales of a population, from the weights `[target, source]` of all synapses into it.
+
+    Args:
+        population: the neurons.
+        weights: the matrices of all synapses into the population.
+        chip: the chip whose grid and registers are used.
+        registers: how many thresholds of a core the population may have in order to round less. None: as many as the
+            core has.
 
     Raises:
         BadInput: a threshold, bias or weight is too large for any scale.
     """
     channels = _channels(population, weights, chip)
     settings = _settings(population, channels)
-    drives = _drives(population, weights, settings)
+    none = (0,) * len(weights)
+    found = _scaled(population, weights, settings, none, chip)
+    if found.exact or channels is not None:
+        return found
+    if any(isinstance(x, Conv) for x in weights):
+        return _unrolled_if_needed(population, weights, settings, found, chip)
+    exponents = _exponents(population, weights, chip)
+    if population.kind == "li" or chip.limits.threshold_configurations_per_core.value is None:
+        each = np.arange(population.size)
+        return _better(*(_scaled(population, weights, each, e, chip) for e in dict.fromkeys((none, exponents))))
+    found = _better(found, _scaled(population, weights, settings, exponents, chip))
+    for classes in _in_classes(population, weights, settings, exponents, chip, registers):
+        found = _better(found, classes)
+    if found.fidelity.changed.any():
+        return _in_enough_classes(population, weights, settings, exponents, chip)
+    return found
 
-    def shared_by(group: Groups) -> Scales:
-        k = _group_scales(population, drives, group, chip)
-        return Scales(k, _count(group), Fidelity.of(population, weights, k, chip.ranges.weight))
 
-    found = shared_by(settings)
-    exact = (found.fidelity.error <= ON_GRID).all()
-    if exact or population.kind == "li" or channels is not None:
+def _unrolled_if_needed(
+    population: Population, weights: Sequence[Weights], settings: Groups, found: Scales, chip: Chip
+) -> Scales:
+    """The scales of a population that convolutions with different numbers of channels lead to; `found`: as one group."""
+    limited = chip.limits.threshold_configurations_per_core.value is not None
+    if population.kind == "li" or (limited and not found.fidelity.changed.any()):
         return found
-    limit = chip.limits.threshold_configurations_per_core.value
-    convolved = any(isinstance(x, Conv) for x in weights)
-    if (limit is not None or convolved) and not found.fidelity.changed.any():
+    # A convolution's stored weights are of whole channels.
+    weights = [w.unrolled(x) if isinstance(x, Conv) else x for x in weights]
+    none = (0,) * len(weights)
+    one_each = _scaled(population, weights, np.arange(population.size), none, chip)
+    if one_each.fidelity.changed.sum() >= found.fidelity.changed.sum():
         return found
-    if convolved:  # a convolution's stored weights are of whole channels
-        weights = [w.unrolled(x) if isinstance(x, Conv) else x for x in weights]
-        drives = _drives(population, weights, settings)
-    one_each = shared_by(np.arange(population.size))
-    if convolved and one_each.fidelity.changed.sum() >= found.fidelity.changed.sum():
-        return found
-    if limit is None:
-        return one_each
-    peaks = _peaks(population, drives)
-    for classes in _class_numbers(limit // _count(settings)):
-        found = shared_by(_together(settings, _classes(peaks, classes)))
+    return _in_enough_classes(population, weights, settings, none, chip, one_each) if limited else one_each
+
+
+def _in_classes(
+    population: Population,
+    weights: Sequence[Weights],
+    settings: Groups,
+    exponents: tuple[int, ...],
+    chip: Chip,
+    registers: int | None = None,
+) -> Iterator[Scales]:
+    """The scales with 2, 4, 8 ... classes for each of the settings, as far as a core, or `registers`, goes."""
+    limit = chip.limits.threshold_configurations_per_core.value or population.size
+    peaks = _peaks(population, _drives(population, weights, settings, exponents))
+    for number in _class_numbers(min(limit, registers or limit) // _count(settings)):
+        yield _scaled(population, weights, _together(settings, _classes(peaks, number)), exponents, chip)
+
+
+def _in_enough_classes(
+    population: Population,
+    weights: Sequence[Weights],
+    settings: Groups,
+    exponents: tuple[int, ...],
+    chip: Chip,
+    one_each: Scales | None = None,
+) -> Scales:
+    """The scales with as few classes as change no more neurons than a scale for each neuron does (`one_each`)."""
+    one_each = one_each or _scaled(population, weights, np.arange(population.size), exponents, chip)
+    for found in _in_classes(population, weights, settings, exponents, chip):
         if found.fidelity.changed.sum() <= one_each.fidelity.changed.sum():
             return found
     return dataclasses.replace(found, one_each=one_each.fidelity)
+
+
+def _scaled(
+    population: Population, weights: Sequence[Weights], group: Groups, exponents: tuple[int, ...], chip: Chip
+) -> Scales:
+    """The scales if the neurons of a group share one."""
+    drives = _drives(population, weights, group, exponents)
+    k = _group_scales(population, drives, group, chip)
+    fidelity = Fidelity.of(population, weights, k, exponents, chip.ranges.weight)
+    return Scales(k, exponents, _count(group), fidelity)
+
+
+def _better(first: Scales, *others: Scales) -> Scales:
+    """The scales of the least error; an earlier one, if a later one is not better by `_WORTH_IT`."""
+    best = first
+    for other in others:
+        if other.fidelity.changed.sum() <= best.fidelity.changed.sum() and other.error < best.error * _WORTH_IT:
+            best = other
+    return best
 
 
 def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> list[Doubles]:
@@ -189,7 +268,7 @@ def on_grid(population: Population, weights: Sequence[Weights], chip: Chip) -> l
         For each matrix, in the order of `weights`: its stored numbers (`weights.values`), rounded.
     """
     settings = _settings(population, _channels(population, weights, chip))
-    k = _group_scales(population, _drives(population, weights, settings), settings, chip)
+    k = _group_scales(population, _drives(population, weights, settings, (0,) * len(weights)), settings, chip)
     factor = population.gain / population.tau_syn * k
     return [rounded(x, factor, chip.ranges.weight)[0] / w.per_value(x, factor) for x in weights]
 
@@ -248,16 +327,15 @@ def _channels(population: Population, weights: Sequence[Weights], chip: Chip) ->
         on_a_core = min(count, -(-(neurons or population.size) // per_channel) + 1)
         different = max(len(np.unique(t)) for t in population.v_threshold.reshape(count, -1))
         if on_a_core * different > limit:
-            drives = _drives(
-                population, [x for x in weights if isinstance(x, Conv)], np.zeros(population.size, np.intp)
-            )
+            convolutions = [x for x in weights if isinstance(x, Conv)]
+            drives = _drives(population, convolutions, np.zeros(population.size, np.intp), (0,) * len(convolutions))
             peaks = _peaks(population, drives).reshape(count, -1).max(axis=1)
             classes = _classes(peaks, max(limit // different, 1))
     return np.repeat(classes, per_channel)
 
 
 def _peaks(population: Population, drives: _Drives) -> Doubles:
-    """The largest weight of each neuron `[size]`, in what it adds to the membrane; 0 without weights."""
+    """The largest weight of each neuron `[size]`, in what sets its scale; 0 without weights."""
     peaks = np.zeros(population.size)
     np.maximum.at(peaks, np.repeat(np.arange(population.size), np.diff(drives.rows)), np.abs(drives.x))
     return peaks
@@ -295,27 +373,71 @@ def _class_numbers(most: int) -> Iterator[int]:
     yield max(most, 1)
 
 
+def _exponents(population: Population, weights: Sequence[Weights], chip: Chip) -> tuple[int, ...]:
+    """The weight exponent of each matrix that would leave the least error, by an estimate from the largest weights.
+
+    All are 0 if less than two matrices lead to the population, or a convolution does (Lava's has no exponent). An
+    exponent takes headroom from the synaptic sum. So only exponents are taken with which not even all sources together
+    overflow it.
+    """
+    none = (0,) * len(weights)
+    if len(weights) < 2 or any(isinstance(x, Conv) for x in weights):
+        return none
+    factor = population.gain / population.tau_syn
+    shape = len(weights), population.size
+    peaks, counts, squares, sums = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros((2, *shape))
+    for n, x in enumerate(weights):
+        numbers = w.values(x).astype(np.float64)
+        for rows, of_each in (
+            (counts, numbers != 0), (squares, numbers * numbers), (sums[0], np.maximum(numbers, 0)),
+            (sums[1], np.maximum(-numbers, 0)),
+        ):  # fmt: skip
+            rows[n] = w.sum_of_targets(x, of_each)
+        np.maximum.at(
+            peaks[n], np.broadcast_to(w.per_value(x, np.arange(population.size)), numbers.shape), np.abs(numbers)
+        )
+    peaks, squares, sums = peaks * factor, squares * factor**2, sums.sum(axis=1) * factor
+    hears = squares.sum(axis=0) > 0
+    if not hears.any():
+        return none
+    peaks, counts, squares, sums = peaks[:, hears], counts[:, hears], squares[:, hears].sum(axis=0), sums[:, hears]
+    sizes = np.array([np.median(row[row > 0]) if (row > 0).any() else 0 for row in peaks])
+    found, least = none, np.inf
+    for largest in range(WEIGHT_EXP_MAX + 1):
+        with np.errstate(divide="ignore"):
+            wanted = np.ceil(largest + np.log2(sizes / sizes.max()))
+        exponents = np.clip(wanted, 0, WEIGHT_EXP_MAX)
+        k = chip.ranges.weight.high / (peaks / 2.0 ** exponents[:, None]).max(axis=0)
+        error = float(np.mean((counts * 4.0 ** exponents[:, None]).sum(axis=0) / (k * k * squares)))
+        fits = (sums * k).max() <= chip.ranges.a_in.high
+        if (largest == 0 or fits) and error < least * _WORTH_IT**2:
+            found, least = tuple(int(e) for e in exponents), error
+    return found
+
+
 # --- the k of a group ------------------------------------------------------------------------------------------
 
 
 class _Drives(NamedTuple):
-    """All stored weights that are not 0, times gain / tau_syn, neuron after neuron.
+    """All stored weights that are not 0, as the chip would hold them at k = 1, neuron after neuron.
 
     A kernel's weight counts once: for the first neuron of its channel.
 
     Attributes:
-        x: the weights.
+        x: the weights, times gain / tau_syn, divided by their matrix's `units`.
+        units: 2 to the exponent of the matrix.
         rows: int64 `[size + 1]`, where the weights of each neuron begin in `x`, and where the last one's end.
     """
 
     x: Doubles
+    units: Doubles
     rows: npt.NDArray[np.int64]
 
 
-def _drives(population: Population, weights: Sequence[Weights], group: Groups) -> _Drives:
+def _drives(population: Population, weights: Sequence[Weights], group: Groups, exponents: Sequence[int]) -> _Drives:
     factor = population.gain / population.tau_syn
-    numbers, places = [np.zeros(0)], [np.zeros(0, np.int64)]
-    for x in weights:
+    numbers, units, places = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.int64)]
+    for x, exponent in zip(weights, exponents, strict=True):
         x = w.shared(w.shared(x, factor), group)
         scaled = w.values(x) * w.per_value(x, factor)
         if (largest := np.abs(scaled).max(initial=0)) > _SQUARED[1]:
@@ -324,12 +446,15 @@ def _drives(population: Population, weights: Sequence[Weights], group: Groups) -
                 f"{_SQUARED[1]:g}"
             )
         stored = np.abs(scaled) > _SQUARED[0]  # zeros, most of what wires are, are exact at any scale
-        numbers.append(scaled[stored])
+        numbers.append(scaled[stored] / 2**exponent)
+        units.append(np.full(len(numbers[-1]), 2.0**exponent))
         places.append(np.broadcast_to(w.per_value(x, np.arange(population.size)), scaled.shape)[stored])
-    at, together = np.concatenate(places), np.concatenate(numbers)
+    at, together, unit = np.concatenate(places), np.concatenate(numbers), np.concatenate(units)
     if (at[1:] < at[:-1]).any():
-        together = together[np.argsort(at, kind="stable")]
-    return _Drives(together, np.concatenate([[0], np.cumsum(np.bincount(at, minlength=population.size))]))
+        order = np.argsort(at, kind="stable")
+        together, unit = together[order], unit[order]
+    rows = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=population.size))])
+    return _Drives(together, unit, rows)
 
 
 def _group_scales(population: Population, drives: _Drives, group: Groups, chip: Chip) -> Doubles:
@@ -348,7 +473,7 @@ def _group_scales(population: Population, drives: _Drives, group: Groups, chip: 
         )
     grid = _Grid(chip.ranges.weight.low, chip.ranges.weight.high, chip.ranges.weight.step)
     members, ends = np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))
-    return np.asarray(_best_scales(drives.x, drives.rows, members, ends, threshold, k_max, grid)[group])
+    return np.asarray(_best_scales(*drives, members, ends, threshold, k_max, grid)[group])
 
 
 class _Grid(NamedTuple):
@@ -358,18 +483,18 @@ class _Grid(NamedTuple):
 
 
 @njit(nogil=True)
-def _best_scales(x, rows, members, ends, threshold, k_max, grid):  # type: ignore[no-untyped-def]
+def _best_scales(x, units, rows, members, ends, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     """k of each group. The neurons of group g are `members[ends[g - 1] : ends[g]]`."""
     k = np.empty(len(ends))
     first = 0
     for g in range(len(ends)):
-        k[g] = _best_scale(x, rows, members[first : ends[g]], threshold[g], k_max[g], grid)
+        k[g] = _best_scale(x, units, rows, members[first : ends[g]], threshold[g], k_max[g], grid)
         first = ends[g]
     return k
 
 
 @njit(nogil=True)
-def _best_scale(x, rows, members, threshold, k_max, grid):  # type: ignore[no-untyped-def]
+def _best_scale(x, units, rows, members, threshold, k_max, grid):  # type: ignore[no-untyped-def]
     """k of one group. Its neuron i has the weights `x[rows[i] : rows[i + 1]]`, times gain / tau_syn."""
     norms = np.zeros(len(members))  # the sum of squares of each neuron's weights
     # The scale at which the largest weight of every neuron fits, and that at which the largest of some neuron does.
@@ -377,9 +502,10 @@ def _best_scale(x, rows, members, threshold, k_max, grid):  # type: ignore[no-un
     peak = 0.0
     for n, i in enumerate(members):
         top, bottom = 0.0, 0.0
-        for value in x[rows[i] : rows[i + 1]]:
+        for j in range(rows[i], rows[i + 1]):
+            value = x[j]
             top, bottom = max(top, value), min(bottom, value)
-            norms[n] += value * value
+            norms[n] += (value * units[j]) ** 2
             peak = value if abs(value) > abs(peak) else peak
         if rows[i] < rows[i + 1]:
             fits = min(grid.high / max(top, _TINY), grid.low / min(bottom, -_TINY))
@@ -393,9 +519,9 @@ def _best_scale(x, rows, members, threshold, k_max, grid):  # type: ignore[no-un
     best, best_error = 0.0, np.inf
     neurons = np.count_nonzero(norms)
     for k in sorted(candidates, reverse=True):  # from the largest on: of several exact k, the largest is taken
-        units = threshold * k
-        off = (np.rint(units) / units - 1) ** 2 if units > 0 else (1.0 if threshold > 0 else 0.0)
-        error = _error(x, rows, members, norms, k, grid, (best_error - off) * neurons) / neurons + off
+        height = threshold * k
+        off = (np.rint(height) / height - 1) ** 2 if height > 0 else (1.0 if threshold > 0 else 0.0)
+        error = _error(x, units, rows, members, norms, k, grid, (best_error - off) * neurons) / neurons + off
         error = error if error > _EXACT else 0.0
         if error < best_error:
             best, best_error = k, error
@@ -431,16 +557,16 @@ def _is_on_grid(x, rows, members, k, grid):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _error(x, rows, members, norms, k, grid, give_up):  # type: ignore[no-untyped-def]
+def _error(x, units, rows, members, norms, k, grid, give_up):  # type: ignore[no-untyped-def]
     """The sum of the neurons' relative squared errors, rounded at scale `k`; inf as soon as it exceeds `give_up`."""
     total = 0.0
     for n, i in enumerate(members):
         if norms[n] > 0:
             part = 0.0
-            for value in x[rows[i] : rows[i + 1]]:
-                y = value * k
+            for j in range(rows[i], rows[i + 1]):
+                y = x[j] * k
                 error = y - min(max(np.floor(y / grid.step + 0.5) * grid.step, grid.low), grid.high)
-                part += error * error
+                part += (error * units[j]) ** 2
             total += part / (norms[n] * k * k)
             if total > give_up:
                 return np.inf

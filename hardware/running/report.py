@@ -96,7 +96,7 @@ def _lines(compiled: Compiled) -> Iterator[str]:
 def weights_table(compiled: Compiled) -> Table:
     """What rounding did to the weights, a row for each set of synapses."""
     of = {synapses.name: synapses for synapses in compiled.program.synapses}
-    titles = ("weights", "stored as", "synapses", "relative error", "largest error", "saturated", "zero")
+    titles = ("weights", "stored as", "synapses", "relative error", "largest error", "saturated", "exponent", "zero")
     rows = [
         [
             s.name,
@@ -105,6 +105,7 @@ def weights_table(compiled: Compiled) -> Table:
             f"{100 * s.rms_error:.2f} %",
             f"{s.max_error:.2g}",
             f"{s.saturated:,}",
+            f"{s.weight_exp}",
             f"{100 * s.zero_fraction:.1f} %",
             f"{s.vanished:,}",
         ]
@@ -112,8 +113,9 @@ def weights_table(compiled: Compiled) -> Table:
     ]
     caption = (
         "Weights. Relative error: root of the summed squared errors over that of the summed squared weights. Largest "
-        "error: of one weight, in units of your weights. Saturated, zero, vanished: stored weights that clip at an end "
-        "of the range, that are 0 on the chip, and of these, that were not 0 before"
+        "error: of one weight, as a spike adds it to the neuron's input (your weight times r and w_in). Saturated, zero, "
+        "vanished: stored weights that clip at an end of the range, that are 0 on the chip, and of these, that were not "
+        "0 before. Exponent: the chip shifts what these synapses add left by so many bits"
     )
     return Table(caption, (*titles, "of these vanished"), rows)
 

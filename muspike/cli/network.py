@@ -64,6 +64,7 @@ def add(commands: Commands) -> None:
     add_chip(mapping, "loihi1")
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say")
     _add_reset(mapping)
+    _add_scale(mapping)
     mapping.add_argument(
         "--fill",
         type=number(share()),
@@ -89,6 +90,7 @@ def add(commands: Commands) -> None:
     add_chip(simulate, None, "default loihi1, or the program's")
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the .nir file does not say")
     _add_reset(simulate)
+    _add_scale(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
     simulate.add_argument(
         "--device",
@@ -153,6 +155,15 @@ def _add_reset(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_scale(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--scale",
+        choices=("auto", "keep"),
+        help="auto: take the numbers of a network as they stand if they are the chip's integers already, else scale and "
+        "round them; keep: refuse numbers that are not the chip's integers (default: auto)",
+    )
+
+
 def _add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") -> None:
     """Add the options that give a network spikes. `without_input` ends the help of --ticks."""
     given = sub.add_mutually_exclusive_group()
@@ -198,7 +209,9 @@ def _map(args: argparse.Namespace) -> int:
     else:
         refuse_unused(args, "without --input or --random", "ticks", "seed")
     with _about(args.file):
-        compiled = compile_graph(graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every)
+        compiled = compile_graph(
+            graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every, scale=args.scale or "auto"
+        )
         run = None
         if given:
             with _ticks_bar(compiled.program, given.ticks, beside_float=True) as progress:
@@ -239,7 +252,7 @@ def _simulate(args: argparse.Namespace) -> int:
             check_picture(args.picture)
     network: Compiled | Program
     if _is_program(args.file):
-        refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every")
+        refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale")
         refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float")
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
@@ -251,7 +264,9 @@ def _simulate(args: argparse.Namespace) -> int:
         its_chip, chip = find_chip("loihi1" if args.chip is None else args.chip), None
         graph = _network(args.file, args.dt)
         with _about(args.file):
-            network = compile_graph(graph, its_chip, must_fit=False, reset_every=args.reset_every)
+            network = compile_graph(
+                graph, its_chip, must_fit=False, reset_every=args.reset_every, scale=args.scale or "auto"
+            )
         program = network.program
         shapes, beside_float = input_shapes(graph), not args.no_float
     given = _spikes(args, shapes, program.dt_s, array)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.chip import load_chip
-from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
 from muspike.hardware.mapping.quantise import (
     IntegerPopulation,
     PopulationReport,
@@ -86,9 +86,10 @@ def test_random_weights_within_half_a_step_and_an_exact_threshold() -> None:
 
 def test_outliers_are_clipped_only_when_that_pays_and_never_silently() -> None:
     rng = np.random.default_rng(2)
-    w = rng.normal(0, 0.1, (100, 200))
-    w[0, 0] = 1.5
-    _, s, _, about, risks = into(population("n", "lif", 100), w)
+    w = rng.normal(0, 0.1, (1600, 200))
+    w[::100, 0] = 1.5
+    threshold = np.linspace(0.5, 1, 16).repeat(100)  # they take all registers of a core, so no neuron is set apart
+    _, s, _, about, risks = into(population("n", "lif", 1600, v_threshold=threshold), w)
     without = np.abs(w).max() / 254 * np.sqrt(1 / 3) / 0.1  # rms of rounding with steps of 2 units, nothing clipped
     assert about.rms_error < without
     assert 1 <= about.saturated <= (np.abs(s.weight) >= 254).sum()
@@ -280,3 +281,22 @@ def test_channels_have_scales_of_their_own_as_far_as_a_core_has_thresholds() -> 
         assert len(np.unique(p.v_threshold)) <= groups
         assert worst < 0.02, channels
     assert len(np.unique(convolved(64, size=32)[0].v_threshold)) == 64  # a core holds two of these channels
+
+
+def test_what_rounding_takes_from_a_constant_input_goes_to_the_bias() -> None:
+    """A bias behind a synaptic filter comes from a neuron that fires in every tick; the filter makes it a constant."""
+    rng = np.random.default_rng(0)
+    n = population("n", "lif", 20, tau=10.0, tau_syn=2.5, v_threshold=1.0)
+    synapses = [
+        Synapses("w", "i", "n", rng.normal(0, 0.5, (20, 8)), 0),
+        Synapses("b", "bias", "n", rng.normal(0, 0.3, (20, 1)), 0),
+    ]
+    graph = SpikingGraph([population("i", "input", 8), n, always_firing("bias")], synapses, 1e-3, outputs=("n",))
+    integers, report = quantise(graph, CHIP)
+    chip = integers.populations[1]
+    weight = dense(integers.synapses[1].weight)[:, 0].astype(float)
+    wanted = synapses[1].weight[:, 0] / 10 * chip.scale  # type: ignore[index]
+    by_weight = (weight * 64) * 2.5
+    assert np.abs(by_weight - wanted).max() > 20  # in membrane units: what rounding alone would leave, in every tick
+    assert np.abs(by_weight + (chip.bias_mant << chip.bias_exp) - wanted).max() <= 0.5 + 1e-9
+    assert report.populations[0].bias_error < 1e-3 and not any("biases" in risk for risk in report.risks)

@@ -118,10 +118,52 @@ def test_where_a_core_has_too_few_thresholds_the_risk_says_what_more_would_gain(
     assert (other.groups, other.neurons_changed) == (50, 0)
 
 
+@pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
+def test_a_large_matrix_gets_an_exponent_so_that_a_small_one_keeps_its_bits(chip: str) -> None:
+    network = compiled(uniform(32, 16), chip, recurrent=np.eye(32) * -200.0)
+    exponents = {s.name: s.weight_exp for s in network.program.synapses}
+    assert exponents["w"] == 0 and 6 <= exponents["r"] <= 7
+    of = {s.name: s for s in network.quantisation.synapses}
+    assert of["w"].rms_error < 0.03 and of["w"].weight_exp == 0 and of["r"].weight_exp == exponents["r"]
+    assert not network.risks and share_in_both(network) > 0.7
+    (report,) = network.quantisation.populations
+    assert report.sum_worst <= 2**15 - 1 and report.spikes_to_overflow is None
+
+
+def test_no_exponent_makes_the_synaptic_sum_overflow() -> None:
+    """So many sources that an exponent of 1 could overflow the sum, which none does without it."""
+    weight, recurrent = np.abs(uniform(30, 300)), np.full((30, 30), -4.0)
+    for chip in (LOIHI1, LOIHI2):
+        n = population("n", "lif", 30, tau=4.0, v_threshold=0.5)
+        for more in (1, 3):
+            found = scales(n, [np.hstack([weight] * more), recurrent], chip)
+            sums = np.hstack([weight] * more).sum(axis=1) / 4 * found.k
+            assert sums.max() <= 2**15 - 1 or found.exponents == (0, 0)
+        assert scales(n, [weight[:, :20], recurrent], chip).exponents[1] > 0
+
+
+def test_populations_that_share_a_core_share_out_its_thresholds() -> None:
+    """Neurons of very different rows: each population would use all 16 thresholds of a core."""
+    rng = np.random.default_rng(0)
+    sizes = {"a": 90, "b": 60, "c": 10}
+    nodes = [population("i", "input", 20)]
+    nodes += [population(name, "lif", n, tau=4.0, v_threshold=0.5) for name, n in sizes.items()]
+    nodes.append(population("out", "li", 4, tau=4.0))
+    synapses = [
+        Synapses(name, "i", name, rng.uniform(-0.2, 0.8, (n, 20)) * rng.uniform(0.2, 1, (n, 1)), 0)
+        for name, n in sizes.items()
+    ]
+    synapses.append(Synapses("out", "a", "out", rng.uniform(-1, 1, (4, 90)), 0))
+    network = compile_graph(SpikingGraph(nodes, synapses, 1e-3, outputs=("out",)), "loihi1")
+    groups = {p.name: p.groups for p in network.quantisation.populations}
+    assert network.program.n_cores == 1 and groups["a"] > groups["b"] > groups["c"] >= 1
+    assert len({t for p in network.program.populations if p.kind != "input" for t in p.v_threshold.tolist()}) <= 16
+
+
 def test_what_a_large_recurrent_matrix_does_to_a_small_input_matrix_is_a_risk() -> None:
-    """Each neuron has one scale for both, so the pooled error is small and the network is another one."""
+    """Too large for any exponent. Each neuron has one scale for both, so the pooled error is small."""
     for chip in ("loihi1", "loihi2"):
-        network = compiled(uniform(32, 16), chip, recurrent=np.eye(32) * -200.0)
+        network = compiled(uniform(32, 16), chip, recurrent=np.eye(32) * -2e4)
         assert network.quantisation.populations[0].weight_error < 0.1
         assert any(risk.startswith("synapses 'w': rounding changes the weights by ") for risk in network.risks)
         assert any("32 of 32 neurons lose weights that together are not small" in risk for risk in network.risks)
@@ -164,14 +206,14 @@ def test_fidelity_counts_for_each_neuron_in_every_form() -> None:
     grid = LOIHI1.ranges.weight  # even numbers
     n = population("n", "lif", 3, tau=1.0, v_threshold=0.35)
     for form in (weight, Sparse.of(weight)):
-        found = Fidelity.of(n, [form], np.array([2.0, 10.0, 1.0]), grid)
+        found = Fidelity.of(n, [form], np.array([2.0, 10.0, 1.0]), (0,), grid)
         assert found.weights.tolist() == [3, 1, 0] and found.vanished.tolist() == [2, 0, 0]
         np.testing.assert_allclose(found.error, [np.hypot(0.4, 0.3) / np.sqrt(1.25), 0, 0])
         assert found.starved.tolist() == [True, False, False] and found.changed.tolist() == [True, False, False]
     halves = [weight[:, :2], weight[:, 2:]]
-    together = Fidelity.of(n, halves, np.array([2.0, 10.0, 1.0]), grid)
+    together = Fidelity.of(n, halves, np.array([2.0, 10.0, 1.0]), (0, 0), grid)
     np.testing.assert_allclose(together.error, found.error)
     wide = np.full((1, 3000), 0.4)
     wide[0, 0] = 1000.0
-    many = Fidelity.of(population("n", "lif", 1, v_threshold=1e9), [wide], np.array([0.1]), grid)
+    many = Fidelity.of(population("n", "lif", 1, v_threshold=1e9), [wide], np.array([0.1]), (0,), grid)
     assert many.error[0] < 0.1 and many.vanished[0] == 2999 and many.changed[0]  # half of what it hears in all
