@@ -230,7 +230,7 @@ def quantise(graph: SpikingGraph, chip: Chip, scale: str = "auto") -> tuple[Inte
         factor = population.gain / population.tau_syn * scaled.k
         for s, exponent in zip(incoming, scaled.exponents, strict=True):
             weights[s.name], synapse_reports[s.name] = _weights(s, factor, exponent, chip.ranges.weight)
-        lost = _lost_constant(population, incoming, scaled, weights, constant)
+        lost = _lost_constant(population, incoming, scaled, weights, constant, chip)
         integer = _population(population, scaled.k, lost, chip)
         populations.append(integer)
         about = [synapse_reports[s.name] for s in incoming]
@@ -324,10 +324,12 @@ def _lost_constant(
     scaled: Scales,
     weights: Mapping[str, Weights],
     constant: Collection[str],
+    chip: Chip,
 ) -> Doubles:
     """What rounding takes from the constant input of each neuron, in membrane units per tick, `[size]`.
 
-    Sources in `constant` fire in every tick. Behind a synaptic filter, the value is that of the steady state.
+    Sources in `constant` fire in every tick. Behind a synaptic filter, the value is that of the steady state. It is cut
+    off where the bias register, which also holds the population's own bias, ends.
     """
     lost = np.zeros(population.size)
     for s, exponent in zip(incoming, scaled.exponents, strict=True):
@@ -336,7 +338,8 @@ def _lost_constant(
             wanted = w.applied(s.weight, every_tick)[0] * population.gain / population.tau_syn * scaled.k
             given = w.applied(weights[s.name], every_tick.astype(np.int64))[0] * 2.0**exponent
             lost += wanted - given
-    return lost * population.tau_syn * 2**SHIFT
+    room = largest_bias(chip) - np.abs(population.bias * population.gain * scaled.k * 2**SHIFT)
+    return np.asarray(np.clip(lost * population.tau_syn * 2**SHIFT, -room, room))
 
 
 def _population(population: Population, k: Doubles, lost: Doubles, chip: Chip) -> IntegerPopulation:
@@ -551,7 +554,8 @@ def _risks(
         if LARGE_ERROR < error < 1:  # an error of 1 is no leak at all, a risk of its own below
             yield f"{where}: rounding changes the {what} by {100 * error:.3g} %: it is a few 4096ths per tick"
     wanted = population.bias * population.gain * integer.scale
-    if (off := np.abs((integer.bias_mant << integer.bias_exp) - lost - wanted) > LARGE_ERROR * np.abs(wanted)).any():
+    missed = np.abs((integer.bias_mant << integer.bias_exp) - lost - wanted)
+    if (off := (missed > LARGE_ERROR * np.abs(wanted)) & (wanted != 0)).any():
         yield (
             f"{where}: rounding changes {int(off.sum())} biases by over {100 * LARGE_ERROR:g} %: the smallest was "
             f"{np.abs(wanted[off]).min():.3g} of the chip's units"
