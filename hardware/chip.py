@@ -79,10 +79,18 @@ class Constant:
 
 @dataclass(frozen=True)
 class Limit:
-    """The largest count that is allowed. `value` is None if the maker has not published it; nothing checks it then."""
+    """The largest count that is allowed.
+
+    Attributes:
+        value: the count; None if the maker has not published it, and nothing checks it then. Where sources disagree, it
+            is the smallest of their counts, so that what fits by one of them fits by all.
+        source: where it comes from.
+        high: the largest count of the sources, where they disagree; None: they do not.
+    """
 
     value: int | None
     source: str
+    high: int | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,8 @@ class SynapseFormat:
         block_header_bits: bits of a block besides its synapses.
         axon_offsets: an axon that shares a list with others adds an offset of its own to the targets, of at most
             `axon_offsets` - 1.
+        convolution: how the weights of a convolution lie in memory. "lists": a list for each set of taps that lands on
+            the core, which the pixels with that set share. "kernel": the kernel alone, without target indices.
         source: where the format comes from.
     """
 
@@ -166,6 +176,7 @@ class SynapseFormat:
     block_synapses: int
     block_header_bits: int
     axon_offsets: int
+    convolution: Literal["lists", "kernel"]
     source: str
 
 
@@ -471,7 +482,10 @@ def _limit(table: _Table) -> Limit:
         value = None
     else:
         value = table.count("value")
-    limit = Limit(value, table.source())
+    high = table.count("high") if value is not None and "high" in table.entries else None
+    if high is not None and value is not None and high <= value:
+        raise BadInput(f"{table.where}: high is {high}, expected more than the value, {value}")
+    limit = Limit(value, table.source(), high)
     table.close()
     return limit
 
@@ -542,6 +556,7 @@ def _synapse_format(table: _Table) -> SynapseFormat:
         block_synapses=table.count("block_synapses"),
         block_header_bits=table.whole("block_header_bits", 0),
         axon_offsets=table.count("axon_offsets"),
+        convolution=cast(Literal["lists", "kernel"], table.choice("convolution", ("lists", "kernel"))),
         source=table.source(),
     )
     table.close()

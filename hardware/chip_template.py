@@ -31,7 +31,8 @@ _SECTIONS = {
     "sources": "Where the numbers come from: a short key, and the source in words.",
     "mesh": "The grid of tiles on which the cores sit.",
     "limits": (
-        'What a core or the chip holds: whole numbers of at least 1. "unpublished" stands for a limit that the maker '
+        "What a core or the chip holds: whole numbers of at least 1. Where sources disagree, value is the smallest of "
+        'their numbers, and high the largest. "unpublished" stands for a limit that the maker '
         "does not tell; nothing checks it then."
     ),
     "ranges": (
@@ -93,6 +94,10 @@ _KEYS = {
     "synapse_format.block_header_bits": "Bits of a block besides its synapses; may be 0.",
     "synapse_format.axon_offsets": (
         "An axon that shares a list with others adds an offset of its own to the targets: fewer than this."
+    ),
+    "synapse_format.convolution": (
+        '"lists": the pixels of a convolution share a list for each set of taps that lands on the core; "kernel": a '
+        "core holds the kernel alone, without target indices."
     ),
     "costs.default": "The set that is used unless another is asked for.",
     "costs.*.description": "What the set is, in words.",

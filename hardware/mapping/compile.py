@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from muspike.arguments import instance, listed, mapping, number, one_of, whole
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.mapping.core_range import cores_between
 from muspike.hardware.mapping.keep import SCALES
 from muspike.hardware.mapping.partition import Use, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, QuantisationReport, quantise
@@ -64,6 +66,11 @@ class Compiled:
         """The first limit that the program exceeds, "does not fit loihi1: ..."; None if the program fits."""
         problems = self.use.problems
         return f"does not fit {self.chip.name}: {problems[0]}" if problems else None
+
+    @functools.cached_property
+    def cores_between(self) -> tuple[int, int] | None:
+        """The fewest and the most cores, where sources disagree on what a core holds (`core_range`); else None."""
+        return cores_between(self.retimed, self.chip)
 
 
 def compile_graph(
@@ -170,8 +177,8 @@ def _early_risks(compiled: Compiled) -> Iterator[str]:
     for name in _early(compiled):
         yield (
             f"population {name!r}: its bias makes it spike before its ideal time begins, and delays carry these spikes "
-            "into ideal time; the bias cannot come as spikes instead, because the population has a synaptic filter or is "
-            "kept as it stands"
+            "into ideal time; the bias cannot come as spikes instead, because the population has a synaptic filter or "
+            "is kept as it stands"
         )
 
 

@@ -1,7 +1,7 @@
-"""Networks whose numbers are the chip's integers already, as those of a file that was trained for it: taken as they stand.
+"""Networks whose numbers are the chip's integers already, as in a file that was trained for it: taken as they stand.
 
-Such a network must not be rescaled. The chip rounds its state to whole membrane units in every tick, so at another scale
-it rounds otherwise, and spikes move.
+Such a network must not be rescaled. The chip rounds its state to whole membrane units in every tick, so at another
+scale it rounds otherwise, and spikes move.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from muspike.hardware.weights import Conv, Weights
 Doubles = npt.NDArray[np.float64]
 
 SCALES = ("auto", "keep")
-"""What to do about the scale. `auto` keeps a network of the chip's integers and scales any other; `keep` refuses those."""
+"""`auto` takes a network of the chip's integers as it stands, and scales any other. `keep` refuses any other."""
 
 
 def kept_scales(graph: SpikingGraph, chip: Chip, scale: str) -> dict[str, Scales]:
@@ -59,8 +59,8 @@ def kept_scales(graph: SpikingGraph, chip: Chip, scale: str) -> dict[str, Scales
 def kept(population: Population, weights: Sequence[Weights], chip: Chip) -> Scales | str:
     """The scale 1, if the population's numbers are integers of the chip as they stand; else which is not, in words.
 
-    What one spike adds to the membrane, before the chip's shift by 6 bits, is an even number in the range of weights, or
-    such a number times 2**weight_exp. Thresholds are whole numbers, decays are whole 4096ths, and a bias is what the
+    What one spike adds to the membrane, before the chip's shift by 6 bits, is an even number in the range of weights,
+    or such a number times 2**weight_exp. Thresholds are whole numbers, decays are whole 4096ths, and a bias is what the
     chip's mantissa and exponent can say.
     """
     one = np.ones(population.size)

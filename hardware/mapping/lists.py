@@ -3,7 +3,7 @@
 The list of an axon holds the synapses of one source neuron, after one delay, onto neurons of the core (nengo-loihi,
 `block.py: SynapseConfig.bits_per_axon`). The layout of the synapses says what is in a list. A dense list holds all
 targets on the core. A sparse list holds the targets with a weight other than 0, and their indices. The axons of a
-convolution share lists.
+convolution share lists, or a core holds the kernel alone (`SynapseFormat.convolution`).
 
 Shared lists (nengo-loihi, `builder/connection.py` and `conv.py: conv2d_loihi_weights`,
 `block.py: Synapse.set_population_weights`, `Synapse.bits`). Take two source neurons of one channel. If their spikes
@@ -22,6 +22,8 @@ not published. So the count here is the safe one. It is larger by up to the numb
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,7 +75,8 @@ def lists(synapses: IntegerSynapses, sparse: bool, chip: Chip, order: Ints) -> L
         order: the targets in the order of packing, `[targets]`; for a convolution, an `image_order`.
     """
     if isinstance(synapses.weight, Conv):
-        return _SharedLists(synapses, synapses.weight, chip.synapse_format, order)
+        kind = _CONVOLUTIONS[chip.synapse_format.convolution]
+        return kind(synapses, synapses.weight, chip.synapse_format, order)
     return (_SparseLists if sparse else _DenseLists)(synapses, synapses.weight, chip.synapse_format, order)
 
 
@@ -187,11 +190,10 @@ _SEED = 0x5EED
 _OFFSET_MARK = np.uint64(0x9E3779B97F4A7C15)
 
 
-class _SharedLists:
-    """One list for each input channel, set of taps that land on the core, and multiple of the largest offset.
+class _Convolution:
+    """The synapses of a convolution, whose spikes from one pixel reach the same targets in all channels of a group.
 
-    Spikes from one pixel reach the same targets through the same taps in all channels of a group; only the weights
-    differ. So sets are found once for each *cell*, a pixel of a group.
+    Only the weights of the channels differ. So what lands on a core is found once for each *cell*, a pixel of a group.
     """
 
     def __init__(self, synapses: IntegerSynapses, conv: Conv, form: SynapseFormat, order: Ints) -> None:
@@ -206,20 +208,50 @@ class _SharedLists:
         self.sets, self.first = np.empty(cells, np.uint64), np.empty(cells, np.int64)
         self.found = np.empty(cells, np.int64)
 
-    def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Neurons]:
-        conv, per_group = self.conv, self.conv.kernel.shape[1]
+    def land(self, start: int, stop: int) -> Ints:
+        """The cells that reach the targets `start..stop - 1`; their `lengths`, `sets` and `first` are filled in."""
+        conv = self.conv
         geometry = (conv.input_shape, conv.output_shape, conv.stride, conv.padding, conv.dilation, conv.groups)
         scratch = (self.lengths, self.sets, self.first, self.found)
-        cells = self.found[: _land(start, stop, self.order, self.marks, *geometry, *scratch)]
+        return self.found[: _land(start, stop, self.order, self.marks, *geometry, *scratch)]
+
+    def axons(self, cells: Ints) -> Neurons:
+        """The source neurons of these cells, all channels of a group."""
+        per_group = self.conv.kernel.shape[1]
+        group, pixel = np.divmod(cells, self.pixels)
+        channels = group * per_group + np.arange(per_group)[:, None]  # [channels of a group, cells]
+        return np.asarray((channels * self.pixels + pixel).ravel(), np.int32)
+
+
+class _SharedLists(_Convolution):
+    """One list for each input channel, set of taps that land on the core, and multiple of the largest offset."""
+
+    def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Neurons]:
+        cells = self.land(start, stop)
         offsets = (first_index - start + self.first[cells]) // self.form.axon_offsets
         marks = self.sets[cells] + offsets.astype(np.uint64) * _OFFSET_MARK
         distinct = np.unique(marks, return_index=True)[1]
         entry = entry_bits(self.delay, first_index + stop - start - 1, self.form)
-        bits = per_group * _bits(self.lengths[cells[distinct]], entry, self.form)
+        bits = self.conv.kernel.shape[1] * _bits(self.lengths[cells[distinct]], entry, self.form)
         self.lengths[cells] = 0
-        group, pixel = np.divmod(cells, self.pixels)
-        channels = group * per_group + np.arange(per_group)[:, None]  # [channels of a group, cells]
-        return bits, (channels * self.pixels + pixel).ravel().astype(np.int32)
+        return bits, self.axons(cells)
+
+
+class _Kernel(_Convolution):
+    """The kernel alone: for each tap and input channel, a dense list of the output channels that are on the core."""
+
+    def on_core(self, start: int, stop: int, first_index: int) -> tuple[int, Neurons]:
+        cells = self.land(start, stop)
+        self.lengths[cells] = 0
+        c_out, per_group, *taps = self.conv.kernel.shape
+        pixels = self.conv.output_shape[1] * self.conv.output_shape[2]
+        present = np.unique(self.order[start:stop] // pixels)
+        of_each_group = np.bincount(present // (c_out // self.conv.groups))
+        entry = entry_bits(self.delay, None, self.form)
+        return per_group * math.prod(taps) * _bits(of_each_group, entry, self.form), self.axons(cells)
+
+
+_CONVOLUTIONS: Mapping[str, type[_SharedLists] | type[_Kernel]] = {"lists": _SharedLists, "kernel": _Kernel}
 
 
 @njit(nogil=True)

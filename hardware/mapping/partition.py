@@ -275,6 +275,20 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     if not 0 < fill <= 1:
         raise BadInput(f"fill is {fill}; it is a share of a core, above 0 and at most 1")
     graph = retimed.graph
+    packer = _packer(retimed, chip, fill)
+    core, loads = packer.best()
+    where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
+    core_xy = _place(loads, where, chip)
+    return Partition(where, core_xy, packer.sparse, _use(retimed, loads, where, core_xy, chip, fill))
+
+
+def fewest_cores(retimed: Retimed, chip: Chip, fill: float = 1.0) -> int:
+    """The number of cores that the greedy packing takes."""
+    return len(_packer(retimed, chip, fill).best()[1])
+
+
+def _packer(retimed: Retimed, chip: Chip, fill: float) -> _Packer:
+    graph = retimed.graph
     sparse = {s.name: is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
@@ -283,10 +297,7 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
         if isinstance(s.weight, Conv):
             shapes.setdefault(s.target, set()).add(s.weight.output_shape)
     images = {name: found.pop() for name, found in shapes.items() if len(found) == 1}
-    core, loads = _Packer(graph, placed, images, sparse, chip, fill).best()
-    where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
-    core_xy = _place(loads, where, chip)
-    return Partition(where, core_xy, sparse, _use(retimed, loads, where, core_xy, chip, fill))
+    return _Packer(graph, placed, images, sparse, chip, fill)
 
 
 # --- packing ---------------------------------------------------------------------------------------------------
@@ -392,7 +403,7 @@ class _Packer:
         for p in populations:
 
             def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
-                return _added(loads[-1], p, fans[p.name], out[p.name], start, stop)
+                return grown_load(loads[-1], p, fans[p.name], out[p.name], start, stop)
 
             start = 0
             while start < p.size:
@@ -439,7 +450,7 @@ def _is_fullest(loads: Sequence[Load]) -> bool:
     return all(load.closed_by == "neurons_per_core" for load in loads[:-1])
 
 
-def _added(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
+def grown_load(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
     """The load with neurons `start..stop - 1` of p added."""
     memory = load.memory_bits
     axons = dict(load.axons)

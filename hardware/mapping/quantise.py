@@ -15,9 +15,9 @@ chip's integers already has k = 1 (`muspike.hardware.mapping.keep`).
 A source that fires in every tick, such as one that carries a bias through a synaptic filter, is a constant. What
 rounding takes from its weights goes to the bias register, whose units are 64 times finer.
 
-Where matrices of different sizes lead to one population, the larger ones get a weight exponent: their weights are stored
-divided by 2**weight_exp, so that k can be larger and the smaller matrices keep more bits. An exponent takes headroom
-from the 16-bit synaptic sum, so it is used only as far as nothing can overflow.
+Where matrices of different sizes lead to one population, the larger ones get a weight exponent: their weights are
+stored divided by 2**weight_exp, so that k can be larger and the smaller matrices keep more bits. An exponent takes
+headroom from the 16-bit synaptic sum, so it is used only as far as nothing can overflow.
 
 Every register that is filled here is in range, or there is an error. The synaptic sum, the current and the membrane
 depend on how many spikes coincide. They are bounded for the worst case: all sources fire at once. If that bound exceeds

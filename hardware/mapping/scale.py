@@ -189,7 +189,10 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip, regis
 def _unrolled_if_needed(
     population: Population, weights: Sequence[Weights], settings: Groups, found: Scales, chip: Chip
 ) -> Scales:
-    """The scales of a population that convolutions with different numbers of channels lead to; `found`: as one group."""
+    """The scales of a population that convolutions with different numbers of channels lead to.
+
+    `found` are its scales as one group for each of the settings.
+    """
     limited = chip.limits.threshold_configurations_per_core.value is not None
     if population.kind == "li" or (limited and not found.fidelity.changed.any()):
         return found

@@ -23,6 +23,7 @@ from muspike.hardware.running.pictures import core_use
 from muspike.hardware.running.raster import raster
 from muspike.hardware.running.report import (
     READING,
+    core_range,
     cores_table,
     limits_table,
     packing,
@@ -125,6 +126,7 @@ def _fit(compiled: Compiled) -> dict[str, Any]:
         "core": fullest.core,
         "populations": some_names(fullest.populations),
         "packing": packing(compiled).capitalize(),
+        "core_range": core_range(compiled),
         "problems": use.problems,
         "remedies": [remedy.replace("_", " ") for remedy in use.remedies],
         "unchecked": [limit.replace("_", " ") for limit in use.unchecked],

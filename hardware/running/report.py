@@ -56,6 +56,7 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
         "synapses": program.n_synapses,
         "levels": {p.name: p.level for p in program.populations},
         "use": compiled.use.to_dict(),
+        "cores_between": compiled.cores_between,
         "quantisation": compiled.quantisation.to_dict(),
         "risks": list(compiled.risks),
         "reading": READING,
@@ -77,6 +78,8 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         f"{several(len(use.cores), 'core')} on {several(use.chips, 'chip')}, ticks of {program.dt_s:g} s"
     )
     yield packing(compiled)
+    if between := core_range(compiled):
+        yield between
     yield from _limits(use)
     yield ""
     yield from _cores(use)
@@ -113,9 +116,9 @@ def weights_table(compiled: Compiled) -> Table:
     ]
     caption = (
         "Weights. Relative error: root of the summed squared errors over that of the summed squared weights. Largest "
-        "error: of one weight, as a spike adds it to the neuron's input (your weight times r and w_in). Saturated, zero, "
-        "vanished: stored weights that clip at an end of the range, that are 0 on the chip, and of these, that were not "
-        "0 before. Exponent: the chip shifts what these synapses add left by so many bits"
+        "error: of one weight, as a spike adds it to the neuron's input (your weight times r and w_in). Saturated, "
+        "zero, vanished: stored weights that clip at an end of the range, that are 0 on the chip, and of these, that "
+        "were not 0 before. Exponent: the chip shifts what these synapses add left by so many bits"
     )
     return Table(caption, (*titles, "of these vanished"), rows)
 
@@ -158,8 +161,10 @@ def limits_table(use: Use, chip: Chip) -> Table:
     rows = []
     for title, amount, unit, limit in _COLUMNS:
         most = max(use.cores, key=amount)
-        value = getattr(chip.limits, limit).value
-        allowed = "not published" if value is None else f"{value / 8 if unit == ' B' else value:,.0f}{unit}"
+        of = getattr(chip.limits, limit)
+        allowed = "not published" if of.value is None else _amount(of.value, unit)
+        if of.high is not None:
+            allowed += f" (or up to {_amount(of.high, unit)})"
         share = f"{most.per_cent[limit]:.1f} %" if limit in most.per_cent else "–"
         rows.append([title, allowed, f"{amount(most):,.0f}{unit}", share, f"{most.core}"])
     titles = ("per core", "limit", "fullest core", "share of the limit", "which core")
@@ -168,6 +173,10 @@ def limits_table(use: Use, chip: Chip) -> Table:
         "are distinct thresholds, compartment configurations distinct time constants"
     )
     return Table(caption, titles, rows)
+
+
+def _amount(value: int, unit: str) -> str:
+    return f"{value / 8 if unit == ' B' else value:,.0f}{unit}"
 
 
 def cores_table(use: Use) -> Table:
@@ -249,6 +258,17 @@ def packing(compiled: Compiled) -> str:
     if compiled.fill == 1:
         return "packed onto the fewest cores"
     return f"each core filled up to {100 * compiled.fill:g} % of its neurons and synaptic memory"
+
+
+def core_range(compiled: Compiled) -> str:
+    """Between which numbers of cores the truth lies, in words; empty where the sources agree on what a core holds."""
+    if compiled.cores_between is None:
+        return ""
+    fewest, most = compiled.cores_between
+    return (
+        f"sources disagree on what a core of {compiled.chip.name} holds: {several(fewest, 'core')} by the largest "
+        f"limits, {most:,} by the smallest and placed as Intel's compiler seems to"
+    )
 
 
 def some_names(names: Sequence[str]) -> str:

@@ -159,8 +159,8 @@ def _add_scale(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--scale",
         choices=("auto", "keep"),
-        help="auto: take the numbers of a network as they stand if they are the chip's integers already, else scale and "
-        "round them; keep: refuse numbers that are not the chip's integers (default: auto)",
+        help="auto: take the numbers of a network as they stand if they are the chip's integers already, else scale "
+        "and round them; keep: refuse numbers that are not the chip's integers (default: auto)",
     )
 
 

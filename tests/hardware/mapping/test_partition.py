@@ -15,7 +15,7 @@ from integer_populations import population
 from muspike.hardware import weights as w
 from muspike.hardware.chip import SynapseFormat, load_chip
 from muspike.hardware.mapping.lists import Ints, entry_bits, image_order, list_bits, lists
-from muspike.hardware.mapping.partition import RULES, Partition, _added, delay_problems, partition
+from muspike.hardware.mapping.partition import RULES, Partition, delay_problems, grown_load, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.mapping.retime import Retimed, retime
 from muspike.hardware.weights import Array, Conv, Sparse, Weights
@@ -645,13 +645,13 @@ def test_a_packing_that_does_not_settle_is_no_limit_of_the_chip(monkeypatch: pyt
 
 def test_packings_that_cannot_win_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    grown = _added
+    grown = grown_load
 
     def counted(*args: Any) -> Any:
         loads.append(args)
         return grown(*args)
 
-    monkeypatch.setattr("muspike.hardware.mapping.partition._added", counted)
+    monkeypatch.setattr("muspike.hardware.mapping.partition.grown_load", counted)
     conv = Conv(kernel(16, 16, 1, 1), (16, 16, 16), (16, 16, 16))
     assert len(image(conv, input_axons_per_core=256).use.cores) == 16  # 4 together: 64, one channel after another: 256
     assert len({id(args[0]) for args in loads}) < 16 * 5
