@@ -28,6 +28,7 @@ is too narrow. "Per note" means per note that the network read or wrote in the r
 
     CHIP, as `chip_entry` and `misfit_entry` make it
       fits                  False: then only `reason`
+      cores_between?        [the fewest cores, the most], where sources disagree on what a core holds
       cores, chips, binding_limit, boundary, costs, description, bottleneck (a sentence)
       fill                  the share of each core that the packing used: an assumption
       energy_uj_per_note    {"total", "dynamic", "static"}: QUANTITY in uJ
@@ -100,6 +101,7 @@ _MOMENTS = {"mean": (int, float, None), "std": (int, float, None)}
 _CHIP = {
     "fits": bool,
     "cores": int,
+    "cores_between?": [int],
     "chips": int,
     "binding_limit": str,
     "boundary": str,

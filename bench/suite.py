@@ -399,6 +399,8 @@ def costs_on_chip(
     entry = chip_entry(
         first, notes, len(use.cores), use.binding, rows, fill=compiled.fill, others=others, mappings=spread
     )
+    if compiled.cores_between is not None:
+        entry["cores_between"] = list(compiled.cores_between)
     return {
         **entry,
         "accumulator_overflows": runner.overflows,

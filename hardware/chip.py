@@ -166,6 +166,7 @@ class SynapseFormat:
             `axon_offsets` - 1.
         convolution: how the weights of a convolution lie in memory. "lists": a list for each set of taps that lands on
             the core, which the pixels with that set share. "kernel": the kernel alone, without target indices.
+        kernel_weight_bits: bits of a weight of a convolution that is stored as its kernel.
         source: where the format comes from.
     """
 
@@ -177,6 +178,7 @@ class SynapseFormat:
     block_header_bits: int
     axon_offsets: int
     convolution: Literal["lists", "kernel"]
+    kernel_weight_bits: int
     source: str
 
 
@@ -557,6 +559,7 @@ def _synapse_format(table: _Table) -> SynapseFormat:
         block_header_bits=table.whole("block_header_bits", 0),
         axon_offsets=table.count("axon_offsets"),
         convolution=cast(Literal["lists", "kernel"], table.choice("convolution", ("lists", "kernel"))),
+        kernel_weight_bits=table.count("kernel_weight_bits"),
         source=table.source(),
     )
     table.close()

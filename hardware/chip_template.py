@@ -99,6 +99,7 @@ _KEYS = {
         '"lists": the pixels of a convolution share a list for each set of taps that lands on the core; "kernel": a '
         "core holds the kernel alone, without target indices."
     ),
+    "synapse_format.kernel_weight_bits": "Bits of a weight of a convolution that is stored as its kernel.",
     "costs.default": "The set that is used unless another is asked for.",
     "costs.*.description": "What the set is, in words.",
     "costs.*.core_time": (

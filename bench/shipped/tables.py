@@ -130,7 +130,10 @@ def cost_table(chip: str, title: str) -> Callable[[Bench], str]:
                 energy, latency = on["energy_uj_per_note"]["total"], on["latency_ms_per_note"]
                 least = "" if energy["band_known"] else "at least "
                 band = f"{least}{energy['low']:.3g} to {energy['high']:.3g}"
-                lines.append(f"| {name} | {on['cores']} | {energy['value']:.3g} ({band}) | {latency['value']:.3f} |")
+                cores = f"{on['cores']}"
+                if between := on.get("cores_between"):
+                    cores += f" ({between[0]} to {between[1]})"
+                lines.append(f"| {name} | {cores} | {energy['value']:.3g} ({band}) | {latency['value']:.3f} |")
         return "\n".join(lines)
 
     return made

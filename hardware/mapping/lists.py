@@ -247,7 +247,7 @@ class _Kernel(_Convolution):
         pixels = self.conv.output_shape[1] * self.conv.output_shape[2]
         present = np.unique(self.order[start:stop] // pixels)
         of_each_group = np.bincount(present // (c_out // self.conv.groups))
-        entry = entry_bits(self.delay, None, self.form)
+        entry = entry_bits(self.delay, None, self.form) - self.form.weight_bits + self.form.kernel_weight_bits
         return per_group * math.prod(taps) * _bits(of_each_group, entry, self.form), self.axons(cells)
 
 

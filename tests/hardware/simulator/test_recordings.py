@@ -68,7 +68,7 @@ def test_a_neuron_of_a_real_chip_tick_by_tick(name: str, at_a_spike: int) -> Non
 
 def test_the_file_of_that_neuron_fires_as_recorded() -> None:
     """The float network of the file, and its integers as muspike makes them, at the dt that the paper names."""
-    given, membrane, spikes = recorded("lif_norse")
+    given, _, spikes = recorded("lif_norse")
     graph = from_nir(read_nir(network()), 1e-4)
     (name,) = (p.name for p in graph.populations if p.kind == "lif")
     x = given.astype(np.uint8).reshape(-1, 1, 1)
