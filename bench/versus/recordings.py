@@ -1,10 +1,10 @@
 """Hold the simulator against Intel's recording of PilotNet-LIF: every spike, current and membrane of nine layers.
 
 The network and the recording are test data of lava-dl 0.6.0 (BSD-3-Clause) and lie in its wheel. The recording is of 24
-ticks on one image, whose pixels are the biases of the first layer. Every neuron is reset in every 17th tick, a layer one
-tick later than the one before it. That is inferred from the recording itself: lava-dl's own test passes 16, which fits
-the first period alone. The readout behind the nine layers is left out: its recording has 25 ticks in floating point,
-and does not follow from the recorded spikes of the layer before it.
+ticks on one image, whose pixels are the biases of the first layer. Every neuron is reset in every 17th tick, a layer
+one tick later than the one before it. That is inferred from the recording itself: lava-dl's own test passes 16, which
+fits the first period alone. The readout behind the nine layers is left out: its recording has 25 ticks in floating
+point, and does not follow from the recorded spikes of the layer before it.
 
     pip download --no-deps --ignore-requires-python lava-dl==0.6.0
     python bench/versus/recordings.py lava_dl-0.6.0-py3-none-any.whl
