@@ -74,7 +74,7 @@ def _in_columns(size: int, width: int, load: Callable[[int, int], Load], chip: C
     for n in range(int(math.log2(width)), -1, -1):
         tile = column << n
         if all(_excess(load(start, start + tile), chip) <= 1 for start in range(0, size, tile)):
-            return math.ceil(width / 2**n)
+            return -(-width // (1 << n))
     return None
 
 

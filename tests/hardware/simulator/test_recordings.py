@@ -6,7 +6,7 @@ The recordings are those of the NIR paper (neuromorphs/NIR, `paper/01_lif`, BSD-
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -41,14 +41,16 @@ def recorded_neuron() -> Program:
     def one(value: int) -> Any:
         return np.array([value], np.int32)
 
-    nothing = [one(0)] * 5
+    def population(name: str, kind: Literal["input", "lif"], level: int, **registers: int) -> ChipPopulation:
+        names = ("du", "dv", "v_threshold", "bias_mant", "bias_exp")
+        arrays: dict[str, Any] = {register: one(registers.get(register, 0)) for register in names}
+        core = one(-1 if kind == "input" else 0)
+        return ChipPopulation(name, 1, kind, level, **arrays, scale=np.array([64.0]), core=core)
+
     return Program(
         "loihi1",
         1e-4,
-        [
-            ChipPopulation("input", 1, "input", 0, *nothing, np.ones(1), one(-1)),
-            ChipPopulation("lif", 1, "lif", 1, one(4095), one(163), one(25), one(0), one(0), np.array([64.0]), one(0)),
-        ],
+        [population("input", "input", 0), population("lif", "lif", 1, du=4095, dv=163, v_threshold=25)],
         [ChipSynapses("w", "input", "lif", np.array([[10]], np.int16), 0, 1)],
         np.zeros((1, 2), np.int32),
         {},
