@@ -30,8 +30,9 @@ included, is met exactly.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -178,9 +179,12 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip, regis
     if population.kind == "li" or chip.limits.threshold_configurations_per_core.value is None:
         each = np.arange(population.size)
         return _better(*(_scaled(population, weights, each, e, chip) for e in dict.fromkeys((none, exponents))))
-    found = _better(found, _scaled(population, weights, settings, exponents, chip))
-    for classes in _in_classes(population, weights, settings, exponents, chip, registers):
-        found = _better(found, classes)
+    if exponents != none:
+        found = _better(found, _scaled(population, weights, settings, exponents, chip))
+    finest, *fewer = reversed([*_in_classes(population, weights, settings, exponents, chip, registers)])
+    if _better(found, best := finest()) is best:
+        # the fewest classes that round as well, as far as another step is not worth it
+        found = next((made for classes in reversed(fewer) if _better(made := classes(), best) is made), best)
     if found.fidelity.changed.any():
         return _in_enough_classes(population, weights, settings, exponents, chip)
     return found
@@ -212,12 +216,17 @@ def _in_classes(
     exponents: tuple[int, ...],
     chip: Chip,
     registers: int | None = None,
-) -> Iterator[Scales]:
-    """The scales with 2, 4, 8 ... classes for each of the settings, as far as a core, or `registers`, goes."""
+) -> Iterator[Callable[[], Scales]]:
+    """Functions that find the scales with 2, 4, 8 ... classes for each of the settings.
+
+    There are as many classes as the thresholds of a core, or `registers`, allow.
+    """
     limit = chip.limits.threshold_configurations_per_core.value or population.size
-    peaks = _peaks(population, _drives(population, weights, settings, exponents))
+    drives = _drives(population, weights, settings, exponents)
+    peaks = _peaks(population, drives)
     for number in _class_numbers(min(limit, registers or limit) // _count(settings)):
-        yield _scaled(population, weights, _together(settings, _classes(peaks, number)), exponents, chip)
+        group = _together(settings, _classes(peaks, number))
+        yield functools.partial(_scaled, population, weights, group, exponents, chip, drives)
 
 
 def _in_enough_classes(
@@ -230,17 +239,23 @@ def _in_enough_classes(
 ) -> Scales:
     """The scales with as few classes as change no more neurons than a scale for each neuron does (`one_each`)."""
     one_each = one_each or _scaled(population, weights, np.arange(population.size), exponents, chip)
-    for found in _in_classes(population, weights, settings, exponents, chip):
+    for classes in _in_classes(population, weights, settings, exponents, chip):
+        found = classes()
         if found.fidelity.changed.sum() <= one_each.fidelity.changed.sum():
             return found
     return dataclasses.replace(found, one_each=one_each.fidelity)
 
 
 def _scaled(
-    population: Population, weights: Sequence[Weights], group: Groups, exponents: tuple[int, ...], chip: Chip
+    population: Population,
+    weights: Sequence[Weights],
+    group: Groups,
+    exponents: tuple[int, ...],
+    chip: Chip,
+    drives: _Drives | None = None,
 ) -> Scales:
-    """The scales if the neurons of a group share one."""
-    drives = _drives(population, weights, group, exponents)
+    """The scales if the neurons of a group share one. `drives` are those of `_drives`, if they are known."""
+    drives = drives or _drives(population, weights, group, exponents)
     k = _group_scales(population, drives, group, chip)
     fidelity = Fidelity.of(population, weights, k, exponents, chip.ranges.weight)
     return Scales(k, exponents, _count(group), fidelity)
