@@ -7,6 +7,7 @@ ago. A block holds these LIF populations (sizes in brackets; `heads`, `rows`, `v
     v         reads x                                   (heads * values)
     attended  reads the output of the attention         (heads * values)
     hidden    reads x (current token) and attended      (mlp)
+              and, if `recurrent`, itself one token ago
 
 The attended and hidden populations of every block reach the readout. There are two kinds of attention.
 
@@ -62,6 +63,7 @@ class Config:
         mlp: neurons of the hidden population of a block.
         attention: "linear" or "windowed".
         window: tokens that windowed attention reaches, the current token included.
+        recurrent: whether hidden hears its own spikes of one token ago.
         ticks: ticks for which a token is presented.
         tau: time constant in ticks of all LIF neurons except the gates.
         v_threshold: threshold of the same neurons.
@@ -79,6 +81,7 @@ class Config:
     mlp: int = setting(256, between(1, 8192))
     attention: str = "linear"
     window: int = setting(8, between(1, 1024))
+    recurrent: bool = False
     ticks: int = setting(4, between(1, 64))
     tau: float = 2.0
     v_threshold: float = 0.5
@@ -115,6 +118,8 @@ def build(config: Config) -> Network:
             synapses += [Synapse(s, target, delay) for s in sources for delay in (0, clock.period)]
         synapses += attention.synapses()
         synapses += [Synapse(s, hidden) for s in (*sources, attended)]
+        if config.recurrent:
+            synapses.append(Synapse(hidden, hidden, clock.period))
         synapses += [Synapse(attended, "readout"), Synapse(hidden, "readout")]
         composites.append(attention)
         sources += [attended, hidden]

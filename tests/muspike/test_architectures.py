@@ -15,6 +15,7 @@ SPIKING = sorted(name for name in architectures.ARCHITECTURES if name.startswith
 VARIANTS: list[tuple[str, dict[str, object]]] = [
     *((name, {}) for name in SPIKING),
     ("s-transformer", {"attention": "windowed", "window": 3}),
+    ("s-transformer", {"recurrent": True}),
 ]
 
 
