@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from muspike.hardware.mapping.compile import Compiled as Compiled
     from muspike.hardware.mapping.compile import compile_graph as compile_graph
     from muspike.hardware.mapping.compile import spread_over as spread_over
+    from muspike.hardware.mapping.fit import use_of as use_of
     from muspike.hardware.program import Program as Program
     from muspike.hardware.reader.file import read_nir as read_nir
     from muspike.hardware.reader.from_nir import from_nir as from_nir
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazily(
         "cost.energy": "Energy price",
         "graph": "SpikingGraph",
         "mapping.compile": "Compiled compile_graph spread_over",
+        "mapping.fit": "use_of",
         "program": "Program",
         "reader.file": "read_nir",
         "reader.from_nir": "from_nir",

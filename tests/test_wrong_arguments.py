@@ -82,6 +82,7 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"graph": NETWORK, "chip": "loihi1", "dt_s": 1e-3, "metadata": {}, "fill": 1.0, "reset_every": 5},
     ),
     "spread_over": (hardware.spread_over, {"compiled": COMPILED, "fills": [0.5]}),
+    "use_of": (hardware.use_of, {"program": PROGRAM, "chip": "loihi1"}),
     "Program": (
         hardware.Program,
         {"chip": "loihi1", "dt_s": 1e-3, "populations": PROGRAM.populations, "synapses": PROGRAM.synapses,

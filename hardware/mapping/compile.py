@@ -63,9 +63,8 @@ class Compiled:
 
     @property
     def misfit(self) -> str | None:
-        """The first limit that the program exceeds, "does not fit loihi1: ..."; None if the program fits."""
-        problems = self.use.problems
-        return f"does not fit {self.chip.name}: {problems[0]}" if problems else None
+        """`Use.misfit`: the first limit that the program exceeds; None if the program fits."""
+        return self.use.misfit
 
     @functools.cached_property
     def cores_between(self) -> tuple[int, int] | None:

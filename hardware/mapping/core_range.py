@@ -25,7 +25,7 @@ import numpy as np
 from muspike.hardware.chip import Chip
 from muspike.hardware.graph import by_end
 from muspike.hardware.mapping.lists import Ints, lists
-from muspike.hardware.mapping.partition import RULES, Load, fewest_cores, grown_load
+from muspike.hardware.mapping.partition import RULES, Load, added, fewest_cores
 from muspike.hardware.mapping.retime import Retimed
 from muspike.hardware.weights import Conv, Sparse
 
@@ -61,7 +61,7 @@ def intel_cores(retimed: Retimed, chip: Chip) -> dict[str, int]:
         none = np.zeros(p.size, np.int64)
 
         def load(start: int, stop: int) -> Load:
-            return grown_load(Load(), ordered, fans, none, start, min(stop, len(none)))  # noqa: B023
+            return added(Load(), ordered, fans, none, start, min(stop, len(none)))  # noqa: B023
 
         tiles = _in_columns(p.size, image[2], load, chip) if image is not None else None
         found[p.name] = tiles or _in_parts(p.size, load, chip)

@@ -10,7 +10,8 @@ Shared lists (nengo-loihi, `builder/connection.py` and `conv.py: conv2d_loihi_we
 land on the core through the same set of taps, they find the same list. Each neuron has an offset of its own, which is
 added to the target indices of the list. An offset is less than `SynapseFormat.axon_offsets`. A neuron beyond that finds
 a copy of the list with larger indices, as in nengo-loihi. So there is one list for each input channel, set of taps and
-multiple of the largest offset. A border of a core that cuts through an image makes new sets. nengo-loihi packs the
+multiple of the largest offset. A border of a core that cuts through an image makes new sets, and so do targets that lie
+elsewhere behind one another. nengo-loihi packs the
 lists of all channels of a pixel one behind the other and rounds them up together. Here lists are rounded up one by one,
 which takes the same memory or more.
 
@@ -33,6 +34,7 @@ from scipy.sparse import csc_array
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip, SynapseFormat
 from muspike.hardware.mapping.quantise import IntegerSynapses
+from muspike.hardware.program import ChipSynapses
 from muspike.hardware.weights import Conv, Sparse, Weights
 from muspike.jit import njit
 
@@ -65,7 +67,7 @@ class Lists(Protocol):
         ...
 
 
-def lists(synapses: IntegerSynapses, sparse: bool, chip: Chip, order: Ints) -> Lists:
+def lists(synapses: IntegerSynapses | ChipSynapses, sparse: bool, chip: Chip, order: Ints) -> Lists:
     """The lists of synapses in chip time.
 
     Args:
@@ -139,7 +141,9 @@ def _bits(lengths: npt.NDArray[Any], entry: int, form: SynapseFormat) -> int:
 class _DenseLists:
     """Lists of which each, one per source, holds every target on the core."""
 
-    def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
+    def __init__(
+        self, synapses: IntegerSynapses | ChipSynapses, weight: Weights, form: SynapseFormat, order: Ints
+    ) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
         self.own: str | None = None
         self.all = np.arange(weight.shape[1], dtype=np.int32)
@@ -152,7 +156,9 @@ class _DenseLists:
 class _SparseLists:
     """Lists that hold the targets on the core with a weight other than 0. A source without such targets has no list."""
 
-    def __init__(self, synapses: IntegerSynapses, weight: Weights, form: SynapseFormat, order: Ints) -> None:
+    def __init__(
+        self, synapses: IntegerSynapses | ChipSynapses, weight: Weights, form: SynapseFormat, order: Ints
+    ) -> None:
         self.source, self.delay, self.form = synapses.source, synapses.delay, form
         self.own: str | None = None
         stored = w.with_values(weight, weight.values) if isinstance(weight, Sparse) else Sparse.of(weight)
@@ -184,8 +190,10 @@ def _tally(sources, lengths, found):  # type: ignore[no-untyped-def]
     return n
 
 
-# A set of taps is recognised by its mark: the sum of a random 64-bit number for each tap, and of another one times the
-# multiple of the largest offset. With 10^5 sets, the chance that two are taken for one is 3e-10.
+# A set of taps is recognised by its mark: the sum of a random 64-bit number for each tap and for where its target lies
+# behind the first one, and of another one times the multiple of the largest offset. With 10^5 sets, the chance that two
+# are taken for one is 3e-10. (In an `image_order`, equal taps reach targets that lie alike; the neurons of a program
+# from elsewhere can lie in any order.)
 _SEED = 0x5EED
 _OFFSET_MARK = np.uint64(0x9E3779B97F4A7C15)
 
@@ -196,7 +204,7 @@ class _Convolution:
     Only the weights of the channels differ. So what lands on a core is found once for each *cell*, a pixel of a group.
     """
 
-    def __init__(self, synapses: IntegerSynapses, conv: Conv, form: SynapseFormat, order: Ints) -> None:
+    def __init__(self, synapses: IntegerSynapses | ChipSynapses, conv: Conv, form: SynapseFormat, order: Ints) -> None:
         self.source, self.delay, self.form, self.conv = synapses.source, synapses.delay, form, conv
         self.own: str | None = synapses.name
         self.order = order
@@ -255,13 +263,21 @@ _CONVOLUTIONS: Mapping[str, type[_SharedLists] | type[_Kernel]] = {"lists": _Sha
 
 
 @njit(nogil=True)
+def _mixed(number):  # type: ignore[no-untyped-def]
+    """A 64-bit number that looks random and depends on all bits of `number` (the last steps of SplitMix64)."""
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))
+
+
+@njit(nogil=True)
 def _land(  # type: ignore[no-untyped-def]
     start, stop, order, marks, input_shape, output_shape, stride, padding, dilation, groups, lengths, sets, first, found
 ):
     """Find the cells that reach the targets `start..stop - 1`: write them to `found`, and return how many there are.
 
-    For each cell, write the number of taps that land to `lengths`, the sum of their marks to `sets`, and the position
-    of the first target to `first`.
+    For each cell, write the number of taps that land to `lengths`, the sum of the marks of these and of their targets'
+    places behind the first target to `sets`, and the position of the first target to `first`.
     """
     n = 0
     channels, rows, columns = output_shape
@@ -285,5 +301,5 @@ def _land(  # type: ignore[no-untyped-def]
                     first[cell] = position
                     n += 1
                 lengths[cell] += 1
-                sets[cell] += marks[o, a, b]
+                sets[cell] += _mixed(marks[o, a, b] + np.uint64(position - first[cell]))
     return n

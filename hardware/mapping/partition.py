@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,21 +50,29 @@ from muspike.hardware.graph import by_end
 from muspike.hardware.mapping.lists import Ints, Lists, Neurons, image_order, is_smaller_sparse, lists
 from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.mapping.retime import Retimed
+from muspike.hardware.program import ChipPopulation, ChipSynapses
 from muspike.hardware.weights import Conv
 
 Axons = Mapping[tuple[str, int, str | None], Neurons]
 """The source neurons that have an axon, by source population, delay and `Lists.own`."""
 Cores = dict[str, npt.NDArray[np.int32]]
 """The core of each neuron, by population."""
+Image = tuple[int, int, int]
+"""Channels, y and x."""
 
-# How many channels of a pixel to pack together, each number for images whose channels it divides; 0: all channels. The
-# numbers that most often lead to few cores come first, so that the other packings are soon given up.
-_TOGETHER = (16, 64, 0, 4, 1)
+TOGETHER = (16, 64, 0, 4, 1)
+"""How many channels of a pixel to pack together, each number for images whose channels it divides; 0: all channels.
+
+The numbers that most often lead to few cores come first, so that the other packings are soon given up. Of packings that
+cost the same, the last one is taken.
+"""
 # Each repacking raises the estimate of output axons. A packing that has not settled after so many will not settle.
 _REPACKINGS = 20
 _UNSETTLED = (
     f"muspike found no packing in {_REPACKINGS} attempts, which does not mean that there is none; in the last one: "
 )
+
+_FEWER_ON_CORE = "fewer neurons on the core; muspike map places the neurons of a .nir file within every limit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +183,7 @@ class CoreUse:
             how much it uses of each limit.
         per_cent: the same in per cent of each published limit.
         closed_by: the limit that kept the next neuron off the core; None: there was no next neuron, or it would have
-            fitted.
+            fitted. A program does not tell how it was packed; there it is None.
     """
 
     core: int
@@ -232,6 +240,11 @@ class Use:
         return not self.problems
 
     @property
+    def misfit(self) -> str | None:
+        """The first limit that the program exceeds, "does not fit loihi1: ..."; None if the program fits."""
+        return f"does not fit {self.chip}: {self.problems[0]}" if self.problems else None
+
+    @property
     def fullest(self) -> CoreUse:
         """The core that uses the largest share of the binding limit."""
         return max(self.cores, key=lambda core: core.per_cent[self.binding])
@@ -279,12 +292,14 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     core, loads = packer.best()
     where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
     core_xy = _place(loads, where, chip)
-    return Partition(where, core_xy, packer.sparse, _use(retimed, loads, where, core_xy, chip, fill))
+    problems = [*_fill_problems(loads, chip, fill), *delay_problems(graph.synapses, chip)]
+    use = counted_use(loads, where, core_xy, chip, retimed.relay_neurons, problems)
+    return Partition(where, core_xy, packer.sparse, use)
 
 
-def fewest_cores(retimed: Retimed, chip: Chip, fill: float = 1.0) -> int:
+def fewest_cores(retimed: Retimed, chip: Chip) -> int:
     """The number of cores that the greedy packing takes."""
-    return len(_packer(retimed, chip, fill).best()[1])
+    return len(_packer(retimed, chip, 1.0).best()[1])
 
 
 def _packer(retimed: Retimed, chip: Chip, fill: float) -> _Packer:
@@ -292,12 +307,28 @@ def _packer(retimed: Retimed, chip: Chip, fill: float) -> _Packer:
     sparse = {s.name: is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
-    shapes: dict[str, set[tuple[int, int, int]]] = {}
-    for s in graph.synapses:
+    return _Packer(graph, placed, images_of(graph.synapses), sparse, chip, fill)
+
+
+def images_of(synapses: Iterable[IntegerSynapses | ChipSynapses]) -> dict[str, Image]:
+    """For each population that convolutions of one output shape reach, that shape: its channels, y and x."""
+    shapes: dict[str, set[Image]] = {}
+    for s in synapses:
         if isinstance(s.weight, Conv):
             shapes.setdefault(s.target, set()).add(s.weight.output_shape)
-    images = {name: found.pop() for name, found in shapes.items() if len(found) == 1}
-    return _Packer(graph, placed, images, sparse, chip, fill)
+    return {name: found.pop() for name, found in shapes.items() if len(found) == 1}
+
+
+def image_orders(images: Mapping[str, Image], together: int) -> dict[str, Ints]:
+    """The orders of packing if `together` channels of a pixel, one of `TOGETHER`, stand side by side.
+
+    Populations that are not in the result are packed in the order of their neurons.
+    """
+    return {
+        name: image_order(shape, together or shape[0])
+        for name, shape in images.items()
+        if shape[0] > 1 and together != 1 and not (together and shape[0] % together)
+    }
 
 
 # --- packing ---------------------------------------------------------------------------------------------------
@@ -316,7 +347,7 @@ class _Packer:
         self,
         graph: IntegerGraph,
         placed: Sequence[IntegerPopulation],
-        images: Mapping[str, tuple[int, int, int]],
+        images: Mapping[str, Image],
         sparse: Mapping[str, bool],
         chip: Chip,
         fill: float,
@@ -331,12 +362,8 @@ class _Packer:
         If several packings cost the same, the last one tried is taken; it keeps the neurons in their own order.
         """
         best: tuple[Cores, list[Load]] | None = None
-        for together in _TOGETHER:
-            orders = {
-                name: image_order(shape, together or shape[0])
-                for name, shape in self.images.items()
-                if shape[0] > 1 and together != 1 and not (together and shape[0] % together)
-            }
+        for together in TOGETHER:
+            orders = image_orders(self.images, together)
             if together == 1 or (orders and not (best and _is_fullest(best[1]))):
                 most = self._cost(best[1]) if best else None
                 best = self._packing(orders, most) or best
@@ -381,8 +408,8 @@ class _Packer:
             core = {name: np.empty_like(cores) for name, cores in packed.items()}
             for name, cores in packed.items():
                 core[name][order[name]] = cores
-            found = _output_axons(loads, self.sizes)
-            loads = _with_output_axons(loads, core, found)
+            found = output_axons(loads, self.sizes)
+            loads = with_output_axons(loads, core, found)
             more = {name: np.maximum(out[name], found[name]) for name in out}
             if all(_OUTPUT_AXONS.holds(load, self.chip) for load in loads) or _equal(more, out):
                 break
@@ -403,7 +430,7 @@ class _Packer:
         for p in populations:
 
             def grown(start: int, stop: int, p: IntegerPopulation = p) -> Load:
-                return grown_load(loads[-1], p, fans[p.name], out[p.name], start, stop)
+                return added(loads[-1], p, fans[p.name], out[p.name], start, stop)
 
             start = 0
             while start < p.size:
@@ -450,8 +477,18 @@ def _is_fullest(loads: Sequence[Load]) -> bool:
     return all(load.closed_by == "neurons_per_core" for load in loads[:-1])
 
 
-def grown_load(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int) -> Load:
-    """The load with neurons `start..stop - 1` of p added."""
+def added(
+    load: Load, p: IntegerPopulation | ChipPopulation, fan: Sequence[Lists], out: Ints, start: int, stop: int
+) -> Load:
+    """The load with neurons `start..stop - 1` of p added.
+
+    Args:
+        load: what is on the core so far.
+        p: the population. Its neurons are in the order of packing, as are those of `fan` and `out`.
+        fan: the lists of the synapses onto p.
+        out: the output axons of each neuron.
+        start, stop: see above.
+    """
     memory = load.memory_bits
     axons = dict(load.axons)
     for entry in fan:
@@ -471,7 +508,8 @@ def grown_load(load: Load, p: IntegerPopulation, fan: Sequence[Lists], out: Ints
     )
 
 
-def _output_axons(loads: Sequence[Load], sizes: Mapping[str, int]) -> dict[str, Ints]:
+def output_axons(loads: Sequence[Load], sizes: Mapping[str, int]) -> dict[str, Ints]:
+    """The output axons of each neuron, by population: one for each of its input axons on a core."""
     out = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
     for load in loads:
         for (source, *_), neurons in load.axons.items():
@@ -483,9 +521,10 @@ def _equal(one: Mapping[str, Ints], other: Mapping[str, Ints]) -> bool:
     return all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def _with_output_axons(
+def with_output_axons(
     loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int32]], out: Mapping[str, Ints]
 ) -> list[Load]:
+    """The loads with the output axons of their neurons, where neuron n of population p has `out[p][n]`."""
     totals = np.zeros(len(loads), np.int64)
     for name, cores in core.items():
         np.add.at(totals, cores, out[name])
@@ -542,7 +581,7 @@ def _axons_between(loads: Sequence[Load], core: Mapping[str, npt.NDArray[np.int3
 # --- the report ------------------------------------------------------------------------------------------------
 
 
-def delay_problems(synapses: Sequence[IntegerSynapses], chip: Chip) -> Iterator[str]:
+def delay_problems(synapses: Iterable[IntegerSynapses | ChipSynapses], chip: Chip) -> Iterator[str]:
     """Check the longest delay: a message for each matrix of synapses whose delay the chip does not have."""
     longest = chip.limits.synaptic_delay.value
     for s in synapses:
@@ -565,35 +604,47 @@ def _fill_problems(loads: Sequence[Load], chip: Chip, fill: float) -> Iterator[s
             )
 
 
-def _use(
-    retimed: Retimed,
+def counted_use(
     loads: Sequence[Load],
     core: Mapping[str, npt.NDArray[np.int32]],
     core_xy: npt.NDArray[np.int32],
     chip: Chip,
-    fill: float,
+    relay_neurons: int,
+    problems: Iterable[str],
+    packed: bool = True,
 ) -> Use:
-    per_chip = chip.limits.cores_per_chip.value or len(loads)
+    """The use of a chip, from what lies on each core.
+
+    Args:
+        loads: the content of each core.
+        core: by population, the core of each neuron; -1 for inputs.
+        core_xy: the place of each core on the mesh.
+        chip: the chip.
+        relay_neurons: neurons that only make a delay longer.
+        problems: what else does not fit; the problems of the cores follow.
+        packed: whether `_Packer` placed the neurons. Then a core of several neurons above a limit is a failure of the
+            packing.
+    """
     on_core: list[list[str]] = [[] for _ in loads]
     for name, cores_of in core.items():
         for c in np.unique(cores_of[cores_of >= 0]).tolist():
             on_core[c].append(name)
+    chip_of = _chip_numbers(core_xy, chip)
     cores, remedies = [], {}
-    problems = [*_fill_problems(loads, chip, fill), *delay_problems(retimed.graph.synapses, chip)]
+    messages = list(problems)
     for c, load in enumerate(loads):
         where = f"core {c} ({', '.join(map(repr, on_core[c]))})"
         for rule in RULES:
             if not rule.holds(load, chip):
-                # A load above a limit is one neuron alone, or a packing whose output axons have not settled.
-                settled = load.neurons == 1
-                problems.append(("" if settled else _UNSETTLED) + rule.message(where, load, chip))
-                remedy = rule.remedy if settled else "another fill, with which the cores are packed otherwise"
-                remedies[rule.limit, settled] = f"{rule.limit}: {remedy}"
+                alone = load.neurons == 1
+                messages.append(("" if alone or not packed else _UNSETTLED) + rule.message(where, load, chip))
+                elsewhere = "another fill, with which the cores are packed otherwise" if packed else _FEWER_ON_CORE
+                remedies[rule.limit, alone] = f"{rule.limit}: {rule.remedy if alone else elsewhere}"
         cores.append(
             CoreUse(
                 core=c,
                 populations=tuple(on_core[c]),
-                chip=c // per_chip,
+                chip=chip_of[c],
                 x=int(core_xy[c, 0]),
                 y=int(core_xy[c, 1]),
                 neurons=load.neurons,
@@ -610,16 +661,23 @@ def _use(
                 closed_by=load.closed_by,
             )
         )
-    fullest = max(cores, key=lambda use: use.per_cent[use.binding])
+    fullest = max(cores, key=lambda use: use.per_cent[use.binding], default=None)
     return Use(
         chip=chip.name,
         neurons=sum(load.neurons for load in loads),
-        relay_neurons=retimed.relay_neurons,
-        chips=cores[-1].chip + 1,
+        relay_neurons=relay_neurons,
+        chips=len(set(chip_of)),
         cores_per_chip=chip.limits.cores_per_chip.value,
         cores=tuple(cores),
-        binding=fullest.binding,
+        binding=fullest.binding if fullest else RULES[0].limit,
         unchecked=tuple(rule.limit for rule in RULES if rule.allowed(chip).value is None),
-        problems=tuple(problems),
+        problems=tuple(messages),
         remedies=tuple(remedies.values()),
     )
+
+
+def _chip_numbers(core_xy: npt.NDArray[np.int32], chip: Chip) -> list[int]:
+    """The number of each core's chip, from 0. Chips lie side by side, each with a mesh of its own."""
+    meshes = core_xy // np.array([chip.mesh.tiles_x, chip.mesh.tiles_y])
+    numbers: list[int] = np.unique(meshes, axis=0, return_inverse=True)[1].ravel().tolist()
+    return numbers

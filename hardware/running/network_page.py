@@ -157,6 +157,7 @@ def _run(simulation: Simulation) -> dict[str, Any]:
         "energy": entries[0] if entries else None,
         "others": entries[1:],
         "no_energy": simulation.no_energy,
+        "problems": simulation.problems or (),
         "bottleneck": entries[0]["bottleneck"] if entries else None,
         "warnings": list(warnings(simulation)),
     }

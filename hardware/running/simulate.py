@@ -24,6 +24,7 @@ from muspike.hardware.cost import activity, energy
 from muspike.hardware.cost.energy import Energy, Meter, Quantity, Row
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.compile import Compiled
+from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
 from muspike.hardware.running.report import READING
@@ -47,7 +48,7 @@ _BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
 # more cells the number of active updates is only an upper bound.
 _EXACT_CELLS = 1 << 28
 _DEVICES = ("cpu", "cuda")
-_MOST_RISKS = 10  # printed at most
+_MOST_LINES = 10  # of problems, and of risks, printed at most
 _EVENTS = ("overflows", "readout_resets")  # what a run counts beside spikes, by their names in `Run`
 
 
@@ -65,6 +66,8 @@ class Simulation:
         counts: totals of the run, for each core.
         energies: the cost of the run, one for each cost set of the chip; empty if `no_energy` says why there is none.
         no_energy: why there is no energy; None: there is.
+        problems: every limit and register of the chip that the program exceeds, in sentences; None: the program is for
+            an unknown chip.
         ideal: spikes and membranes of the float network, as `interpreter.run` gives them; None: it was not run.
         agreements: how the run agrees with the float network; None: it was not run.
         risks: what is known to make the chip's spikes differ from the float network's (`Compiled.risks`): first what
@@ -80,6 +83,7 @@ class Simulation:
     counts: activity.Counts
     energies: tuple[Energy, ...]
     no_energy: str | None
+    problems: tuple[str, ...] | None
     ideal: tuple[Mapping[str, Array], Mapping[str, Array]] | None
     agreements: Agreements | None
     risks: tuple[str, ...] | None
@@ -158,13 +162,14 @@ def simulate(
     >>> found.energies[0].total.to("uJ").tag
     'assumed'
 
-    A network that does not fit its chip is run but not priced; so is a program for an unknown chip.
+    A network or program that does not fit its chip is run but not priced; so is a program for an unknown chip.
 
     Args:
         network: a network as `compile_graph` gives it, or a program alone.
         inputs: uint8 `[ticks, batch, size]` for every input, by name.
-        chip: the chip that prices a program: a `Chip`, the name of a known one, or the path of its TOML file. None: the
-            known chip that the program names. A compiled network has its own chip, and no other can be given.
+        chip: the chip that a program is held against (`use_of`) and that prices it: a `Chip`, the name of a known one,
+            or the path of its TOML file. None: the known chip that the program names. A compiled network has its own
+            chip, and no other can be given.
         beside_float: whether to run the float network of a compiled network too. A program has none.
         ticks: number of ticks for a program without inputs.
         record_membranes: whether to keep current and membrane of every population.
@@ -199,7 +204,7 @@ def simulate(
         raise BadInput("simulate: the inputs have 0 ticks; expected at least one")
     beside = compiled if beside_float else None
     _check_memory(program, run_ticks, batch, record_membranes, beside is not None)
-    meters, no_energy = _meters(compiled, program, chip)
+    meters, no_energy, problems = _meters(compiled, program, chip)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
     run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
     energies: tuple[Energy, ...] = ()
@@ -221,6 +226,7 @@ def simulate(
         counts=counts,
         energies=energies,
         no_energy=no_energy,
+        problems=problems,
         ideal=ideal,
         agreements=agreements,
         risks=_risks(compiled) if compiled else None,
@@ -253,15 +259,16 @@ def _dense(program: Program, batch: int, device: str) -> DenseSimulator:
     return DenseSimulator(program, batch, device)
 
 
-def _meters(compiled: Compiled | None, program: Program, chip: Chip | None) -> tuple[tuple[Meter, ...], str | None]:
-    """The meters that price the run, and why there are none (else None)."""
-    if compiled and compiled.misfit:
-        return (), compiled.misfit
-    chip = compiled.chip if compiled else chip
+def _meters(
+    compiled: Compiled | None, program: Program, chip: Chip | None
+) -> tuple[tuple[Meter, ...], str | None, tuple[str, ...] | None]:
+    """The meters that price the run, why there are none (else None), and what exceeds the chip (`Simulation`)."""
     try:
-        return energy.meters(program.core_xy, chip or load_chip(program.chip)), None
-    except BadInput as error:  # no such chip, or too many cores on a tile; the spikes are valid
-        return (), str(error)
+        chip = compiled.chip if compiled else chip or load_chip(program.chip)
+    except BadInput as error:  # no such chip; the spikes are valid
+        return (), str(error), None
+    use = compiled.use if compiled else use_of(program, chip)
+    return () if use.misfit else energy.meters(program.core_xy, chip), use.misfit, use.problems
 
 
 def _risks(compiled: Compiled) -> tuple[str, ...]:
@@ -372,6 +379,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
             for e in simulation.energies
         ],
         "no_energy": simulation.no_energy,
+        "problems": None if simulation.problems is None else list(simulation.problems),
         "agreement_in_all_sequences": None if found is None else [row.to_dict() for row in found],
         "seconds": simulation.seconds,
         "ticks_per_second": ticks / simulation.seconds,
@@ -420,11 +428,8 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     yield from populations.lines()
     for line in warnings(simulation):
         yield f"WARNING: {printable(line)}"
-    risks = simulation.risks or ()
-    for line in risks[:_MOST_RISKS]:
-        yield f"risk: {printable(line)}"
-    if len(risks) > _MOST_RISKS:
-        yield f"risk: {len(risks) - _MOST_RISKS:,} more, which --json lists"
+    yield from first_lines("problem", simulation.problems or ())
+    yield from first_lines("risk", simulation.risks or ())
     yield ""
     cores = core_events_table(simulation)
     yield f"{cores.caption}:"
@@ -438,6 +443,13 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     speed = ticks / simulation.seconds
     at_once = f" of {batch:,} sequences at once, {batch * speed:,.0f} ticks of a sequence" if batch > 1 else ""
     yield f"simulated {speed:,.0f} ticks per second{at_once}"
+
+
+def first_lines(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    """A line for each of the first sentences, and one that says how many more there are."""
+    yield from (f"{title}: {printable(line)}" for line in sentences[:_MOST_LINES])
+    if len(sentences) > _MOST_LINES:
+        yield f"{title}: {len(sentences) - _MOST_LINES:,} more, which --json lists"
 
 
 def populations_table(simulation: Simulation) -> Table:

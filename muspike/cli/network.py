@@ -316,7 +316,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     with waiting("loading the simulator"):
         from muspike.export import lava_runner
         from muspike.hardware.program import Program
-        from muspike.hardware.running.simulate import arrays, delayed, input_shapes
+        from muspike.hardware.running.simulate import arrays, delayed, first_lines, input_shapes
         from muspike.hardware.running.spikes import write_spikes
         from muspike.hardware.simulator.events import as_inputs
     if args.worker:
@@ -337,6 +337,7 @@ def _run_lava(args: argparse.Namespace) -> int:
         say(_WORKER_HELP.format(Path(lava_runner.__file__).with_name("lava_worker.py")))
         return 0
     program = Program.load(args.program)
+    problems = _problems(program)
     read = _spikes(args, input_shapes(program), program.dt_s)
     given = delayed(program, read.spikes, read.ticks)
     rows, run = lava_runner.verify(program, given, args.python)
@@ -348,6 +349,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     equal = all(row.exact for row in rows)
     if args.json:
         told = {"equal": equal, "seconds_per_tick": run.seconds_per_tick, "versions": dict(run.versions)}
+        told["problems"] = problems
         say_json({"file": str(args.program), **told, "populations_in_all_sequences": [row.to_dict() for row in rows]})
     else:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
@@ -359,8 +361,17 @@ def _run_lava(args: argparse.Namespace) -> int:
         ]
         lines = list(text_table(titles, cells))
         lines.append("equal in every spike, u and v" if equal else "NOT EQUAL")
-        say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *lines]))
+        about = first_lines("problem", problems or ())
+        say("\n".join([f"{args.program}: the simulator against Lava ({versions})", *about, *lines]))
     return 0 if equal else 1
+
+
+def _problems(program: Program) -> list[str] | None:
+    """What a program exceeds of the known chip that it names, in sentences; None: it names no known chip."""
+    from muspike.hardware.chip import known_chips
+    from muspike.hardware.mapping.fit import use_of
+
+    return list(use_of(program, program.chip).problems) if program.chip in known_chips() else None
 
 
 @contextlib.contextmanager

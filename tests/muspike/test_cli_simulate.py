@@ -495,6 +495,44 @@ def test_what_does_not_fit_has_spikes_but_no_energy(told: Callable[..., Any]) ->
     )
 
 
+def test_a_program_that_does_not_fit_has_spikes_but_no_energy(
+    told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven_by_biases("own.npz")
+    made = Program.load("own.npz")
+    crowd = chip_programs.population("crowd", 158_509, v_threshold=1)
+    Program("loihi1", 1e-3, [*made.populations, crowd], made.synapses, made.core_xy).save("crowd.npz")
+    above = "core 0 ('alone', 'hears', 'crowd'): 158513 neurons, loihi1 holds 1024 on a core"
+    result = told("simulate", "crowd.npz", "--ticks", "5", "--json")
+    assert (result["energy"], result["no_energy"]) == ([], f"does not fit loihi1: {above}")
+    assert result["problems"] == [above]
+    assert by_name(result["populations"])["alone"]["spikes_in_all_sequences"]
+    text = told("simulate", "crowd.npz", "--ticks", "5")
+    assert f"\nno energy: does not fit loihi1: {above}\n" in text and f"\nproblem: {above}\n" in text
+    # A chip of one's own that holds less.
+    told("chips", "--template", "loihi1", "-o", "mine.toml")
+    small = re.sub(
+        r"(?m)^neurons_per_core = .*",
+        'neurons_per_core = { value = 3, source = "nengo_loihi: mine" }',
+        Path("mine.toml").read_text(),
+    )
+    Path("mine.toml").write_text(re.sub(r'(?m)^name = "[^"]*"', 'name = "mine"', small, count=1))
+    Program("mine", 1e-3, made.populations, made.synapses, made.core_xy).save("mine.npz")
+    result = told("simulate", "mine.npz", "--ticks", "5", "--chip", "mine.toml", "--json")
+    assert result["problems"] == ["core 0 ('alone', 'hears'): 4 neurons, mine holds 3 on a core"]
+    assert told("simulate", "own.npz", "--ticks", "5", "--json")["problems"] == []
+
+    def run_lava(loaded: Program, inputs: Any, *more: Any, **options: Any) -> lava_runner.LavaRun:
+        run = Simulator(loaded).run(inputs, record_membranes=True)
+        return lava_runner.LavaRun(run.spikes, run.membrane, run.current, versions={}, seconds_per_tick=1.0)
+
+    monkeypatch.setattr(lava_runner, "run_lava", run_lava)
+    assert told("run-lava", "crowd.npz", "--ticks", "5", "--json")["problems"] == [above]
+    assert f"\nproblem: {above}\n" in told("run-lava", "crowd.npz", "--ticks", "5")
+    assert told("run-lava", "own.npz", "--ticks", "5", "--json")["problems"] == []
+    assert told("run-lava", "mine.npz", "--ticks", "5", "--json")["problems"] is None
+
+
 def test_several_inputs_nested_names_and_nir_data(told: Callable[..., Any]) -> None:
     nodes = {
         "left": nir.Input(np.array([2])),

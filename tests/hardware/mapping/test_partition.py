@@ -14,8 +14,10 @@ from chip_limits import chip
 from integer_populations import population
 from muspike.hardware import weights as w
 from muspike.hardware.chip import SynapseFormat, load_chip
+from muspike.hardware.mapping.compile import _placed
+from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.mapping.lists import Ints, entry_bits, image_order, list_bits, lists
-from muspike.hardware.mapping.partition import RULES, Partition, delay_problems, grown_load, partition
+from muspike.hardware.mapping.partition import RULES, Partition, added, delay_problems, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.mapping.retime import Retimed, retime
 from muspike.hardware.weights import Array, Conv, Sparse, Weights
@@ -591,11 +593,20 @@ def test_every_core_keeps_every_rule_counted_anew(seed: int) -> None:
     )
     form = dataclasses.replace(FORM, axon_offsets=int(rng.choice([3, 17, 64, 256])))
     small = dataclasses.replace(small, synapse_format=form)
-    p = partition(retimed, small, fill=float(rng.choice([1, 0.5])))
+    fill = float(rng.choice([1, 0.5]))
+    p = partition(retimed, small, fill)
     counted_anew(retimed, p, form)
     of_the_chip = [problem for problem in p.use.problems if not problem.startswith("fill ")]
     assert (not of_the_chip) == all(max(core.per_cent.values()) <= 100 for core in p.use.cores)
     assert {rule.limit for rule in RULES} == set(p.use.cores[0].per_cent)
+    # The same placement, counted from a program that does not tell how it was packed.
+    program, use = _placed(retimed, small, fill, 1e-3, {"relays": list(retimed.relays)}, None)
+    assert use == p.use
+    anew = use_of(program, small)
+    cores = tuple(dataclasses.replace(core, closed_by=None) for core in use.cores)
+    assert anew.cores == cores and (anew.chips, anew.binding) == (use.chips, use.binding)
+    if use.fits:
+        assert anew == dataclasses.replace(use, cores=cores)
 
 
 @pytest.mark.parametrize(
@@ -645,13 +656,13 @@ def test_a_packing_that_does_not_settle_is_no_limit_of_the_chip(monkeypatch: pyt
 
 def test_packings_that_cannot_win_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    grown = grown_load
+    grown = added
 
     def counted(*args: Any) -> Any:
         loads.append(args)
         return grown(*args)
 
-    monkeypatch.setattr("muspike.hardware.mapping.partition.grown_load", counted)
+    monkeypatch.setattr("muspike.hardware.mapping.partition.added", counted)
     conv = Conv(kernel(16, 16, 1, 1), (16, 16, 16), (16, 16, 16))
     assert len(image(conv, input_axons_per_core=256).use.cores) == 16  # 4 together: 64, one channel after another: 256
     assert len({id(args[0]) for args in loads}) < 16 * 5

@@ -167,6 +167,11 @@ def test_what_is_not_known_is_said(compiled: Compiled, simulation: Simulation, t
     )
     page = written(tmp_path / "a.html", simulation=bare)
     assert "no energy does not fit: <all>" in page.text and "µJ" not in page.text
+    assert "Limits that are exceeded" not in page.text
+    above = dataclasses.replace(bare, problems=tuple(f"core {i}: <much>" for i in range(41)))
+    text = written(tmp_path / "b.html", simulation=above).text
+    assert "Limits that are exceeded: core 0: <much>" in text and "core 39: <much>" in text
+    assert "core 40: <much>" not in text and "The first 40 of 41" in text
     assert "A program file does not say how full its cores are" in page.text
     assert "The float network was not run" in page.text
     assert "Not the chip's figures" in page.text and "3 sums left the chip's 16-bit accumulator" in page.text

@@ -10,13 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chip_limits import chip
 from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware import interpreter
 from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import Compiled, compile_graph
-from muspike.hardware.running.simulate import simulate
+from muspike.hardware.mapping.fit import use_of
+from muspike.hardware.running.simulate import simulate, simulation_dict, simulation_text
 
 INPUTS = {"in": (np.random.default_rng(3).random((50, 2, 3)) < 0.3).astype(np.uint8)}
 
@@ -65,6 +67,7 @@ def test_what_does_not_fit_has_spikes_and_no_energy(compiled: Compiled) -> None:
     wide = replace(compiled, use=replace(compiled.use, problems=("core 0: too much", "core 1: too much")))
     found = simulate(wide, INPUTS)
     assert (found.energies, found.no_energy) == ((), "does not fit loihi1: core 0: too much")
+    assert found.problems == ("core 0: too much", "core 1: too much")
     assert found.run.spikes["b"].any() and found.agreements
 
 
@@ -78,6 +81,24 @@ def test_a_program_is_priced_by_the_chip_of_its_name_or_the_one_given(compiled: 
     assert np.array_equal(unpriced.run.spikes["b"], whole.run.spikes["b"]) and whole.run.spikes["b"].any()
     given = simulate(strange, INPUTS, replace(load_chip("loihi1"), name="mine"))
     assert [e.total for e in given.energies] == [e.total for e in whole.energies]
+
+
+def test_a_program_that_does_not_fit_has_spikes_and_no_energy(compiled: Compiled) -> None:
+    small = chip(neurons_per_core=5, input_axons_per_core=8)
+    found, whole = simulate(compiled.program, INPUTS, small), simulate(compiled.program, INPUTS)
+    assert found.energies == () and whole.energies and whole.problems == ()
+    assert found.problems == use_of(compiled.program, small).problems and len(found.problems) == 2
+    assert found.no_energy == "does not fit loihi1: core 0 ('a', 'b'): 6 neurons, loihi1 holds 5 on a core"
+    assert np.array_equal(found.run.spikes["b"], whole.run.spikes["b"])
+    assert simulation_dict(found)["problems"] == list(found.problems)
+    lines = simulation_text(found).splitlines()
+    assert f"no energy: {found.no_energy}" in lines
+    assert [line for line in lines if line.startswith("problem: ")] == [f"problem: {p}" for p in found.problems]
+    many = replace(found, problems=tuple(f"core {i}: too much" for i in range(25)))
+    lines = [line for line in simulation_text(many).splitlines() if line.startswith("problem: ")]
+    assert len(lines) == 11 and lines[-1] == "problem: 15 more, which --json lists"
+    unknown = simulate(replace(compiled.program, chip="mine"), INPUTS)
+    assert unknown.problems is None and simulation_dict(unknown)["problems"] is None
 
 
 def test_a_compiled_network_has_its_own_chip(compiled: Compiled) -> None:
