@@ -14,6 +14,9 @@ may differ.
 - NIR data (HDF5), as `nir.write_data` writes it: by the name of the Input node, the observable `spikes`, or the only
   observable.
 
+A neuron spikes at most once in a tick. Where several events lie in one tick of a neuron, `InputSpikes.counts` holds how
+many. Arrays that hold counts are refused, unless the caller asks for counts.
+
 A number `dt_s` in an `.npz` gives the length of its ticks in seconds. Arrays and nodes that nobody reads are named in a
 note.
 
@@ -26,7 +29,7 @@ import math
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,10 +49,14 @@ from muspike.hardware.reader.node import TICK_TOLERANCE
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 Spikes = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.uint16]
 Shape = tuple[int, ...]
 
 LARGEST_BYTES = 2**31
 """The most bytes of one array in a file, and of all its spikes. A larger file is refused before memory is taken."""
+
+MOST_COUNTED = 2**16 - 1
+"""The most events of one neuron in one tick."""
 
 # A time so near to the start of a tick (in ticks) counts as in that tick: times and dt in files are often float32.
 _NEAR = 0.01
@@ -61,6 +68,7 @@ _NUMBERS = ("ticks", "sequences", "dt_s")
 _LABELS = ("labels", "y")
 _MOST_NAMES = 8  # printed in one sentence
 _BINARY = "spikes are 0 or 1 (graded spikes are not supported)"
+_Values = Callable[[str, Array], Spikes | Counts]  # checks the values of an array of that name
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +80,15 @@ class InputSpikes:
         batch: number of sequences.
         spikes: uint8 `[ticks, batch, size]` by input.
         notes: what reading changed, in sentences for people.
+        counts: uint16 `[ticks, batch, size]` by input, for every input: how many events lie in each tick of each
+            neuron. A count above 1 is one spike in `spikes`. None: no count is above 1.
     """
 
     ticks: int
     batch: int
     spikes: Mapping[str, Spikes]
     notes: tuple[str, ...] = ()
+    counts: Mapping[str, Counts] | None = None
 
 
 def read_spikes(
@@ -87,6 +98,7 @@ def read_spikes(
     ticks: int | None = None,
     *,
     besides: Collection[str] = (),
+    counts: bool = False,
 ) -> InputSpikes:
     """Read spikes for the inputs of a network from a file in one of the formats above.
 
@@ -104,10 +116,13 @@ def read_spikes(
         ticks: number of ticks to give. A longer file is cut; a shorter one is continued with silence. None: all ticks
             of the file.
         besides: arrays of an `.npz` that the caller reads for other ends, such as labels. They are no spikes.
+        counts: whether arrays, and the values of NIR events, may hold whole numbers above 1. They become one spike, and
+            stand in `InputSpikes.counts`. False: they are refused. Events that meet in one tick are counted always.
 
     Raises:
         BadInput: the file does not exist, is of none of the formats, damaged or too large; an input is missing; a
-            shape, an index, a time or a value (other than 0 and 1) is wrong; or an argument is out of its range.
+            shape, an index, a time or a value (other than 0 and 1) is wrong; more than `MOST_COUNTED` events lie in one
+            tick of a neuron; or an argument is out of its range.
         Failed: NIR data could not be read (`read_nir_data`).
     """
     file = Path(path_of("read_spikes: path", path))
@@ -122,13 +137,14 @@ def read_spikes(
         magic = opened.read(8)
     recordings = read_nir_data(path) if magic == _HDF5 else None  # its errors name the file
     notes: list[str] = []
+    values = _counted if counts else _binary
     try:
         if recordings is not None:
-            found = _nir_recordings(recordings, wanted, dt_s, notes)
+            found = _nir_recordings(recordings, wanted, dt_s, values, notes)
         elif magic.startswith(_NPY):
-            found = _read_npy(file, wanted, dt_s)
+            found = _read_npy(file, wanted, dt_s, values)
         elif magic.startswith(_ZIP):
-            found = _read_npz(file, wanted, dt_s, besides, notes)
+            found = _read_npz(file, wanted, dt_s, values, besides, notes)
         else:
             raise BadInput("neither an .npz or .npy file nor NIR data (HDF5)")
         read = _together(found, wanted, ticks)
@@ -319,9 +335,9 @@ def _written(spikes: Mapping[str, Array]) -> dict[str, Spikes]:
 
 @dataclass(frozen=True, eq=False)
 class _Dense:
-    """Spikes `array` `[ticks, batch, size]`. Each of its ticks is `every` ticks of the network."""
+    """Spikes, or counts, `array` `[ticks, batch, size]`. Each of its ticks is `every` ticks of the network."""
 
-    array: Spikes
+    array: Spikes | Counts
     every: int = 1
     notes: tuple[str, ...] = ()
 
@@ -333,18 +349,27 @@ class _Dense:
     def sequences(self) -> int:
         return int(self.array.shape[1])
 
-    def put(self, name: str, out: Spikes) -> Iterable[str]:
+    def put(self, name: str, out: Spikes) -> _Put:
         kept = -(-len(out) // self.every)
-        out[: self.ticks : self.every] = self.array[:kept]
-        lost = int(np.count_nonzero(self.array[kept:]))
-        yield from self.notes
+        given = self.array[:kept]
+        out[: self.ticks : self.every] = given != 0
+        notes = list(self.notes)
+        lost = int(self.array[kept:].sum(dtype=np.int64))
         if lost:
-            yield _cut(name, lost, len(out))
+            notes.append(_cut(name, lost, len(out)))
+        if given.max(initial=0) <= 1:
+            return _Put(notes)
+        counts = np.zeros(out.shape, np.uint16)
+        counts[: self.ticks : self.every] = given
+        return _Put(notes, counts)
 
 
 @dataclass(frozen=True, eq=False)
 class _Events:
-    """Spikes as events: each entry of `tick`, `sequence` and `neuron` is a spike, in a run of at least `ticks`."""
+    """Spikes as events: each entry of `tick`, `sequence` and `neuron` is a spike, in a run of at least `ticks`.
+
+    `value` is how many events each entry stands for; None: one.
+    """
 
     tick: Integers
     sequence: Integers
@@ -352,20 +377,53 @@ class _Events:
     ticks: int
     sequences: int
     notes: tuple[str, ...] = ()
+    value: Integers | None = None
 
-    def put(self, name: str, out: Spikes) -> Iterable[str]:
+    def put(self, name: str, out: Spikes) -> _Put:
         inside = self.tick < len(out)
-        out[self.tick[inside], self.sequence[inside], self.neuron[inside]] = 1
-        events = int(inside.sum())
+        place = np.ravel_multi_index((self.tick[inside], self.sequence[inside], self.neuron[inside]), out.shape)
+        value = np.ones(len(self.tick), np.int64) if self.value is None else self.value
+        events, lost = int(value[inside].sum()), int(value[~inside].sum())
+        flat = out.reshape(-1)
+        flat[place[value[inside] > 0]] = 1
         merged = events - int(np.count_nonzero(out))
-        yield from self.notes
+        notes, counts = list(self.notes), None
         if merged:
-            yield (
+            notes.append(
                 f"{name}: {merged:,} of {events:,} events are left out: their neuron has another event in the same "
                 "tick, and a neuron spikes at most once in a tick"
             )
-        if events < len(self.tick):
-            yield _cut(name, len(self.tick) - events, len(out))
+            counts = _count_at(name, place, value[inside], out.shape)
+        if lost:
+            notes.append(_cut(name, lost, len(out)))
+        return _Put(notes, counts)
+
+
+def _count_at(name: str, place: Integers, value: Integers, shape: Shape) -> Counts:
+    """How many events there are at each flat index: `value` of them at each `place`, in an array of this shape."""
+    places, which = np.unique(place, return_inverse=True)
+    number = np.zeros(len(places), np.int64)
+    np.add.at(number, which, value)
+    if number.max(initial=0) > MOST_COUNTED:
+        tick, _, neuron = np.unravel_index(int(places[number.argmax()]), shape)
+        raise BadInput(
+            f"{name}: {number.max():,} events of neuron {neuron} in tick {tick}; at most {MOST_COUNTED:,} are counted, "
+            "so shorter ticks are needed"
+        )
+    counts = np.zeros(shape, np.uint16)
+    counts.reshape(-1)[places] = number
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Put:
+    """What became of a recording on the ticks of the network, beside its spikes.
+
+    `counts` is uint16 `[ticks, batch, size]`, the events in each tick of each neuron; None: none is above 1.
+    """
+
+    notes: Sequence[str]
+    counts: Counts | None = None
 
 
 _Recording = _Dense | _Events
@@ -389,13 +447,18 @@ def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], tick
     length = ticks or lasts
     _check_bytes(length, batch, sum(math.prod(shape) for shape in shapes.values()))
     spikes: dict[str, Spikes] = {}
+    counts: dict[str, Counts | None] = {}
     notes: list[str] = []
     for name, shape in shapes.items():
         spikes[name] = np.zeros((length, batch, math.prod(shape)), np.uint8)
-        notes += found[name].put(name, spikes[name])
+        put = found[name].put(name, spikes[name])
+        counts[name] = put.counts
+        notes += put.notes
     if length > lasts:
         notes.append(f"{length - lasts:,} ticks of silence follow the {lasts:,} of the file")
-    return InputSpikes(length, batch, spikes, tuple(notes))
+    counted = {name: spikes[name].astype(np.uint16) if of is None else of for name, of in counts.items()}
+    several = any(of is not None for of in counts.values())
+    return InputSpikes(length, batch, spikes, tuple(notes), counted if several else None)
 
 
 def _check_bytes(ticks: int, batch: int, size: int) -> None:
@@ -468,7 +531,12 @@ class _Archive:
 
 
 def _read_npz(
-    path: Path, shapes: Mapping[str, Shape], dt_s: float, besides: Collection[str], notes: list[str]
+    path: Path,
+    shapes: Mapping[str, Shape],
+    dt_s: float,
+    values: _Values,
+    besides: Collection[str],
+    notes: list[str],
 ) -> dict[str, _Recording]:
     with zipfile.ZipFile(path) as opened:
         archive = _Archive(opened)
@@ -485,7 +553,7 @@ def _read_npz(
             raise BadInput(f"array 'dt_s' is of {given_dt.dtype}; it is a number of seconds")
         dt = None if given_dt is None else float(given_dt)
         found: dict[str, _Recording] = {
-            name: _dense(f"array {members[0]!r}", archive[members[0]], shapes[name], dt, dt_s)
+            name: _dense(f"array {members[0]!r}", archive[members[0]], shapes[name], dt, dt_s, values)
             if members == [key]
             else _npz_events(archive, key, math.prod(shapes[name]), dt, dt_s)
             for name, (key, members) in _chosen({k: (k, m) for k, m in of.items()}, shapes, "spikes").items()
@@ -539,7 +607,7 @@ def _count(archive: _Archive, name: str) -> int | None:
     return int(value)
 
 
-def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str, _Recording]:
+def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float, values: _Values) -> dict[str, _Recording]:
     if path.stat().st_size > LARGEST_BYTES:
         raise BadInput(f"{path.stat().st_size:,} bytes; at most {LARGEST_BYTES:,} are read")
     array = read_array(path.read_bytes())
@@ -547,7 +615,7 @@ def _read_npy(path: Path, shapes: Mapping[str, Shape], dt_s: float) -> dict[str,
         raise BadInput(f"holds one array; the network has the inputs {', '.join(map(repr, shapes))}: give an .npz")
     ((name, shape),) = shapes.items()
     if array.dtype.names is None:
-        return {name: _dense("the array", array, shape, None, dt_s)}
+        return {name: _dense("the array", array, shape, None, dt_s, values)}
     return {name: _sensor_events(array, shape, dt_s)}
 
 
@@ -596,13 +664,13 @@ def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
 
 
 def _nir_recordings(
-    data: nir.NIRGraphData, shapes: Mapping[str, Shape], dt_s: float, notes: list[str]
+    data: nir.NIRGraphData, shapes: Mapping[str, Shape], dt_s: float, values: _Values, notes: list[str]
 ) -> dict[str, _Recording]:
     there = dict(_flat(data))
     nodes = _chosen(there, shapes, "node")
     read = {id(node) for node in nodes.values()}
     notes += _unread("node", [name for name, node in there.items() if id(node) not in read])
-    return {name: _observable(name, nodes[name], shape, dt_s) for name, shape in shapes.items()}
+    return {name: _observable(name, nodes[name], shape, dt_s, values) for name, shape in shapes.items()}
 
 
 def _flat(data: nir.NIRGraphData, prefix: str = "") -> Iterable[tuple[str, nir.NIRNodeData]]:
@@ -613,25 +681,26 @@ def _flat(data: nir.NIRGraphData, prefix: str = "") -> Iterable[tuple[str, nir.N
             yield f"{prefix}{name}", node
 
 
-def _observable(name: str, node: nir.NIRNodeData, shape: Shape, dt_s: float) -> _Recording:
+def _observable(name: str, node: nir.NIRNodeData, shape: Shape, dt_s: float, values: _Values) -> _Recording:
     there = node.observables
     if "spikes" not in there and len(there) != 1:
         raise BadInput(f"node {name!r}: has the observables {', '.join(there) or 'none'}; expected 'spikes'")
     key = "spikes" if "spikes" in there else next(iter(there))
     data, where = there[key], f"node {name!r}, {key}"
     if isinstance(data, nir.TimeGriddedData):
-        return _dense(f"{where}: data", data.data.swapaxes(0, 1), shape, data.dt, dt_s, axes="time, sample")
-    return _nir_events(where, data, math.prod(shape), dt_s)
+        return _dense(f"{where}: data", data.data.swapaxes(0, 1), shape, data.dt, dt_s, values, axes="time, sample")
+    return _nir_events(where, data, math.prod(shape), dt_s, values)
 
 
-def _nir_events(where: str, data: nir.EventData, size: int, dt_s: float) -> _Events:
+def _nir_events(where: str, data: nir.EventData, size: int, dt_s: float, values: _Values) -> _Events:
     if data.idx.ndim != 2 or data.idx.dtype.kind not in "iu":
         raise BadInput(f"{where}: idx is {data.idx.dtype} {list(data.idx.shape)}; it is integers [samples, events]")
     if data.n_neurons != size:
         raise BadInput(f"{where}: n_neurons is {data.n_neurons}; the input has {size}")
     real = data.idx != -1  # -1 only fills up the row
-    if isinstance(data, nir.ValuedEventData) and (data.value[real] != 1).any():
-        raise BadInput(f"{where}: an event has the value {data.value[real & (data.value != 1)][0]}; {_BINARY}")
+    value = None
+    if isinstance(data, nir.ValuedEventData):
+        value = values(f"{where}: value", np.where(real, data.value, 0))[real].astype(np.int64)
     sequence, event = np.nonzero(real)
     _indices(f"{where}: idx", np.where(real, data.idx, 0), size, "the number of a neuron, or -1 for none")
     time = data.time[real]
@@ -641,21 +710,28 @@ def _nir_events(where: str, data: nir.EventData, size: int, dt_s: float) -> _Eve
         raise BadInput(f"{where}: time[{at}] is {time[late[0]]}; it is at most t_max = {data.t_max}")
     tick = _ticks_of(f"{where}: time", time, dt_s)
     (end,) = _ticks_of(f"{where}: t_max", np.array([data.t_max]), dt_s, up=True)
-    return _Events(tick, sequence, data.idx[real].astype(np.int64), max(int(end), _last(tick)), len(data.idx))
+    neuron = data.idx[real].astype(np.int64)
+    return _Events(tick, sequence, neuron, max(int(end), _last(tick)), len(data.idx), value=value)
 
 
 # --- checks and grids -------------------------------------------------------------------------------------------
 
 
 def _dense(
-    where: str, array: Array, shape: Shape, given_dt: float | None, dt_s: float, axes: str = "ticks, batch"
+    where: str,
+    array: Array,
+    shape: Shape,
+    given_dt: float | None,
+    dt_s: float,
+    values: _Values,
+    axes: str = "ticks, batch",
 ) -> _Dense:
     size = math.prod(shape)
     if not array.size:
         raise BadInput(f"{where} has shape {list(array.shape)}: it is empty")
     for leading in (1, 2):
         if array.shape[leading:] in ((size,), shape):
-            spikes = _binary(where, array).reshape(len(array), -1, size)
+            spikes = values(where, array).reshape(len(array), -1, size)
             return _on_grid(where, spikes, given_dt, dt_s)
     own = f", or [{axes}, {', '.join(map(str, shape))}]" if len(shape) > 1 else ""
     raise BadInput(f"{where} has shape {list(array.shape)}; expected [{axes}, {size}]{own}")
@@ -669,6 +745,21 @@ def _binary(where: str, array: Array) -> Spikes:
         index = np.unravel_index(int(wrong.argmax()), array.shape)
         raise BadInput(f"{where}[{', '.join(map(str, index))}] is {array[index]}; {_BINARY}")
     return array.astype(np.uint8)
+
+
+def _counted(where: str, array: Array) -> Counts:
+    """Numbers of spikes, whole and from 0."""
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{where} is of {array.dtype}; counts are whole numbers of 0..{MOST_COUNTED:,}")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint16)
+    wrong = ~((array >= 0) & (array <= MOST_COUNTED) & (np.floor(array) == array))  # so NaN is wrong too
+    if wrong.any():
+        index = np.unravel_index(int(wrong.argmax()), array.shape)
+        raise BadInput(
+            f"{where}[{', '.join(map(str, index))}] is {array[index]}; counts are whole numbers of 0..{MOST_COUNTED:,}"
+        )
+    return array.astype(np.uint16)
 
 
 def _indices(where: str, array: Array, size: int | None, what: str) -> Integers:
@@ -732,7 +823,7 @@ def _regridded(where: str, tick: Integers, ticks: int, given_dt: float | None, d
     return tick * every // of, -(-ticks * every // of)
 
 
-def _on_grid(where: str, spikes: Spikes, given_dt: float | None, dt_s: float) -> _Dense:
+def _on_grid(where: str, spikes: Spikes | Counts, given_dt: float | None, dt_s: float) -> _Dense:
     every, of = _steps(where, given_dt, dt_s)
     if of > 1:
         _regridded(where, np.flatnonzero(spikes.any((1, 2))), len(spikes), given_dt, dt_s)

@@ -100,6 +100,67 @@ def test_two_events_in_one_place_are_one_spike_and_counted(tmp_path: Path) -> No
     assert note.startswith("in: 2 of 4 events are left out: their neuron has another event in the same tick")
 
 
+def test_events_of_one_place_are_counted(tmp_path: Path) -> None:
+    """By input, for every input; without two events in one place there are no counts."""
+    fired = example_spikes(size=5)
+    times = {"a.time": [0.0, 0.0012, 0.0012, 0.0019, 0.002, 0.05], "a.sequence": [0, 2, 2, 2, 2, 2]}
+    savez(tmp_path / "a.npz", **times, **{"a.neuron": [3, 3, 3, 3, 3, 0]}, **events_of(fired, "b."))
+    read = read_spikes(tmp_path / "a.npz", {"a": 4, "b": 5}, DT, ticks=7)
+    assert read.counts is not None and [of.dtype for of in read.counts.values()] == [np.uint16] * 2
+    assert np.array_equal(read.counts["b"], fired)
+    expected = np.zeros((7, 3, 4), int)
+    expected[0, 0, 3], expected[1, 2, 3], expected[2, 2, 3] = 1, 3, 1
+    assert np.array_equal(read.counts["a"], expected) and np.array_equal(read.spikes["a"], expected > 0)
+    savez(tmp_path / "b.npz", **events_of(fired, "b."))
+    assert read_spikes(tmp_path / "b.npz", {"b": 5}, DT).counts is None
+    assert random_spikes({"b": 5}, 0.5, 7, 0).counts is None
+
+
+def test_more_events_of_one_place_than_can_be_counted_are_refused(tmp_path: Path) -> None:
+    n = module.MOST_COUNTED + 1
+    savez(tmp_path / "a.npz", **{"in.tick": np.full(n, 2), "in.neuron": np.full(n, 5)})
+    with pytest.raises(BadInput, match="in: 65,536 events of neuron 5 in tick 2; at most 65,535 are counted"):
+        read_spikes(tmp_path / "a.npz", SHAPES, DT)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_arrays_may_hold_counts_if_a_caller_asks(tmp_path: Path, dtype: Any) -> None:
+    counts = np.random.default_rng(0).poisson(0.7, (7, 3, 24)).astype(dtype)
+    assert counts.max() > 2
+    savez(tmp_path / "a.npz", **{"in": counts})
+    data = nir.TimeGriddedData(counts.swapaxes(0, 1), DT)
+    events = np.argwhere(counts.swapaxes(0, 1)[:1])
+    valued = nir.ValuedEventData(events[None, :, 2], (events[None, :, 1] + 0.5) * DT, 24, 7 * DT, counts[:, :1][
+        tuple(events[:, [1, 0, 2]].T)
+    ][None])  # fmt: skip
+    for file, expected in (
+        (tmp_path / "a.npz", counts),
+        (nir_data(tmp_path / "b", **{"in": data}), counts),
+        (nir_data(tmp_path / "c", **{"in": valued}), counts[:, :1]),
+    ):
+        read = read_spikes(file, SHAPES, DT, counts=True)
+        assert read.counts is not None and np.array_equal(read.counts["in"], expected)
+        assert np.array_equal(read.spikes["in"], expected > 0)
+        with pytest.raises(BadInput, match="spikes are 0 or 1"):
+            read_spikes(file, SHAPES, DT)
+    # Ticks of the file that are three of the network's, and a longer run.
+    savez(tmp_path / "d.npz", **{"in": counts}, dt_s=3 * DT)
+    read = read_spikes(tmp_path / "d.npz", SHAPES, DT, 30, counts=True)
+    assert read.counts is not None and np.array_equal(read.counts["in"][:21:3], counts)
+    assert read.counts["in"].sum() == counts.sum() and read.counts["in"].shape == (30, 3, 24)
+    savez(tmp_path / "e.npz", **{"in": example_spikes() == 1})
+    assert read_spikes(tmp_path / "e.npz", SHAPES, DT, counts=True).counts is None
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, 65536, np.nan, np.inf])
+def test_counts_are_whole_numbers(tmp_path: Path, value: float) -> None:
+    wrong = np.zeros((7, 24))
+    wrong[2, 5] = value
+    savez(tmp_path / "a.npz", **{"in": wrong})
+    with pytest.raises(BadInput, match=r"array 'in'\[2, 5\] is .*; counts are whole numbers of 0..65,535"):
+        read_spikes(tmp_path / "a.npz", SHAPES, DT, counts=True)
+
+
 def test_several_inputs_go_by_their_names(tmp_path: Path) -> None:
     a, b = example_spikes(size=2), example_spikes(size=5, seed=1)
     np.savez(tmp_path / "a.npz", a=a, other=np.zeros(3), **events_of(b, "net.b."))
@@ -329,7 +390,7 @@ TIMES, PLACES = np.array([[0.0, 0.001]]), np.array([[1, 2]])
         (nir.EventData(PLACES, TIMES, 24, 1e12), "at most 2,147,483,648 spikes can be held"),
         (nir.EventData(PLACES[0], TIMES[0], 24, 0.01), r"idx is int64 \[2\]; it is integers \[samples, events\]"),
         (nir.EventData(PLACES * 1.0, TIMES, 24, 0.01), r"idx is float64 \[1, 2\]; it is integers"),
-        (nir.ValuedEventData(PLACES, TIMES, 24, 0.01, np.array([[1, 0.5]])), "an event has the value 0.5; spikes are"),
+        (nir.ValuedEventData(PLACES, TIMES, 24, 0.01, np.array([[1, 0.5]])), r"value\[0, 1\] is 0\.5; spikes are"),
         (nir.TimeGriddedData(np.full((1, 4, 24), 0.3), DT), r"data\[0, 0, 0\] is 0\.3; spikes are 0 or 1"),
         (nir.TimeGriddedData(np.ones((1, 4, 23)), DT), r"data has shape \[4, 1, 23\]; expected \[time, sample, 24\]"),
         (nir.TimeGriddedData(np.ones((1, 4, 24)), 0.7 * DT), "one must be a multiple of the other"),
