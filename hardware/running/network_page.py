@@ -103,6 +103,7 @@ def write_page(
             made=made,
             notes=notes,
             doubts=doubts,
+            merged=[merged.told for merged in simulation.merged] if simulation is not None else [],
             lowest=min(told_apart) if len(told_apart) > 1 else None,
         )
     )

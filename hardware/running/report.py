@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -63,14 +63,15 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
     }
 
 
-def mapping_text(compiled: Compiled) -> str:
-    """The same as text."""
-    return "\n".join(_lines(compiled))
+def mapping_text(compiled: Compiled, first: Iterable[str] = ()) -> str:
+    """The same as text. The lines `first`, on a run of the network, come before all but the verdict."""
+    return "\n".join(_lines(compiled, first))
 
 
-def _lines(compiled: Compiled) -> Iterator[str]:
+def _lines(compiled: Compiled, first: Iterable[str]) -> Iterator[str]:
     use, program = compiled.use, compiled.program
     yield f"{use.chip}: {verdict(use)}"
+    yield from first
     if any(p.kind == "lif" for p in program.populations):
         yield READING
     yield (

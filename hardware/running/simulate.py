@@ -27,8 +27,9 @@ from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
+from muspike.hardware.running.merged import Merged
 from muspike.hardware.running.report import READING
-from muspike.hardware.running.spikes import LARGEST_BYTES
+from muspike.hardware.running.spikes import LARGEST_BYTES, InputSpikes
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
 from muspike.hardware.weights import Conv
@@ -73,6 +74,8 @@ class Simulation:
         risks: what is known to make the chip's spikes differ from the float network's (`Compiled.risks`): first what
             this run brings, then what rounding does. None for a bare program, which does not tell.
         seconds: time that the simulator took.
+        merged: what each input loses, because a neuron spikes at most once in a tick. Empty: nothing is lost, or the
+            inputs were given as arrays, which do not tell.
     """
 
     program: Program
@@ -88,6 +91,7 @@ class Simulation:
     agreements: Agreements | None
     risks: tuple[str, ...] | None
     seconds: float
+    merged: tuple[Merged, ...] = ()
 
     def ideal_ticks(self, name: str) -> slice:
         """The ticks of the run in which a population answers to the ticks of the input."""
@@ -140,7 +144,7 @@ def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = N
 
 def simulate(
     network: Compiled | Program,
-    inputs: Mapping[str, Array],
+    inputs: Mapping[str, Array] | InputSpikes,
     chip: Chip | str | os.PathLike[str] | None = None,
     *,
     beside_float: bool = True,
@@ -166,7 +170,8 @@ def simulate(
 
     Args:
         network: a network as `compile_graph` gives it, or a program alone.
-        inputs: uint8 `[ticks, batch, size]` for every input, by name.
+        inputs: uint8 `[ticks, batch, size]` for every input, by name; or what `read_spikes` gives, which also tells
+            what was merged.
         chip: the chip that a program is held against (`use_of`) and that prices it: a `Chip`, the name of a known one,
             or the path of its TOML file. None: the known chip that the program names. A compiled network has its own
             chip, and no other can be given.
@@ -193,7 +198,10 @@ def simulate(
         ticks = whole("simulate: ticks", ticks, 1)
     if progress is not None and not callable(progress):
         raise refuse("simulate: progress", progress, "a function of a number of ticks, or None")
-    if program.inputs:
+    merged: tuple[Merged, ...] = ()
+    if isinstance(inputs, InputSpikes):
+        merged, inputs = inputs.merged, inputs.spikes
+    elif program.inputs:
         mapping("simulate: inputs", inputs, "a dict of arrays [ticks, batch, size] by the name of the input")
     if chip and chip.name != program.chip:
         raise BadInput(f"simulate: chip {chip.name} is given for a program for {program.chip}")
@@ -231,6 +239,7 @@ def simulate(
         agreements=agreements,
         risks=_risks(compiled) if compiled else None,
         seconds=seconds,
+        merged=merged,
     )
 
 
@@ -370,6 +379,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "input_ticks": simulation.input_ticks,
         "ticks": ticks,
         "sequences": batch,
+        "merged_inputs": [merged.to_dict() for merged in simulation.merged],
         "populations": populations,
         "cores_in_all_sequences": {name: column.tolist() for name, column in simulation.counts.profile().items()},
         "warnings": list(warnings(simulation)),
@@ -417,6 +427,7 @@ def _lines(simulation: Simulation) -> Iterator[str]:
         + (f" and {behind} more until the deepest population has received them" if behind else "")
         + f", {several(batch, 'sequence')}, {program.n_neurons:,} neurons on {several(program.n_cores, 'core')}"
     )
+    yield from input_lines(simulation)
     if simulation.ideal is not None:
         yield READING
     if simulation.batch > simulation.input_ticks:
@@ -450,6 +461,11 @@ def first_lines(title: str, sentences: Sequence[str]) -> Iterator[str]:
     yield from (f"{title}: {printable(line)}" for line in sentences[:_MOST_LINES])
     if len(sentences) > _MOST_LINES:
         yield f"{title}: {len(sentences) - _MOST_LINES:,} more, which --json lists"
+
+
+def input_lines(simulation: Simulation) -> Iterator[str]:
+    """What the inputs lose, for people: a report says it before anything that it bears on."""
+    yield from (f"WARNING: {printable(merged.told)}" for merged in simulation.merged)
 
 
 def populations_table(simulation: Simulation) -> Table:

@@ -45,6 +45,7 @@ from muspike.files import check_file, write_whole
 from muspike.hardware.npz import UNREADABLE, read_array
 from muspike.hardware.reader.file import read_nir_data
 from muspike.hardware.reader.node import TICK_TOLERANCE
+from muspike.hardware.running.merged import Merged, What
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
@@ -82,6 +83,7 @@ class InputSpikes:
         notes: what reading changed, in sentences for people.
         counts: uint16 `[ticks, batch, size]` by input, for every input: how many events lie in each tick of each
             neuron. A count above 1 is one spike in `spikes`. None: no count is above 1.
+        merged: what each input loses so. Empty if `counts` is None.
     """
 
     ticks: int
@@ -89,6 +91,7 @@ class InputSpikes:
     spikes: Mapping[str, Spikes]
     notes: tuple[str, ...] = ()
     counts: Mapping[str, Counts] | None = None
+    merged: tuple[Merged, ...] = ()
 
 
 def read_spikes(
@@ -147,7 +150,7 @@ def read_spikes(
             found = _read_npz(file, wanted, dt_s, values, besides, notes)
         else:
             raise BadInput("neither an .npz or .npy file nor NIR data (HDF5)")
-        read = _together(found, wanted, ticks)
+        read = _together(found, wanted, ticks, dt_s)
         return replace(read, notes=(*read.notes, *notes))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
@@ -361,7 +364,7 @@ class _Dense:
             return _Put(notes)
         counts = np.zeros(out.shape, np.uint16)
         counts[: self.ticks : self.every] = given
-        return _Put(notes, counts)
+        return _Put(notes, counts, "counts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,16 +390,10 @@ class _Events:
         flat = out.reshape(-1)
         flat[place[value[inside] > 0]] = 1
         merged = events - int(np.count_nonzero(out))
-        notes, counts = list(self.notes), None
-        if merged:
-            notes.append(
-                f"{name}: {merged:,} of {events:,} events are left out: their neuron has another event in the same "
-                "tick, and a neuron spikes at most once in a tick"
-            )
-            counts = _count_at(name, place, value[inside], out.shape)
+        notes = list(self.notes)
         if lost:
             notes.append(_cut(name, lost, len(out)))
-        return _Put(notes, counts)
+        return _Put(notes, _count_at(name, place, value[inside], out.shape) if merged else None)
 
 
 def _count_at(name: str, place: Integers, value: Integers, shape: Shape) -> Counts:
@@ -424,6 +421,7 @@ class _Put:
 
     notes: Sequence[str]
     counts: Counts | None = None
+    what: What = "events"
 
 
 _Recording = _Dense | _Events
@@ -433,7 +431,9 @@ def _cut(name: str, lost: int, ticks: int) -> str:
     return f"{name}: {lost:,} spikes from tick {ticks:,} on are left out"
 
 
-def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], ticks: int | None) -> InputSpikes:
+def _together(
+    found: Mapping[str, _Recording], shapes: Mapping[str, Shape], ticks: int | None, dt_s: float
+) -> InputSpikes:
     """The spikes of all inputs over the same ticks and sequences."""
     lasts, batch = max(r.ticks for r in found.values()), max(r.sequences for r in found.values())
     for name, recording in found.items():
@@ -449,16 +449,19 @@ def _together(found: Mapping[str, _Recording], shapes: Mapping[str, Shape], tick
     spikes: dict[str, Spikes] = {}
     counts: dict[str, Counts | None] = {}
     notes: list[str] = []
+    merged: list[Merged] = []
     for name, shape in shapes.items():
         spikes[name] = np.zeros((length, batch, math.prod(shape)), np.uint8)
         put = found[name].put(name, spikes[name])
         counts[name] = put.counts
+        if put.counts is not None:
+            merged.append(Merged.of(name, put.what, put.counts, dt_s))
         notes += put.notes
     if length > lasts:
         notes.append(f"{length - lasts:,} ticks of silence follow the {lasts:,} of the file")
+    # Every input has counts, or none has.
     counted = {name: spikes[name].astype(np.uint16) if of is None else of for name, of in counts.items()}
-    several = any(of is not None for of in counts.values())
-    return InputSpikes(length, batch, spikes, tuple(notes), counted if several else None)
+    return InputSpikes(length, batch, spikes, tuple(notes), counted if merged else None, tuple(merged))
 
 
 def _check_bytes(ticks: int, batch: int, size: int) -> None:

@@ -199,7 +199,7 @@ def _map(args: argparse.Namespace) -> int:
     with waiting("loading the mapping"):
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.running.report import mapping, mapping_text
-        from muspike.hardware.running.simulate import agreement_lines, input_shapes, simulate
+        from muspike.hardware.running.simulate import agreement_lines, input_lines, input_shapes, simulate
 
     chip = find_chip(args.chip)
     graph = _network(args.file, args.dt)
@@ -215,18 +215,20 @@ def _map(args: argparse.Namespace) -> int:
         run = None
         if given:
             with _ticks_bar(compiled.program, given.ticks, beside_float=True) as progress:
-                run = simulate(compiled, given.spikes, progress=progress)
+                run = simulate(compiled, given, progress=progress)
     agreements = run.agreements if run else None
     if args.output and not compiled.misfit:
         compiled.program.save(args.output)
     if args.report:
         _write_report(args, given, chip, compiled=compiled, simulation=run, priced=False)
     if args.json:
+        merged = {"merged_inputs": [merged.to_dict() for merged in run.merged]} if run else {}
         more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
-        say_json({"file": str(args.file), **mapping(compiled), **more})
+        say_json({"file": str(args.file), **merged, **mapping(compiled), **more})
     else:
+        first = input_lines(run) if run else ()
         lines = [] if agreements is None else ["", *agreement_lines(agreements)]
-        say("\n".join([f"{args.file} on {mapping_text(compiled)}", *lines]))
+        say("\n".join([f"{args.file} on {mapping_text(compiled, first)}", *lines]))
     if compiled.misfit:
         raise Failed(f"{args.file}: {compiled.misfit}")
     return 0
@@ -278,7 +280,7 @@ def _simulate(args: argparse.Namespace) -> int:
     with _about(args.file), _ticks_bar(program, given.ticks, beside_float) as progress:
         found = simulate(
             network,
-            given.spikes,
+            given,
             chip,
             beside_float=beside_float,
             ticks=given.ticks,
@@ -545,6 +547,6 @@ def _spikes(
         raise BadInput("no spikes: give --input SPIKES, or --random RATE")
     refuse_unused(args, "without --random", "seed")
     given = read_spikes(args.input, shapes, dt_s, args.ticks, besides=[labels] if labels else [])
-    for found in given.notes:
+    for found in (*(merged.told for merged in given.merged), *given.notes):
         note(f"{args.input}: {found}")
     return given

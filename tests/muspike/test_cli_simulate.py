@@ -269,6 +269,30 @@ def test_ticks_cut_the_input_and_stderr_says_so(
     assert json.loads(out)["notes"] == [f"input: {given[10:].sum()} spikes from tick 10 on are left out"]
 
 
+def test_merged_events_stand_first_in_every_report(
+    network: Path, told: Callable[..., Any], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(4)
+    n = 400
+    events = {"input.time": rng.random(n) * 0.03, "input.neuron": rng.integers(0, 8, n), "ticks": TICKS}
+    np.savez(here / "events.npz", **events)
+    places = {(int(t // 1e-3), i) for t, i in zip(events["input.time"], events["input.neuron"], strict=True)}
+    line = f"input: {n - len(places)} of {n} events ({100 * (n - len(places)) / n:.2g} %) are left out"
+    for command in ("simulate", "map"):
+        assert main([command, str(network), "--input", "events.npz"]) == 0
+        out, err = capsys.readouterr()
+        assert f"events.npz: {line}" in err
+        assert out.splitlines()[1].startswith(f"WARNING: {line}")
+        result = told(command, network, "--input", "events.npz", "--json")
+        (row,) = result["merged_inputs"]
+        assert (row["input"], row["what"], row["events"], row["merged"]) == ("input", "events", n, n - len(places))
+        assert (row["share"], row["ticks"], row["dt_s"]) == ((n - len(places)) / n, TICKS, 1e-3)
+        assert list(result).index("merged_inputs") < list(result).index("agreement_in_all_sequences")
+        told(command, network, "--input", "events.npz", "--report", "a.html")
+        assert line in Page(Path("a.html").read_text(encoding="utf-8")).text
+        assert told(command, network, "--random", 0.1, "--json")["merged_inputs"] == []
+
+
 def test_reset_every_keeps_samples_apart(network: Path, told: Callable[..., Any], here: Path) -> None:
     fired = np.random.default_rng(2).random((20, 1, 8)) < 0.3
     np.savez(here / "one.npz", input=fired)

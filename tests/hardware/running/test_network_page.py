@@ -20,6 +20,7 @@ from muspike.hardware.running.classification import classify
 from muspike.hardware.running.network_page import write_page
 from muspike.hardware.running.page import number
 from muspike.hardware.running.simulate import Simulation, simulate
+from muspike.hardware.running.spikes import read_spikes
 from small_nir import chain, li, lif
 
 EVIL = '"><script>alert(1)'
@@ -123,6 +124,18 @@ def test_doubts_about_the_chip_stand_at_the_top(compiled: Compiled, tmp_path: Pa
     assert "The chip's numbers are in doubt. value is 8 (9 in loihi1)" in text
     assert text.index("in doubt") < text.index("Fit on loihi1 fits on 1 chip")
     assert "in doubt" not in written(tmp_path / "b.html", compiled=compiled).text
+
+
+def test_events_that_the_chip_does_not_get_are_told_before_anything_else(compiled: Compiled, tmp_path: Path) -> None:
+    places = np.array([[0, 0], [0, 0], [3, 5]])
+    np.savez(tmp_path / "a.npz", **{"input.tick": places[:, 0], "input.neuron": places[:, 1]})
+    found = simulate(compiled, read_spikes(tmp_path / "a.npz", {"input": 8}, 1e-3))
+    for priced in (True, False):
+        text = written(tmp_path / "a.html", compiled=compiled, simulation=found, priced=priced).text
+        line = "The chip gets fewer events than the file holds. input: 1 of 3 events (33 %) are left out"
+        assert text.index(line) < text.index("Fit on loihi1")
+    plain = simulate(compiled, {"input": np.ones((4, 1, 8), np.uint8)})
+    assert "fewer events" not in written(tmp_path / "b.html", compiled=compiled, simulation=plain).text
 
 
 def test_of_several_populations_the_one_that_agrees_least_is_named(tmp_path: Path) -> None:

@@ -96,8 +96,9 @@ def test_two_events_in_one_place_are_one_spike_and_counted(tmp_path: Path) -> No
     savez(tmp_path / "a.npz", **{"in.time": [0.001, 0.0012, 0.0019, 0.002], "in.neuron": [5, 5, 5, 5]})
     read = read_spikes(tmp_path / "a.npz", SHAPES, DT)
     assert read.spikes["in"].sum() == 2
-    (note,) = read.notes
-    assert note.startswith("in: 2 of 4 events are left out: their neuron has another event in the same tick")
+    (merged,) = read.merged
+    assert (merged.input, merged.what, merged.events, merged.merged, merged.most) == ("in", "events", 4, 2, 3)
+    assert read.notes == ()
 
 
 def test_events_of_one_place_are_counted(tmp_path: Path) -> None:
@@ -112,7 +113,8 @@ def test_events_of_one_place_are_counted(tmp_path: Path) -> None:
     expected[0, 0, 3], expected[1, 2, 3], expected[2, 2, 3] = 1, 3, 1
     assert np.array_equal(read.counts["a"], expected) and np.array_equal(read.spikes["a"], expected > 0)
     savez(tmp_path / "b.npz", **events_of(fired, "b."))
-    assert read_spikes(tmp_path / "b.npz", {"b": 5}, DT).counts is None
+    read = read_spikes(tmp_path / "b.npz", {"b": 5}, DT)
+    assert read.counts is None and read.merged == ()
     assert random_spikes({"b": 5}, 0.5, 7, 0).counts is None
 
 
@@ -141,6 +143,9 @@ def test_arrays_may_hold_counts_if_a_caller_asks(tmp_path: Path, dtype: Any) -> 
         read = read_spikes(file, SHAPES, DT, counts=True)
         assert read.counts is not None and np.array_equal(read.counts["in"], expected)
         assert np.array_equal(read.spikes["in"], expected > 0)
+        (merged,) = read.merged
+        assert merged.what == ("events" if file.name == "c" else "counts")
+        assert (merged.events, merged.merged) == (expected.sum(), expected.sum() - np.count_nonzero(expected))
         with pytest.raises(BadInput, match="spikes are 0 or 1"):
             read_spikes(file, SHAPES, DT)
     # Ticks of the file that are three of the network's, and a longer run.
@@ -223,7 +228,7 @@ def test_tonic_events_have_the_places_of_its_frames(tmp_path: Path) -> None:
     read = read_spikes(tmp_path / "a.npy", SHAPES, DT, ticks=10)
     assert np.array_equal(read.spikes["in"][:, 0].reshape(10, 2, 3, 4), frames > 0)
     merged = int((frames - (frames > 0)).sum())
-    assert merged > 0 and any(f": {merged} of {n} events are left out" in note for note in read.notes)
+    assert merged > 0 and [(of.merged, of.events) for of in read.merged] == [(merged, n)]
     assert any("counted from the first event" in note for note in read.notes)
 
 

@@ -1,0 +1,69 @@
+"""What the inputs of a network lose on a chip, because a neuron spikes at most once in a tick: events that meet.
+
+A network may have been trained with several events in one tick of a neuron, as counts. The chip gets one spike instead.
+So a report on a run says first how many events were merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+What = Literal["events", "counts"]
+
+_CAUSE = {
+    "events": "their neuron has another event in the same tick",
+    "counts": "the file counts several in one tick of a neuron",
+}
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What one input loses.
+
+    Attributes:
+        input: the name of the input.
+        what: what the file holds: `events`, each of its own, or an array of `counts`.
+        events: events within the run, all sequences together.
+        merged: how many of them are left out, because another event is the spike of their tick and neuron.
+        shared: neuron-ticks in which several events lie.
+        most: the most events in one tick of a neuron.
+        ticks: ticks of a sequence.
+        dt_s: seconds per tick.
+    """
+
+    input: str
+    what: What
+    events: int
+    merged: int
+    shared: int
+    most: int
+    ticks: int
+    dt_s: float
+
+    @classmethod
+    def of(cls, name: str, what: What, counts: npt.NDArray[np.uint16], dt_s: float) -> Merged:
+        """What an input loses that has these counts, `[ticks, batch, size]`."""
+        events, kept = int(counts.sum(dtype=np.int64)), int(np.count_nonzero(counts))
+        shared, most = int(np.count_nonzero(counts > 1)), int(counts.max(initial=0))
+        return cls(name, what, events, events - kept, shared, most, len(counts), dt_s)
+
+    @property
+    def share(self) -> float:
+        """The share of the events that is left out."""
+        return self.merged / self.events if self.events else 0.0
+
+    @property
+    def told(self) -> str:
+        """The same in a sentence."""
+        return (
+            f"{self.input}: {self.merged:,} of {self.events:,} events ({100 * self.share:.2g} %) are left out: "
+            f"{_CAUSE[self.what]} (of {self.dt_s:g} s, up to {self.most:,}), and a neuron spikes at most once in a tick"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as a JSON-able dict."""
+        return asdict(self) | {"share": self.share}
