@@ -1,4 +1,7 @@
-"""The meaning of a SpikingGraph in floating point, tick by tick, in ideal time: the reference for all integer runs."""
+"""The meaning of a SpikingGraph in floating point, tick by tick, in ideal time: the reference for all integer runs.
+
+The meaning is NIR's, or that of a tool that trains with other neurons (`muspike.hardware.readings`).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ import numpy.typing as npt
 from muspike.errors import BadInput
 from muspike.hardware import weights
 from muspike.hardware.graph import Population, SpikingGraph
+from muspike.hardware.readings import MOST_SPIKES, READINGS, Reading
 
 Floats = npt.NDArray[np.floating[Any]]
-Spikes = npt.NDArray[np.uint8]
+Spikes = npt.NDArray[np.uint8 | np.uint16]
+_NIR = READINGS["nir"]
 
 
 def run(
@@ -22,6 +27,7 @@ def run(
     dtype: npt.DTypeLike = np.float64,
     reset_every: int | None = None,
     progress: Callable[[int], object] | None = None,
+    reading: Reading = _NIR,
 ) -> tuple[dict[str, Spikes], dict[str, Floats]]:
     """Run the graph from silence, as many ticks as `spikes` has.
 
@@ -30,32 +36,47 @@ def run(
 
     Args:
         graph: the network.
-        spikes: 0 or 1, `[ticks, batch, size]`: the spikes of the input population. For several input populations, a
-            dict of arrays by name. For none, an array of size 0.
+        spikes: 0 or 1, or counts if the reading has counts, `[ticks, batch, size]`: the spikes of the input population.
+            For several input populations, a dict of arrays by name. For none, an array of size 0.
         dtype: float64 or float32; everything is computed in it.
         reset_every: before each tick that is a multiple of this number, every current and membrane becomes 0; None:
             never.
         progress: called after each tick, with 1.
+        reading: how neurons fire and reset. Those that fire in every tick, whatever the input, carry a bias and are no
+            neurons of the tool: they fire once.
 
     Returns:
-        spikes: by name, uint8 `[ticks, batch, size]`, of every `input` and `lif` population.
+        spikes: by name, uint8 `[ticks, batch, size]`, of every `input` and `lif` population; uint16 if the reading has
+            counts.
         membranes: by name, `dtype` `[ticks, batch, size]`, of every `li` population.
 
     Raises:
-        BadInput: an input is missing, unknown, of another shape or not 0 or 1; the graph has a cycle without delay.
+        BadInput: an input is missing, unknown, of another shape or not 0 or 1 (a count); the graph has a cycle without
+            delay; a population has no meaning in this reading; or a neuron spikes more than `MOST_SPIKES` times in a
+            tick.
     """
-    ticks, batch, given = _inputs(graph, spikes)
+    ticks, batch, given = _inputs(graph, spikes, MOST_SPIKES if reading.counts else 1)
     order = [p for p in graph.update_order() if p.kind != "input"]
-    states = {p.name: _State(p, batch, dtype) for p in order}
+    for p in order:
+        if wrong := reading.refuses(p):
+            raise BadInput(f"population {p.name!r}: {wrong}; read it as NIR defines it")
+    readings = {p.name: _NIR if p.name in graph.always_firing else reading for p in order}
+    number = np.uint16 if reading.counts else np.uint8
+
+    def rest() -> dict[str, _State]:
+        return {p.name: _State(p, batch, dtype, readings[p.name]) for p in order}
+
+    states = rest()
     incoming = {
         p.name: [(s.source, s.delay, weights.astype(s.weight, dtype)) for s in into]
         for p, into in graph.with_incoming()
     }
-    fired = given | {p.name: np.zeros((ticks, batch, p.size), np.uint8) for p in order if p.kind == "lif"}
+    fired: dict[str, Spikes] = {name: array.astype(number) for name, array in given.items()}
+    fired |= {p.name: np.zeros((ticks, batch, p.size), number) for p in order if p.kind == "lif"}
     membranes = {p.name: np.zeros((ticks, batch, p.size), dtype) for p in order if p.kind == "li"}
     for t in range(ticks):
         if reset_every and t % reset_every == 0:
-            states = {p.name: _State(p, batch, dtype) for p in order}
+            states = rest()
         for p in order:
             total = np.zeros((batch, p.size), dtype)
             for source, delay, weight in incoming[p.name]:
@@ -64,7 +85,13 @@ def run(
             state = states[p.name]
             state.step(total)
             if p.kind == "lif":
-                fired[p.name][t] = state.fire()
+                s = state.fire()
+                if s.max(initial=0) > MOST_SPIKES:
+                    raise BadInput(
+                        f"population {p.name!r}: {s.max():,.0f} spikes of a neuron in tick {t}, at most "
+                        f"{MOST_SPIKES:,} are counted; its inputs are too large for its threshold"
+                    )
+                fired[p.name][t] = s
             else:
                 membranes[p.name][t] = state.v
         if progress:
@@ -75,14 +102,17 @@ def run(
 class _State:
     """The state of one population: current `i` and membrane `v`, `[batch, size]`."""
 
-    def __init__(self, population: Population, batch: int, dtype: npt.DTypeLike) -> None:
+    def __init__(self, population: Population, batch: int, dtype: npt.DTypeLike, reading: Reading) -> None:
+        self.reading = reading
         self.filters = bool((population.tau_syn != 1).any())
         self.k = (1 / population.tau_syn).astype(dtype)
         self.leak, self.gain, self.bias, self.threshold = (
-            array.astype(dtype) for array in (population.leak, population.gain, population.bias, population.v_threshold)
+            array.astype(dtype)
+            for array in (reading.leak(population), reading.gain(population), population.bias, population.v_threshold)
         )
         self.i = np.zeros((batch, population.size), dtype)
         self.v = np.zeros((batch, population.size), dtype)
+        self.fired = np.zeros_like(self.v)  # in the last tick
 
     def step(self, x: Floats) -> None:
         self.i = (1 - self.k) * self.i + self.k * x if self.filters else x
@@ -91,16 +121,25 @@ class _State:
         else:
             self.v = self.v - self.leak * self.v + self.gain * (self.i + self.bias)
 
-    def fire(self) -> npt.NDArray[np.bool_]:
-        s = self.v > self.threshold
-        self.v = np.where(s, 0, self.v).astype(self.v.dtype)
-        return s
+    def fire(self) -> Floats:
+        """The number of spikes of each neuron, `[batch, size]`, after `step`."""
+        reset = self.reading.reset
+        if self.reading.delayed:
+            self.v = reset(self.v, self.fired, self.threshold)
+        self.fired = self.reading.fire(self.v, self.threshold)
+        if not self.reading.delayed:
+            self.v = reset(self.v, self.fired, self.threshold)
+        return self.fired
 
 
 def _inputs(
-    graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]
-) -> tuple[int, int, dict[str, Spikes]]:
-    """Check the inputs of `run`. Returns the ticks, the sequences, and the spikes of each input by name."""
+    graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike], most: int
+) -> tuple[int, int, dict[str, npt.NDArray[Any]]]:
+    """Check the inputs of `run`, whole numbers from 0 to `most`.
+
+    Returns:
+        The ticks, the sequences, and the spikes of each input by name.
+    """
     sizes = {p.name: p.size for p in graph.populations if p.kind == "input"} or {"": 0}
     if not isinstance(spikes, Mapping):
         if len(sizes) != 1:
@@ -114,6 +153,11 @@ def _inputs(
         if array.ndim != 3 or array.shape != (ticks, batch, sizes[name]):
             expected = f"[ticks, batch, {sizes[name]}], ticks and batch the same for all"
             raise BadInput(f"spikes of {name!r}: shape {list(array.shape)}, expected {expected}")
-        if not ((array == 0) | (array == 1)).all():
-            raise BadInput(f"spikes of {name!r}: holds {array[~np.isin(array, (0, 1))].flat[0]}, expected 0 or 1")
-    return ticks, batch, {name: array.astype(np.uint8) for name, array in arrays.items() if sizes[name]}
+        right = (array >= 0) & (array <= most)
+        if array.dtype.kind not in "bui":
+            right &= np.floor(array) == array
+        wrong = array[~right]
+        if len(wrong):
+            expected = "0 or 1" if most == 1 else f"whole numbers of 0..{most:,}"
+            raise BadInput(f"spikes of {name!r}: holds {wrong[0]}, expected {expected}")
+    return ticks, batch, {name: array for name, array in arrays.items() if sizes[name]}

@@ -7,8 +7,9 @@ import pytest
 
 from float_populations import population
 from muspike.errors import BadInput
-from muspike.hardware.graph import Population, SpikingGraph, Synapses
+from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
 from muspike.hardware.interpreter import Spikes, run
+from muspike.hardware.readings import MOST_SPIKES, READINGS
 
 
 def net(*parts: Population | tuple[str, str, Any, int]) -> SpikingGraph:
@@ -146,3 +147,79 @@ def test_a_graph_without_input_runs_on_its_biases_and_tells_every_tick() -> None
     assert done == [1] * 5
     with pytest.raises(BadInput, match=r"shape \[5, 2, 1\], expected \[ticks, batch, 0\]"):
         run(graph, np.zeros((5, 2, 1), np.uint8))
+
+
+def test_sinabs_neurons_spike_as_often_as_the_threshold_fits_and_keep_the_rest() -> None:
+    g = net(population("i", "input"), population("n", "lif", tau=np.inf, v_threshold=2), ("i", "n", 1, 0))
+    counts = train(5, 0, 1, 2, 0, 9)
+    # v: 5 (2 spikes, 1 is left), 1, 2 (1, 0 is left), 2 (1), 0, 9 (4)
+    spikes, _ = run(g, counts, reading=READINGS["sinabs"])
+    assert spikes["n"].dtype == np.uint16 and spikes["n"].ravel().tolist() == [2, 0, 1, 1, 0, 4]
+    np.testing.assert_array_equal(spikes["i"], counts)
+
+
+def test_sinabs_membranes_below_zero_do_not_spike_and_are_not_clipped() -> None:
+    g = net(population("i", "input", 2), population("n", "lif", tau=np.inf, v_threshold=2), ("i", "n", [[-5, 9]], 0))
+    given = np.zeros((3, 1, 2), np.uint8)
+    given[0, 0, 0] = given[1, 0, 1] = 1
+    assert run(g, given, reading=READINGS["sinabs"])[0]["n"].ravel().tolist() == [0, 2, 0]
+
+
+def test_sinabs_membranes_decay_by_an_exponential() -> None:
+    """A readout adds its input whole, a neuron that fires by what it loses; sums, which keep nothing, are sums."""
+    g = net(
+        population("i", "input"),
+        population("o", "li", tau=4),
+        population("s", "li", tau=1),
+        population("n", "lif", tau=4, v_threshold=0.8 * -np.expm1(-1 / 4)),
+        *(("i", name, 3, 0) for name in "osn"),
+    )
+    spikes, membranes = run(g, train(1, 0, 1), reading=READINGS["sinabs"])
+    kept = np.exp(-1 / 4)
+    np.testing.assert_allclose(membranes["o"].ravel(), [3, 3 * kept, 3 * kept**2 + 3])
+    assert membranes["s"].ravel().tolist() == [3, 0, 3]
+    # In units of 1 - kept: 3, of which 0.6 are left; 0.467; 3.364
+    assert spikes["n"].ravel().tolist() == [3, 0, 4]
+
+
+def test_snntorch_subtracts_in_the_next_tick_after_the_leak() -> None:
+    g = net(population("i", "input"), population("n", "lif", tau=2, v_threshold=1), ("i", "n", 8, 0))
+    # v: 4; 4/2 + 0 - 1 = 1, not above; 1/2; 1/4 + 4; 2.125 - 1; 0.5625 - 1
+    spikes, _ = run(g, train(1, 0, 0, 1, 0, 0), reading=READINGS["snntorch-subtract"])
+    assert spikes["n"].ravel().tolist() == [1, 0, 0, 1, 1, 0]
+    spikes, _ = run(g, train(1, 0, 0, 1, 0, 0), reading=READINGS["snntorch-subtract"], reset_every=4)
+    assert spikes["n"].ravel().tolist() == [1, 0, 0, 1, 0, 0]  # the subtraction that was to come is gone, and so is v
+
+
+def test_neurons_that_carry_a_bias_fire_once_in_every_reading() -> None:
+    for reading in READINGS.values():
+        g = net(always_firing("bias"), population("o", "li", tau=1), ("bias", "o", 3, 0))
+        spikes, membranes = run(g, np.zeros((4, 1, 0)), reading=reading)
+        assert spikes["bias"].ravel().tolist() == [1] * 4 and membranes["o"].ravel().tolist() == [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("neuron", "counts", "message"),
+    [
+        (
+            {"tau_syn": 2},
+            train(1),
+            "population 'n': has a synaptic filter, which sinabs does not write; read it as NIR",
+        ),
+        ({"v_threshold": 0}, train(1), "population 'n': has the threshold 0, of which no membrane is a multiple"),
+        (
+            {"v_threshold": 2.0**-30},
+            train(1),
+            "population 'n': 536,870,912 spikes of a neuron in tick 0, at most 65,535",
+        ),
+        ({}, np.full((3, 1, 1), 0.5), "spikes of 'i': holds 0.5, expected whole numbers of 0..65,535"),
+        ({}, np.full((3, 1, 1), -1), "spikes of 'i': holds -1, expected whole numbers"),
+        ({}, np.full((3, 1, 1), np.nan), "spikes of 'i': holds nan, expected whole numbers"),
+        ({}, np.full((3, 1, 1), MOST_SPIKES + 1), "spikes of 'i': holds 65536, expected whole numbers"),
+    ],
+)
+def test_what_has_no_meaning_in_a_reading_is_named(neuron: dict[str, Any], counts: Any, message: str) -> None:
+    g = net(population("i", "input"), population("n", "lif", **{"tau": np.inf} | neuron), ("i", "n", 0.5, 0))
+    with pytest.raises(BadInput) as caught:
+        run(g, counts, reading=READINGS["sinabs"])
+    assert message in str(caught.value)

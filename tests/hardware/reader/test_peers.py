@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from muspike.hardware.interpreter import Spikes, run
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.readings import READINGS
 from muspike.hardware.weights import Array
 
 pytestmark = [
@@ -53,6 +54,11 @@ def frames(
     return torch.from_numpy((rng.random((ticks, batch, *shape)) < rate).astype(np.float64))
 
 
+def bursts(rng: np.random.Generator, *shape: int, rate: float = 0.7, ticks: int = TICKS) -> torch.Tensor:
+    """Random counts, `[ticks, batch, *shape]`, many of them above 1."""
+    return torch.from_numpy(rng.poisson(rate, (ticks, BATCH, *shape)).astype(np.float64))
+
+
 def of(shape: tuple[int, ...], **parameters: Any) -> dict[str, Array]:
     """Each parameter as an array of `shape`."""
     return {key: np.broadcast_to(np.asarray(value, float), shape).copy() for key, value in parameters.items()}
@@ -78,11 +84,11 @@ def through_a_file(tmp_path: Path) -> ThroughAFile:
     return written_and_read
 
 
-def ours(nir_graph: nir.NIRGraph, x: torch.Tensor, dt_s: float | None = None) -> Spikes:
+def ours(nir_graph: nir.NIRGraph, x: torch.Tensor, dt_s: float | None = None, reads_as: str = "nir") -> Spikes:
     """Spikes of the population that the one Output reads, `[ticks, batch, size]`."""
     read = from_nir(nir_graph, dt_s)
     (output,) = read.outputs
-    return run(read, x.numpy().reshape(*x.shape[:2], -1))[0][output]
+    return run(read, x.numpy().reshape(*x.shape[:2], -1), reading=READINGS[reads_as])[0][output]
 
 
 def agree(spikes: Spikes, theirs: torch.Tensor) -> None:
@@ -387,6 +393,7 @@ def test_norse_reads_convolutions(rng: np.random.Generator) -> None:
 # for all neurons; Affine, Linear, Conv2d, AvgPool2d.
 # Otherwise:
 # - the default reset_mechanism is "subtract", of which nothing is in the file (v_reset = 0 is written all the same);
+#   the reading "snntorch-subtract" has it, with reset_delay (the default), for Leaky, Synaptic and RLeaky;
 # - with reset_delay (the default) Synaptic, RLeaky and RSynaptic are silent for the tick after a spike: the membrane
 #   is set to 0 after it has integrated (_neurons/synaptic.py _base_zero, rleaky.py and rsynaptic.py alike);
 # - RSynaptic with reset_delay=False raises, or resets by the spike of the tick before (rsynaptic.py 366-375);
@@ -404,7 +411,8 @@ def decay(rng: np.random.Generator, *shape: int) -> torch.Tensor:
 
 
 def leaky(snn: Any, rng: np.random.Generator, *shape: int, **options: Any) -> Any:
-    return snn.Leaky(decay(rng, *shape), torch.full(shape, 0.75), reset_mechanism="zero", init_hidden=True, **options)
+    options = {"reset_mechanism": "zero", "init_hidden": True} | options
+    return snn.Leaky(decay(rng, *shape), torch.full(shape, 0.75), **options)
 
 
 def random_weights(rng: np.random.Generator, net: nn.Module, scale: float) -> None:
@@ -427,12 +435,16 @@ def stepped(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([net(frame) for frame in x])
 
 
-def snntorch_agrees(net: nn.Module, x: torch.Tensor, through_a_file: ThroughAFile) -> None:
+def snntorch_agrees(net: nn.Module, x: torch.Tensor, through_a_file: ThroughAFile, reads_as: str = "nir") -> None:
     g = through_a_file(written_by_snntorch(net, x))
     for module in net.modules():
         if callable(reset := getattr(module, "reset_mem", None)):
             reset()
-    agree(ours(g, x, SNNTORCH_DT_S), stepped(in_double(net), x))
+    theirs = stepped(in_double(net), x)
+    agree(ours(g, x, SNNTORCH_DT_S, reads_as), theirs)
+    if reads_as != "nir":  # the network is one that tells the readings apart
+        plain = ours(g, x.clamp(max=1), SNNTORCH_DT_S)
+        assert (plain != theirs.detach().numpy().reshape(plain.shape)).mean() > 0.01
 
 
 @pytest.mark.parametrize("reset_delay", [False, True])
@@ -487,6 +499,37 @@ def test_snntorch_writes_convolutions(through_a_file: ThroughAFile, rng: np.rand
     )
     random_weights(rng, net, 0.5)
     snntorch_agrees(net, frames(rng, 2, 9, 7), through_a_file)
+
+
+SUBTRACTING: dict[str, Callable[[Any, np.random.Generator], nn.Module]] = {
+    "Leaky": lambda snn, rng: leaky(snn, rng, 16, reset_mechanism="subtract"),
+    "Synaptic": lambda snn, rng: snn.Synaptic(decay(rng, 16), decay(rng, 16), torch.ones(16), init_hidden=True),
+    "RLeaky": lambda snn, rng: snn.RLeaky(0.75, linear_features=16, init_hidden=True),
+}
+
+
+@pytest.mark.parametrize("neuron", SUBTRACTING)
+def test_snntorch_subtracts_as_its_reading_says(
+    through_a_file: ThroughAFile, rng: np.random.Generator, neuron: str
+) -> None:
+    snn = pytest.importorskip("snntorch", reason="snntorch comes with muspike[peers]")
+    net = nn.Sequential(nn.Linear(10, 16), SUBTRACTING[neuron](snn, rng))
+    random_weights(rng, net, 0.15)
+    snntorch_agrees(net, bursts(rng, 10), through_a_file, "snntorch-subtract")
+
+
+def test_snntorch_subtracts_in_convolutions(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
+    snn = pytest.importorskip("snntorch", reason="snntorch comes with muspike[peers]")
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=(2, 1), padding=1),
+        leaky(snn, rng, 4, 5, 7, reset_mechanism="subtract"),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, 12),
+        leaky(snn, rng, 12, reset_mechanism="subtract"),
+    )
+    random_weights(rng, net, 0.2)
+    snntorch_agrees(net, bursts(rng, 2, 9, 7), through_a_file, "snntorch-subtract")
 
 
 def read_by_snntorch(g: nir.NIRGraph, x: torch.Tensor, capsys: pytest.CaptureFixture[str]) -> torch.Tensor:
@@ -638,19 +681,20 @@ def test_spikingjelly_reads_cycles_and_several_ways(rng: np.random.Generator, cu
     agree(ours(g, x), through_nirtorch(net, x))
 
 
-# --- sinabs 2.0.3 -----------------------------------------------------------------------------------------------
+# --- sinabs 3.1.3 -----------------------------------------------------------------------------------------------
 #
-# It has no dt: its times are in ticks (sinabs/nir.py 79, 101, 167, 174), so its files are read with dt = 1 s. Written
+# It has no dt: its times are in ticks (nir.py, _extract_sinabs_module), so its files are read with dt = 1 s. Written
 # and executed as NIR defines it: IAF with spike_fn=SingleSpike, reset_fn=MembraneReset() and no min_v_mem; Conv2d,
 # SumPool2d, Flatten, Linear.
 # Otherwise:
 # - IAF by default emits trunc(v / threshold) spikes in a tick and subtracts the threshold as often (MultiSpike,
-#   MembraneSubtract), and read from a file it also stops the membrane at -threshold (nir.py 87-92); of all this nothing
-#   is in the file, so the IF of a NIR file is not what a sinabs network trained with its defaults does;
-# - it fires at the threshold too, v >= threshold (SingleSpike);
-# - LIF and ExpLeak decay by exp(-1 / tau), not 1 - 1 / tau, and add x, not x / tau (functional/lif.py; norm_input);
-#   tau_syn is not written (nir.py 166-171), and SumPool2d and AvgPool2d without their padding;
-# - Conv1d with a bias cannot be written (nir.py 194: `if module.bias` of a tensor).
+#   MembraneSubtract), and read from a file it also stops the membrane at -threshold (nir.py, _import_sinabs_module);
+#   of all this nothing is in the file, so the IF of a NIR file is not what a sinabs network trained with its defaults
+#   does; the reading "sinabs" is, and has the inputs as counts;
+# - it fires at the threshold too, v >= threshold (SingleSpike, MultiSpike);
+# - LIF and ExpLeak decay by exp(-1 / tau), not 1 - 1 / tau (functional/lif.py); LIF adds (1 - exp(-1 / tau)) x, ExpLeak
+#   adds x, unless norm_input says otherwise, which is not written; the reading "sinabs" has both defaults;
+# - tau_syn is not written, and neither is the padding of SumPool2d; AvgPool2d cannot be written.
 
 
 def test_sinabs_writes_convolutions(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
@@ -704,3 +748,87 @@ def test_sinabs_writes_leaky_neurons_that_are_corrected_as_the_docs_say(rng: np.
         if isinstance(node, nir.LIF):
             node.tau = 1 / (1 - np.exp(-1 / node.tau))
     agree(ours(g, x, 1.0), theirs)
+
+
+NO_SINABS = "sinabs is not in any extra: it requires samna, which its NIR does not use"
+
+
+def by_sinabs(net: nn.Module, x: torch.Tensor, layers: Any) -> tuple[torch.Tensor, nir.NIRGraph]:
+    """Its output `[ticks, batch, ...]`, and its graph."""
+    from sinabs.nir import to_nir
+
+    by_batch = x.transpose(0, 1).flatten(0, 1)
+    with torch.no_grad():
+        theirs = in_double(net)(by_batch).unflatten(0, (BATCH, len(x))).transpose(0, 1)
+    for module in net.modules():
+        if isinstance(module, layers.StatefulLayer):
+            module.reset_states()
+    return theirs, to_nir(net, by_batch)
+
+
+def sinabs_agrees(theirs: torch.Tensor, g: nir.NIRGraph, x: torch.Tensor) -> None:
+    """Every count of the reading is theirs, and NIR's spikes are others."""
+    spikes = ours(g, x, 1.0, "sinabs")
+    assert spikes.max() >= 3 and (spikes == 0).mean() > 0.2
+    expected = theirs.numpy().reshape(spikes.shape)
+    np.testing.assert_array_equal(spikes, expected)
+    assert (ours(g, x.clamp(max=1), 1.0) != np.minimum(expected, 1)).mean() > 0.02
+
+
+@pytest.mark.parametrize("neuron", ["IAF", "LIF"])
+def test_sinabs_spikes_several_times_in_a_tick_as_its_reading_says(rng: np.random.Generator, neuron: str) -> None:
+    layers = pytest.importorskip("sinabs.layers", reason=NO_SINABS)
+    kinds: dict[str, Callable[[float], Any]] = {
+        "IAF": lambda threshold: layers.IAFSqueeze(batch_size=BATCH, spike_threshold=torch.tensor(threshold)),
+        "LIF": lambda threshold: layers.LIFSqueeze(
+            tau_mem=5.0, batch_size=BATCH, spike_threshold=torch.tensor(threshold / 8)
+        ),
+    }
+    net = nn.Sequential(
+        nn.Linear(10, 16, bias=False), kinds[neuron](1.5), nn.Linear(16, 12, bias=False), kinds[neuron](2.5)
+    )
+    random_weights(rng, net, 0.5)
+    x = bursts(rng, 10)
+    theirs, g = by_sinabs(net, x, layers)
+    sinabs_agrees(theirs, g, x)
+
+
+def test_sinabs_spikes_several_times_in_convolutions(through_a_file: ThroughAFile, rng: np.random.Generator) -> None:
+    layers = pytest.importorskip("sinabs.layers", reason=NO_SINABS)
+
+    def neurons() -> Any:
+        return layers.IAFSqueeze(batch_size=BATCH, spike_threshold=torch.tensor(1.5))
+
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=(2, 1), padding=1),
+        neurons(),
+        layers.SumPool2d((2, 2)),
+        nn.Conv2d(4, 6, 3, padding="same", groups=2, bias=False),
+        neurons(),
+        nn.Flatten(),
+        nn.Linear(36, 12, bias=False),
+        neurons(),
+    ).double()
+    random_weights(rng, net, 0.3)
+    x = bursts(rng, 2, 9, 7)
+    theirs, g = by_sinabs(net, x, layers)
+    g.infer_types()
+    sinabs_agrees(theirs, through_a_file(g), x)
+
+
+def test_sinabs_readouts_add_their_input_whole(rng: np.random.Generator) -> None:
+    layers = pytest.importorskip("sinabs.layers", reason=NO_SINABS)
+    net = nn.Sequential(
+        nn.Linear(10, 16, bias=False),
+        layers.IAFSqueeze(batch_size=BATCH, spike_threshold=torch.tensor(1.5)),
+        nn.Linear(16, 12, bias=False),
+        layers.ExpLeakSqueeze(batch_size=BATCH, tau_mem=7.0),
+    )
+    random_weights(rng, net, 0.5)
+    x = bursts(rng, 10)
+    theirs, g = by_sinabs(net, x, layers)
+    read = from_nir(g, 1.0)
+    (output,) = read.outputs
+    _, membranes = run(read, x.numpy(), reading=READINGS["sinabs"])
+    np.testing.assert_allclose(membranes[output], theirs.numpy(), rtol=1e-12, atol=1e-12)
+    assert np.abs(membranes[output]).max() > 1

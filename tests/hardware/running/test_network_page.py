@@ -128,7 +128,8 @@ def test_doubts_about_the_chip_stand_at_the_top(compiled: Compiled, tmp_path: Pa
 
 def test_events_that_the_chip_does_not_get_are_told_before_anything_else(compiled: Compiled, tmp_path: Path) -> None:
     places = np.array([[0, 0], [0, 0], [3, 5]])
-    np.savez(tmp_path / "a.npz", **{"input.tick": places[:, 0], "input.neuron": places[:, 1]})
+    events: dict[str, Any] = {"input.tick": places[:, 0], "input.neuron": places[:, 1]}
+    np.savez(tmp_path / "a.npz", **events)
     found = simulate(compiled, read_spikes(tmp_path / "a.npz", {"input": 8}, 1e-3))
     for priced in (True, False):
         text = written(tmp_path / "a.html", compiled=compiled, simulation=found, priced=priced).text
