@@ -3,6 +3,7 @@
 `exactness` compares two executions of the same network, which must be equal in every tick: it counts what differs.
 `agreement` compares the integer network on a chip with the float network that it was made from. The integer network can
 only follow the float network, each population a number of ticks later: `agreement` counts the spikes that both have.
+Where the float network counts several spikes of a neuron in a tick, the chip has at most one of them.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class SpikeAgreement:
     Attributes:
         population: its name.
         neuron_ticks: neurons x ticks x sequences compared.
-        float_spikes: spikes of the float network.
+        float_spikes: spikes of the float network. Each of several in a tick counts.
         chip_spikes: spikes of the chip.
-        both: spikes that both have, of the same neuron in the same ideal tick.
+        both: spikes that both have, of the same neuron in the same ideal tick: the sum of the smaller numbers.
         sequences: sequences compared.
         same_winner: sequences in which the same neuron spikes most often (the first one, if several do).
     """
@@ -81,7 +82,11 @@ class SpikeAgreement:
 
     @property
     def agreement(self) -> float | None:
-        """Jaccard's index, the share of all spikes that both have; None if neither spikes."""
+        """The share of all spikes that both have; None if neither spikes.
+
+        It is the sum of the smaller over the sum of the larger numbers of spikes of a neuron and tick. If these are 0
+        and 1, it is Jaccard's index.
+        """
         either = self.float_spikes + self.chip_spikes - self.both
         return self.both / either if either else None
 
@@ -197,13 +202,13 @@ def agreement(
 
 
 def _spikes(p: ChipPopulation, chip: Array, ideal: Array) -> SpikeAgreement:
-    winners = [np.count_nonzero(spikes, axis=0).argmax(axis=1) for spikes in (chip, ideal)]  # [batch]
+    winners = [spikes.sum(axis=0, dtype=np.int64).argmax(axis=1) for spikes in (chip, ideal)]  # [batch]
     return SpikeAgreement(
         population=p.name,
         neuron_ticks=chip.size,
-        float_spikes=int(np.count_nonzero(ideal)),
-        chip_spikes=int(np.count_nonzero(chip)),
-        both=sum(int(np.count_nonzero(np.logical_and(*spikes))) for _, (spikes,) in _parts([(chip, ideal)])),
+        float_spikes=int(ideal.sum(dtype=np.int64)),
+        chip_spikes=int(chip.sum(dtype=np.int64)),
+        both=sum(int(np.minimum(*spikes).sum(dtype=np.int64)) for _, (spikes,) in _parts([(chip, ideal)])),
         sequences=chip.shape[1],
         same_winner=int(np.count_nonzero(winners[0] == winners[1])),
     )

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from muspike.errors import BadInput
 from muspike.hardware.cost.energy import Quantity
 from muspike.hardware.program import ChipPopulation, Program
+from muspike.hardware.running.report import float_network
 from muspike.hardware.running.simulate import Simulation
 from muspike.tables import Table, several
 
@@ -89,6 +90,7 @@ class Classification:
         per_sequence: by cost set, the energy of the run over its sequences, in uJ. Empty if the run has no energy.
         per_correct: by cost set, the energy of the run over the chip's correct answers, in uJ. Empty if the run has no
             energy, or no answer is correct.
+        reads_as: how the float network was read, a key of `READINGS`.
     """
 
     output: str
@@ -98,6 +100,7 @@ class Classification:
     ideal: Answers | None
     per_sequence: Mapping[str, Quantity]
     per_correct: Mapping[str, Quantity]
+    reads_as: str = "nir"
 
     @property
     def classes(self) -> int:
@@ -119,7 +122,7 @@ class Classification:
         """The accuracy of both networks, in a sentence."""
         told = f"accuracy on the chip {_share(self.chip.correct, len(self.labels))}"
         if self.ideal is not None:
-            told += f", of the float network {_share(self.ideal.correct, len(self.labels))}"
+            told += f", of {float_network(self.reads_as)} {_share(self.ideal.correct, len(self.labels))}"
             told += f"; both give the same answer in {self.same:,}"
         return told
 
@@ -177,6 +180,7 @@ class Classification:
             "labels": self.labels.tolist(),
             "chip": self.chip.to_dict(),
             "float": self.ideal and self.ideal.to_dict(),
+            "reads_as": self.ideal and self.reads_as,
             "same_answer": self.same,
             "energy_uj_per_sequence": {costs: dict(vars(of)) for costs, of in self.per_sequence.items()},
             "energy_uj_per_correct_answer": {costs: dict(vars(of)) for costs, of in self.per_correct.items()},
@@ -230,6 +234,7 @@ def classify(
         ideal=ideal,
         per_sequence={costs: total / simulation.batch for costs, total in totals.items()},
         per_correct={costs: total / chip.correct for costs, total in totals.items() if chip.correct},
+        reads_as=simulation.reads_as,
     )
 
 
@@ -290,7 +295,7 @@ def _band(q: Quantity) -> str:
 def _evidence(array: Array, rule: str) -> Array:
     """What speaks for each class, `[sequences, classes]`: numbers of which the largest wins."""
     found: Mapping[str, Callable[[], Array]] = {
-        "spikes": lambda: np.asarray(np.count_nonzero(array, axis=0)),
+        "spikes": lambda: np.asarray(array.sum(axis=0, dtype=np.int64)),
         "mean": lambda: np.asarray(array.mean(axis=0, dtype=np.float64)),
         "last": lambda: array[-1].astype(np.float64),
         "max": lambda: np.asarray(array.max(axis=0)).astype(np.float64),

@@ -16,6 +16,7 @@ from muspike.files import write_whole
 from muspike.hardware.chip import TAGS
 from muspike.hardware.cost.energy import Energy
 from muspike.hardware.mapping.compile import Compiled
+from muspike.hardware.readings import READINGS
 from muspike.hardware.running.agreement import SpikeAgreement
 from muspike.hardware.running.classification import Classification
 from muspike.hardware.running.page import check_page, environment
@@ -97,7 +98,9 @@ def write_page(
             fit=None if compiled is None else _fit(compiled),
             run=_run(simulation) if told and simulation is not None else None,
             activity=_activity(simulation) if told and simulation is not None else None,
-            agreement=list(agreement_tables(agreements)),
+            agreement=list(agreement_tables(simulation)) if simulation is not None else [],
+            reads_as=simulation.reads_as if simulation is not None else "nir",
+            meaning=_meaning(simulation),
             together=SpikeAgreement.together("all populations", spiking) if spiking else None,
             answers=None if classification is None else _answers(classification, labels),
             made=made,
@@ -109,6 +112,14 @@ def write_page(
     )
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _meaning(simulation: Simulation | None) -> str:
+    """How the float network is read, in a sentence."""
+    if simulation is None or simulation.reads_as == "nir":
+        return "The float network is the file's own meaning in 64-bit floats."
+    told = READINGS[simulation.reads_as].told
+    return f"The float network, in 64-bit floats, is read as {simulation.reads_as}: {told}. On the chip, {READING}."
 
 
 def _fit(compiled: Compiled) -> dict[str, Any]:

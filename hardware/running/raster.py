@@ -87,7 +87,7 @@ def _drawn(simulation: Simulation, dpi: float) -> Iterator[Figure]:
             axes.set_yticks([0, p.size - 1] if p.size > 1 else [0])
             axes.set_ylim(p.size - 0.5, -0.5)
             axes.set_ylabel("neuron")
-            axes.set_title(_title(p, panels[-1][1]), loc="left", fontsize=8)
+            axes.set_title(_title(p, simulation), loc="left", fontsize=8)
         grid[0].set_xlim(-0.5, ticks - 0.5)
         grid[-1].set_xlabel(f"tick of {program.dt_s:g} s, in ideal time{_left_out(simulation)}")
         if simulation.ideal is not None:
@@ -118,15 +118,15 @@ def _groups(p: ChipPopulation, simulation: Simulation) -> dict[str, Array]:
     ideal = simulation.ideal[0].get(p.name) if simulation.ideal is not None and p.kind == "lif" else None
     if ideal is None:
         return {_INPUT if p.kind == "input" else _CHIP: chip}
-    theirs = ideal[:, 0] != 0
+    theirs = ideal[:, 0] != 0  # also where it counts several
     return {_BOTH: chip & theirs, _CHIP: chip & ~theirs, _FLOAT: theirs & ~chip}
 
 
-def _title(p: ChipPopulation, groups: Mapping[str, Array]) -> str:
+def _title(p: ChipPopulation, simulation: Simulation) -> str:
     """The population's name, size, and activity in the picture, in spikes per neuron and tick."""
-    rate = {colour: float(spikes.mean()) for colour, spikes in groups.items()}
-    chip, ideal = (sum(rate.get(colour, 0) for colour in (_BOTH, alone)) for alone in (_CHIP, _FLOAT))
-    told = f"chip {chip:.4f}, float {ideal:.4f}" if _BOTH in rate else f"{sum(rate.values()):.4f}"
+    chip = float(simulation.run.spikes[p.name][simulation.ideal_ticks(p.name), 0].mean())
+    ideal = simulation.ideal[0].get(p.name) if simulation.ideal is not None and p.kind == "lif" else None
+    told = f"{chip:.4f}" if ideal is None else f"chip {chip:.4f}, float {float(ideal[:, 0].mean()):.4f}"
     return f"{label(p.name)}: {several(p.size, 'neuron')}, {told} spikes per neuron and tick"
 
 

@@ -13,6 +13,7 @@ from muspike.hardware.chip import Chip
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import CoreUse, Use
 from muspike.hardware.program import ChipSynapses
+from muspike.hardware.readings import READINGS
 from muspike.hardware.weights import Conv
 from muspike.tables import Table, several, text_table
 
@@ -41,7 +42,21 @@ READING = (
     "neurons are read as NIR defines them: after a spike the membrane is 0, and a neuron spikes at most once in a "
     "tick; a NIR file does not say if the network was trained with another reset, such as by subtraction"
 )
-"""How every network is read. A file does not show whether the network was trained with another kind of reset."""
+"""How a chip executes every network. A file does not show whether it was trained with another kind of reset."""
+
+
+def float_network(reads_as: str) -> str:
+    """What the float network is called, read as this key of `READINGS` says."""
+    return "the float network" if reads_as == "nir" else f"the float network, read as {reads_as},"
+
+
+def reading_lines(reads_as: str | None) -> Iterator[str]:
+    """How the float network is read, and how the chip executes the same file. None: there is no float network."""
+    if reads_as is not None and reads_as != "nir":
+        yield f"the float network is read as {reads_as}: {READINGS[reads_as].told}"
+        yield f"on the chip, {READING}"
+    else:
+        yield READING
 
 
 def mapping(compiled: Compiled) -> dict[str, Any]:
@@ -63,17 +78,23 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
     }
 
 
-def mapping_text(compiled: Compiled, first: Iterable[str] = ()) -> str:
-    """The same as text. The lines `first`, on a run of the network, come before all but the verdict."""
-    return "\n".join(_lines(compiled, first))
+def mapping_text(compiled: Compiled, first: Iterable[str] = (), reads_as: str | None = None) -> str:
+    """The same as text.
+
+    Args:
+        compiled: the network on its chip.
+        first: lines on a run of the network, which come before all but the verdict.
+        reads_as: how the float network of that run was read; None: there was no run.
+    """
+    return "\n".join(_lines(compiled, first, reads_as))
 
 
-def _lines(compiled: Compiled, first: Iterable[str]) -> Iterator[str]:
+def _lines(compiled: Compiled, first: Iterable[str], reads_as: str | None) -> Iterator[str]:
     use, program = compiled.use, compiled.program
     yield f"{use.chip}: {verdict(use)}"
     yield from first
     if any(p.kind == "lif" for p in program.populations):
-        yield READING
+        yield from reading_lines(reads_as)
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
         f"{several(len(use.cores), 'core')} on {several(use.chips, 'chip')}, ticks of {program.dt_s:g} s"

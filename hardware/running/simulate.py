@@ -26,9 +26,10 @@ from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.program import Program
+from muspike.hardware.readings import READINGS
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
 from muspike.hardware.running.merged import Merged
-from muspike.hardware.running.report import READING
+from muspike.hardware.running.report import float_network, reading_lines
 from muspike.hardware.running.spikes import LARGEST_BYTES, InputSpikes
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
@@ -76,6 +77,7 @@ class Simulation:
         seconds: time that the simulator took.
         merged: what each input loses, because a neuron spikes at most once in a tick. Empty: nothing is lost, or the
             inputs were given as arrays, which do not tell.
+        reads_as: how the float network was read, a key of `READINGS`.
     """
 
     program: Program
@@ -92,6 +94,7 @@ class Simulation:
     risks: tuple[str, ...] | None
     seconds: float
     merged: tuple[Merged, ...] = ()
+    reads_as: str = "nir"
 
     def ideal_ticks(self, name: str) -> slice:
         """The ticks of the run in which a population answers to the ticks of the input."""
@@ -148,6 +151,7 @@ def simulate(
     chip: Chip | str | os.PathLike[str] | None = None,
     *,
     beside_float: bool = True,
+    reads_as: str = "nir",
     ticks: int | None = None,
     record_membranes: bool = False,
     device: str | None = None,
@@ -171,11 +175,13 @@ def simulate(
     Args:
         network: a network as `compile_graph` gives it, or a program alone.
         inputs: uint8 `[ticks, batch, size]` for every input, by name; or what `read_spikes` gives, which also tells
-            what was merged.
+            what was merged, and has the counts for a float network that is read with counts.
         chip: the chip that a program is held against (`use_of`) and that prices it: a `Chip`, the name of a known one,
             or the path of its TOML file. None: the known chip that the program names. A compiled network has its own
             chip, and no other can be given.
         beside_float: whether to run the float network of a compiled network too. A program has none.
+        reads_as: how the float network fires and resets, a key of `READINGS`: as NIR says, which is what the chip does,
+            or as the tool that trained it, so that the comparison shows what is lost against that.
         ticks: number of ticks for a program without inputs.
         record_membranes: whether to keep current and membrane of every population.
         device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
@@ -183,8 +189,9 @@ def simulate(
             the float network, which are `deepest` fewer.
 
     Raises:
-        BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; there is no such chip
-            or device; or another chip is given than the one that the network was made for.
+        BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; there is no such chip,
+            device or reading; the network has no meaning in that reading; or another chip is given than the one that
+            the network was made for.
     """
     if not isinstance(network, Compiled | Program):
         raise BadInput(f"simulate: {type(network).__name__} cannot run; compile_graph makes a network of a graph")
@@ -194,13 +201,15 @@ def simulate(
         raise BadInput(f"simulate: chip {chip.name} is given for a network that is compiled for {compiled.chip.name}")
     if device is not None:
         one_of("simulate: device", device, _DEVICES)
+    one_of("simulate: reads_as", reads_as, READINGS)
     if ticks is not None:
         ticks = whole("simulate: ticks", ticks, 1)
     if progress is not None and not callable(progress):
         raise refuse("simulate: progress", progress, "a function of a number of ticks, or None")
     merged: tuple[Merged, ...] = ()
+    given_counts: Mapping[str, Array] | None = None
     if isinstance(inputs, InputSpikes):
-        merged, inputs = inputs.merged, inputs.spikes
+        merged, given_counts, inputs = inputs.merged, inputs.counts, inputs.spikes
     elif program.inputs:
         mapping("simulate: inputs", inputs, "a dict of arrays [ticks, batch, size] by the name of the input")
     if chip and chip.name != program.chip:
@@ -211,7 +220,8 @@ def simulate(
     if not input_ticks:
         raise BadInput("simulate: the inputs have 0 ticks; expected at least one")
     beside = compiled if beside_float else None
-    _check_memory(program, run_ticks, batch, record_membranes, beside is not None)
+    reading = READINGS[reads_as]
+    _check_memory(program, run_ticks, batch, record_membranes, beside is not None, 2 if reading.counts else 1)
     meters, no_energy, problems = _meters(compiled, program, chip)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
     run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
@@ -222,8 +232,9 @@ def simulate(
         no_energy = str(error)
     ideal, agreements = None, None
     if beside:
-        shown: Array | Mapping[str, Array] = inputs if program.inputs else given[:input_ticks]
-        ideal = interpreter.run(beside.graph, shown, reset_every=beside.reset_every, progress=progress)
+        whole_input = given_counts if given_counts is not None and reading.counts else inputs
+        shown: Array | Mapping[str, Array] = whole_input if program.inputs else given[:input_ticks]
+        ideal = interpreter.run(beside.graph, shown, reset_every=beside.reset_every, progress=progress, reading=reading)
         agreements = agreement(program, *ideal, run.spikes, run.membrane)
     return Simulation(
         program=program,
@@ -240,15 +251,18 @@ def simulate(
         risks=_risks(compiled) if compiled else None,
         seconds=seconds,
         merged=merged,
+        reads_as=reads_as,
     )
 
 
-def _check_memory(program: Program, ticks: int, batch: int, record_membranes: bool, with_float: bool) -> None:
+def _check_memory(
+    program: Program, ticks: int, batch: int, record_membranes: bool, with_float: bool, bytes_per_count: int
+) -> None:
     neurons, readouts = program.n_neurons, sum(p.size for p in program.readouts)
     inputs = sum(p.size for p in program.inputs)
     spiking = neurons - readouts
     states = 8 * neurons if record_membranes else 4 * readouts  # int32 u and v, or v alone
-    kept = inputs + spiking + states + (inputs + spiking + 8 * readouts if with_float else 0)
+    kept = inputs + spiking + states + (bytes_per_count * (inputs + spiking) + 8 * readouts if with_float else 0)
     working = 4 * neurons * (program.max_delay + 3) + _BYTES_PER_COUNT * program.n_cores
     run = f"{ticks:,} ticks x {batch:,} sequences x {inputs + neurons:,} neurons on {program.n_cores:,} cores"
     most = f"{2 * LARGEST_BYTES:,} bytes can be held"
@@ -390,6 +404,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         ],
         "no_energy": simulation.no_energy,
         "problems": None if simulation.problems is None else list(simulation.problems),
+        "reads_as": None if simulation.ideal is None else simulation.reads_as,
         "agreement_in_all_sequences": None if found is None else [row.to_dict() for row in found],
         "seconds": simulation.seconds,
         "ticks_per_second": ticks / simulation.seconds,
@@ -429,7 +444,7 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     )
     yield from input_lines(simulation)
     if simulation.ideal is not None:
-        yield READING
+        yield from reading_lines(simulation.reads_as)
     if simulation.batch > simulation.input_ticks:
         length = several(simulation.input_ticks, "tick")
         yield f"{several(batch, 'sequence')} of {length}: spikes are [ticks, batch, size]"
@@ -449,7 +464,7 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     yield from _costs(simulation)
     if simulation.agreements is not None:
         yield ""
-        yield from agreement_lines(simulation.agreements)
+        yield from agreement_lines(simulation)
     yield ""
     speed = ticks / simulation.seconds
     at_once = f" of {batch:,} sequences at once, {batch * speed:,.0f} ticks of a sequence" if batch > 1 else ""
@@ -530,20 +545,23 @@ def _band(quantity: Quantity, unit: str) -> tuple[str, str, str]:
     return f"{q.value:.4g}", q.band, q.tag
 
 
-def agreement_lines(agreements: Agreements) -> Iterator[str]:
+def agreement_lines(simulation: Simulation) -> Iterator[str]:
     """Tables, for people, of how the integers agree with the float network."""
-    for table in agreement_tables(agreements):
+    for table in agreement_tables(simulation):
         yield f"{table.caption}:"
         yield from table.lines()
 
 
-def agreement_tables(agreements: Agreements) -> Iterator[Table]:
+def agreement_tables(simulation: Simulation) -> Iterator[Table]:
     """How the integers agree with the float network: a table of what spikes, and one of readouts."""
+    agreements = simulation.agreements or ()
+    name = float_network(simulation.reads_as).removeprefix("the ")
     spiking = [row for row in agreements if isinstance(row, SpikeAgreement)]
     readouts = [row for row in agreements if isinstance(row, ReadoutAgreement)]
     if spiking:
         yield Table(
-            "float against integers: spikes of the ticks that answer to the input, all sequences together",
+            f"{name.removesuffix(' network')} against integers: spikes of the ticks that answer to the input, all "
+            "sequences together",
             (
                 "population",
                 "float network's\nspikes",

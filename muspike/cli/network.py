@@ -71,6 +71,7 @@ def add(commands: Commands) -> None:
         default=1.0,
         help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
     )
+    _add_reads_as(mapping)
     _add_input(mapping, "also run the chip's integers and the float network on these spikes, and say how they agree")
     mapping.add_argument("-o", "--output", type=path, help="write the chip's program to this .npz file")
     _add_report(mapping)
@@ -91,6 +92,7 @@ def add(commands: Commands) -> None:
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the .nir file does not say")
     _add_reset(simulate)
     _add_scale(simulate)
+    _add_reads_as(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
     simulate.add_argument(
         "--device",
@@ -164,6 +166,15 @@ def _add_scale(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_reads_as(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--reads-as",
+        choices=("nir", "sinabs", "snntorch-subtract"),
+        help="what the chip is compared with: the float network as NIR defines it, or as the tool ran it that trained "
+        "it with spike counts or a reset by subtraction; the chip stays the same (default: nir)",
+    )
+
+
 def _add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") -> None:
     """Add the options that give a network spikes. `without_input` ends the help of --ticks."""
     given = sub.add_mutually_exclusive_group()
@@ -207,7 +218,7 @@ def _map(args: argparse.Namespace) -> int:
     if args.input or args.random:
         given = _spikes(args, input_shapes(graph), graph.dt_s)
     else:
-        refuse_unused(args, "without --input or --random", "ticks", "seed")
+        refuse_unused(args, "without --input or --random", "ticks", "seed", "reads_as")
     with _about(args.file):
         compiled = compile_graph(
             graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every, scale=args.scale or "auto"
@@ -215,20 +226,20 @@ def _map(args: argparse.Namespace) -> int:
         run = None
         if given:
             with _ticks_bar(compiled.program, given.ticks, beside_float=True) as progress:
-                run = simulate(compiled, given, progress=progress)
+                run = simulate(compiled, given, reads_as=args.reads_as or "nir", progress=progress)
     agreements = run.agreements if run else None
     if args.output and not compiled.misfit:
         compiled.program.save(args.output)
     if args.report:
         _write_report(args, given, chip, compiled=compiled, simulation=run, priced=False)
     if args.json:
-        merged = {"merged_inputs": [merged.to_dict() for merged in run.merged]} if run else {}
+        merged = {"merged_inputs": [merged.to_dict() for merged in run.merged], "reads_as": run.reads_as} if run else {}
         more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
         say_json({"file": str(args.file), **merged, **mapping(compiled), **more})
     else:
-        first = input_lines(run) if run else ()
-        lines = [] if agreements is None else ["", *agreement_lines(agreements)]
-        say("\n".join([f"{args.file} on {mapping_text(compiled, first)}", *lines]))
+        first, reads_as = (input_lines(run), run.reads_as) if run else ((), None)
+        lines = ["", *agreement_lines(run)] if run else []
+        say("\n".join([f"{args.file} on {mapping_text(compiled, first, reads_as)}", *lines]))
     if compiled.misfit:
         raise Failed(f"{args.file}: {compiled.misfit}")
     return 0
@@ -255,7 +266,7 @@ def _simulate(args: argparse.Namespace) -> int:
     network: Compiled | Program
     if _is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale")
-        refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float")
+        refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float", "reads_as")
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
         with _about(args.file):
@@ -271,6 +282,8 @@ def _simulate(args: argparse.Namespace) -> int:
             )
         program = network.program
         shapes, beside_float = input_shapes(graph), not args.no_float
+        if args.no_float:
+            refuse_unused(args, "with --no-float", "reads_as")
     given = _spikes(args, shapes, program.dt_s, array)
     if labels is not None:
         with _about(args.file):
@@ -283,6 +296,7 @@ def _simulate(args: argparse.Namespace) -> int:
             given,
             chip,
             beside_float=beside_float,
+            reads_as=args.reads_as or "nir",
             ticks=given.ticks,
             record_membranes=args.membranes,
             device=args.device,
@@ -534,6 +548,7 @@ def _spikes(
     --input or --random gives spikes to inputs of these shapes. --ticks alone is enough for a network without inputs.
     `labels` is the array of the input that holds labels.
     """
+    from muspike.hardware.readings import READINGS
     from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
 
     if not shapes and args.input is None and not args.random:
@@ -546,7 +561,9 @@ def _spikes(
     if args.input is None:
         raise BadInput("no spikes: give --input SPIKES, or --random RATE")
     refuse_unused(args, "without --random", "seed")
-    given = read_spikes(args.input, shapes, dt_s, args.ticks, besides=[labels] if labels else [])
+    # Only a float network that counts can take counts; the chip gets a spike for each.
+    counts = READINGS[getattr(args, "reads_as", None) or "nir"].counts
+    given = read_spikes(args.input, shapes, dt_s, args.ticks, besides=[labels] if labels else [], counts=counts)
     for found in (*(merged.told for merged in given.merged), *given.notes):
         note(f"{args.input}: {found}")
     return given

@@ -34,10 +34,11 @@ from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.reader import file as reader
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.readings import READINGS
 from muspike.hardware.running import simulate as module
 from muspike.hardware.running.classification import classify
 from muspike.hardware.running.simulate import simulate
-from muspike.hardware.running.spikes import read_spikes
+from muspike.hardware.running.spikes import InputSpikes, read_spikes
 from muspike.hardware.simulator.events import Simulator
 
 TICKS, BATCH = 30, 2
@@ -274,7 +275,7 @@ def test_merged_events_stand_first_in_every_report(
 ) -> None:
     rng = np.random.default_rng(4)
     n = 400
-    events = {"input.time": rng.random(n) * 0.03, "input.neuron": rng.integers(0, 8, n), "ticks": TICKS}
+    events: dict[str, Any] = {"input.time": rng.random(n) * 0.03, "input.neuron": rng.integers(0, 8, n), "ticks": TICKS}
     np.savez(here / "events.npz", **events)
     places = {(int(t // 1e-3), i) for t, i in zip(events["input.time"], events["input.neuron"], strict=True)}
     line = f"input: {n - len(places)} of {n} events ({100 * (n - len(places)) / n:.2g} %) are left out"
@@ -291,6 +292,38 @@ def test_merged_events_stand_first_in_every_report(
         told(command, network, "--input", "events.npz", "--report", "a.html")
         assert line in Page(Path("a.html").read_text(encoding="utf-8")).text
         assert told(command, network, "--random", 0.1, "--json")["merged_inputs"] == []
+
+
+@pytest.mark.parametrize("reads_as", READINGS)
+def test_counts_go_to_a_float_network_that_is_read_with_counts(
+    network: Path, told: Callable[..., Any], here: Path, reads_as: str
+) -> None:
+    """Each event of a tick for the float network, a spike for the chip; an array of counts is read for such alone."""
+    counts = np.random.default_rng(4).poisson(0.4, (TICKS, BATCH, 8))
+    places = np.repeat(np.argwhere(counts), counts[counts > 0], axis=0).T
+    events: dict[str, Any] = dict(zip(("input.tick", "input.sequence", "input.neuron"), places, strict=True))
+    np.savez(here / "events.npz", ticks=TICKS, labels=[1, 2], **events)
+    np.savez(here / "counts.npz", input=counts, labels=[1, 2])
+    graph = from_nir(read_nir(network))
+    spikes = {"input": (counts > 0).astype(np.uint8)}
+    reading = READINGS[reads_as]
+    given = InputSpikes(TICKS, BATCH, spikes, counts={"input": counts.astype(np.uint16)})
+    found = simulate(compile_graph(graph, "loihi1"), given, reads_as=reads_as)
+    assert found.agreements is not None
+    wanted = [row.to_dict() for row in found.agreements]
+    for file in ("events.npz", *(("counts.npz",) if reading.counts else ())):
+        common = ("--input", file, "--reads-as", reads_as)
+        for command in (("map", network), ("simulate", network, "--labels", "labels")):
+            result = told(*command, *common, "--json")
+            assert result["agreement_in_all_sequences"] == wanted and result["reads_as"] == reads_as
+            (row,) = result["merged_inputs"]
+            assert (row["events"], row["merged"]) == (counts.sum(), counts.sum() - np.count_nonzero(counts))
+            assert row["what"] == file.removesuffix(".npz")
+            text = told(*command, *common)
+            assert ("the float network is read as" in text) is (reads_as != "nir")
+        assert result["classification"]["reads_as"] == reads_as
+        answers = classify(found, [1, 2]).ideal
+        assert answers is not None and result["classification"]["float"]["answers"] == answers.answers.tolist()
 
 
 def test_reset_every_keeps_samples_apart(network: Path, told: Callable[..., Any], here: Path) -> None:
@@ -722,6 +755,12 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
         ("simulate own.npz --random 0.1", "own.npz: chip 'own' is not known"),
         ("simulate silent.npz --random 0.1", "the network has no input to give spikes to"),
         ("map NET --ticks 5", "--ticks is not used without --input or --random"),
+        ("map NET --reads-as sinabs", "--reads-as is not used without --input or --random"),
+        ("simulate PROGRAM --random 0.1 --reads-as nir", "--reads-as is not used for a program, which has no float"),
+        ("simulate NET --random 0.1 --no-float --reads-as sinabs", "--reads-as is not used with --no-float"),
+        ("simulate NET --random 0.1 --reads-as norse", "invalid choice: 'norse'"),
+        ("simulate NET --input graded.npz --reads-as nir", "graded.npz: array 'input'[1, 2] is 3; spikes are 0 or 1"),
+        ("simulate NET --input halves.npz --reads-as sinabs", "halves.npz: array 'input'[0, 0] is 0.5; counts are"),
         ("map NET --seed 0", "--seed is not used without --input or --random"),
         ("map NET --input graded.npz -o new.npz", "graded.npz: array 'input'[1, 2] is 3; spikes are 0 or 1"),
         ("run-lava", "run-lava: a PROGRAM.npz is needed"),
@@ -746,6 +785,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     graded = np.ones((4, 8), int)
     graded[1, 2] = 3
     np.savez("graded.npz", input=graded)
+    np.savez("halves.npz", input=graded / 2)
     np.savez("narrow.npz", input=np.ones((4, 7), int))
     np.save("sensor.npy", np.zeros(1, [("t", int), ("x", int), ("y", int), ("p", int)]))
     Path("text").write_text("no network\n", encoding="utf-8")

@@ -50,6 +50,19 @@ def test_spikes_are_held_together_without_the_level() -> None:
     assert row.same_winner == (counts[0] == counts[1]).sum()
 
 
+def test_several_float_spikes_of_a_tick_count_each() -> None:
+    ideal, chip = np.zeros((5, 1, 4), np.uint16), np.zeros((7, 1, 4), np.uint8)
+    ideal[0, 0], ideal[1, 0] = [3, 0, 1, 0], [300, 1, 0, 0]
+    chip[2, 0], chip[3, 0] = [1, 1, 1, 0], [1, 1, 0, 0]
+    (row,) = agreement(PROGRAM, {"a": ideal}, {}, {"a": chip}, {})
+    assert row == SpikeAgreement("a", 20, float_spikes=305, chip_spikes=5, both=4, sequences=1, same_winner=1)
+    larger = np.maximum(ideal, chip[2:]).sum()
+    assert isinstance(row, SpikeAgreement) and row.agreement == 4 / larger and row.rate_change == 5 / 305 - 1
+    ideal[1, 0, 0], ideal[2, 0, 1] = 1, 9  # the second neuron spikes most often, in fewer ticks
+    (row,) = agreement(PROGRAM, {"a": ideal}, {}, {"a": chip}, {})
+    assert isinstance(row, SpikeAgreement) and row.same_winner == 0
+
+
 def test_where_nothing_spikes_there_is_no_share() -> None:
     silent, once = np.zeros((5, 1, 4), np.uint8), np.zeros((5, 1, 4), np.uint8)
     once[3, 0, 0] = 1

@@ -89,6 +89,19 @@ def test_a_readout_is_decided_by_its_membranes(
     assert len(set(found.chip.answers.tolist())) > 1
 
 
+def test_the_float_network_answers_in_its_reading(spiking: Simulation) -> None:
+    """It answers with the neuron of the most spikes, each of several in a tick counted."""
+    counts = np.zeros((TICKS, BATCH, CLASSES), np.uint16)
+    counts[3, np.arange(BATCH), LABELS] = 300
+    counts[:, np.arange(BATCH), (LABELS + 1) % CLASSES] += 1
+    assert spiking.ideal is not None
+    read = dataclasses.replace(spiking, ideal=({**spiking.ideal[0], "out": counts}, {}), reads_as="sinabs")
+    found = classify(read, LABELS)
+    assert found.ideal is not None and found.ideal.accuracy == 1 and found.chip.accuracy < 1
+    assert "of the float network, read as sinabs, 100.0 % (60 of 60); both give" in found.verdict
+    assert found.to_dict()["reads_as"] == "sinabs" and "read as" not in classify(spiking, LABELS).verdict
+
+
 def test_the_mean_is_what_a_readout_is_decided_by(reading: Simulation) -> None:
     assert classify(reading, LABELS).to_dict() == classify(reading, LABELS, rule="mean").to_dict()
     answers = [classify(reading, LABELS, rule=rule).chip.answers.tolist() for rule in ("mean", "last", "max")]

@@ -139,6 +139,18 @@ def test_events_that_the_chip_does_not_get_are_told_before_anything_else(compile
     assert "fewer events" not in written(tmp_path / "b.html", compiled=compiled, simulation=plain).text
 
 
+def test_the_page_says_first_how_the_float_network_is_read(
+    compiled: Compiled, simulation: Simulation, tmp_path: Path
+) -> None:
+    read = dataclasses.replace(simulation, reads_as="sinabs")
+    text = written(tmp_path / "a.html", compiled=compiled, simulation=read, classification=classify(read, LABELS)).text
+    line = "The float network, in 64-bit floats, is read as sinabs: a neuron spikes as often in a tick as"
+    assert text.count(line) == 1 and text.index(line) < text.index("Fit on loihi1")
+    assert "Agreement with the float network, read as sinabs" in text and "float network, read as sinabs:" in text
+    plain = written(tmp_path / "b.html", compiled=compiled, simulation=simulation).text
+    assert "is the file's own meaning in 64-bit floats" in plain and "read as sinabs" not in plain
+
+
 def test_of_several_populations_the_one_that_agrees_least_is_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     nodes = {"input": 8, "w": nir.Linear(rng.normal(0.2, 0.4, (30, 8))), "near": lif(30, v_threshold=0.3),

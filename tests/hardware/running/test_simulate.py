@@ -18,7 +18,11 @@ from muspike.hardware.chip import load_chip
 from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.mapping.fit import use_of
+from muspike.hardware.readings import READINGS
+from muspike.hardware.running.agreement import SpikeAgreement
+from muspike.hardware.running.merged import Merged
 from muspike.hardware.running.simulate import simulate, simulation_dict, simulation_text
+from muspike.hardware.running.spikes import InputSpikes
 
 INPUTS = {"in": (np.random.default_rng(3).random((50, 2, 3)) < 0.3).astype(np.uint8)}
 
@@ -104,6 +108,49 @@ def test_a_program_that_does_not_fit_has_spikes_and_no_energy(compiled: Compiled
 def test_a_compiled_network_has_its_own_chip(compiled: Compiled) -> None:
     with pytest.raises(BadInput, match="chip loihi2 is given for a network that is compiled for loihi1"):
         simulate(compiled, INPUTS, load_chip("loihi2"))
+
+
+def counted() -> InputSpikes:
+    """Input in which events meet, with what was merged."""
+    counts = np.random.default_rng(1).poisson(0.6, (50, 2, 3)).astype(np.uint16)
+    merged = Merged.of("in", "events", counts, 1e-3)
+    return InputSpikes(50, 2, {"in": (counts > 0).astype(np.uint8)}, counts={"in": counts}, merged=(merged,))
+
+
+@pytest.mark.parametrize("reads_as", READINGS)
+def test_the_float_network_is_run_in_a_reading_and_the_chip_is_not(compiled: Compiled, reads_as: str) -> None:
+    given = counted()
+    assert given.counts is not None
+    found, plain = simulate(compiled, given, reads_as=reads_as), simulate(compiled, given.spikes)
+    assert all(np.array_equal(found.run.spikes[name], spikes) for name, spikes in plain.run.spikes.items())
+    assert [e.total for e in found.energies] == [e.total for e in plain.energies] and found.counts.synops.any()
+    reading = READINGS[reads_as]
+    shown = given.counts if reading.counts else given.spikes
+    ideal, _ = interpreter.run(compiled.graph, shown, reading=reading)
+    assert found.ideal is not None and all(np.array_equal(found.ideal[0][name], ideal[name]) for name in ideal)
+    assert found.reads_as == simulation_dict(found)["reads_as"] == reads_as
+    assert found.merged == given.merged and plain.merged == () and plain.reads_as == "nir"
+    text = simulation_text(found)
+    assert text.splitlines()[1] == f"WARNING: {given.merged[0].told}"
+    assert text.splitlines()[2].startswith(
+        "neurons are read as NIR defines them" if reads_as == "nir" else f"the float network is read as {reads_as}: "
+    )
+    assert ("on the chip, neurons are read as NIR" in text) is (reads_as != "nir")
+    assert (f"float network, read as {reads_as}, against" in text or "float against" in text) and reading.told
+
+
+def test_a_network_that_was_trained_on_counts_agrees_less_with_its_own_float_network(compiled: Compiled) -> None:
+    shares = {}
+    for reads_as in ("nir", "sinabs"):
+        agreements = simulate(compiled, counted(), reads_as=reads_as).agreements
+        assert agreements is not None
+        shares[reads_as] = [row.agreement for row in agreements if isinstance(row, SpikeAgreement)]
+    assert shares["nir"] == [1.0, 1.0] and all(share is not None and share < 0.9 for share in shares["sinabs"])
+
+
+def test_an_unknown_reading_is_refused(compiled: Compiled) -> None:
+    with pytest.raises(BadInput, match="simulate: reads_as 'norse' is not known; known are nir, sinabs"):
+        simulate(compiled, INPUTS, reads_as="norse")
 
 
 def test_what_cannot_run_is_named(compiled: Compiled) -> None:
