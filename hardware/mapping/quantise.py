@@ -116,7 +116,8 @@ class SynapsesReport:
     Attributes:
         name: the name of the synapses.
         rms_error: root of the summed squared errors, divided by the root of the summed squared weights.
-        max_error: largest error of a weight, in units of the float weights.
+        max_error: largest error of a weight, in units of what a spike adds to the neuron's input: the file's weight
+            times r and w_in.
         saturated: number of stored weights that were clipped at an end of the range.
         zero_fraction: share of the weights (of a convolution: of its kernel) that are 0 on the chip.
         vanished: number of stored weights that are 0 on the chip but not in the float network.

@@ -31,13 +31,14 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from muspike.arguments import instance, seconds
+from muspike.arguments import instance
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, always_firing
 from muspike.hardware.reader.connections import CONNECTIONS, Given, Port, Step
 from muspike.hardware.reader.neurons import NEURONS, Neuron, own_shape, read_neuron, shape_for
-from muspike.hardware.reader.node import MOST_VALUES, TICK_TOLERANCE, Shape, declared_shape, end_of_size
+from muspike.hardware.reader.node import MOST_VALUES, Shape, declared_shape, end_of_size
+from muspike.hardware.reader.tick import tick_of
 from muspike.hardware.weights import Weights
 
 # A file of few bytes can ask for much memory and time. These limits bound: the weights of one path between two neurons
@@ -46,17 +47,6 @@ MOST_WEIGHTS = 2**27
 MOST_PATHS = 10_000
 LONGEST_PATH = 1_000
 DEEPEST_NESTING = 64
-
-
-DT_S = (1e-12, 1e6)
-"""The shortest and longest tick, in seconds. Beyond them, floats no longer hold times in ticks exactly."""
-
-ASSUMED_DT = {"norse": "1e-3", "snntorch": "1e-4", "spikingjelly": "1e-4", "sinabs": "1 (it counts tau in ticks)"}
-"""The dt, in seconds, that tools assume for tau when they write or read NIR; the file does not say it.
-
-Read in norse 1.1.0 (`torch/utils/import_nir.py`), snntorch 1.0.0 (`export_nir.py`), spikingjelly 2.0.0
-(`nir_exchange/to_nir.py`, the default of a parameter), sinabs 2.0.3 (`nir.py`, which passes tau on unscaled).
-"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,7 @@ def from_nir(graph: nir.NIRGraph, dt_s: float | None = None) -> SpikingGraph:
         raise BadInput(f"from_nir: {os.fspath(graph)} is the name of a file; give what read_nir reads from it")
     instance("from_nir: graph", graph, nir.NIRGraph, "a nir.NIRGraph")
     metadata = _plain(getattr(graph, "metadata", None) or {})
-    return _Reader(graph, _dt(metadata, dt_s)).read(metadata)
+    return _Reader(graph, tick_of(graph, metadata, dt_s)).read(metadata)
 
 
 class _Reader:
@@ -379,24 +369,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _dt(metadata: Mapping[str, Any], dt_s: float | None) -> float:
-    recorded = metadata.get("dt")
-    given = [value for value in (dt_s, recorded) if value is not None]
-    if not given:
-        assumed = ", ".join(f"{tool} {dt}" for tool, dt in ASSUMED_DT.items())
-        raise BadInput(
-            "the NIR graph does not say its dt (seconds per tick, metadata['dt']), and none was given (--dt). Tools "
-            f"that write NIR assume: {assumed}"
-        )
-    for value in given:
-        seconds("dt", value)
-        if not DT_S[0] <= value <= DT_S[1]:
-            raise BadInput(f"dt is {value:g} s, expected {DT_S[0]:g} to {DT_S[1]:g} s")
-    if not math.isclose(given[0], given[-1], rel_tol=TICK_TOLERANCE):
-        raise BadInput(f"dt was given as {given[0]:g} s, but the graph's metadata says {given[1]:g} s")
-    return float(given[-1])
 
 
 def _flatten(graph: nir.NIRGraph, prefix: str = "", depth: int = 0) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -26,8 +26,8 @@ from muspike.hardware.graph import Kind, Population
 from muspike.hardware.reader import node as nir_node
 from muspike.hardware.reader.node import Doubles, Shape
 
-# If all r of an I or IF are equal and at least this, r is no resistance but 1 / dt.
-_INVERSE_DT = 1000
+INVERSE_DT = 1000
+"""If all r of an I or IF are equal and at least this, r is no resistance but 1 / dt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +175,7 @@ def _i(p: _Node) -> Neuron:
     r = p.vector("r")
     if (np.abs(r * p.dt_s - 1) <= nir_node.TICK_TOLERANCE).all():
         r = np.ones(len(r))
-    elif (r >= _INVERSE_DT).all() and (r == r[0]).all():
+    elif (r >= INVERSE_DT).all() and (r == r[0]).all():
         raise BadInput(
             f"node {p.name!r}: r holds {r[0]:g}, as tools write it for a charge of 1 at dt = {1 / r[0]:g} s, "
             f"but dt is {p.dt_s:g} s"

@@ -162,7 +162,7 @@ def rounding_table(compiled: Compiled) -> Table:
     ]
     caption = (
         "Populations. Weight error: relative, of all weights onto the neuron that rounding changes most. Other errors: "
-        "the largest relative error of a neuron's constants; of the bias, in units of yours. "
+        "the largest relative error of a neuron's constants; of the bias, as each tick adds it to the neuron's input. "
         "Spikes to overflow: the fewest that must coincide for the sum of a neuron's input to leave its 16 bits"
     )
     return Table(caption, ("population", *errors, "spikes to overflow"), rows)
