@@ -34,6 +34,7 @@ import numpy.typing as npt
 
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput, Failed, MuspikeError, one_line
+from muspike.hardware.reader.neurons import NEURONS
 
 LIMITS: Mapping[str, int | float] = {
     "bytes": 2**31,  # in all arrays together
@@ -210,6 +211,8 @@ def _node(name: str, data: object) -> nir.NIRNode:
             raise BadInput(f"{where} has no {field}")
     for field in data.keys() & {*required, *optional}:
         _check_field(where, field, data[field])
+    if _NODES[kind] in NEURONS and kind != "Input":
+        data = data | _spread_singles({field: data[field] for field in required + optional if field in data})
     if "w_in" in data and "v_leak" in data:
         _check_spreads(where, np.shape(data["w_in"]), np.shape(data["v_leak"]))
     if "input_shape" in optional:
@@ -237,6 +240,24 @@ def _check_field(where: str, field: str, value: object) -> None:
         raise BadInput(f"{where}: {field} is {_kind(value)}; numbers are wanted")
     if field in _GEOMETRY and value.size > _MOST_AXES:
         raise BadInput(f"{where}: {field} has {value.size} numbers, expected one an axis")
+
+
+def _spread_singles(parameters: Tree) -> Tree:
+    """The parameters of neurons, with each one element spread over the shape of the others.
+
+    nir's own classes refuse a number beside arrays, although it can only stand for all neurons.
+    """
+    shapes = {np.shape(value) for value in parameters.values()}
+    whole = {shape for shape in shapes if math.prod(shape) != 1}
+    if len(shapes) < 2 or len(whole) > 1:
+        return parameters
+    shape = whole.pop() if whole else max(shapes, key=len)
+    return {
+        field: np.broadcast_to(np.asarray(value).ravel(), math.prod(shape)).reshape(shape)
+        if np.size(value) == 1
+        else value
+        for field, value in parameters.items()
+    }
 
 
 def _check_spreads(where: str, w_in: tuple[int, ...], neurons: tuple[int, ...]) -> None:

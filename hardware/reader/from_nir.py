@@ -225,7 +225,7 @@ class _Reader:
                         reached.append((name, self._neuron_shape(name, given)))
                     elif type(node) not in CONNECTIONS:
                         _check_output(name, node, given)
-                    elif (after := (name, self._step(name, Given(shape)).shape)) not in seen:
+                    elif (after := (name, self._step(name, given).shape)) not in seen:
                         seen.add(after)
                         waiting.append(after)
                 except BadInput as error:
@@ -255,7 +255,7 @@ class _Reader:
                     raise BadInput(f"node {name!r}: a cycle through {way} holds no neuron")
                 if len(signal.via) == LONGEST_PATH:
                     raise BadInput(f"node {name!r}: more than {LONGEST_PATH} connections in a row, without a neuron")
-                waiting += [(name, after) for after in self._stepped(name, signal)]
+                waiting += [(name, after) for after in self._stepped(name, signal, at)]
 
     def _count_path(self, start: str) -> None:
         self.paths_walked += 1
@@ -281,9 +281,9 @@ class _Reader:
             raise BadInput(f"the NIR graph has {total} neurons, expected at most {MOST_VALUES}")
         return neurons
 
-    def _stepped(self, name: str, signal: _Signal) -> Iterator[_Signal]:
-        """What comes out of a connection: one signal, or one for each length if its delays differ."""
-        step = self._step(name, signal.given)
+    def _stepped(self, name: str, signal: _Signal, by: str) -> Iterator[_Signal]:
+        """What comes out of a connection that the node `by` leads to: a signal for each length of its delays."""
+        step = self._step(name, Given(signal.shape, by))
         via = (*signal.via, name)
         if step.weights is not None:
             weights = step.weights if signal.weights is None else _composed(name, step.weights, signal.weights)

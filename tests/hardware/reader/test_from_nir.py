@@ -244,7 +244,7 @@ def with_nan(n: int) -> Array:
     ("changes", "message"),
     [
         ({"w": nir.Linear(with_nan(3))}, "node 'w': weight holds nan"),
-        ({"w": nir.Linear(np.ones((2, 5)))}, "node 'w': takes 5 values, but it is given 3"),
+        ({"w": nir.Linear(np.ones((2, 5)))}, "node 'w': takes 5 values, but 'input' gives 3"),
         ({"w": nir.Linear(np.ones((3, 3)))}, "node 'a': takes 2 values, but 'w' gives 3"),
         ({"w": nir.Linear(np.ones((2, 2, 3)))}, r"node 'w': weight has shape \[2, 2, 3\]"),
         ({"a": lif(2, tau=0.0)}, "node 'a': tau holds 0 s, expected more than 0"),
@@ -254,12 +254,12 @@ def with_nan(n: int) -> Array:
         ({"a": lif(2, tau=np.inf)}, "node 'a': tau holds inf"),
         ({"a": li(2)}, "node 'a': an integrator that feeds 'out'"),
         ({"output": 5}, "node 'output': takes 5 values, but 'out' gives 4"),
-        ({"u": nir.Delay(np.full(3, 2 * DT))}, "node 'u': takes 3 values, but it is given 2"),
+        ({"u": nir.Delay(np.full(3, 2 * DT))}, "node 'u': takes 3 values, but 'a' gives 2"),
         ({"w": delay(3, 2.5), "a": lif(3), "u": nir.Linear(np.ones((4, 3)))}, r"is 2\.5 ticks"),
         ({"w": delay(3, -1)}, "node 'w': delay holds -0.001 s"),
         (
             {"w": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))},
-            r"node 'w': takes \[channels, y, x\], but it is given \[3\]",
+            r"node 'w': takes \[channels, y, x\], but 'input' gives \[3\]",
         ),
         ({"w": Strange()}, "node 'w': Strange is not supported; supported: Affine, .*LIF"),
     ],
@@ -568,7 +568,7 @@ def unequal(node: nir.IF) -> nir.IF:
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ({"c": conv2d(np.ones((2, 3, 2, 2))), "n": maps((2, 2, 2))}, r"node 'c': takes \[3, y, x\], but it is given"),
+        ({"c": conv2d(np.ones((2, 3, 2, 2))), "n": maps((2, 2, 2))}, r"node 'c': takes \[3, y, x\], but 'in' gives"),
         ({"c": conv2d(np.ones((2, 2, 5, 5))), "n": maps((2, 2, 2))}, r"node 'c': its kernel does not fit \[2, 4, 4\]"),
         ({"c": conv2d(np.ones((2, 2, 2, 2)), stride=0), "n": lif(2)}, "node 'c': stride is .*at least 1"),
         ({"c": conv2d(np.ones((2, 2, 2, 2)), stride=2, padding="same"), "n": lif(2)}, "padding is 'same' at stride"),
