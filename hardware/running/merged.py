@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from muspike.hardware.running.tick_lengths import TickLengths
+
 What = Literal["events", "counts"]
 
 _CAUSE = {
@@ -33,6 +35,7 @@ class Merged:
         most: the most events in one tick of a neuron.
         ticks: ticks of a sequence.
         dt_s: seconds per tick.
+        lengths: the tick lengths that would keep the events apart; None: the file gives ticks, not times.
     """
 
     input: str
@@ -43,13 +46,21 @@ class Merged:
     most: int
     ticks: int
     dt_s: float
+    lengths: TickLengths | None = None
 
     @classmethod
-    def of(cls, name: str, what: What, counts: npt.NDArray[np.uint16], dt_s: float) -> Merged:
+    def of(
+        cls,
+        name: str,
+        what: What,
+        counts: npt.NDArray[np.uint16],
+        dt_s: float,
+        lengths: TickLengths | None = None,
+    ) -> Merged:
         """What an input loses that has these counts, `[ticks, batch, size]`."""
         events, kept = int(counts.sum(dtype=np.int64)), int(np.count_nonzero(counts))
         shared, most = int(np.count_nonzero(counts > 1)), int(counts.max(initial=0))
-        return cls(name, what, events, events - kept, shared, most, len(counts), dt_s)
+        return cls(name, what, events, events - kept, shared, most, len(counts), dt_s, lengths)
 
     @property
     def share(self) -> float:
@@ -66,4 +77,13 @@ class Merged:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as a JSON-able dict."""
-        return asdict(self) | {"share": self.share}
+        return asdict(self) | {"share": self.share, "lengths": self.lengths and self.lengths.to_dict()}
+
+    @property
+    def remedy(self) -> str:
+        """Which ticks would keep the events apart, in a sentence."""
+        if self.lengths is None:
+            return (
+                f"{self.input}: the file gives ticks, not times, so it does not say which would keep its events apart"
+            )
+        return f"{self.input}: {self.lengths.told}"

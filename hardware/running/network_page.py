@@ -106,7 +106,8 @@ def write_page(
             made=made,
             notes=notes,
             doubts=doubts,
-            merged=[merged.told for merged in simulation.merged] if simulation is not None else [],
+            merged=simulation.merged if simulation is not None else [],
+            shorter_ticks=simulation.shorter_ticks if simulation is not None else [],
             lowest=min(told_apart) if len(told_apart) > 1 else None,
         )
     )

@@ -31,6 +31,7 @@ from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement,
 from muspike.hardware.running.merged import Merged
 from muspike.hardware.running.report import float_network, reading_lines
 from muspike.hardware.running.spikes import LARGEST_BYTES, InputSpikes
+from muspike.hardware.running.tick_lengths import what_shorter_ticks_change
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 from muspike.hardware.simulator.kernels import LINE
 from muspike.hardware.weights import Conv
@@ -78,6 +79,8 @@ class Simulation:
         merged: what each input loses, because a neuron spikes at most once in a tick. Empty: nothing is lost, or the
             inputs were given as arrays, which do not tell.
         reads_as: how the float network was read, a key of `READINGS`.
+        shorter_ticks: if shorter ticks would keep events apart that were merged: what they mean to the network, in
+            sentences.
     """
 
     program: Program
@@ -95,6 +98,7 @@ class Simulation:
     seconds: float
     merged: tuple[Merged, ...] = ()
     reads_as: str = "nir"
+    shorter_ticks: tuple[str, ...] = ()
 
     def ideal_ticks(self, name: str) -> slice:
         """The ticks of the run in which a population answers to the ticks of the input."""
@@ -225,6 +229,7 @@ def simulate(
     meters, no_energy, problems = _meters(compiled, program, chip)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
     run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
+    apart = any(of.lengths is not None and of.lengths.apart_s is not None for of in merged)
     energies: tuple[Energy, ...] = ()
     try:
         energies = tuple(meter.energy() for meter in meters)
@@ -252,6 +257,7 @@ def simulate(
         seconds=seconds,
         merged=merged,
         reads_as=reads_as,
+        shorter_ticks=tuple(what_shorter_ticks_change(compiled.graph if compiled else None)) if apart else (),
     )
 
 
@@ -393,7 +399,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "input_ticks": simulation.input_ticks,
         "ticks": ticks,
         "sequences": batch,
-        "merged_inputs": [merged.to_dict() for merged in simulation.merged],
+        **inputs_dict(simulation),
         "populations": populations,
         "cores_in_all_sequences": {name: column.tolist() for name, column in simulation.counts.profile().items()},
         "warnings": list(warnings(simulation)),
@@ -481,6 +487,16 @@ def first_lines(title: str, sentences: Sequence[str]) -> Iterator[str]:
 def input_lines(simulation: Simulation) -> Iterator[str]:
     """What the inputs lose, for people: a report says it before anything that it bears on."""
     yield from (f"WARNING: {printable(merged.told)}" for merged in simulation.merged)
+    yield from (printable(merged.remedy) for merged in simulation.merged)
+    yield from simulation.shorter_ticks
+
+
+def inputs_dict(simulation: Simulation) -> dict[str, Any]:
+    """The same as a JSON-able dict."""
+    return {
+        "merged_inputs": [merged.to_dict() for merged in simulation.merged],
+        "shorter_ticks": list(simulation.shorter_ticks),
+    }
 
 
 def populations_table(simulation: Simulation) -> Table:

@@ -46,9 +46,11 @@ from muspike.hardware.npz import UNREADABLE, read_array
 from muspike.hardware.reader.file import read_nir_data
 from muspike.hardware.reader.node import TICK_TOLERANCE
 from muspike.hardware.running.merged import Merged, What
+from muspike.hardware.running.tick_lengths import TickLengths, tick_lengths
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 Spikes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.uint16]
 Shape = tuple[int, ...]
@@ -352,7 +354,7 @@ class _Dense:
     def sequences(self) -> int:
         return int(self.array.shape[1])
 
-    def put(self, name: str, out: Spikes) -> _Put:
+    def put(self, name: str, out: Spikes, dt_s: float) -> _Put:
         kept = -(-len(out) // self.every)
         given = self.array[:kept]
         out[: self.ticks : self.every] = given != 0
@@ -371,7 +373,8 @@ class _Dense:
 class _Events:
     """Spikes as events: each entry of `tick`, `sequence` and `neuron` is a spike, in a run of at least `ticks`.
 
-    `value` is how many events each entry stands for; None: one.
+    `value` is how many events each entry stands for; None: one. `time_s` is its time in seconds; None: the file gives
+    ticks.
     """
 
     tick: Integers
@@ -381,19 +384,34 @@ class _Events:
     sequences: int
     notes: tuple[str, ...] = ()
     value: Integers | None = None
+    time_s: Doubles | None = None
 
-    def put(self, name: str, out: Spikes) -> _Put:
+    def put(self, name: str, out: Spikes, dt_s: float) -> _Put:
         inside = self.tick < len(out)
         place = np.ravel_multi_index((self.tick[inside], self.sequence[inside], self.neuron[inside]), out.shape)
         value = np.ones(len(self.tick), np.int64) if self.value is None else self.value
-        events, lost = int(value[inside].sum()), int(value[~inside].sum())
+        lost = int(value[~inside].sum())
         flat = out.reshape(-1)
         flat[place[value[inside] > 0]] = 1
-        merged = events - int(np.count_nonzero(out))
+        merged = int(value[inside].sum()) - int(np.count_nonzero(out))
         notes = list(self.notes)
         if lost:
             notes.append(_cut(name, lost, len(out)))
-        return _Put(notes, _count_at(name, place, value[inside], out.shape) if merged else None)
+        if not merged:
+            return _Put(notes)
+        counts = _count_at(name, place, value[inside], out.shape)
+        if self.time_s is None:
+            return _Put(notes, counts)
+        real = inside & (value > 0)
+        lengths = tick_lengths(
+            self.time_s[real],
+            self.sequence[real],
+            self.neuron[real],
+            value[real],
+            dt_s,
+            lambda times, length: _ticks_of(name, times, length),
+        )
+        return _Put(notes, counts, lengths=lengths)
 
 
 def _count_at(name: str, place: Integers, value: Integers, shape: Shape) -> Counts:
@@ -416,12 +434,14 @@ def _count_at(name: str, place: Integers, value: Integers, shape: Shape) -> Coun
 class _Put:
     """What became of a recording on the ticks of the network, beside its spikes.
 
-    `counts` is uint16 `[ticks, batch, size]`, the events in each tick of each neuron; None: none is above 1.
+    `counts` is uint16 `[ticks, batch, size]`, the events in each tick of each neuron; None: none is above 1. `lengths`
+    are the ticks that would keep them apart; None: nobody knows.
     """
 
     notes: Sequence[str]
     counts: Counts | None = None
     what: What = "events"
+    lengths: TickLengths | None = None
 
 
 _Recording = _Dense | _Events
@@ -452,10 +472,10 @@ def _together(
     merged: list[Merged] = []
     for name, shape in shapes.items():
         spikes[name] = np.zeros((length, batch, math.prod(shape)), np.uint8)
-        put = found[name].put(name, spikes[name])
+        put = found[name].put(name, spikes[name], dt_s)
         counts[name] = put.counts
         if put.counts is not None:
-            merged.append(Merged.of(name, put.what, put.counts, dt_s))
+            merged.append(Merged.of(name, put.what, put.counts, dt_s, put.lengths))
         notes += put.notes
     if length > lasts:
         notes.append(f"{length - lasts:,} ticks of silence follow the {lasts:,} of the file")
@@ -590,15 +610,18 @@ def _npz_events(archive: _Archive, key: str, size: int, given_dt: float | None, 
     counts = {name: _count(archive, name) for name in ("ticks", "sequences")}
     neuron = _indices(f"array '{prefix}neuron'", arrays["neuron"], size, "the number of a neuron")
     sequence = _indices(f"array '{prefix}sequence'", sequence, counts["sequences"], "the number of a sequence")
+    time_s = None
     if "tick" in arrays:
         tick = _indices(f"array '{prefix}tick'", arrays["tick"], counts["ticks"], "the number of a tick")
         tick, ticks = _regridded(f"array '{prefix}tick'", tick, counts["ticks"] or _last(tick), given_dt, dt_s)
     else:
         where = f"array '{prefix}time'"
         tick = _ticks_of(where, arrays["time"], dt_s)
+        time_s = arrays["time"].astype(np.float64)
         ticks = counts["ticks"] or _last(tick)
         _indices(where + ", in ticks,", tick, counts["ticks"], "the number of a tick")
-    return _Events(tick, sequence, neuron, ticks, counts["sequences"] or max(_last(sequence), 1))
+    sequences = counts["sequences"] or max(_last(sequence), 1)
+    return _Events(tick, sequence, neuron, ticks, sequences, time_s=time_s)
 
 
 def _count(archive: _Archive, name: str) -> int | None:
@@ -660,10 +683,12 @@ def _sensor_events(array: Array, shape: Shape, dt_s: float) -> _Events:
     first, last = time.min(), time.max()
     if float(last) - float(first) >= 2**53:
         raise BadInput(f"field 't': from {first} to {last}; times are microseconds")
-    tick = _ticks_of("field 't'", (time - first).astype(np.float64), dt_s * _MICROSECONDS)
+    since = (time - first).astype(np.float64)
+    tick = _ticks_of("field 't'", since, dt_s * _MICROSECONDS)
     if first > 0:
         notes.append(f"ticks are counted from the first event, at {first / _MICROSECONDS:g} s")
-    return _Events(tick, np.zeros(len(tick), np.int64), neuron, _last(tick), 1, tuple(notes))
+    sequence = np.zeros(len(tick), np.int64)
+    return _Events(tick, sequence, neuron, _last(tick), 1, tuple(notes), time_s=since / _MICROSECONDS)
 
 
 def _nir_recordings(
@@ -714,7 +739,8 @@ def _nir_events(where: str, data: nir.EventData, size: int, dt_s: float, values:
     tick = _ticks_of(f"{where}: time", time, dt_s)
     (end,) = _ticks_of(f"{where}: t_max", np.array([data.t_max]), dt_s, up=True)
     neuron = data.idx[real].astype(np.int64)
-    return _Events(tick, sequence, neuron, max(int(end), _last(tick)), len(data.idx), value=value)
+    ticks = max(int(end), _last(tick))
+    return _Events(tick, sequence, neuron, ticks, len(data.idx), value=value, time_s=time.astype(np.float64))
 
 
 # --- checks and grids -------------------------------------------------------------------------------------------

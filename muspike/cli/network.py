@@ -210,7 +210,7 @@ def _map(args: argparse.Namespace) -> int:
     with waiting("loading the mapping"):
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.running.report import mapping, mapping_text
-        from muspike.hardware.running.simulate import agreement_lines, input_lines, input_shapes, simulate
+        from muspike.hardware.running.simulate import agreement_lines, input_lines, input_shapes, inputs_dict, simulate
 
     chip = find_chip(args.chip)
     graph = _network(args.file, args.dt)
@@ -233,7 +233,7 @@ def _map(args: argparse.Namespace) -> int:
     if args.report:
         _write_report(args, given, chip, compiled=compiled, simulation=run, priced=False)
     if args.json:
-        merged = {"merged_inputs": [merged.to_dict() for merged in run.merged], "reads_as": run.reads_as} if run else {}
+        merged = {**inputs_dict(run), "reads_as": run.reads_as} if run else {}
         more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
         say_json({"file": str(args.file), **merged, **mapping(compiled), **more})
     else:

@@ -284,9 +284,13 @@ def test_merged_events_stand_first_in_every_report(
         out, err = capsys.readouterr()
         assert f"events.npz: {line}" in err
         assert out.splitlines()[1].startswith(f"WARNING: {line}")
+        lines = out.splitlines()[2:5]
+        assert lines[0].startswith("input: ticks of ") and "keep all events apart; in ticks of " in lines[0]
+        assert lines[1].startswith("--dt reads the network with other ticks") and "a leaky neuron" in lines[2]
         result = told(command, network, "--input", "events.npz", "--json")
         (row,) = result["merged_inputs"]
         assert (row["input"], row["what"], row["events"], row["merged"]) == ("input", "events", n, n - len(places))
+        assert result["shorter_ticks"] == lines[1:] and f"ticks of {row['lengths']['apart_s']:g} s keep" in lines[0]
         assert (row["share"], row["ticks"], row["dt_s"]) == ((n - len(places)) / n, TICKS, 1e-3)
         assert list(result).index("merged_inputs") < list(result).index("agreement_in_all_sequences")
         told(command, network, "--input", "events.npz", "--report", "a.html")

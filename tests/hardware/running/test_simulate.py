@@ -132,7 +132,7 @@ def test_the_float_network_is_run_in_a_reading_and_the_chip_is_not(compiled: Com
     assert found.merged == given.merged and plain.merged == () and plain.reads_as == "nir"
     text = simulation_text(found)
     assert text.splitlines()[1] == f"WARNING: {given.merged[0].told}"
-    assert text.splitlines()[2].startswith(
+    assert text.splitlines()[2] == given.merged[0].remedy and text.splitlines()[3].startswith(
         "neurons are read as NIR defines them" if reads_as == "nir" else f"the float network is read as {reads_as}: "
     )
     assert ("on the chip, neurons are read as NIR" in text) is (reads_as != "nir")
