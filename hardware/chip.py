@@ -28,15 +28,20 @@ EVENTS: Mapping[str, str] = {
     "synop_dense": "a synaptic operation, from a list that holds every target",
     "synop_sparse": "a synaptic operation, from a list of (index, weight)",
     "synop_conv": "a synaptic operation, from weights shared by a convolution",
+    "synop_graded": "a synaptic operation of a graded spike, from any list: the weight times the spike's value",
     "neuron_access": "every mapped neuron, every tick",
     "neuron_update": "on top of the access, for a neuron whose state changes",
     "neuron_spike": "on top of the update, for a neuron that fires",
     "message_out": "a spike message to one target core",
     "spike_in": "a message that reaches an input axon",
+    "spike_in_graded": "a message with a graded spike's value that reaches an input axon",
     "hop_x": "a message that crosses to the next tile, east or west",
     "hop_y": "a message that crosses to the next tile, north or south",
 }
 """The events that a cost set may price, each in pJ (energy) and ns (latency) per event, and what they are."""
+
+GRADED_EVENTS = ("synop_graded", "spike_in_graded")
+"""The events that only a network with graded inputs has."""
 
 BARRIER = "barrier"
 """The synchronisation at the end of a tick. Its energy has no price of its own; other prices may cover it."""
@@ -117,6 +122,7 @@ class Limits:
         compartment_configurations_per_core: distinct decays (du, dv) on a core.
         synaptic_delay: ticks of delay that the chip adds to the one tick of every synapse. A chip delay is at most this
             plus one.
+        graded_spike_bits: bits of the value that a spike may carry; 0: a spike carries none.
     """
 
     cores_per_chip: Limit
@@ -127,6 +133,7 @@ class Limits:
     threshold_configurations_per_core: Limit
     compartment_configurations_per_core: Limit
     synaptic_delay: Limit
+    graded_spike_bits: Limit
 
 
 @dataclass(frozen=True)
@@ -225,8 +232,11 @@ class CostSet:
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """The events, and the barrier, that this set neither prices nor covers. Synaptic operations are left out."""
-        known = {*self.energy, *self.covers}
+        """The events, and the barrier, that this set neither prices nor covers.
+
+        Synaptic operations and graded spikes are left out.
+        """
+        known = {*self.energy, *self.covers, *GRADED_EVENTS}
         return tuple(e for e in (*EVENTS, BARRIER) if not e.startswith("synop") and e not in known)
 
 
@@ -357,7 +367,7 @@ def parse_chip(text: str, where: str) -> Chip:
         name=top.name("name"),
         title=top.text("title"),
         mesh=_mesh(top.table("mesh")),
-        limits=_filled(Limits, top.table("limits"), _limit),
+        limits=_limits(top.table("limits")),
         ranges=_ranges(top.table("ranges")),
         synapse_format=_synapse_format(top.table("synapse_format")),
         static_power=_constant(top.table("static_power"), "mW"),
@@ -475,7 +485,14 @@ def _filled(kind: Any, table: _Table, read: Callable[[_Table], Any]) -> Any:
     return made
 
 
-def _limit(table: _Table) -> Limit:
+def _limits(table: _Table) -> Limits:
+    least = {"graded_spike_bits": 0}  # no bits are a number that a maker can tell
+    made = Limits(**{e.name: _limit(table.table(e.name), least.get(e.name, 1)) for e in fields(Limits)})
+    table.close()
+    return made
+
+
+def _limit(table: _Table, least: int) -> Limit:
     value: int | None
     if isinstance(given := table.entries.get("value"), str):
         if given != "unpublished":
@@ -483,7 +500,7 @@ def _limit(table: _Table) -> Limit:
         table.used.add("value")
         value = None
     else:
-        value = table.count("value")
+        value = table.whole("value", least)
     high = table.count("high") if value is not None and "high" in table.entries else None
     if high is not None and value is not None and high <= value:
         raise BadInput(f"{table.where}: high is {high}, expected more than the value, {value}")

@@ -31,8 +31,8 @@ _SECTIONS = {
     "sources": "Where the numbers come from: a short key, and the source in words.",
     "mesh": "The grid of tiles on which the cores sit.",
     "limits": (
-        "What a core or the chip holds: whole numbers of at least 1. Where sources disagree, value is the smallest of "
-        'their numbers, and high the largest. "unpublished" stands for a limit that the maker '
+        "What a core or the chip holds: whole numbers of at least 1 (graded_spike_bits: 0). Where sources disagree, "
+        'value is the smallest of their numbers, and high the largest. "unpublished" stands for a limit that the maker '
         "does not tell; nothing checks it then."
     ),
     "ranges": (
@@ -75,6 +75,7 @@ _KEYS = {
     "limits.threshold_configurations_per_core": "Distinct thresholds on a core.",
     "limits.compartment_configurations_per_core": "Distinct pairs of decays (du, dv) on a core.",
     "limits.synaptic_delay": "Ticks of delay that a synapse may add to the one tick that every synapse takes.",
+    "limits.graded_spike_bits": "Bits of the value that a spike may carry; 0 if it carries none.",
     "ranges.weight": "Synaptic weights.",
     "ranges.du": "Decay of the current, in 4096ths of it per tick, less one.",
     "ranges.dv": "Decay of the membrane, in 4096ths of it per tick.",

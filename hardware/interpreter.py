@@ -5,7 +5,7 @@ The meaning is NIR's, or that of a tool that trains with other neurons (`muspike
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from muspike.hardware.graph import Population, SpikingGraph
 from muspike.hardware.readings import MOST_SPIKES, READINGS, Reading
 
 Floats = npt.NDArray[np.floating[Any]]
-Spikes = npt.NDArray[np.uint8 | np.uint16]
+Spikes = npt.NDArray[Any]
 _NIR = READINGS["nir"]
 
 
@@ -28,6 +28,7 @@ def run(
     reset_every: int | None = None,
     progress: Callable[[int], object] | None = None,
     reading: Reading = _NIR,
+    graded: Collection[str] = (),
 ) -> tuple[dict[str, Spikes], dict[str, Floats]]:
     """Run the graph from silence, as many ticks as `spikes` has.
 
@@ -37,17 +38,19 @@ def run(
     Args:
         graph: the network.
         spikes: 0 or 1, or counts if the reading has counts, `[ticks, batch, size]`: the spikes of the input population.
-            For several input populations, a dict of arrays by name. For none, an array of size 0.
+            Those of an input in `graded` are whole numbers from 0, which multiply the weights. For several input
+            populations, a dict of arrays by name. For none, an array of size 0.
         dtype: float64 or float32; everything is computed in it.
         reset_every: before each tick that is a multiple of this number, every current and membrane becomes 0; None:
             never.
         progress: called after each tick, with 1.
         reading: how neurons fire and reset. Those that fire in every tick, whatever the input, carry a bias and are no
             neurons of the tool: they fire once.
+        graded: names of the inputs whose spikes are graded.
 
     Returns:
         spikes: by name, uint8 `[ticks, batch, size]`, of every `input` and `lif` population; uint16 if the reading has
-            counts.
+            counts. Those of graded inputs are as they are given.
         membranes: by name, `dtype` `[ticks, batch, size]`, of every `li` population.
 
     Raises:
@@ -55,7 +58,7 @@ def run(
             delay; a population has no meaning in this reading; or a neuron spikes more than `MOST_SPIKES` times in a
             tick.
     """
-    ticks, batch, given = _inputs(graph, spikes, MOST_SPIKES if reading.counts else 1)
+    ticks, batch, given = _inputs(graph, spikes, MOST_SPIKES if reading.counts else 1, graded)
     order = [p for p in graph.update_order() if p.kind != "input"]
     for p in order:
         if wrong := reading.refuses(p):
@@ -133,9 +136,12 @@ class _State:
 
 
 def _inputs(
-    graph: SpikingGraph, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike], most: int
-) -> tuple[int, int, dict[str, npt.NDArray[Any]]]:
-    """Check the inputs of `run`, whole numbers from 0 to `most`.
+    graph: SpikingGraph,
+    spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    most: int,
+    graded: Collection[str],
+) -> tuple[int, int, dict[str, Spikes]]:
+    """Check the inputs of `run`: whole numbers from 0 to `most`, or, of graded inputs, from 0.
 
     Returns:
         The ticks, the sequences, and the spikes of each input by name.
@@ -153,11 +159,14 @@ def _inputs(
         if array.ndim != 3 or array.shape != (ticks, batch, sizes[name]):
             expected = f"[ticks, batch, {sizes[name]}], ticks and batch the same for all"
             raise BadInput(f"spikes of {name!r}: shape {list(array.shape)}, expected {expected}")
-        right = (array >= 0) & (array <= most)
+        right = np.asarray(array >= 0)
+        if name not in graded:
+            right &= array <= most
         if array.dtype.kind not in "bui":
             right &= np.floor(array) == array
         wrong = array[~right]
         if len(wrong):
-            expected = "0 or 1" if most == 1 else f"whole numbers of 0..{most:,}"
+            to_most = "0 or 1" if most == 1 else f"whole numbers of 0..{most:,}"
+            expected = "whole numbers from 0" if name in graded else to_most
             raise BadInput(f"spikes of {name!r}: holds {wrong[0]}, expected {expected}")
     return ticks, batch, {name: array for name, array in arrays.items() if sizes[name]}

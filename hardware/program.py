@@ -31,7 +31,9 @@ Kind = Literal["input", "lif", "li"]
 Layout = Literal["dense", "sparse", "conv"]
 
 FORMAT = "muspike program"
-VERSION = 2
+VERSION = 3
+_BEFORE_GRADED = 2  # a program whose inputs are all binary is written in this version, as it always was
+VERSIONS = (_BEFORE_GRADED, VERSION)
 
 FULL_DECAY = 4096
 """A full decay. Decays are in 1/4096. 4096 has no 12-bit code, but Lava and the simulator compute with it."""
@@ -50,6 +52,7 @@ REGISTERS: Mapping[str, tuple[int, int, str]] = {
 }
 WEIGHT_MIN, WEIGHT_MAX, WEIGHT_STEP = -256, 254, 2  # mixed-sign weights: 8 bits and a sign, the lowest bit cut
 WEIGHT_EXP_MAX = 7
+GRADED_BITS_MAX = 16  # a spike of more times the smallest weight, 2, is beyond the synaptic sum's 16 bits by itself
 MOST_CORES = 2**14  # 128 chips; counts between cores take memory by the square of the cores
 DELAY_MAX = 63  # the one tick that every synapse takes, and up to 62 more
 # The ranges of the state: the synaptic sum, the current (which wraps) and the membrane (which saturates).
@@ -81,6 +84,8 @@ class ChipPopulation:
         core: the core of each neuron; -1 for an input.
         reset_interval, reset_offset: at the start of each tick t, counted from 0, with
             `t % reset_interval == reset_offset`, u and v become 0. An interval of 0: never.
+        graded_bits: of an input: the bits of a spike. A spike then is a whole number that multiplies the weights; 0 is
+            no spike. 0 bits: spikes are 0 or 1.
 
     Raises:
         BadInput: a shape, type or register range is broken.
@@ -99,6 +104,7 @@ class ChipPopulation:
     core: npt.NDArray[np.int32]
     reset_interval: int = 0
     reset_offset: int = 0
+    graded_bits: int = 0
 
     def __post_init__(self) -> None:
         where = f"population {self.name!r}"
@@ -109,6 +115,7 @@ class ChipPopulation:
         _check_int(where, "level", self.level, 0, 0 if self.kind == "input" else 2**31 - 1)
         _check_int(where, "reset_interval", self.reset_interval, 0, 0 if self.kind == "input" else 2**31 - 1)
         _check_int(where, "reset_offset", self.reset_offset, 0, max(self.reset_interval - 1, 0))
+        _check_int(where, "graded_bits", self.graded_bits, 0, GRADED_BITS_MAX if self.kind == "input" else 0)
         for name, (low, high, what) in REGISTERS.items():
             _freeze(self, name, _integers(where, name, getattr(self, name), (self.size,), low, high, what))
         low, high = (-1, -1) if self.kind == "input" else (0, 2**31 - 1)
@@ -128,6 +135,11 @@ class ChipPopulation:
     def bias(self) -> npt.NDArray[np.int32]:
         """What is added to the membrane in each tick, int32 `[size]`."""
         return self.bias_mant << self.bias_exp
+
+    @property
+    def largest_spike(self) -> int:
+        """The largest value of a spike: 1, or what `graded_bits` hold."""
+        return (1 << self.graded_bits) - 1 if self.graded_bits else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,9 +354,10 @@ class Program:
         return _digest(self._header(), self._arrays())
 
     def _header(self) -> dict[str, Any]:
+        graded = any(p.graded_bits for p in self.populations)
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if graded else _BEFORE_GRADED,
             "chip": self.chip,
             "dt_s": self.dt_s,
             "populations": [
@@ -355,6 +368,7 @@ class Program:
                     "level": int(p.level),
                     "reset_interval": int(p.reset_interval),
                     "reset_offset": int(p.reset_offset),
+                    **({"graded_bits": int(p.graded_bits)} if graded else {}),
                 }
                 for p in self.populations
             ],
@@ -390,7 +404,8 @@ class Program:
         The file holds `header`, JSON as UTF-8 bytes, and arrays. Each per-neuron array runs over all populations in
         their order. `weight_<i>` holds the numbers of synapses i: the matrix of a dense form, the values of a sparse
         form (`starts_<i>` and `targets_<i>` say where they belong, see `weights.Sparse`), or the kernel of a
-        convolution, whose geometry is in the header. The header also holds the digest of everything else.
+        convolution, whose geometry is in the header. The header also holds the digest of everything else. A program
+        without graded inputs is written in version 2 of the format, which does not know them.
 
         Raises:
             Failed: the disk refuses the write.
@@ -606,8 +621,9 @@ def _parse_header(raw: npt.NDArray[Any]) -> dict[str, Any]:
         raise BadInput(f"not a {FORMAT}: the header is not JSON: {one_line(error)}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BadInput(f"not a {FORMAT}: the header does not say so")
-    if header.get("version") != VERSION:
-        raise BadInput(f"version {header.get('version')!r} of the format; this muspike reads version {VERSION}")
+    if header.get("version") not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise BadInput(f"version {header.get('version')!r} of the format; this muspike reads versions {known}")
     return header
 
 

@@ -29,6 +29,9 @@ _ROWS_AT_ONCE = 1 << 15
 # BLAS multiplies a matrix of at most so many entries. A larger matrix stays sparse.
 _DENSE_ENTRIES = 1 << 20
 _LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+# What arrives on a core: synaptic operations by layout, those of graded spikes, axon events, the graded ones of these.
+_ARRIVING = (*_LAYOUTS, "graded", "spikes_in", "spikes_in_graded")
+_GRADED, _SPIKES_IN, _SPIKES_IN_GRADED = (_ARRIVING.index(name) for name in _ARRIVING[-3:])
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,22 @@ class Counts:
     board. They are counted as `host_messages` (one per target core), which are host input; at the target core they are
     axon events and synaptic operations like any other.
 
+    A graded spike is one message and one operation for each synapse, whatever its value. What carries or multiplies a
+    value is counted apart too, because it may cost more.
+
     Attributes:
         chip: the name of the chip that the program was made for.
         synops: stored synapses touched, zero weights included, except in sparse lists, which store none.
-        synops_sparse: the part of `synops` that is stored in sparse lists.
-        synops_conv: the part of `synops` that is stored in lists which the axons of a convolution share.
+        synops_sparse: the part of `synops` that is stored in sparse lists, without `synops_graded`.
+        synops_conv: the part of `synops` that is stored in lists which the axons of a convolution share, without
+            `synops_graded`.
+        synops_graded: the part of `synops` that graded spikes touch, in lists of any kind.
         neuron_updates: updates of mapped neurons: every neuron in every tick.
         active_updates: updates of a neuron that spikes, or whose current or membrane is not 0 before or after the
             update. Every sequence starts at rest. If `activity_known` is false: all updates.
         neuron_spikes: spikes, by the core of the neuron.
         spikes_in: axon events, by the core on which they arrive.
+        spikes_in_graded: the part of `spikes_in` that carries the value of a graded spike.
         messages_out: messages to cores, the own core included, by the core of the neuron.
         hops_x: links between tiles that these messages cross east-west, by the core of the neuron (XY routing).
         hops_y: links that they cross north-south.
@@ -72,10 +81,12 @@ class Counts:
     synops: Array
     synops_sparse: Array
     synops_conv: Array
+    synops_graded: Array
     neuron_updates: Array
     active_updates: Array
     neuron_spikes: Array
     spikes_in: Array
+    spikes_in_graded: Array
     messages_out: Array
     hops_x: Array
     hops_y: Array
@@ -154,8 +165,8 @@ class Operations:
     Attributes:
         dense: every connection in every tick. A `Sparse` matrix, such as wires, has the connections that it holds; a
             convolution has every tap inside its input.
-        effective_acs: connections with a non-zero weight, in ticks in which their source spikes.
-        effective_macs: 0, because every activation is 0 or 1.
+        effective_acs: connections with a non-zero weight, in ticks in which their source spikes with 0 or 1.
+        effective_macs: the same for sources whose spikes are graded; 0 without graded inputs.
     """
 
     dense: int
@@ -184,7 +195,8 @@ def count(
 
     Args:
         program: the deployed network.
-        spikes: uint8 `[ticks, batch, size]` in chip time, for every `input` and `lif` population.
+        spikes: uint8 `[ticks, batch, size]` in chip time, for every `input` and `lif` population; of graded inputs, the
+            values as integers.
         ticks: the length of each sequence, `[batch]`, if the batch is padded; None: all are as long as the arrays.
         currents: int32 `[ticks, batch, size]` for every mapped population (`Run.current`). With `currents` and
             `membranes`, active updates are exact; the sequences must start at rest.
@@ -229,8 +241,8 @@ class Counter:
         self._mapped = {p.name: _on_core(p, cores) for p in program.populations if p.kind != "input"}
         self._begun = 0
         # Events that arrive after the parts so far, by tick; then events that arrived after the end of their sequence.
-        self._in_flight = np.zeros((len(_LAYOUTS) + 1, program.max_delay, batch, cores), np.int64)
-        self._too_late = np.zeros((len(_LAYOUTS) + 1, batch, cores), np.int64)
+        self._in_flight = np.zeros((len(_ARRIVING), program.max_delay, batch, cores), np.int64)
+        self._too_late = np.zeros((len(_ARRIVING), batch, cores), np.int64)
         self._moved = {name: np.zeros((batch, on_core.shape[0]), bool) for name, on_core in self._mapped.items()}
 
     def count(
@@ -253,17 +265,19 @@ class Counter:
 
         # Counted in the tick of the spike, by the core of the neuron: spikes, messages, hops x, hops y.
         sent = np.zeros((4, run_ticks, batch, cores), np.int64)
-        # Counted in the tick of arrival, by the target core: synops of each layout, then axon events.
-        arrived = np.zeros((len(_LAYOUTS) + 1, run_ticks + self._program.max_delay, batch, cores), np.int64)
+        # Counted in the tick of arrival, by the target core.
+        arrived = np.zeros((len(_ARRIVING), run_ticks + self._program.max_delay, batch, cores), np.int64)
         arrived[:, : self._program.max_delay] = self._in_flight
         host_messages = np.zeros((run_ticks, batch), np.int64)
         messages_between = np.zeros((cores, cores), np.int64)
         for ways in self._ways:
             fired = (recorded[ways.source.name] != 0) & inside[:, :, None]
-            for delay, layout, fan_out, first in ways.arrivals:
+            for delay, kind, fan_out, first in ways.arrivals:
                 synops, spikes_in = _product(fired, [fan_out, first])
-                arrived[layout, delay : delay + run_ticks] += synops
-                arrived[-1, delay : delay + run_ticks] += spikes_in
+                arrived[kind, delay : delay + run_ticks] += synops
+                arrived[_SPIKES_IN, delay : delay + run_ticks] += spikes_in
+                if kind == _GRADED:
+                    arrived[_SPIKES_IN_GRADED, delay : delay + run_ticks] += spikes_in
             if ways.source.kind == "input":
                 host_messages += _product(fired, ways.per_spike)[0, :, :, 0]
             else:
@@ -293,22 +307,24 @@ class Counter:
         acted = arrived[:, :run_ticks] * inside[None, :, :, None]
         self._too_late += (arrived[:, :run_ticks] - acted).sum(1)
         pending = self._in_flight.sum(1) + self._too_late
-        *synops_of, spikes_in = acted
+        synops_of = acted[:_SPIKES_IN]
         return Counts(
             chip=self._program.chip,
             synops=np.sum(synops_of, axis=0),
             synops_sparse=synops_of[_LAYOUTS.index("sparse")],
             synops_conv=synops_of[_LAYOUTS.index("conv")],
+            synops_graded=synops_of[_GRADED],
             neuron_updates=neuron_updates,
             active_updates=active,
             neuron_spikes=sent[0],
-            spikes_in=spikes_in,
+            spikes_in=acted[_SPIKES_IN],
+            spikes_in_graded=acted[_SPIKES_IN_GRADED],
             messages_out=sent[1],
             hops_x=sent[2],
             hops_y=sent[3],
             host_messages=host_messages,
-            pending_synops=pending[:-1].sum(0),
-            pending_spikes_in=pending[-1],
+            pending_synops=pending[:_SPIKES_IN].sum(0),
+            pending_spikes_in=pending[_SPIKES_IN],
             ticks=lengths,
             core_xy=self._core_xy,
             messages_between=messages_between,
@@ -322,7 +338,8 @@ class _Ways:
 
     Attributes:
         source: the population that spikes.
-        arrivals: for each group of synapses: delay, index of the layout, synapses touched, and axon events.
+        arrivals: for each group of synapses: delay, index in `_ARRIVING` of its operations, synapses touched, and axon
+            events.
         reached: 1 if there is a message from the neuron to the core.
         per_spike: if the source is an input: the host's messages, `[size, 1]`. Else, on the neuron's own core: spikes,
             messages, hops x and hops y.
@@ -343,7 +360,8 @@ def _ways(program: Program, source: ChipPopulation, leaving: Sequence[ChipSynaps
         present = fan_out.sign()
         first = present - present.multiply(reached)
         reached = reached + first
-        arrivals.append((synapses.delay, _LAYOUTS.index(synapses.layout), fan_out, first))
+        kind = _GRADED if source.graded_bits else _LAYOUTS.index(synapses.layout)
+        arrivals.append((synapses.delay, kind, fan_out, first))
     messages = reached.sum(1)
     if source.kind == "input":
         return _Ways(source, tuple(arrivals), reached, (csr_array(messages[:, None]),))
@@ -361,12 +379,16 @@ def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLi
     lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
     inside = np.arange(run_ticks)[:, None] < lengths
     relays = program.roles.relays
-    dense = effective = 0
+    dense = acs = macs = 0
     for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
         dense += w.count(synapses.weight) * int(lengths.sum())
         fired = ((recorded[synapses.source] != 0) & inside[..., None]).sum((0, 1))  # spikes of each source neuron
-        effective += int(_effective_fan_out(synapses.weight) @ fired)
-    return Operations(dense, effective)
+        effective = int(_effective_fan_out(synapses.weight) @ fired)
+        if program.population(synapses.source).graded_bits:
+            macs += effective
+        else:
+            acs += effective
+    return Operations(dense, acs, macs)
 
 
 def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
@@ -390,6 +412,11 @@ def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
                 f"{population.name}: spikes have shape {array.shape}; need [ticks, batch, {population.size}], "
                 "the same ticks and batch for every population"
             )
+        if population.graded_bits and array.dtype.kind in "biu":
+            if array.size and not 0 <= array.min() <= array.max() <= population.largest_spike:
+                bad = array[(array < 0) | (array > population.largest_spike)][0]
+                raise BadInput(f"{population.name}: spikes hold {bad}; each is 0 to {population.largest_spike}")
+            continue
         if array.dtype.kind not in "biuf":
             raise BadInput(f"{population.name}: spikes are of {array.dtype}; each is 0 or 1")
         if array.size and (array.max() > 1 or array.dtype.kind in "if") and not np.isin(array, (0, 1)).all():

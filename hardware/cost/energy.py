@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from muspike.arguments import instance, whole
 from muspike.errors import BadInput
-from muspike.hardware.chip import BARRIER, TAGS, Chip, Constant, CostSet, Tag, as_chip
+from muspike.hardware.chip import BARRIER, GRADED_EVENTS, TAGS, Chip, Constant, CostSet, Tag, as_chip
 from muspike.hardware.cost.activity import Counts
 
 Array = npt.NDArray[Any]
@@ -294,7 +294,7 @@ _EVENTS: Mapping[str, _Event] = {
     "synop_dense": _Event(
         "synaptic operations, dense lists",
         "synapses",
-        lambda counts: counts.synops - counts.synops_sparse - counts.synops_conv,
+        lambda counts: counts.synops - counts.synops_sparse - counts.synops_conv - counts.synops_graded,
         "every stored synapse of an arriving spike, zero weights included",
     ),
     "synop_sparse": _Event(
@@ -308,6 +308,12 @@ _EVENTS: Mapping[str, _Event] = {
         "synapses",
         lambda counts: counts.synops_conv,
         "every tap of a convolution that an arriving spike meets, zero weights included",
+    ),
+    "synop_graded": _Event(
+        "synaptic operations of graded spikes",
+        "synapses",
+        lambda counts: counts.synops_graded,
+        "every stored synapse of an arriving graded spike, whatever its value, in lists of any kind",
     ),
     "neuron_access": _Event(
         "neuron updates, access", "neurons", lambda counts: counts.neuron_updates, "every mapped neuron, every tick"
@@ -328,8 +334,14 @@ _EVENTS: Mapping[str, _Event] = {
     "spike_in": _Event(
         "axon events in",
         "spikes",
-        lambda counts: counts.spikes_in,
+        lambda counts: counts.spikes_in - counts.spikes_in_graded,
         "one per spike and target core, spikes of the host included",
+    ),
+    "spike_in_graded": _Event(
+        "axon events in, graded",
+        "spikes",
+        lambda counts: counts.spikes_in_graded,
+        "one per graded spike and target core, whatever its value",
     ),
     "hop_x": _Event(
         "hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles, without messages of the host"
@@ -437,7 +449,7 @@ class Meter:
             bottleneck=timing.bottleneck(),
             uncertainty=_uncertainty(rows, chip, chips, timing),
             unbanded=_unbanded(rows, chip, timing),
-            time_sources=tuple(dict.fromkeys(constant.source for constant in timing.constants.values())),
+            time_sources=tuple(dict.fromkeys(constant.source for constant in timing.playing.values())),
             chips=chips,
         )
 
@@ -521,15 +533,16 @@ def _chips(core_xy: Array, chip: Chip) -> int:
 
 
 def _is_shown(event: str, counts: Counts, costs: CostSet) -> bool:
-    """Whether the event gets a row: synaptic operations for each kind of list in use, all other events always.
+    """Whether the event gets a row: synaptic operations for each kind of list in use, graded spikes if there are any,
+    all other events always.
 
     Raises:
         BadInput: synaptic operations occurred that the cost set neither prices nor covers.
     """
-    if not event.startswith("synop"):
+    if not event.startswith("synop") and event not in GRADED_EVENTS:
         return True
     used = bool(_EVENTS[event].count(counts).any())
-    if used and event not in costs.energy and event not in costs.covers:
+    if used and event.startswith("synop") and event not in costs.energy and event not in costs.covers:
         raise BadInput(f"cost set {costs.name!r}: no price for {event}, of which the run has some")
     return used or event == "synop_dense"
 
@@ -570,6 +583,7 @@ class _Timing:
         if floor in costs.latency:
             self.constants["step floor"] = costs.latency[floor]
         self.activity_known = True
+        self.graded = False  # whether there were graded spikes; if not, their times have no part in the run
         ends: tuple[Bound, Bound] = ("low", "high")
         # A case says which constants are at which bound: all of them, or one with the others at their values.
         named = [(name, end) for name in (_ALL, *self.constants, _ACTIVE) for end in ends]
@@ -585,6 +599,7 @@ class _Timing:
             return
         self.activity_known &= counts.activity_known
         events = {name: _EVENTS[name].count(counts)[inside] for name in self.events}  # [ticks inside, cores]
+        self.graded |= any(events[name].any() for name in GRADED_EVENTS if name in events)
         least = events if counts.activity_known else events | {"neuron_update": counts.neuron_spikes[inside]}
         sends = np.asarray(counts.messages_out[inside].any(1))
         for case in self.cases:
@@ -638,10 +653,16 @@ class _Timing:
             self.waited[name] = self.waited.get(name, 0.0) + float(spent.sum())
         self.slowest += np.bincount(slowest, weights=time, minlength=len(self.slowest))
 
+    @property
+    def playing(self) -> dict[str, Constant]:
+        """The constants that have a part in the run."""
+        left_out = () if self.graded else GRADED_EVENTS
+        return {name: constant for name, constant in self.constants.items() if name not in left_out}
+
     def _quantity(self, of: Mapping[_Case, float]) -> Quantity:
         value, low, high = (of[_ALL, bound] for bound in ("value", "low", "high"))
-        tag = weakest(constant.tag for constant in self.constants.values())
-        known = all(constant.band_known for constant in self.constants.values())
+        tag = weakest(constant.tag for constant in self.playing.values())
+        known = all(constant.band_known for constant in self.playing.values())
         return Quantity(value, low, high, "ns", tag, known)
 
     def latency(self) -> Quantity:
@@ -701,7 +722,7 @@ def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -
         return float(energy)
 
     names = [f"energy: {row.name}" for row, *_ in priced]
-    names += ["static power", *(f"time: {name}" for name in timing.constants)]
+    names += ["static power", *(f"time: {name}" for name in timing.playing)]
     if not timing.activity_known:
         names.append(_ACTIVE)
     found = (Influence(_readable(name), total(name, "low"), total(name, "high")) for name in names)
@@ -711,7 +732,7 @@ def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -
 def _unbanded(rows: Iterable[Row], chip: Chip, timing: _Timing) -> tuple[str, ...]:
     """The inputs whose spread nobody has published, without those that play no part."""
     inputs = [(f"energy: {row.name}", row.constant) for row in rows if row.constant is not None and row.count]
-    inputs += [("static power", chip.static_power), *((f"time: {name}", c) for name, c in timing.constants.items())]
+    inputs += [("static power", chip.static_power), *((f"time: {name}", c) for name, c in timing.playing.items())]
     return tuple(_readable(name) for name, constant in inputs if not constant.band_known)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from muspike.arguments import instance, listed, mapping, number, one_of, whole
+from muspike.arguments import instance, listed, mapping, number, one_of, refuse, whole
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.graph import SpikingGraph
@@ -81,6 +81,7 @@ def compile_graph(
     fill: float = 1.0,
     reset_every: int | None = None,
     scale: str = "auto",
+    graded: bool = False,
 ) -> Compiled:
     """Compile a graph to a program for a chip.
 
@@ -104,11 +105,15 @@ def compile_graph(
             their way are not stopped (see `risks`).
         scale: "auto" takes the numbers of a network that are the chip's integers already as they stand, and scales and
             rounds those of any other; "keep" refuses any other.
+        graded: whether spikes of the inputs are whole numbers that multiply the weights, such as counts of events, and
+            not 0 or 1. They have 16 bits (`ChipPopulation.graded_bits`), or as many as the chip's. The spikes of
+            neurons stay 0 or 1.
 
     Raises:
         BadInput: `from_nir` refuses the graph; the chip cannot run it, because of a register's range or a loop that is
-            too short; with `must_fit`, a limit is exceeded; or, with scale "keep", a number is not an integer of the
-            chip. The message names the node, population, loop or limit.
+            too short; with `must_fit`, a limit is exceeded; with scale "keep", a number is not an integer of the chip;
+            or, with `graded`, the chip's spikes carry no value, or a delay from an input takes relays. The message
+            names the node, population, loop or limit.
     """
     chip = as_chip(chip)
     if reset_every is not None:
@@ -122,9 +127,11 @@ def compile_graph(
         graph = from_nir(graph, dt_s)
     fill = number("compile_graph: fill", fill, _A_SHARE, 0, 1, above=True)
     one_of("compile_graph: scale", scale, SCALES)
-    compiled = _compiled(graph, chip, metadata, fill, reset_every, scale)
+    if not isinstance(graded, bool):
+        raise refuse("compile_graph: graded", graded, "True or False")
+    compiled = _compiled(graph, chip, metadata, fill, reset_every, scale, graded)
     if early := _early(compiled):
-        otherwise = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every, "auto")
+        otherwise = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every, "auto", graded)
         if otherwise.quantisation.kept or not compiled.quantisation.kept:
             compiled = otherwise
     risks = [*compiled.quantisation.risks, *_early_risks(compiled), *_reset_risks(compiled)]
@@ -141,8 +148,9 @@ def _compiled(
     fill: float,
     reset_every: int | None,
     scale: str,
+    graded: bool,
 ) -> Compiled:
-    integers, report = quantise(graph, chip, scale)
+    integers, report = quantise(graph, chip, scale, graded)
     retimed = retime(integers, chip)
     roles = Roles(tuple(graph.outputs), retimed.relays)
     about = {**graph.metadata, **roles.to_metadata(), **(metadata or {})}
@@ -242,6 +250,7 @@ def _placed(
             core=places.core[p.name],
             reset_interval=resets.get(p.name, (0, 0))[0],
             reset_offset=resets.get(p.name, (0, 0))[1],
+            graded_bits=p.graded_bits,
         )
         for p in retimed.graph.populations
     ]

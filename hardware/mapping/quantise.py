@@ -17,10 +17,11 @@ rounding takes from its weights goes to the bias register, whose units are 64 ti
 
 Where matrices of different sizes lead to one population, the larger ones get a weight exponent: their weights are
 stored divided by 2**weight_exp, so that k can be larger and the smaller matrices keep more bits. An exponent takes
-headroom from the 16-bit synaptic sum, so it is used only as far as nothing can overflow.
+headroom from the 16-bit synaptic sum, so it is used only as far as no spikes of 0 or 1 can overflow it.
 
 Every register that is filled here is in range, or there is an error. The synaptic sum, the current and the membrane
-depend on how many spikes coincide. They are bounded for the worst case: all sources fire at once. If that bound exceeds
+depend on how many spikes coincide. They are bounded for the worst case: all sources fire at once, graded inputs with
+their largest value. If that bound exceeds
 a register, the report carries a risk (for the synaptic sum, with the fewest spikes that could overflow it), and k
 stays. A smaller k would cost up to two of the eight weight bits for a case that sparse activity never meets.
 `Simulator.run` counts what really happens.
@@ -43,7 +44,7 @@ from muspike.hardware.chip import Chip, Range
 from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
 from muspike.hardware.mapping.keep import kept_scales
 from muspike.hardware.mapping.scale import LARGE_ERROR, ON_GRID, Fidelity, Scales, largest_bias, rounded, scales
-from muspike.hardware.program import FULL_DECAY, SHIFT
+from muspike.hardware.program import FULL_DECAY, GRADED_BITS_MAX, SHIFT
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 Ints = npt.NDArray[np.int32]
@@ -53,6 +54,7 @@ Doubles = npt.NDArray[np.float64]
 _SPARSE_FROM_SIZE, _SPARSE_FROM_ZEROS = 2**12, 7 / 8
 # The number of neurons whose incoming weights are sorted at a time.
 _ROWS_AT_ONCE = 256
+_GRADED = "; a graded spike counts as many as its value"
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -66,6 +68,7 @@ class IntegerPopulation:
         v_threshold: int32 `[size]`, in units of 64 membrane units.
         bias_mant, bias_exp: int32 `[size]`; `bias_mant << bias_exp` is added to the membrane each tick.
         scale: float64 `[size]`, chip membrane units per unit of the float membrane.
+        graded_bits: of an input: the bits of a spike's value; 0: spikes are 0 or 1.
     """
 
     name: str
@@ -77,6 +80,7 @@ class IntegerPopulation:
     bias_mant: Ints
     bias_exp: Ints
     scale: Doubles
+    graded_bits: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +153,10 @@ class PopulationReport:
         filter_error: largest relative error of 1/tau_syn.
         threshold_error: largest relative error of the threshold; 0 for `li`.
         bias_error: largest error of a bias, in units of the float input.
-        sum_worst: largest |synaptic sum| if all sources with weights of one sign fire at once.
+        sum_worst: largest |synaptic sum| if all sources with weights of one sign fire at once, graded inputs with their
+            largest value.
         spikes_to_overflow: fewest coinciding spikes that can overflow the register of the synaptic sum; None if not
-            even all of them can.
+            even all of them can. A graded spike counts as many as its value.
         current_headroom: size of the current's register, divided by the worst case of the current in the steady state.
         membrane_headroom: the same for the membrane (of `lif`: its worst case downward); 0 if nothing bounds the
             membrane, because it has no leak.
@@ -197,22 +202,45 @@ class QuantisationReport:
         return dataclasses.asdict(self)
 
 
-def quantise(graph: SpikingGraph, chip: Chip, scale: str = "auto") -> tuple[IntegerGraph, QuantisationReport]:
+def graded_bits(chip: Chip) -> int:
+    """The bits of a graded input's spikes on a chip: 16, or fewer if the chip's spikes carry fewer.
+
+    More are of no use. The smallest weight is 2, so a larger spike leaves the 16-bit synaptic sum by itself.
+
+    Raises:
+        BadInput: the chip's spikes carry no value.
+    """
+    most = chip.limits.graded_spike_bits.value
+    if most == 0:
+        raise BadInput(
+            f"graded: graded_spike_bits of {chip.name} is 0, so its spikes are 0 or 1; graded inputs need a chip whose "
+            "spikes carry a value, such as loihi2"
+        )
+    return GRADED_BITS_MAX if most is None else min(most, GRADED_BITS_MAX)
+
+
+def quantise(
+    graph: SpikingGraph, chip: Chip, scale: str = "auto", graded: bool = False
+) -> tuple[IntegerGraph, QuantisationReport]:
     """Round a graph to the chip's integers.
 
     Args:
         graph: the float network.
         chip: the chip.
         scale: one of `keep.SCALES`: whether a network of other numbers than the chip's integers is refused.
+        graded: whether spikes of inputs are whole numbers (`graded_bits`) instead of 0 or 1. The integers of the
+            network are the same; what can overflow is not.
 
     Returns:
         graph: the same populations and synapses in integers, still in ideal time.
         report: what the rounding changed, and the risks it leaves.
 
     Raises:
-        BadInput: no scale brings a time constant, threshold, weight or bias into the chip's registers; or, with scale
-            "keep", a number is not an integer of the chip.
+        BadInput: no scale brings a time constant, threshold, weight or bias into the chip's registers; with scale
+            "keep", a number is not an integer of the chip; or, with `graded`, the chip's spikes carry no value.
     """
+    bits = graded_bits(chip) if graded else 0
+    largest = {p.name: (1 << bits) - 1 if bits and p.kind == "input" else 1 for p in graph.populations}
     standing = kept_scales(graph, chip, scale)
     populations: list[IntegerPopulation] = []
     reports: list[PopulationReport] = []
@@ -223,7 +251,7 @@ def quantise(graph: SpikingGraph, chip: Chip, scale: str = "auto") -> tuple[Inte
     risks: list[str] = []
     for population, incoming in graph.with_incoming():
         if population.kind == "input":
-            populations.append(_input(population))
+            populations.append(_input(population, bits))
             continue
         scaled = standing.get(population.name) or scales(
             population, [s.weight for s in incoming], chip, registers.get(population.name)
@@ -235,7 +263,9 @@ def quantise(graph: SpikingGraph, chip: Chip, scale: str = "auto") -> tuple[Inte
         integer = _population(population, scaled.k, lost, chip)
         populations.append(integer)
         about = [synapse_reports[s.name] for s in incoming]
-        fan = _Fan([(s, weights[s.name], e) for s, e in zip(incoming, scaled.exponents, strict=True)], population.size)
+        fan = _Fan(
+            [(s, weights[s.name], e) for s, e in zip(incoming, scaled.exponents, strict=True)], population.size, largest
+        )
         reason = _scale_reason(population, scaled.k, about, chip)
         if population.name in standing:
             reason = "kept: the chip's integers already"
@@ -312,11 +342,10 @@ def _weights(synapses: Synapses, factor: Doubles, exponent: int, grid: Range) ->
     return integers, report
 
 
-def _input(population: Population) -> IntegerPopulation:
+def _input(population: Population, graded_bits: int) -> IntegerPopulation:
     none = np.zeros(population.size, np.int32)
-    return IntegerPopulation(
-        population.name, "input", population.size, none, none, none, none, none, np.ones(population.size)
-    )
+    one = np.ones(population.size)
+    return IntegerPopulation(population.name, "input", population.size, none, none, none, none, none, one, graded_bits)
 
 
 def _lost_constant(
@@ -395,27 +424,40 @@ class _Fan:
 
     Attributes:
         synapses: the float synapses, each with its integer weights and their exponent.
-        sums: int64 `[2, size]`. Row 0 is the synaptic sum if all sources with positive weights fire. Row 1 is the
-            magnitude of the sum if all sources with negative weights fire.
+        largest: the largest value of a spike, by population.
+        sums: int64 `[2, size]`. Row 0 is the synaptic sum if all sources with positive weights fire, with their largest
+            value. Row 1 is the magnitude of the sum if all sources with negative weights do.
     """
 
-    def __init__(self, synapses: Sequence[tuple[Synapses, Weights, int]], size: int) -> None:
+    def __init__(
+        self, synapses: Sequence[tuple[Synapses, Weights, int]], size: int, largest: Mapping[str, int]
+    ) -> None:
         self.synapses = synapses
+        self.largest = largest
         self.sums = np.zeros((2, size), np.int64)
-        for _, weight, exponent in synapses:
-            numbers = w.values(weight).astype(np.int64) << exponent
+        for s, weight, exponent in synapses:
+            numbers = (w.values(weight).astype(np.int64) << exponent) * largest[s.source]
             everyone = np.ones((1, weight.shape[1]), np.int64)
             for row, part in enumerate((np.maximum(numbers, 0), -np.minimum(numbers, 0))):
                 self.sums[row] += w.applied(w.with_values(weight, part), everyone)[0]
 
-    def rows(self, targets: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
-        """What a spike adds to these neurons, `[targets, columns]`: one column per source neuron and delay."""
+    @property
+    def graded(self) -> bool:
+        """Whether a source has graded spikes."""
+        return any(self.largest[s.source] > 1 for s, _, _ in self.synapses)
+
+    def rows(self, targets: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """What a spike of 1 adds to these neurons, `[targets, columns]`: one column per source neuron and delay.
+
+        And the largest value of a spike, `[columns]`.
+        """
         together: dict[tuple[str, int], npt.NDArray[np.int64]] = {}
         for s, weight, exponent in self.synapses:
             part = weight[targets] if isinstance(weight, np.ndarray) else w.unrolled(weight).columns[targets].toarray()
             key = s.source, s.delay
             together[key] = together.get(key, 0) + (part.astype(np.int64) << exponent)
-        return np.concatenate(list(together.values()), axis=1)
+        values = [np.full(part.shape[1], self.largest[source]) for (source, _), part in together.items()]
+        return np.concatenate(list(together.values()), axis=1), np.concatenate(values)
 
 
 def _scale_reason(population: Population, k: Doubles, synapses: Sequence[SynapsesReport], chip: Chip) -> str:
@@ -483,16 +525,27 @@ def _relative(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
 
 
 def _fewest_spikes(fan: _Fan, register: Range) -> int | None:
-    """The fewest coinciding spikes whose weights onto one neuron overflow the register of the synaptic sum."""
-    counts = []
+    """The fewest coinciding spikes whose weights onto one neuron overflow the register of the synaptic sum.
+
+    A graded spike counts as many as its value.
+    """
+    counts: list[int] = []
     exceeding = np.flatnonzero((fan.sums[0] > register.high) | (-fan.sums[1] < register.low))
     for begin in range(0, len(exceeding), _ROWS_AT_ONCE):
-        ordered = np.sort(fan.rows(exceeding[begin : begin + _ROWS_AT_ONCE]), axis=1)
-        over_top = np.cumsum(np.maximum(ordered[:, ::-1], 0), axis=1) > register.high
-        below = np.cumsum(np.minimum(ordered, 0), axis=1) < register.low
-        counts += [
-            int(beyond.argmax(axis=1)[beyond.any(axis=1)].min()) + 1 for beyond in (over_top, below) if beyond.any()
-        ]
+        adds, largest = fan.rows(exceeding[begin : begin + _ROWS_AT_ONCE])
+        for sign, limit in ((1, register.high), (-1, -register.low)):
+            order = np.argsort(-sign * adds, axis=1)
+            each = np.maximum(np.take_along_axis(sign * adds, order, axis=1), 0)
+            times = largest[order]
+            sums = np.cumsum(each * times, axis=1)
+            row = np.flatnonzero(sums[:, -1] > limit)
+            if len(row):
+                last = (sums[row] > limit).argmax(
+                    axis=1
+                )  # the source with which it overflows, and how often it must fire
+                before = (sums - each * times)[row, last]
+                fired = (np.cumsum(times, axis=1) - times)[row, last]
+                counts.append(int((fired + (limit - before) // each[row, last] + 1).min()))
     return min(counts, default=None)
 
 
@@ -565,6 +618,7 @@ def _risks(
         yield (
             f"{where}: {report.spikes_to_overflow} spikes in one tick could overflow the "
             f"{_bits(chip.ranges.a_in)}-bit synaptic sum (worst case {report.sum_worst})"
+            + (_GRADED if fan.graded else "")
         )
     if report.current_headroom < 1:
         yield f"{where}: the current's worst case is {1 / report.current_headroom:.3g} times its register, which wraps"

@@ -15,6 +15,7 @@ time begins. A reset at the last of these ticks undoes what the bias did (`Retim
 
 A delay that is longer than the chip's becomes a chain of relays. A relay is a population without memory that repeats
 the spikes of its source. There is one chain per source, and each long synapse leaves the chain where its delay asks.
+Relays are neurons, whose spikes are 0 or 1. So the spikes of a graded input cannot pass them.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
 
     Raises:
         BadInput: a loop's ideal delay is less than its number of synapses; a delay takes more than `MOST_STAGES` relays
-            in a row, or more relay neurons than a whole chip has.
+            in a row, or more relay neurons than a whole chip has; or a delay from a graded input takes a relay.
     """
     levels = _levels(graph)
     late = [replace(s, delay=s.delay + levels[s.target] - levels[s.source]) for s in graph.synapses]
@@ -112,6 +113,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
 
 def _check_relays(late: Sequence[IntegerSynapses], graph: IntegerGraph, reach: int, chip: Chip) -> None:
     sizes = {p.name: p.size for p in graph.populations}
+    graded = {p.name for p in graph.populations if p.graded_bits}
     limits = chip.limits
     most = (limits.cores_per_chip.value or 1) * (limits.neurons_per_core.value or 1)
     for s in late:
@@ -119,6 +121,11 @@ def _check_relays(late: Sequence[IntegerSynapses], graph: IntegerGraph, reach: i
             raise BadInput(
                 f"synapses {s.name!r}: a delay of {s.delay} ticks takes {stages} relays in a row, expected at most "
                 f"{MOST_STAGES} ({(MOST_STAGES + 1) * reach} ticks)"
+            )
+        if s.source in graded and _stages(s.delay, reach):
+            raise BadInput(
+                f"synapses {s.name!r}: a delay of {s.delay} chip ticks from the graded input {s.source!r} takes "
+                f"relays, which pass on spikes of 0 or 1 alone; expected at most {reach} ticks"
             )
         if (needed := _stages(s.delay, reach) * sizes[s.source]) > most:
             raise BadInput(

@@ -12,7 +12,7 @@ from muspike.errors import printable
 from muspike.hardware.chip import Chip
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.partition import CoreUse, Use
-from muspike.hardware.program import ChipSynapses
+from muspike.hardware.program import ChipSynapses, Program
 from muspike.hardware.readings import READINGS
 from muspike.hardware.weights import Conv
 from muspike.tables import Table, several, text_table
@@ -59,6 +59,18 @@ def reading_lines(reads_as: str | None) -> Iterator[str]:
         yield READING
 
 
+def graded_inputs(program: Program) -> dict[str, int]:
+    """The inputs whose spikes are graded, by name, and the bits of a spike."""
+    return {p.name: p.graded_bits for p in program.inputs if p.graded_bits}
+
+
+def graded_line(program: Program) -> str | None:
+    """The graded inputs in a sentence for people; None if there are none."""
+    found = graded_inputs(program)
+    told = ", ".join(f"{name!r}: whole numbers of 0 to {(1 << bits) - 1} ({bits} bits)" for name, bits in found.items())
+    return f"graded inputs, whose spikes multiply the weights: {told}" if told else None
+
+
 def mapping(compiled: Compiled) -> dict[str, Any]:
     """Use of the chip, quantisation, levels and risks as a dict: JSON-able, apart from infinite headrooms."""
     program = compiled.program
@@ -69,6 +81,7 @@ def mapping(compiled: Compiled) -> dict[str, Any]:
         "fill": compiled.fill,
         "dt_s": program.dt_s,
         "synapses": program.n_synapses,
+        "graded_bits_of_inputs": graded_inputs(program),
         "levels": {p.name: p.level for p in program.populations},
         "use": compiled.use.to_dict(),
         "cores_between": compiled.cores_between,
@@ -95,6 +108,8 @@ def _lines(compiled: Compiled, first: Iterable[str], reads_as: str | None) -> It
     yield from first
     if any(p.kind == "lif" for p in program.populations):
         yield from reading_lines(reads_as)
+    if told := graded_line(program):
+        yield printable(told)
     yield (
         f"{use.neurons:,} neurons ({use.relay_neurons:,} of them relays), {program.n_synapses:,} synapses, "
         f"{several(len(use.cores), 'core')} on {several(use.chips, 'chip')}, ticks of {program.dt_s:g} s"

@@ -29,7 +29,7 @@ from muspike.hardware.program import Program
 from muspike.hardware.readings import READINGS
 from muspike.hardware.running.agreement import ReadoutAgreement, SpikeAgreement, agreement
 from muspike.hardware.running.merged import Merged
-from muspike.hardware.running.report import float_network, reading_lines
+from muspike.hardware.running.report import float_network, graded_inputs, graded_line, reading_lines
 from muspike.hardware.running.spikes import LARGEST_BYTES, InputSpikes
 from muspike.hardware.running.tick_lengths import what_shorter_ticks_change
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
@@ -125,13 +125,22 @@ def input_shapes(network: SpikingGraph | Program) -> dict[str, tuple[int, ...]]:
     return {p.name: heard.get(p.name, (p.size,)) for p in network.inputs}
 
 
+def given_to(program: Program, given: InputSpikes) -> dict[str, Array]:
+    """What `simulate` takes as inputs: of a graded input the counts of events if there are any, else its spikes."""
+    counts: Mapping[str, Array] = given.counts or {}
+    graded = graded_inputs(program)
+    return {name: counts.get(name, fired) if name in graded else fired for name, fired in given.spikes.items()}
+
+
 def deepest(program: Program) -> int:
     """The ticks by which a run is longer than its input: until the deepest population has received all of it."""
     return max(p.level for p in program.populations)
 
 
 def delayed(program: Program, inputs: Mapping[str, Array], ticks: int | None = None) -> Array:
-    """The inputs side by side, uint8 `[ticks, batch, size]`, followed by as many silent ticks as `deepest` says.
+    """The inputs side by side, `[ticks, batch, size]`, followed by as many silent ticks as `deepest` says.
+
+    They are uint8, or uint16 if an input is graded.
 
     Args:
         ticks: number of ticks for a program without inputs.
@@ -178,8 +187,9 @@ def simulate(
 
     Args:
         network: a network as `compile_graph` gives it, or a program alone.
-        inputs: uint8 `[ticks, batch, size]` for every input, by name; or what `read_spikes` gives, which also tells
-            what was merged, and has the counts for a float network that is read with counts.
+        inputs: uint8 `[ticks, batch, size]` for every input, by name, or whole numbers of at most `graded_bits` bits
+            for an input that has them (`compile_graph(..., graded=True)`); or what `read_spikes` gives, which also
+            tells what was merged, and has the counts for a float network that is read with counts.
         chip: the chip that a program is held against (`use_of`) and that prices it: a `Chip`, the name of a known one,
             or the path of its TOML file. None: the known chip that the program names. A compiled network has its own
             chip, and no other can be given.
@@ -213,7 +223,9 @@ def simulate(
     merged: tuple[Merged, ...] = ()
     given_counts: Mapping[str, Array] | None = None
     if isinstance(inputs, InputSpikes):
-        merged, given_counts, inputs = inputs.merged, inputs.counts, inputs.spikes
+        graded = graded_inputs(program)
+        merged = tuple(of for of in inputs.merged if of.input not in graded)  # a graded input carries its counts
+        given_counts, inputs = inputs.counts, given_to(program, inputs)
     elif program.inputs:
         mapping("simulate: inputs", inputs, "a dict of arrays [ticks, batch, size] by the name of the input")
     if chip and chip.name != program.chip:
@@ -239,7 +251,14 @@ def simulate(
     if beside:
         whole_input = given_counts if given_counts is not None and reading.counts else inputs
         shown: Array | Mapping[str, Array] = whole_input if program.inputs else given[:input_ticks]
-        ideal = interpreter.run(beside.graph, shown, reset_every=beside.reset_every, progress=progress, reading=reading)
+        ideal = interpreter.run(
+            beside.graph,
+            shown,
+            reset_every=beside.reset_every,
+            progress=progress,
+            reading=reading,
+            graded=graded_inputs(program),
+        )
         agreements = agreement(program, *ideal, run.spikes, run.membrane)
     return Simulation(
         program=program,
@@ -265,12 +284,13 @@ def _check_memory(
     program: Program, ticks: int, batch: int, record_membranes: bool, with_float: bool, bytes_per_count: int
 ) -> None:
     neurons, readouts = program.n_neurons, sum(p.size for p in program.readouts)
-    inputs = sum(p.size for p in program.inputs)
+    inputs = sum(p.size * (2 if p.graded_bits else 1) for p in program.inputs)  # bytes of a tick
     spiking = neurons - readouts
     states = 8 * neurons if record_membranes else 4 * readouts  # int32 u and v, or v alone
     kept = inputs + spiking + states + (bytes_per_count * (inputs + spiking) + 8 * readouts if with_float else 0)
     working = 4 * neurons * (program.max_delay + 3) + _BYTES_PER_COUNT * program.n_cores
-    run = f"{ticks:,} ticks x {batch:,} sequences x {inputs + neurons:,} neurons on {program.n_cores:,} cores"
+    together = neurons + sum(p.size for p in program.inputs)
+    run = f"{ticks:,} ticks x {batch:,} sequences x {together:,} neurons on {program.n_cores:,} cores"
     most = f"{2 * LARGEST_BYTES:,} bytes can be held"
     if batch * working > 2 * LARGEST_BYTES:
         raise BadInput(f"{run}: {batch * working:,} bytes for one tick, at most {most}; run fewer sequences at a time")
@@ -396,6 +416,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "chip": program.chip,
         "program": program.digest,
         "dt_s": program.dt_s,
+        "graded_bits_of_inputs": graded_inputs(program),
         "input_ticks": simulation.input_ticks,
         "ticks": ticks,
         "sequences": batch,
@@ -451,6 +472,8 @@ def _lines(simulation: Simulation) -> Iterator[str]:
     yield from input_lines(simulation)
     if simulation.ideal is not None:
         yield from reading_lines(simulation.reads_as)
+    if told := graded_line(program):
+        yield printable(told)
     if simulation.batch > simulation.input_ticks:
         length = several(simulation.input_ticks, "tick")
         yield f"{several(batch, 'sequence')} of {length}: spikes are [ticks, batch, size]"

@@ -267,13 +267,14 @@ def write_spikes(
 
     Args:
         path: the file.
-        spikes: 0 or 1, `[ticks, batch, size]` by population.
+        spikes: 0 or 1, `[ticks, batch, size]` by population; or uint16, which are counts of events.
         events: whether to write events instead of dense arrays.
         dt_s: seconds per tick; None: not written.
         more: further arrays by name, which reading spikes ignores.
 
     Raises:
-        BadInput: two arrays would have the same name; a shape, a value other than 0 and 1, or `dt_s` is wrong.
+        BadInput: two arrays would have the same name; a shape, a value other than 0 and 1 (but for counts), or `dt_s`
+            is wrong.
         Failed: the disk refuses the write.
     """
     path = path_of("write_spikes: path", path)
@@ -286,7 +287,8 @@ def write_spikes(
         arrays += [("ticks", ticks), ("sequences", batch)]
         for name, fired in spikes.items():
             places = zip(("tick", "sequence", "neuron"), np.nonzero(fired), strict=True)
-            arrays += [(f"{name}.{field}", where.astype(np.int64)) for field, where in places]
+            times = fired[fired != 0]  # a count is as many events
+            arrays += [(f"{name}.{field}", np.repeat(where.astype(np.int64), times)) for field, where in places]
     else:
         arrays += spikes.items()
     arrays += mapping("write_spikes: more", {} if more is None else more, "a dict of arrays by name").items()
@@ -315,9 +317,9 @@ def _shapes(where: str, shapes: Mapping[str, int | Sequence[int]]) -> dict[str, 
     return found
 
 
-def _written(spikes: Mapping[str, Array]) -> dict[str, Spikes]:
-    """Spikes of one length and batch, each 0 or 1, as uint8."""
-    found: dict[str, Spikes] = {}
+def _written(spikes: Mapping[str, Array]) -> dict[str, Array]:
+    """Spikes of one length and batch: each 0 or 1, as uint8, or a count, as uint16."""
+    found: dict[str, Array] = {}
     for name, fired in spikes.items():
         try:
             array = np.asarray(fired)
@@ -325,7 +327,7 @@ def _written(spikes: Mapping[str, Array]) -> dict[str, Spikes]:
             raise refuse(f"spikes of {name!r}", fired, "an array [ticks, batch, size]") from error
         if array.ndim != 3:
             raise BadInput(f"spikes of {name!r} have shape {list(array.shape)}; expected [ticks, batch, size]")
-        found[name] = _binary(f"spikes of {name!r}: ", array)
+        found[name] = array if array.dtype == np.uint16 else _binary(f"spikes of {name!r}: ", array)
         first = next(iter(found.values()))
         if array.shape[:2] != first.shape[:2]:
             raise BadInput(

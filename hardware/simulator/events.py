@@ -26,6 +26,7 @@ from muspike.hardware.weights import Conv, Sparse, Weights
 Part = tuple[slice, slice]  # the sources and the targets of a part of a matrix
 
 _TABLES = {"dense": DENSE, "sparse": SPARSE, "conv": CONV}
+_LARGEST_SUM = 2**30  # of graded spikes; binary ones may add as much
 _WORTH_THREADS = 1024  # from so many ticks x sequences on, starting threads pays
 _WORTH_JOINING = 1.5  # how much larger than two parts together their joint matrix may be
 _WORTH_LISTS = 16  # so many weights of a row are added in the time of one synapse of a list
@@ -36,7 +37,8 @@ class Run:
     """What happened in the ticks of one call of `Simulator.run`. Every attribute is a dict by population name.
 
     Attributes:
-        spikes: uint8 `[ticks, batch, size]` of every `lif` and `input` population.
+        spikes: uint8 `[ticks, batch, size]` of every `lif` and `input` population; of graded inputs, their values as
+            uint16.
         membrane: int32 `[ticks, batch, size]`, v after the tick, of every `li` population; with `record_membranes`, of
             every `lif` population too.
         current: the same for u; empty without `record_membranes`.
@@ -47,7 +49,7 @@ class Run:
             and was reset.
     """
 
-    spikes: Mapping[str, npt.NDArray[np.uint8]]
+    spikes: Mapping[str, npt.NDArray[np.uint8 | np.uint16]]
     membrane: Mapping[str, npt.NDArray[np.int32]]
     current: Mapping[str, npt.NDArray[np.int32]]
     overflows: Mapping[str, int]
@@ -65,6 +67,8 @@ class Simulator:
         u = wrap24(dec(u, min(du + 1, 4096)) + (a << 6))
         v = clip(dec(v, dv) + u + bias, -(2^23) + 1, 2^23 - 1)
         s = v > (v_threshold << 6);  v = 0 where s
+
+    A spike is 0 or 1; of an input with `graded_bits`, a whole number, which multiplies the weights.
 
     Source: the models `PyLifModelBitAcc` and `PyLifResetModelFixed` of lava-nc 0.10.0. The tests hold the simulator
     equal to them in every s, u and v. Synaptic work is only done for spikes. A convolution is never unrolled.
@@ -92,7 +96,7 @@ class Simulator:
             outgoing = [s for s in program.synapses if s.source == p.name]
             if outgoing:
                 firsts = [self._columns[s.target].start - self._first_neuron for s in outgoing]
-                packing.add(self._columns[p.name], list(zip(outgoing, firsts, strict=True)))
+                packing.add(self._columns[p.name], list(zip(outgoing, firsts, strict=True)), bool(p.graded_bits))
         self._synapses = packing.packed()
         self.reset()
 
@@ -110,29 +114,38 @@ class Simulator:
         An input can be run in parts, one after another; the result is that of the whole.
 
         Args:
-            inputs: 0 or 1, `[ticks, batch, size]`: one array with the input populations side by side in their order, or
-                a dict of arrays by population name.
+            inputs: 0 or 1, or whole numbers of at most `graded_bits` bits for an input that has them, `[ticks, batch,
+                size]`: one array with the input populations side by side in their order, or a dict of arrays by
+                population name.
             record_membranes: record u and v of every `lif` and `li` population, instead of v of the readouts alone.
 
         Raises:
-            BadInput: a shape does not fit, a value is not 0 or 1, a population is missing or unknown.
+            BadInput: a shape does not fit, a value is not a spike of its input, a population is missing or unknown, or
+                graded spikes could bring a synaptic sum beyond the 32 bits that it is counted in.
         """
         ticks, given = as_inputs(self.program, self.batch, inputs)
+        check_sums(self.program, given)
         # The loops' arrays are [batch, ticks, ...], so a sequence is in one piece. Inputs and results are turned.
         spikes = _zeros((self.batch, ticks, self._width), np.uint8)
         turned = spikes.swapaxes(0, 1)
+        graded = [p.name for p in self.program.inputs if p.graded_bits]
+        values = _zeros((self.batch, ticks, self._first_neuron if graded else 0), np.uint16)
+        turned_values = values.swapaxes(0, 1)
         first = {"v": self._first_readout, "u": self._width}
         if record_membranes:
             first = dict.fromkeys("uv", self._first_neuron)
         recorded = {x: np.empty((self.batch, ticks, self._width - first[x]), np.int32) for x in "uv"}
         overflows = np.zeros((self.batch, self._width - self._first_neuron), np.int64)
-        out = (spikes, recorded["u"], recorded["v"], overflows)
+        out = (spikes, values, recorded["u"], recorded["v"], overflows)
         state = (self._u, self._v, self._pending)
 
         def work(begin: int, end: int) -> None:
             for p in self.program.inputs:
-                turned[:, begin:end, self._columns[p.name]] = given[p.name][:, begin:end]
-            found = np.empty(self._width, np.int64)
+                part = given[p.name][:, begin:end]
+                turned[:, begin:end, self._columns[p.name]] = part != 0 if p.graded_bits else part
+            for name in graded:
+                turned_values[:, begin:end, self._columns[name]] = given[name][:, begin:end]
+            found = np.empty(self._width * (2 if graded else 1), np.int64)
             run_sequences(begin, end, out, state, self._tick, self._parameters, self._synapses, found)
 
         _in_threads(self.batch, ticks, work)
@@ -145,8 +158,9 @@ class Simulator:
 
         start = self._first_neuron
         at = {name: self._columns[name] for name in self._neurons}
+        fired = {p.name: turned[:, :, self._columns[p.name]] for p in self.program.populations if p.kind != "li"}
         return Run(
-            spikes={p.name: turned[:, :, self._columns[p.name]] for p in self.program.populations if p.kind != "li"},
+            spikes=fired | {name: turned_values[:, :, self._columns[name]] for name in graded},
             membrane=states("v"),
             current=states("u"),
             overflows={name: int(overflows[:, c.start - start : c.stop - start].sum()) for name, c in at.items()},
@@ -156,25 +170,31 @@ class Simulator:
 
 def as_inputs(
     program: Program, batch: int, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]
-) -> tuple[int, dict[str, npt.NDArray[np.uint8]]]:
+) -> tuple[int, dict[str, npt.NDArray[np.uint8 | np.uint16]]]:
     """Check inputs as `Simulator.run` takes them.
 
     Returns:
         ticks: their number.
-        given: the spikes of each input population by name, uint8 `[ticks, batch, size]`.
+        given: the spikes of each input population by name, `[ticks, batch, size]`: uint8, or uint16 if it is graded.
 
     Raises:
         BadInput: see `Simulator.run`.
     """
     sizes = {p.name: p.size for p in program.inputs}
     if not isinstance(inputs, Mapping):
-        joined = _binary("inputs", inputs, batch, sum(sizes.values()))
+        joined = _integers("inputs", inputs, batch, sum(sizes.values()))
+        if not any(p.graded_bits for p in program.inputs):
+            joined = _spikes("inputs", joined, 0)
         parts = np.split(joined, np.cumsum(list(sizes.values()))[:-1], axis=2) if sizes else []
-        return len(joined), dict(zip(sizes, parts, strict=True))
+        sides = zip(program.inputs, parts, strict=True)
+        return len(joined), {p.name: _spikes(f"inputs of {p.name!r}", part, p.graded_bits) for p, part in sides}
     mapping("inputs", inputs, "a dict by the name of the input")
     if set(inputs) != set(sizes) or not inputs:
         raise BadInput(f"inputs: given for {sorted(inputs)}; the input populations are {sorted(sizes)}")
-    given = {n: _binary(f"inputs of {n!r}", inputs[n], batch, size) for n, size in sizes.items()}
+    given = {}
+    for p in program.inputs:
+        where = f"inputs of {p.name!r}"
+        given[p.name] = _spikes(where, _integers(where, inputs[p.name], batch, p.size), p.graded_bits)
     if len({len(array) for array in given.values()}) > 1:
         lengths = ", ".join(f"{name!r} {len(array)}" for name, array in given.items())
         raise BadInput(f"inputs: they must last equally many ticks, and last {lengths}")
@@ -200,7 +220,30 @@ def _columns(populations: Sequence[ChipPopulation]) -> tuple[dict[str, slice], i
     return columns, end
 
 
-def _binary(where: str, given: npt.ArrayLike, batch: int, size: int) -> npt.NDArray[np.uint8]:
+def check_sums(program: Program, given: Mapping[str, npt.NDArray[np.uint8 | np.uint16]]) -> None:
+    """Refuse graded spikes that could bring a synaptic sum beyond 30 bits, as if all of a tick met the largest weight.
+
+    The simulators add in 32 bits, so sums up to there are exact, and those that leave the chip's 16 bits are counted.
+
+    Raises:
+        BadInput: names the input and the population that it leads to.
+    """
+    graded = [p.name for p in program.inputs if p.graded_bits]
+    most = {name: int(given[name].sum(axis=2, dtype=np.int64).max(initial=0)) for name in graded}
+    reached: dict[str, int] = {}
+    for s in program.synapses:
+        if s.source in most:
+            largest = int(np.abs(w.values(s.weight).astype(np.int64)).max(initial=0)) << s.weight_exp
+            reached[s.target] = reached.get(s.target, 0) + largest * most[s.source]
+            if reached[s.target] > _LARGEST_SUM:
+                raise BadInput(
+                    f"inputs of {s.source!r}: spikes of together {most[s.source]:,} in a tick could bring a sum of "
+                    f"{s.target!r} to {reached[s.target]:,}; at most {_LARGEST_SUM:,} is counted, and the chip's sum "
+                    "has 16 bits"
+                )
+
+
+def _integers(where: str, given: npt.ArrayLike, batch: int, size: int) -> npt.NDArray[Any]:
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:  # lists of unequal length
@@ -209,6 +252,16 @@ def _binary(where: str, given: npt.ArrayLike, batch: int, size: int) -> npt.NDAr
         raise BadInput(f"{where}: shape {list(array.shape)}, not [ticks, batch, size] = [ticks, {batch}, {size}]")
     if array.dtype.kind not in "biu":
         raise BadInput(f"{where}: dtype {array.dtype}; spikes are the integers 0 and 1")
+    return array
+
+
+def _spikes(where: str, array: npt.NDArray[Any], graded_bits: int) -> npt.NDArray[np.uint8 | np.uint16]:
+    if graded_bits:
+        largest = (1 << graded_bits) - 1
+        if array.size and (array.max() > largest or (array.dtype.kind == "i" and array.min() < 0)):
+            bad = array[(array < 0) | (array > largest)][0]
+            raise BadInput(f"{where}: holds {bad}; graded spikes of {graded_bits} bits are 0 to {largest}")
+        return array.astype(np.uint16, copy=False)
     if array.size and (array.max() > 1 or (array.dtype.kind == "i" and array.min() < 0)):
         bad = array[(array != 0) & (array != 1)][0]
         raise BadInput(f"{where}: holds {bad}; spikes are 0 or 1")
@@ -258,13 +311,13 @@ class _Packing:
     """The synapses of a program, collected source by source."""
 
     def __init__(self) -> None:
-        self._sources: list[tuple[int, ...]] = []
+        self._sources: dict[bool, list[tuple[int, ...]]] = {False: [], True: []}  # by whether they are graded
         self._groups: dict[str, list[tuple[int, ...]]] = {name: [] for name in _TABLES}
         self._pools = {"starts": _Pool(np.int64), "targets": _Pool(np.int32), "reach": _Pool(np.int32)}
         self._pools["weights"] = _Pool(np.int8)
         self._scratch = np.zeros(2, np.int64)
 
-    def add(self, column: slice, outgoing: Sequence[tuple[ChipSynapses, int]]) -> None:
+    def add(self, column: slice, outgoing: Sequence[tuple[ChipSynapses, int]], graded: bool) -> None:
         """Add all synapses from the population whose spikes stand in `column`, each with its first target neuron."""
         by_sources: dict[tuple[int, int], list[tuple[Weights, tuple[int, ...]]]] = {}
         for s, first in outgoing:
@@ -277,7 +330,7 @@ class _Packing:
                 self._add(*group)
             ranges = zip(begin, map(len, self._groups.values()), strict=True)
             lines = column.start + start, -(-(column.start + stop) // LINE) * LINE
-            self._sources.append((*lines, *itertools.chain(*ranges)))
+            self._sources[graded].append((*lines, *itertools.chain(*ranges)))
 
     def _add(self, weight: Weights, common: tuple[int, ...]) -> None:
         halves = self._pools["weights"].add(_halves(weight))
@@ -298,7 +351,8 @@ class _Packing:
     def packed(self) -> Synapses:
         groups = {name: np.array(rows, _TABLES[name]) for name, rows in self._groups.items()}
         pools = {name: pool.joined() for name, pool in self._pools.items()}
-        return Synapses(np.array(self._sources, SOURCE), **groups, **pools, scratch=self._scratch)
+        sources = (np.array(self._sources[graded], SOURCE) for graded in (False, True))
+        return Synapses(*sources, **groups, **pools, scratch=self._scratch)
 
 
 def _as_walked(weight: Weights) -> list[tuple[slice, slice, Weights]]:

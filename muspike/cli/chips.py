@@ -87,11 +87,12 @@ def _cells(chip: Chip) -> list[str]:
 
 
 def _costs(chip: Chip) -> str:
+    from muspike.hardware.chip import GRADED_EVENTS
     from muspike.hardware.cost.energy import weakest
 
     found = []
     for costs in chip.costs.values():
-        tags = [constant.tag for constant in costs.energy.values()]
+        tags = [constant.tag for event, constant in costs.energy.items() if event not in GRADED_EVENTS]
         tag = weakest(tags) if tags else "none"
         found.append(costs.name if costs.name == tag else f"{costs.name}: {tag}")
     return ", ".join(found)

@@ -47,8 +47,8 @@ _LENGTH = ". For a network without input, the length of the run"
 _WORKER_HELP = """{}
 needs nothing of muspike, only a Python that has lava-nc 0.10.0:
   python lava_worker.py PROGRAM.npz INPUTS.npy OUTPUT.npz [--membranes]
-INPUTS.npy is uint8 [ticks, batch, size], the inputs side by side in the program's order. OUTPUT.npz holds, for the
-program's population i, spikes_<i>, and v_<i> and u_<i>."""
+INPUTS.npy is uint8 [ticks, batch, size] (uint16 if inputs are graded), the inputs side by side in the program's order.
+OUTPUT.npz holds, for the program's population i, spikes_<i>, and v_<i> and u_<i>."""
 
 
 def add(commands: Commands) -> None:
@@ -65,6 +65,7 @@ def add(commands: Commands) -> None:
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say")
     _add_reset(mapping)
     _add_scale(mapping)
+    _add_graded(mapping)
     mapping.add_argument(
         "--fill",
         type=number(share()),
@@ -93,6 +94,7 @@ def add(commands: Commands) -> None:
     _add_reset(simulate)
     _add_scale(simulate)
     _add_reads_as(simulate)
+    _add_graded(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
     simulate.add_argument(
         "--device",
@@ -175,6 +177,15 @@ def _add_reads_as(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_graded(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--graded",
+        action="store_true",
+        help="let an input's spike be the number of its events in a tick, which multiplies the weights, and not 0 or "
+        "1, on a chip whose spikes carry a value: --chip loihi2 --graded --input events.npz",
+    )
+
+
 def _add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") -> None:
     """Add the options that give a network spikes. `without_input` ends the help of --ticks."""
     given = sub.add_mutually_exclusive_group()
@@ -221,7 +232,13 @@ def _map(args: argparse.Namespace) -> int:
         refuse_unused(args, "without --input or --random", "ticks", "seed", "reads_as")
     with _about(args.file):
         compiled = compile_graph(
-            graph, chip, must_fit=False, fill=args.fill, reset_every=args.reset_every, scale=args.scale or "auto"
+            graph,
+            chip,
+            must_fit=False,
+            fill=args.fill,
+            reset_every=args.reset_every,
+            scale=args.scale or "auto",
+            graded=args.graded,
         )
         run = None
         if given:
@@ -256,7 +273,13 @@ def _simulate(args: argparse.Namespace) -> int:
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.program import Program
         from muspike.hardware.running.classification import answering, check_labels, classify
-        from muspike.hardware.running.simulate import arrays, input_shapes, simulate, simulation_dict, simulation_text
+        from muspike.hardware.running.simulate import (
+            arrays,
+            input_shapes,
+            simulate,
+            simulation_dict,
+            simulation_text,
+        )
         from muspike.hardware.running.spikes import write_spikes
 
         if args.picture:  # matplotlib takes a second
@@ -265,7 +288,7 @@ def _simulate(args: argparse.Namespace) -> int:
             check_picture(args.picture)
     network: Compiled | Program
     if _is_program(args.file):
-        refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale")
+        refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale", "graded")
         refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float", "reads_as")
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
@@ -278,7 +301,12 @@ def _simulate(args: argparse.Namespace) -> int:
         graph = _network(args.file, args.dt)
         with _about(args.file):
             network = compile_graph(
-                graph, its_chip, must_fit=False, reset_every=args.reset_every, scale=args.scale or "auto"
+                graph,
+                its_chip,
+                must_fit=False,
+                reset_every=args.reset_every,
+                scale=args.scale or "auto",
+                graded=args.graded,
             )
         program = network.program
         shapes, beside_float = input_shapes(graph), not args.no_float
@@ -332,7 +360,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     with waiting("loading the simulator"):
         from muspike.export import lava_runner
         from muspike.hardware.program import Program
-        from muspike.hardware.running.simulate import arrays, delayed, first_lines, input_shapes
+        from muspike.hardware.running.simulate import arrays, delayed, first_lines, given_to, input_shapes
         from muspike.hardware.running.spikes import write_spikes
         from muspike.hardware.simulator.events import as_inputs
     if args.worker:
@@ -355,7 +383,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     program = Program.load(args.program)
     problems = _problems(program)
     read = _spikes(args, input_shapes(program), program.dt_s)
-    given = delayed(program, read.spikes, read.ticks)
+    given = delayed(program, given_to(program, read), read.ticks)
     rows, run = lava_runner.verify(program, given, args.python)
     if args.output:
         lif = [p.name for p in program.populations if p.kind == "lif"]

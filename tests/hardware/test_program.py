@@ -202,7 +202,7 @@ def test_load_refuses_other_versions_and_changed_content(tmp_path: Path) -> None
         rewrite(path, header=np.frombuffer(json.dumps(header | changes).encode(), np.uint8))
 
     with_header(version=1)
-    with pytest.raises(BadInput, match="version 1 of the format; this muspike reads version 2"):
+    with pytest.raises(BadInput, match="version 1 of the format; this muspike reads versions 2 and 3"):
         Program.load(path)
     with_header(dt_s=5e-3)
     with pytest.raises(BadInput, match="damaged: the digest"):

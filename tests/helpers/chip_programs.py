@@ -17,7 +17,7 @@ def population(name: str, size: int, kind: str = "lif", **fields: Any) -> ChipPo
     """
     usual: dict[str, Any] = {"level": 0, "du": 4095, "dv": 2048, "v_threshold": 100, "bias_mant": 0, "bias_exp": 0}
     usual |= {"scale": 1.0, "core": -1 if kind == "input" else 0}
-    single = ("level", "reset_interval", "reset_offset")
+    single = ("level", "reset_interval", "reset_offset", "graded_bits")
     made = {
         key: np.full(size, value) if np.isscalar(value) and key not in single else value
         for key, value in (usual | fields).items()

@@ -37,10 +37,12 @@ def made_counts(**change: Any) -> Counts:
         synops=cells(SYNOPS),
         synops_sparse=cells(SPARSE),
         synops_conv=cells(CONV),
+        synops_graded=cells([[0, 0]] * 3),
         neuron_updates=cells(NEURONS),
         active_updates=cells(NEURONS),
         neuron_spikes=cells(SPIKES),
         spikes_in=cells(SPIKES_IN),
+        spikes_in_graded=cells([[0, 0]] * 3),
         messages_out=cells(MESSAGES),
         hops_x=cells(HOPS_X),
         hops_y=cells(HOPS_Y),
@@ -120,13 +122,14 @@ def test_parts_of_a_run_cost_what_the_whole_does(name: str, known: bool) -> None
     arrays["synops"] = rng.integers(0, 50_000, (40, 3, 2))
     none = np.zeros((40, 3, 2), np.int64)
     rest = {"synops_sparse": arrays["synops"] // 3, "synops_conv": none, "hops_y": none, "activity_known": known}
+    rest |= {"synops_graded": none, "spikes_in_graded": none}
     host, between = rng.integers(0, 9, (40, 3)), rng.integers(0, 99, (2, 2))
     whole = made_counts(
         chip=name, **arrays, **rest, host_messages=host, messages_between=between, ticks=np.array([40, 7, 25])
     )
     parts = []
     for begin, end in ((0, 1), (1, 30), (30, 40)):  # in the last one, two of the sequences are over
-        cut = {name: getattr(whole, name)[begin:end] for name in (*arrays, "synops_sparse", "synops_conv", "hops_y")}
+        cut = {name: getattr(whole, name)[begin:end] for name in (*arrays, *rest) if name != "activity_known"}
         ticks = np.clip(whole.ticks - begin, 0, end - begin)
         part = replace(
             whole, **cut, host_messages=host[begin:end], ticks=ticks, messages_between=between * (begin == 0)
@@ -323,6 +326,7 @@ def test_barrier_between_published_sizes_is_interpolated(loihi1: Chip) -> None:
     three = made_counts(core_xy=np.array([[0, 0], [1, 0], [2, 0]]))
     silent = np.zeros((3, 1, 3), np.int64)
     three = replace(three, synops=silent, synops_sparse=silent, synops_conv=silent, neuron_updates=silent)
+    three = replace(three, synops_graded=silent, spikes_in_graded=silent)
     idle: dict[str, Any] = dict.fromkeys(("active_updates", "neuron_spikes", "spikes_in"), silent)
     idle |= dict.fromkeys(("messages_out", "hops_x", "hops_y"), silent)
     assert price(replace(three, **idle), loihi1).tick_latency.value == pytest.approx(1200)  # 1000 at 2, 1400 at 4
@@ -406,10 +410,12 @@ def test_calibration_of_loihi2_is_consistent_with_the_benchmark_it_was_inferred_
         synops=spread(synops),
         synops_sparse=none,
         synops_conv=none,
+        synops_graded=none,
         neuron_updates=spread(passes),
         active_updates=spread(passes),
         neuron_spikes=none,
         spikes_in=none,
+        spikes_in_graded=none,
         messages_out=none,
         hops_x=none,
         hops_y=none,

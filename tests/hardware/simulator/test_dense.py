@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chip_programs import population, program
+from graded_spikes import graded_spikes, with_graded_inputs
 from muspike.errors import BadInput
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.dense import DenseSimulator
@@ -89,6 +90,17 @@ def test_equals_the_event_driven_one(
     events = Simulator(p, batch).run(inputs, record)
     assert events.spikes["h"].any()
     assert_same(DenseSimulator(p, batch).run(inputs, record), events)
+
+
+@pytest.mark.parametrize("bits", [[1], [4], [16]])
+def test_graded_spikes_are_those_of_the_event_driven_one(bits: list[int]) -> None:
+    p = with_graded_inputs(random_program(3), bits)
+    inputs = graded_spikes(4, p, ticks=30, batch=3, rate=0.1, most=400)
+    ours, events = (
+        simulator.run(inputs, record_membranes=True) for simulator in (DenseSimulator(p, 3), Simulator(p, 3))
+    )
+    assert_same(ours, events)
+    assert sum(events.overflows.values()) > 0 and events.spikes["h"].any()
 
 
 def test_sums_beyond_float32() -> None:

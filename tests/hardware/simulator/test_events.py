@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chip_equations import trace
 from chip_programs import population, program
+from graded_spikes import graded_spikes, with_graded_inputs
 from muspike.errors import BadInput
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.events import Run, Simulator
@@ -121,6 +122,75 @@ def test_equals_the_equations(p: Program, batch: int, ticks: int, seed: int, rat
     size = sum(q.size for q in p.inputs)
     inputs = (np.random.default_rng(seed).random((ticks, batch, size)) < rate).astype(np.uint8)
     assert_equal(p, Simulator(p, batch).run(inputs, record_membranes=True), inputs)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    programs(),
+    st.integers(1, 3),
+    st.sampled_from([1, 2, 70]),
+    st.integers(0, 99),
+    st.floats(0.05, 1),
+    st.lists(st.sampled_from([0, 1, 4, 16]), min_size=1, max_size=3),
+)
+def test_graded_spikes_are_the_equations(
+    p: Program, batch: int, ticks: int, seed: int, rate: float, bits: list[int]
+) -> None:
+    p = with_graded_inputs(p, bits)
+    inputs = graded_spikes(seed, p, ticks, batch, rate, most=300)
+    assert_equal(p, Simulator(p, batch).run(inputs, record_membranes=True), inputs)
+
+
+def one_graded_synapse(weight: int, weight_exp: int = 0) -> Program:
+    return program(
+        [population("in", 1, "input", graded_bits=16), population("n", 1, v_threshold=2**17 - 1, dv=4096)],
+        [ChipSynapses("s", "in", "n", np.array([[weight]]), weight_exp, 1)],
+    )
+
+
+def test_a_graded_spike_multiplies_the_weight_and_its_overflow_is_counted() -> None:
+    values = np.array([0, 1, 5, 16383, 16384, 65535, 0])[:, None, None]
+    run = Simulator(one_graded_synapse(2)).run(values, record_membranes=True)
+    assert run.membrane["n"][1:, 0, 0].tolist() == [0, 128, 640, 16383 * 128, 16384 * 128, 65535 * 128]
+    assert run.overflows == {"n": 2}  # 32768 is the first sum beyond 16 bits
+    assert run.spikes["in"].dtype == np.uint16 and run.spikes["in"][:, 0, 0].tolist() == values[:, 0, 0].tolist()
+    shifted = Simulator(one_graded_synapse(-6, 2)).run(np.full((2, 1, 1), 7), record_membranes=True)
+    assert shifted.membrane["n"][1] == -6 * 7 * 4 * 64
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([2**16], r"inputs of 'in': holds 65536; graded spikes of 16 bits are 0 to 65535"),
+        ([-1], r"inputs of 'in': holds -1; graded spikes of 16 bits are 0 to 65535"),
+        ([1.0], "inputs: dtype float64"),
+        (
+            [65535],
+            r"'in': spikes of together 65,535 in a tick could bring a sum of 'n' to 2,147,450,880; at most 1,073,",
+        ),
+    ],
+)
+def test_refuses_graded_spikes(values: list[Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Simulator(one_graded_synapse(-256, 7)).run(np.array(values)[:, None, None])
+
+
+def test_graded_and_binary_inputs_side_by_side() -> None:
+    p = program(
+        [population("a", 2, "input", graded_bits=3), population("b", 1, "input"), population("n", 1)],
+        [
+            ChipSynapses("a", "a", "n", np.array([[2, 4]]), 0, 1),
+            ChipSynapses("b", "b", "n", np.array([[6]]), 0, 1),
+        ],
+    )
+    together = np.array([[[7, 2, 1]], [[0, 0, 0]]])
+    by_name = {"a": together[..., :2], "b": together[..., 2:]}
+    for given_as in (together, by_name):
+        assert Simulator(p).run(given_as, record_membranes=True).membrane["n"][1] == (14 + 8 + 6) * 64
+    with pytest.raises(BadInput, match="holds 8; graded spikes of 3 bits are 0 to 7"):
+        Simulator(p).run(by_name | {"a": by_name["a"] + 1})
+    with pytest.raises(BadInput, match="inputs of 'b': holds 2; spikes are 0 or 1"):
+        Simulator(p).run(together + 1 * (together == 1))
 
 
 def blocks(n: int, size: int) -> npt.NDArray[np.int64]:
