@@ -31,7 +31,7 @@ from muspike.cache import cache_folder
 from muspike.errors import BadInput, Failed
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import Exactness, exactness
-from muspike.hardware.simulator.events import Run, Simulator
+from muspike.hardware.simulator.events import Run, Simulator, as_inputs
 
 VARIABLE = "MUSPIKE_LAVA_PYTHON"
 LAVA = "lava-nc==0.10.0"
@@ -67,7 +67,7 @@ class LavaRun:
 
 def run_lava(
     program: Program | str | os.PathLike[str],
-    inputs: npt.NDArray[np.uint8],
+    inputs: npt.NDArray[np.uint8 | np.uint16],
     python: str | os.PathLike[str] | None = None,
     record_membranes: bool = False,
     patience_s: float = PATIENCE_S,
@@ -76,7 +76,8 @@ def run_lava(
 
     Args:
         program: the Program, or the path of its file.
-        inputs: 0 or 1, `[ticks, batch, size]`, the input populations side by side in the Program's order.
+        inputs: 0 or 1, or whole numbers for graded inputs, `[ticks, batch, size]`, the input populations side by side
+            in the Program's order.
         python: a Python that has lava-nc 0.10.0; None: as the module says.
         record_membranes: whether to record u and v of all populations.
         patience_s: seconds that Lava may take without progress. It reports progress when the network is built, after
@@ -95,13 +96,13 @@ def run_lava(
         )
     if not loaded.n_neurons:
         raise BadInput("program: all populations are inputs; Lava needs at least one population of neurons")
-    if size and (given.max() > 1 or given.min() < 0):
-        raise BadInput(f"inputs: hold {given.min()}..{given.max()}; spikes are 0 or 1")
+    if size:
+        as_inputs(loaded, given.shape[1], given)
     interpreter = find_lava_python(python)
     with tempfile.TemporaryDirectory(prefix="muspike-lava-") as folder:
         paths = [Path(folder) / name for name in ("program.npz", "inputs.npy", "output.npz")]
         loaded.save(paths[0])
-        np.save(paths[1], given.astype(np.uint8))
+        np.save(paths[1], given.astype(np.uint16 if any(p.graded_bits for p in loaded.inputs) else np.uint8))
         flags = ["--membranes"] if record_membranes else []
         _worker(interpreter, [*map(str, paths), *flags], patience_s)
         if not paths[2].is_file():
@@ -134,7 +135,7 @@ def compare(run: Run, lava: LavaRun) -> tuple[Exactness, ...]:
 
 def verify(
     program: Program | str | os.PathLike[str],
-    inputs: npt.NDArray[np.uint8],
+    inputs: npt.NDArray[np.uint8 | np.uint16],
     python: str | os.PathLike[str] | None = None,
     record_membranes: bool = True,
     patience_s: float = PATIENCE_S,

@@ -4,9 +4,9 @@
     python lava_worker.py --check
 
 This file is a script of its own. It runs in the Python that has lava-nc, which need not have muspike. INPUTS is uint8
-`[ticks, batch, size]`, with the input populations side by side. OUTPUT holds arrays `[ticks, batch, size]` for each
-population i of the Program that is no input: `spikes_<i>` (uint8), `v_<i>` (int32; of the readouts, with --membranes of
-all) and `u_<i>` (int32; with --membranes).
+`[ticks, batch, size]` (uint16 if inputs are graded), with the input populations side by side. OUTPUT holds arrays
+`[ticks, batch, size]` for each population i of the Program that is no input: `spikes_<i>` (uint8), `v_<i>` (int32; of
+the readouts, with --membranes of all) and `u_<i>` (int32; with --membranes).
 
 Timing. A RingBuffer sends the spikes of tick t in Lava's step t + 1. Dense, Sparse and Conv pass spikes on one step
 later. LIF takes no step. So Dense, Sparse and Conv are synapses of delay 1, and a DelayDense or DelaySparse with delays
@@ -14,6 +14,9 @@ d - 1 is synapses of delay d. This also holds for synapses from inputs.
 
 A convolution runs in Lava's Conv if Conv can express it: Conv has no delay and no exponent, and pads alike on both
 sides. Other convolutions are unrolled, and run in Sparse or DelaySparse.
+
+Synapses from a graded input have its bits as `num_message_bits`. Then Lava multiplies the weights with the values that
+the RingBuffer sends.
 """
 
 import argparse
@@ -75,7 +78,7 @@ from lava.utils.weightutils import SignMode  # noqa: E402
 from scipy.sparse import csc_matrix, csr_matrix, issparse  # noqa: E402
 from scipy.sparse.csgraph import connected_components  # noqa: E402
 
-FORMAT, VERSION = "muspike program", 2
+FORMAT, VERSIONS = "muspike program", (2, 3)  # version 2 has no graded inputs
 SECONDS_BETWEEN_LINES = 5.0
 FIRST_CHUNK = 20
 
@@ -202,18 +205,20 @@ def read_program(path: str) -> dict[str, Any]:
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     header = json.loads(arrays["header"].tobytes())
-    if (header["format"], header["version"]) != (FORMAT, VERSION):
-        raise ValueError(f"{path}: {header['format']} version {header['version']}, not {FORMAT} version {VERSION}")
+    if header["format"] != FORMAT or header["version"] not in VERSIONS:
+        raise ValueError(f"{path}: {header['format']} version {header['version']}, not {FORMAT} version {VERSIONS}")
     ends = np.cumsum([p["size"] for p in header["populations"]])
     for i, p in enumerate(header["populations"]):
         for name in ("du", "dv", "v_threshold", "bias_mant", "bias_exp"):
             p[name] = arrays[name][ends[i] - p["size"] : ends[i]]
+    bits = {p["name"]: p.get("graded_bits", 0) for p in header["populations"]}
     for i, s in enumerate(header["synapses"]):
+        s["message_bits"] = bits[s["source"]]
         s |= {name: arrays[f"{name}_{i}"] for name in ("weight", "starts", "targets") if f"{name}_{i}" in arrays}
     return header  # type: ignore[no-any-return]
 
 
-def make_input(spikes: npt.NDArray[np.uint8]) -> Any:
+def make_input(spikes: npt.NDArray[Any]) -> Any:
     """The process that sends `spikes` `[ticks, batch, size]`, sequence after sequence."""
     return RingBuffer(data=spikes.transpose(2, 1, 0).reshape(spikes.shape[2], -1).astype(np.int32))
 
@@ -241,6 +246,7 @@ def make_synapses(synapses: Mapping[str, Any]) -> Any:
     weights, delay = MATRICES[synapses["form"]](synapses), synapses["delay"]
     # Signs are mixed, whatever the weights are. Then the low bit is cut from all weights alike, and that bit is 0.
     shared = {"weights": weights, "weight_exp": synapses["weight_exp"], "sign_mode": SignMode.MIXED}
+    shared["num_message_bits"] = synapses["message_bits"]
     if not issparse(weights):
         return Dense(**shared) if delay == 1 else DelayDense(delays=delay - 1, **shared)
     if delay == 1:
@@ -304,6 +310,7 @@ def make_convolution(synapses: Mapping[str, Any]) -> Any:
         input_shape=tuple(geometry["input_shape"][::-1]),
         **{name: tuple(geometry[name][::-1]) for name in ("stride", "padding", "dilation")},
         groups=geometry["groups"],
+        num_message_bits=synapses["message_bits"],
     )
 
 
@@ -325,7 +332,7 @@ def connected(program: Mapping[str, Any]) -> npt.NDArray[np.int32]:
 
 
 def build(
-    program: Mapping[str, Any], inputs: npt.NDArray[np.uint8], folder: Path, membranes: bool
+    program: Mapping[str, Any], inputs: npt.NDArray[Any], folder: Path, membranes: bool
 ) -> tuple[Any, dict[int, dict[str, Path]]]:
     """Build the network in Lava.
 

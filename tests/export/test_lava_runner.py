@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from chip_equations import trace
 from chip_programs import population, program
+from graded_spikes import spikes_that_lava_judges, with_graded_inputs
 from joined_programs import joined
 from muspike.errors import BadInput, Failed
 from muspike.export import lava_runner
@@ -86,7 +87,7 @@ def spikes(seed: int, p: Program, ticks: int, batch: int) -> npt.NDArray[np.uint
     return (np.random.default_rng(seed).random((ticks, batch, size)) < 0.3).astype(np.uint8)
 
 
-def assert_lava_agrees(p: Program, inputs: npt.NDArray[np.uint8], python: Path) -> dict[str, npt.NDArray[np.int64]]:
+def assert_lava_agrees(p: Program, inputs: npt.NDArray[Any], python: Path) -> dict[str, npt.NDArray[np.int64]]:
     """Every spike, u and v, with the equations and with the simulator; gives the spikes of every neuron."""
     judged, made = lava_runner.run_lava(p, inputs, python, record_membranes=True), trace(p, inputs)
     assert set(judged.spikes) == set(made.u)
@@ -169,6 +170,27 @@ def test_every_form_delay_and_exponent_is_lavas(python: Path) -> None:
     p = fan(rng, [(f"{form} << {e} delay {d}", forms[form], e, d) for form, e, d in grid])
     made = assert_lava_agrees(p, spikes(0, p, ticks=25, batch=2), python)
     assert all(0 < fired.mean() < 1 for fired in made.values())
+
+
+def test_graded_spikes_through_every_form_delay_and_exponent_are_lavas(python: Path) -> None:
+    """Beside a binary input, and in populations that hear both."""
+    rng = np.random.default_rng(5)
+    matrix = rng.integers(-20, 30, (7, math.prod(INPUT))) * 2
+    forms: dict[str, w.Weights] = {
+        "dense": matrix,
+        "sparse": w.Sparse.of(np.where(rng.random(matrix.shape) < 0.1, matrix, 0)),
+        "conv": convolution(rng, stride=(2, 1), padding=(1, 1), groups=2),
+        "unrolled conv": convolution(rng, output=(4, 4), dilation=(2, 3)),
+    }
+    grid = list(itertools.product(forms, (0, 2), (1, 3)))
+    parts = [
+        with_graded_inputs(fan(rng, [(f"{form} << {e} delay {d}", forms[form], e, d)]), bits)
+        for (form, e, d), bits in zip(grid, itertools.cycle([(16, 0), (8, 3), (1, 16)]))
+    ]
+    inputs = np.concatenate([spikes_that_lava_judges(i, p, 25, 2) for i, p in enumerate(parts)], axis=2)
+    made = assert_lava_agrees(joined(parts), inputs, python)
+    assert all(0 < fired.mean() < 1 for fired in made.values())
+    assert inputs.max() > 2**8
 
 
 CONVOLUTIONS: dict[str, dict[str, Any]] = {
@@ -290,8 +312,10 @@ def random_programs(draw: st.DrawFn) -> Program:
 
 
 def check_random_programs(programs: list[Program], seed: int, python: Path) -> None:
-    p = joined(programs)
-    assert_lava_agrees(p, spikes(seed, p, ticks=40, batch=2), python)
+    """Half of them with graded inputs."""
+    graded = [with_graded_inputs(p, (16, 0, 5) if i % 2 else (0,)) for i, p in enumerate(programs)]
+    given = [spikes_that_lava_judges(seed + i, p, ticks=40, batch=2) for i, p in enumerate(graded)]
+    assert_lava_agrees(joined(graded), np.concatenate(given, axis=2), python)
 
 
 # Of the examples, the first is the simplest there is. Lava takes seconds to start: many programs each.

@@ -13,7 +13,9 @@ import pytest
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+from graded_spikes import spikes_that_lava_judges
 from joined_programs import joined
+from muspike.errors import BadInput
 from muspike.export import lava_runner
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
@@ -24,21 +26,30 @@ AT_ONCE = 8  # graphs per start of Lava
 
 
 def in_lava(programs: list[Program], seed: int, ticks: int, python: Path) -> tuple[Exactness, ...]:
-    program = joined(programs)
-    size = sum(p.size for p in program.inputs)
-    spikes = (np.random.default_rng(seed).random((ticks, 1, size)) < 0.2).astype(np.uint8)
-    return lava_runner.verify(program, spikes, python)[0]
+    given = [spikes_that_lava_judges(seed + i, p, ticks, 1, rate=0.2) for i, p in enumerate(programs)]
+    return lava_runner.verify(joined(programs), np.concatenate(given, axis=2), python)[0]
 
 
 def compiled(seeds: range) -> list[Program]:
+    return [one_compiled(seed) for seed in seeds]
+
+
+def one_compiled(seed: int) -> Program:
+    """For Loihi 1, or for Loihi 2; there every second one with graded inputs."""
     # Loihi 2 has more room, and each channel a threshold of its own: more of the graphs are kept as they are.
-    return [compile_graph(random_graph(seed), "loihi2" if seed % 2 else "loihi1").program for seed in seeds]
+    graph, chip = random_graph(seed), "loihi2" if seed % 2 else "loihi1"
+    try:
+        return compile_graph(graph, chip, graded=seed % 4 == 3).program
+    except BadInput as error:
+        assert "takes relays" in str(error)  # a graded spike cannot pass them
+        return compile_graph(graph, chip).program
 
 
 def test_random_graphs_are_lavas(python: Path) -> None:
     rows = in_lava(compiled(range(AT_ONCE)), 0, 60, python)
     assert [row.population for row in rows if not row.exact] == []
     assert sum(row.spikes for row in rows) > 1000
+    assert any(p.graded_bits for program in compiled(range(AT_ONCE)) for p in program.populations)
 
 
 @pytest.mark.nightly
