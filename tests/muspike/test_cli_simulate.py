@@ -349,6 +349,20 @@ def test_reset_every_keeps_samples_apart(network: Path, told: Callable[..., Any]
     )
 
 
+def test_graded_inputs_are_told_and_refused_where_they_cannot_be(
+    network: Path, spikes: Path, told: Callable[..., Any], refused: Callable[..., str], here: Path
+) -> None:
+    options = ("--chip", "loihi2", "--graded")
+    run = told("simulate", network, "--input", spikes, *options, "--json")
+    assert set(run["graded_bits_of_inputs"].values()) == {16}
+    mapped = told("map", network, *options, "-o", here / "graded.npz", "--json")
+    assert mapped["graded_bits_of_inputs"] == run["graded_bits_of_inputs"]
+    again = told("simulate", here / "graded.npz", "--input", spikes, "--json")
+    assert again["program"] == run["program"] and again["populations"] == run["populations"]
+    assert "graded_spike_bits of loihi1 is 0" in refused(["simulate", network, "--input", spikes, "--graded"])
+    assert "--graded" in refused(["simulate", here / "graded.npz", "--input", spikes, "--graded"])
+
+
 def test_matrix_products_are_the_same_run(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
     rows = [told("simulate", network, "--input", spikes, "--json", *more) for more in ((), ("--device", "cpu"))]
     assert rows[0]["populations"] == rows[1]["populations"] and rows[0]["energy"] == rows[1]["energy"]
