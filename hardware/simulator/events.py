@@ -49,7 +49,7 @@ class Run:
             and was reset.
     """
 
-    spikes: Mapping[str, npt.NDArray[np.uint8 | np.uint16]]
+    spikes: Mapping[str, npt.NDArray[Any]]
     membrane: Mapping[str, npt.NDArray[np.int32]]
     current: Mapping[str, npt.NDArray[np.int32]]
     overflows: Mapping[str, int]
@@ -351,8 +351,8 @@ class _Packing:
     def packed(self) -> Synapses:
         groups = {name: np.array(rows, _TABLES[name]) for name, rows in self._groups.items()}
         pools = {name: pool.joined() for name, pool in self._pools.items()}
-        sources = (np.array(self._sources[graded], SOURCE) for graded in (False, True))
-        return Synapses(*sources, **groups, **pools, scratch=self._scratch)
+        sources, graded = (np.array(self._sources[graded], SOURCE) for graded in (False, True))
+        return Synapses(sources=sources, graded=graded, **groups, **pools, scratch=self._scratch)
 
 
 def _as_walked(weight: Weights) -> list[tuple[slice, slice, Weights]]:

@@ -341,7 +341,7 @@ def _deliver_graded(spikes, values, synapses, pending, slot, tap_sums, touched, 
         having = found[_find(spikes[source.first : source.end], found) :]
         spiked = found[: len(found) - len(having)]
         of_source = values[source.first : source.end]
-        together = 0  # the bits that any of the values has
+        together = np.int64(0)  # the bits that any of the values has
         for j in spiked:
             together |= np.int64(of_source[j])
         bit = 0

@@ -31,7 +31,7 @@ def network(delay: int = 0) -> SpikingGraph:
     """in -> a -> b, and in -> b `delay` ticks later: numbers that a chip holds as they are."""
     rng = np.random.default_rng(0)
 
-    def weights() -> npt.NDArray[np.float64]:
+    def weights() -> npt.NDArray[Any]:
         return 2.0 * rng.integers(-20, 60, (3, 3))
 
     synapses = [
@@ -159,10 +159,10 @@ def test_a_graded_spike_is_one_message_and_one_operation_for_each_synapse() -> N
     done = activity.operations(compiled.program, run.spikes)
     assert done.effective_macs > 0 < done.effective_acs
     binary = replace(compiled.program, populations=[replace(p, graded_bits=0) for p in compiled.program.populations])
-    whole = activity.operations(binary, run.spikes | {"in": (run.spikes["in"] != 0).astype(np.uint8)})
+    whole = activity.operations(binary, {**run.spikes, "in": (run.spikes["in"] != 0).astype(np.uint8)})
     assert (whole.effective_acs, whole.effective_macs) == (done.effective_acs + done.effective_macs, 0)
     with pytest.raises(BadInput, match="in: spikes hold 70000; each is 0 to 65535"):
-        activity.count(compiled.program, run.spikes | {"in": np.full_like(run.spikes["in"], 1, np.int64) * 70000})
+        activity.count(compiled.program, {**run.spikes, "in": np.full_like(run.spikes["in"], 1, np.int64) * 70000})
 
 
 def rows(energy: Energy) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def decay(x: Ints, d: Ints) -> npt.NDArray[np.int64]:
     return np.asarray(np.sign(x) * ((np.abs(x) * (4096 - d.astype(np.int64))) >> 12))
 
 
-def trace(p: Program, inputs: npt.NDArray[np.uint8]) -> Trace:
+def trace(p: Program, inputs: npt.NDArray[Any]) -> Trace:
     """What the program does with the spikes `[ticks, batch, size]` of its inputs, side by side."""
     ticks, batch, _ = inputs.shape
     matrices = [w.unrolled(w.astype(y.weight, np.int64)).columns for y in p.synapses]

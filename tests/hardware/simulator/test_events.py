@@ -32,7 +32,7 @@ def single(weight: int, ticks: list[int], weight_exp: int = 0, delay: int = 1, *
     return Simulator(p).run(inputs, record_membranes=True)
 
 
-def assert_equal(p: Program, run: Run, inputs: Spikes) -> None:
+def assert_equal(p: Program, run: Run, inputs: npt.NDArray[Any]) -> None:
     spikes, u, v, overflows = trace(p, inputs)
     for q in p.populations:
         if q.kind != "li":
