@@ -67,6 +67,7 @@ def use_of(program: Program, chip: Chip | str | os.PathLike[str]) -> Use:
     problems = [
         *delay_problems(program.synapses, chip),
         *_register_problems(program, chip),
+        *_graded_problems(program, chip),
         *_mesh_problems(program, chip),
     ]
     return counted_use(_loads(program, chip), core, program.core_xy, chip, relays, problems, packed=False)
@@ -126,6 +127,14 @@ def _register_problems(program: Program, chip: Chip) -> Iterator[str]:
         if len(outside := _outside(values, held, WEIGHT_STEP)):
             found = f"a weight is {values[outside[0]]}{_and_more(len(outside))}"
             yield f"synapses {s.name!r}: {found}, {chip.name} holds {_shown(held)}"
+
+
+def _graded_problems(program: Program, chip: Chip) -> Iterator[str]:
+    """A message for each input whose spikes have more bits than the chip's can carry."""
+    most = chip.limits.graded_spike_bits.value
+    for p in program.inputs:
+        if most is not None and p.graded_bits > most:
+            yield f"input {p.name!r}: graded spikes of {p.graded_bits} bits, a spike of {chip.name} carries {most}"
 
 
 def _outside(numbers: npt.NDArray[np.integer], held: Range, grid: int) -> npt.NDArray[np.intp]:

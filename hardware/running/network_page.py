@@ -26,6 +26,7 @@ from muspike.hardware.running.report import (
     READING,
     core_range,
     cores_table,
+    graded_line,
     limits_table,
     packing,
     rounding_table,
@@ -107,6 +108,7 @@ def write_page(
             notes=notes,
             doubts=doubts,
             merged=simulation.merged if simulation is not None else [],
+            graded=graded_line(program),
             shorter_ticks=simulation.shorter_ticks if simulation is not None else [],
             lowest=min(told_apart) if len(told_apart) > 1 else None,
         )

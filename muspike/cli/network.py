@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -227,7 +227,8 @@ def _map(args: argparse.Namespace) -> int:
     graph = _network(args.file, args.dt)
     given = None
     if args.input or args.random:
-        given = _spikes(args, input_shapes(graph), graph.dt_s)
+        shapes = input_shapes(graph)
+        given = _spikes(args, shapes, graph.dt_s, graded=shapes if args.graded else ())
     else:
         refuse_unused(args, "without --input or --random", "ticks", "seed", "reads_as")
     with _about(args.file):
@@ -273,6 +274,7 @@ def _simulate(args: argparse.Namespace) -> int:
         from muspike.hardware.mapping.compile import compile_graph
         from muspike.hardware.program import Program
         from muspike.hardware.running.classification import answering, check_labels, classify
+        from muspike.hardware.running.report import graded_inputs
         from muspike.hardware.running.simulate import (
             arrays,
             input_shapes,
@@ -312,7 +314,7 @@ def _simulate(args: argparse.Namespace) -> int:
         shapes, beside_float = input_shapes(graph), not args.no_float
         if args.no_float:
             refuse_unused(args, "with --no-float", "reads_as")
-    given = _spikes(args, shapes, program.dt_s, array)
+    given = _spikes(args, shapes, program.dt_s, array, graded=graded_inputs(program))
     if labels is not None:
         with _about(args.file):
             output, _ = answering(program, given.ticks, args.answer, args.decide)
@@ -360,6 +362,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     with waiting("loading the simulator"):
         from muspike.export import lava_runner
         from muspike.hardware.program import Program
+        from muspike.hardware.running.report import graded_inputs
         from muspike.hardware.running.simulate import arrays, delayed, first_lines, given_to, input_shapes
         from muspike.hardware.running.spikes import write_spikes
         from muspike.hardware.simulator.events import as_inputs
@@ -382,7 +385,7 @@ def _run_lava(args: argparse.Namespace) -> int:
         return 0
     program = Program.load(args.program)
     problems = _problems(program)
-    read = _spikes(args, input_shapes(program), program.dt_s)
+    read = _spikes(args, input_shapes(program), program.dt_s, graded=graded_inputs(program))
     given = delayed(program, given_to(program, read), read.ticks)
     rows, run = lava_runner.verify(program, given, args.python)
     if args.output:
@@ -569,12 +572,16 @@ def _is_program(file: Path) -> bool:
 
 
 def _spikes(
-    args: argparse.Namespace, shapes: Mapping[str, Sequence[int]], dt_s: float, labels: str | None = None
+    args: argparse.Namespace,
+    shapes: Mapping[str, Sequence[int]],
+    dt_s: float,
+    labels: str | None = None,
+    graded: Collection[str] = (),
 ) -> InputSpikes:
     """The input spikes that the options ask for; notes about them go to stderr.
 
     --input or --random gives spikes to inputs of these shapes. --ticks alone is enough for a network without inputs.
-    `labels` is the array of the input that holds labels.
+    `labels` is the array of the input that holds labels. The inputs in `graded` take counts, and lose nothing.
     """
     from muspike.hardware.readings import READINGS
     from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
@@ -589,9 +596,9 @@ def _spikes(
     if args.input is None:
         raise BadInput("no spikes: give --input SPIKES, or --random RATE")
     refuse_unused(args, "without --random", "seed")
-    # Only a float network that counts can take counts; the chip gets a spike for each.
-    counts = READINGS[getattr(args, "reads_as", None) or "nir"].counts
+    # A float network that counts takes counts, and so do graded inputs; any other input gets one spike for each.
+    counts = READINGS[getattr(args, "reads_as", None) or "nir"].counts or bool(graded)
     given = read_spikes(args.input, shapes, dt_s, args.ticks, besides=[labels] if labels else [], counts=counts)
-    for found in (*(merged.told for merged in given.merged), *given.notes):
+    for found in (*(merged.told for merged in given.merged if merged.input not in graded), *given.notes):
         note(f"{args.input}: {found}")
     return given

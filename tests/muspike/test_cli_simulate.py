@@ -363,6 +363,28 @@ def test_graded_inputs_are_told_and_refused_where_they_cannot_be(
     assert "--graded" in refused(["simulate", here / "graded.npz", "--input", spikes, "--graded"])
 
 
+def test_graded_inputs_take_counts_from_a_file(
+    network: Path, spikes: Path, told: Callable[..., Any], here: Path
+) -> None:
+    """Events that meet in one tick: merged into one spike of a binary input, and counted by a graded one."""
+    with np.load(spikes) as held:
+        ticks, size = held["input"].shape[0], held["input"].shape[-1]
+    rng = np.random.default_rng(0)
+    where = {"input.tick": rng.integers(0, ticks, 400), "input.neuron": rng.integers(0, size, 400), "ticks": ticks}
+    np.savez(here / "events.npz", **where)
+    counts = np.zeros((ticks, 1, size), np.uint16)
+    np.add.at(counts, (where["input.tick"], 0, where["input.neuron"]), 1)
+    np.savez(here / "counts.npz", input=counts)
+    binary = told("simulate", network, "--input", "events.npz", "--chip", "loihi2", "--json")
+    assert binary["merged_inputs"][0]["merged"] == 400 - np.count_nonzero(counts) > 0
+    for name in ("events.npz", "counts.npz"):
+        graded = told("simulate", network, "--input", name, "--chip", "loihi2", "--graded", "--json")
+        assert graded["merged_inputs"] == [] and graded["populations"] != binary["populations"]
+        told("map", network, "--chip", "loihi2", "--graded", "-o", "graded.npz")
+        again = told("simulate", "graded.npz", "--input", name, "--json")
+        assert again["populations"] == graded["populations"] and again["merged_inputs"] == []
+
+
 def test_matrix_products_are_the_same_run(network: Path, spikes: Path, told: Callable[..., Any]) -> None:
     rows = [told("simulate", network, "--input", spikes, "--json", *more) for more in ((), ("--device", "cpu"))]
     assert rows[0]["populations"] == rows[1]["populations"] and rows[0]["energy"] == rows[1]["energy"]

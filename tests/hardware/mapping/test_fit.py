@@ -156,8 +156,16 @@ def test_every_limit_holds_to_the_last_one_and_is_said(on: Chip, fields: dict[st
     assert use_of(crowded(**fields), chip(**{name: room})).fits
 
 
+def test_graded_inputs_are_held_against_the_chip() -> None:
+    binary = crowded()
+    graded = dataclasses.replace(binary.population("i"), graded_bits=16)
+    program = Program("loihi1", 1e-3, [graded, binary.population("n")], binary.synapses, binary.core_xy)
+    assert use_of(program, LOIHI1).problems == ("input 'i': graded spikes of 16 bits, a spike of loihi1 carries 0",)
+    assert use_of(program, chip(graded_spike_bits=16)).fits
+
+
 def test_every_limit_has_its_case() -> None:
-    named = {rule.limit for rule in RULES} | {"cores_per_chip", "synaptic_delay"}
+    named = {rule.limit for rule in RULES} | {"cores_per_chip", "synaptic_delay", "graded_spike_bits"}
     assert named == {field.name for field in dataclasses.fields(LOIHI1.limits)}
 
 
