@@ -200,7 +200,7 @@ def test_lava_agrees_in_every_spike_u_and_v(name: str, python: Path) -> None:
     model = made(name)
     program = compile_model(model, "loihi2").program
     rows, _ = lava_runner.verify(
-        program, Presentation.read(program.metadata).spikes(example_words(model, 6, batch=1)), python
+        program, Presentation.read(program.metadata).spikes(example_words(model, 9, batch=1)), python
     )
     assert all(row.exact for row in rows), [row for row in rows if not row.exact]
     assert {row.population for row in rows} == {p.name for p in program.populations if p.kind != "input"}
