@@ -187,12 +187,17 @@ class SpikingGraph:
             way = " -> ".join(error.args[1])
             raise BadInput(f"a cycle without delay runs through {way}; one synapse of it needs a tick") from None
 
-    def with_biases_as_synapses(self, names: Collection[str]) -> SpikingGraph:
+    def with_biases_as_synapses(self, names: Collection[str], step: float = 0.0) -> SpikingGraph:
         """The same network, in which the biases of these populations come as spikes of neurons that always fire.
 
         The bias of a population is divided among so many neurons (64 at most) that no new weight is larger than the
         largest weight that leads to the population already. A population with a synaptic filter keeps its bias, because
         a bias does not pass the filter, and spikes do.
+
+        Args:
+            names: the populations.
+            step: above 0: what a spike adds to a membrane must be a multiple of this number; the rest of a bias, less
+                than one step, stays where it is.
         """
         populations, synapses = [], list(self.synapses)
         for p, into in self.with_incoming():
@@ -202,7 +207,8 @@ class SpikingGraph:
             largest = max((float(np.abs(values(s.weight)).max(initial=0)) for s in into), default=0.0)
             parts = math.ceil(np.abs(p.bias).max() / largest) if largest else 1
             parts = min(parts, _MOST_BIAS_NEURONS)
-            rest, weight = p.bias.copy(), np.zeros((p.size, parts))
+            stays = np.fmod(p.bias * p.gain, step) / p.gain if step else np.zeros(p.size)
+            rest, weight = p.bias - stays, np.zeros((p.size, parts))
             for i in range(parts):
                 weight[:, i] = rest if i == parts - 1 else np.clip(rest, -largest, largest)
                 rest -= weight[:, i]
@@ -210,7 +216,7 @@ class SpikingGraph:
             while name in self._by_name:
                 name += "_"
             populations.append(always_firing(name, parts))
-            populations.append(replace(p, bias=np.zeros(p.size)))
+            populations.append(replace(p, bias=stays))
             synapses.append(Synapses(f"{name}->{p.name}", name, p.name, weight, 0))
         return replace(self, populations=populations, synapses=synapses)
 

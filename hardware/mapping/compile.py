@@ -131,8 +131,10 @@ def compile_graph(
         raise refuse("compile_graph: graded", graded, "True or False")
     compiled = _compiled(graph, chip, metadata, fill, reset_every, scale, graded)
     if early := _early(compiled):
-        otherwise = _compiled(graph.with_biases_as_synapses(early), chip, metadata, fill, reset_every, "auto", graded)
-        if otherwise.quantisation.kept or not compiled.quantisation.kept:
+        kept = compiled.quantisation.kept
+        by_spikes = graph.with_biases_as_synapses(early, chip.ranges.weight.step if kept else 0)
+        otherwise = _compiled(by_spikes, chip, metadata, fill, reset_every, "auto", graded)
+        if otherwise.quantisation.kept or not kept:
             compiled = otherwise
     risks = [*compiled.quantisation.risks, *_early_risks(compiled), *_reset_risks(compiled)]
     if must_fit and compiled.misfit:

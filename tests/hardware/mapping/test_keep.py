@@ -11,6 +11,7 @@ from float_populations import population
 from muspike.errors import BadInput
 from muspike.hardware.graph import SpikingGraph, Synapses, always_firing
 from muspike.hardware.mapping.compile import Compiled, compile_graph
+from muspike.hardware.running.agreement import SpikeAgreement
 from muspike.hardware.running.simulate import simulate
 from muspike.hardware.weights import Conv, Sparse, dense
 
@@ -130,3 +131,21 @@ def test_what_is_no_integer_of_the_chip_is_refused_by_name(graph: SpikingGraph, 
 def test_an_unknown_scale_is_refused() -> None:
     with pytest.raises(BadInput, match="compile_graph: scale"):
         compile_graph(network(even(6, 4)), "loihi1", scale="larger")
+
+
+def test_a_kept_bias_does_not_begin_before_its_time() -> None:
+    """An odd bias behind a loop: its even part comes as spikes, and the rest stays in the register."""
+    n = population("n", "lif", 8, tau=1.0, v_threshold=13.0, bias=np.array([28.0, 47, 41, 29, 3, 1, 2, 33]))
+    loop = 2.0 * np.random.default_rng(3).integers(-3, 3, (8, 8))
+    graph = SpikingGraph(
+        [population("i", "input", 7), n],
+        [Synapses("w", "i", "n", even(8, 7, 5), 0), Synapses("r", "n", "n", loop, 1)],
+        1e-3,
+        outputs=("n",),
+    )
+    compiled = compile_graph(graph, "loihi2", scale="keep")
+    assert compiled.quantisation.kept and not any("before its ideal time" in risk for risk in compiled.risks)
+    spikes = (np.random.default_rng(1).random((60, 4, 7)) < 0.3).astype(np.uint8)
+    (row,) = [row for row in simulate(compiled, {"i": spikes}).agreements or () if row.population == "n"]
+    assert isinstance(row, SpikeAgreement) and row.float_spikes > 300
+    assert row.both == row.float_spikes == row.chip_spikes
