@@ -24,6 +24,7 @@ from muspike.arguments import path as path_of
 from muspike.errors import BadInput, one_line
 from muspike.files import check_file, write_whole
 from muspike.hardware import weights as w
+from muspike.hardware.kinds import named
 from muspike.hardware.npz import UNREADABLE, read_array
 from muspike.hardware.weights import Conv, Sparse, Weights
 
@@ -431,9 +432,9 @@ class Program:
             digest = header.pop("digest")
             program = _build(header, arrays)
         except BadInput as error:
-            raise BadInput(f"{path}: {error}") from error
+            raise BadInput(named(path, error)) from error
         except UNREADABLE as error:
-            raise BadInput(f"{path}: damaged, or not a {FORMAT} (.npz): {one_line(error)}") from error
+            raise BadInput(named(path, f"damaged, or not a {FORMAT} (.npz): {one_line(error)}")) from error
         if program.digest != digest:
             raise BadInput(f"{path}: damaged: the digest of the content is {program.digest[:12]}, not {digest!r:.14}")
         return program

@@ -565,6 +565,10 @@ def _network(file: Path, dt_s: float | None) -> SpikingGraph:
 
 def _is_program(file: Path) -> bool:
     """Whether a file is a program, by its first bytes, or by its name if it is empty."""
+    if file.is_dir():
+        from muspike.hardware.kinds import named
+
+        raise BadInput(named(file, "is a folder, expected a file"))
     check_file(file)
     with file.open("rb") as opened:
         first = opened.read(2)
