@@ -47,7 +47,6 @@ def _no_program(names: Collection[str]) -> bool:
 
 _ZIP = rb"PK"
 KINDS = (
-    Kind("empty", "a NIR file or a chip program", rb"\Z"),
     Kind("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`", rb"version https://git-lfs"),
     Kind("a torch checkpoint", _EXPORT, _ZIP, _torch),
     Kind("an .npz of arrays without a program", "if they are spikes, give them as --input", _ZIP, _arrays),

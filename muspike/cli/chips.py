@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from muspike.files import check_target, write_whole
 from muspike.tables import text_table
 
 if TYPE_CHECKING:
-    from muspike.hardware.chip import Chip
+    from muspike.hardware.chip import Chip, Limit
 
 _LIMITS = ("cores_per_chip", "neurons_per_core", "synaptic_memory_bits_per_core", "synaptic_delay")
 _FROM = "loihi1"
@@ -72,6 +73,7 @@ def _row(chip: Chip) -> dict[str, Any]:
         "name": chip.name,
         "title": chip.title,
         **{name: getattr(chip.limits, name).value for name in _LIMITS},
+        "largest": {name: high for name in _LIMITS if (high := getattr(chip.limits, name).high) is not None},
         "default_costs": chip.default_costs,
         "costs": {costs.name: costs.description for costs in chip.costs.values()},
         "static_power": {key: getattr(chip.static_power, key) for key in ("value", "low", "high", "unit", "tag")},
@@ -79,11 +81,20 @@ def _row(chip: Chip) -> dict[str, Any]:
 
 
 def _cells(chip: Chip) -> list[str]:
-    cores, neurons, bits, delay = (getattr(chip.limits, name).value for name in _LIMITS)
-    memory = None if bits is None else f"{bits / 8192:g} KiB"
-    longest = None if delay is None else f"{delay + 1}"
-    shown = (f"{n:,}" if isinstance(n, int) else n for n in (cores, neurons, memory, longest))
-    return ["not published" if cell is None else cell for cell in shown]
+    """The limits; two numbers where the sources disagree."""
+    cores, neurons, bits, delay = (getattr(chip.limits, name) for name in _LIMITS)
+    told: list[tuple[Limit, Callable[[int], str]]] = [
+        (cores, "{:,}".format),
+        (neurons, "{:,}".format),
+        (bits, lambda n: f"{n / 8192:g} KiB"),
+        (delay, lambda n: f"{n + 1}"),
+    ]
+    return [
+        "not published"
+        if limit.value is None
+        else tell(limit.value) + ("" if limit.high is None else f" to {tell(limit.high)}")
+        for limit, tell in told
+    ]
 
 
 def _costs(chip: Chip) -> str:

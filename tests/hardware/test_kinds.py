@@ -40,7 +40,6 @@ def onnx(path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "empty": lambda path: path.write_bytes(b""),
     "a Git LFS pointer": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
     "a torch checkpoint": lambda path: torch.save({"w": torch.zeros(3)}, path),
     "an .npz of arrays": lambda path: path.write_bytes(npz(input=np.zeros((3, 1, 2), np.uint8))),

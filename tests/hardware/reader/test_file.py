@@ -325,7 +325,7 @@ WRONG: list[tuple[Callable[[h5py.File], object], str]] = [
     (group(f"{LIF}/tau"), "node 'lif' (LIF): tau is a group; numbers are wanted"),
     (put(f"{LIF}/tau", "long"), "node 'lif' (LIF): tau is 'long'; numbers are wanted"),
     (put(f"{LIF}/tau", ["a"] * 3), "tau is an array of strings of shape [3]; numbers are wanted"),
-    (put(f"{LIF}/tau", [1.0]), "node 'lif' (LIF): All parameters must have the same shape"),
+    (put(f"{LIF}/tau", [1.0, 1.0]), "node 'lif' (LIF): All parameters must have the same shape"),
     (put(f"{LIF}/tau", [1j]), "'node/nodes/lif/tau' holds neither numbers nor strings (HDF5 type class 6)"),
     (put(f"{LIF}/tau", np.zeros(3, "V8")), "'node/nodes/lif/tau' holds neither numbers nor strings"),
     (put(f"{LIF}/tau", np.zeros(3, "f8,i4")), "'node/nodes/lif/tau' holds neither numbers nor strings"),
