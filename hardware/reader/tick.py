@@ -32,8 +32,8 @@ ASSUMED_DT = {
 """The dt, in seconds, that tools assume for tau when they write or read NIR; the file does not say it.
 
 Read in norse 1.1.0 (`torch/utils/import_nir.py`), snntorch 1.0.0 (`export_nir.py`), spikingjelly 2.0.0
-(`nir_exchange/to_nir.py`, the default of a parameter), sinabs 3.1.3 (`nir.py`, which passes tau on unscaled). The single
-LIF that Norse wrote for the NIR paper (neuromorphs/NIR, `paper/01_lif`) fires as recorded at 1e-4.
+(`nir_exchange/to_nir.py`, the default of a parameter), sinabs 3.1.3 (`nir.py`, which passes tau on unscaled). The
+single LIF that Norse wrote for the NIR paper (neuromorphs/NIR, `paper/01_lif`) fires as recorded at 1e-4.
 """
 
 # By type of node: a time constant (None: 1 s), and the factor that is this time over dt if the tool writes it so.

@@ -174,7 +174,7 @@ def test_load_refuses_what_is_not_there_or_not_a_program(tmp_path: Path) -> None
         with pytest.raises(BadInput, match=r"p\.npz: damaged, or not a muspike program"):
             Program.load(path)
     np.savez(path, a=np.zeros(3))
-    with pytest.raises(BadInput, match="is an .npz of arrays without a program"):
+    with pytest.raises(BadInput, match=r"is an \.npz of arrays without a program"):
         Program.load(path)
     np.savez(path, header=np.frombuffer(b"[1]", np.uint8))
     with pytest.raises(BadInput, match="the header does not say so"):
