@@ -822,6 +822,7 @@ def _ticks_of(where: str, times: Array, dt: float, up: bool = False) -> Integers
     if wrong.any():
         index = np.unravel_index(int(wrong.argmax()), times.shape)
         raise BadInput(f"{where}[{', '.join(map(str, index))}] is {times[index]}; times count from 0 and are finite")
+    exact = np.maximum(exact, 0)  # a time that rounding has put before 0 lies at 0
     whole = np.round(exact)
     near = np.abs(exact - whole) <= np.minimum(TICK_TOLERANCE * np.maximum(whole, 1), _NEAR)
     return np.where(near, whole, np.ceil(exact) if up else np.floor(exact)).astype(np.int64)

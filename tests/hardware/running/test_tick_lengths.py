@@ -10,7 +10,7 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import small_nir
@@ -99,6 +99,7 @@ def test_of_ticks_nobody_knows_what_is_between_them(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-1e-6, 1e6), st.integers(0, 1)), min_size=2, max_size=12), st.floats(1e-3, 1e3))
+@example([(0.0, 0), (-9.999999999999997e-07, 0)], 0.5)
 def test_any_times_have_an_answer_or_are_refused(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[float, int]], dt_s: float
 ) -> None:
