@@ -70,7 +70,7 @@ _EVENT_FIELDS = ("tick", "time", "neuron", "sequence")
 _NUMBERS = ("ticks", "sequences", "dt_s")
 _LABELS = ("labels", "y")
 _MOST_NAMES = 8  # printed in one sentence
-_BINARY = "spikes are 0 or 1 (graded spikes are not supported)"
+_BINARY = "spikes are 0 or 1 (counts need graded inputs, --graded)"
 _Values = Callable[[str, Array], Spikes | Counts]  # checks the values of an array of that name
 
 

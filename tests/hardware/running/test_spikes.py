@@ -320,7 +320,7 @@ EVENTS = {"in.tick": [0, 1], "in.neuron": [3, 4]}
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        (bad(value=2, dtype=np.int64), r"array 'in'\[2, 0, 5\] is 2; spikes are 0 or 1 \(graded spikes are not supp"),
+        (bad(value=2, dtype=np.int64), r"array 'in'\[2, 0, 5\] is 2; spikes are 0 or 1 \(counts need graded inputs"),
         (bad(value=-1, dtype=np.int8), r"array 'in'\[2, 0, 5\] is -1; spikes are 0 or 1"),
         (bad(value=0.5), r"array 'in'\[2, 0, 5\] is 0\.5; spikes are 0 or 1"),
         (bad(value=np.nan), r"array 'in'\[2, 0, 5\] is nan; spikes are 0 or 1"),
