@@ -375,6 +375,9 @@ def parse_chip(text: str, where: str) -> Chip:
         default_costs=default,
     )
     top.close()
+    for name in ("cores_per_chip", "synaptic_delay", "graded_spike_bits"):
+        if getattr(chip.limits, name).high is not None:
+            raise BadInput(f"{where}: limits: {name} has a high; only the limits of a core may have one")
     places, cores = chip.mesh.tiles_x * chip.mesh.tiles_y * chip.mesh.cores_per_tile, chip.limits.cores_per_chip.value
     if cores is not None and cores > places:
         raise BadInput(f"{where}: limits: cores_per_chip is {cores}, but the mesh has {places} places")

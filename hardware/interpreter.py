@@ -74,7 +74,9 @@ def run(
         p.name: [(s.source, s.delay, weights.astype(s.weight, dtype)) for s in into]
         for p, into in graph.with_incoming()
     }
-    fired: dict[str, Spikes] = {name: array.astype(number) for name, array in given.items()}
+    fired: dict[str, Spikes] = {
+        name: array if name in graded else array.astype(number) for name, array in given.items()
+    }
     fired |= {p.name: np.zeros((ticks, batch, p.size), number) for p in order if p.kind == "lif"}
     membranes = {p.name: np.zeros((ticks, batch, p.size), dtype) for p in order if p.kind == "li"}
     for t in range(ticks):

@@ -10,7 +10,8 @@ benchmarks in lava-dl (`tutorials/lava/lib/dl/netx/pilotnet_snn/benchmark.ipynb`
 - Another population is cut into as many equal parts as the fullest limit is exceeded, and these again until they fit.
   This gives the four dense layers of PilotNet-LIF the number of cores that the log has. It gives those of Oxford 2
   each, where the log has 2 and 3.
-- Dense matrices are stored with their zeros.
+- Dense matrices are stored with their zeros. (A large one that is almost all zeros is a sparse one in our program, and
+  goes to Lava as such.)
 """
 
 from __future__ import annotations

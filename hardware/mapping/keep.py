@@ -15,11 +15,14 @@ from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.chip import Chip
 from muspike.hardware.graph import Population, SpikingGraph
-from muspike.hardware.mapping.scale import ON_GRID, Fidelity, Scales, largest_bias
+from muspike.hardware.mapping.scale import Fidelity, Scales, largest_bias
 from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_EXP_MAX
 from muspike.hardware.weights import Conv, Weights
 
 Doubles = npt.NDArray[np.float64]
+
+# The relative error of a number that took a few roundings in float32.
+_FLOAT32 = 2.0**-21
 
 SCALES = ("auto", "keep")
 """`auto` takes a network of the chip's integers as it stands, and scales any other. `keep` refuses any other."""
@@ -71,6 +74,9 @@ def kept(population: Population, weights: Sequence[Weights], chip: Chip) -> Scal
     for what, values in wholes.items():
         if (off := ~_are_multiples(values, one)).any():
             return f"{what} is {values[off][0]:g}, expected a whole number"
+    most = chip.ranges.v_threshold
+    if population.kind == "lif" and (off := (population.v_threshold > most.high + 0.5)).any():
+        return f"v_threshold is {population.v_threshold[off][0]:g}, {chip.name} holds {most.low}..{most.high}"
     bias = population.bias * population.gain * 2**SHIFT
     step = 2 ** np.ceil(np.log2(np.maximum(np.abs(bias) / chip.ranges.bias_mant.high, 1)))
     if (off := ~_are_multiples(bias, step) | (np.abs(bias) > largest_bias(chip))).any():
@@ -94,9 +100,9 @@ def _exponent(weight: Weights, factor: Doubles, chip: Chip) -> int | str:
     exponent = 0
     if not isinstance(weight, Conv):  # Lava's convolution has no exponent
         over = max(numbers.max(initial=0) / grid.high, numbers.min(initial=0) / grid.low)
-        exponent = min(WEIGHT_EXP_MAX, int(np.ceil(np.log2(max(over * (1 - ON_GRID), 1)))))
+        exponent = min(WEIGHT_EXP_MAX, int(np.ceil(np.log2(max(over * (1 - _FLOAT32), 1)))))
     low, high, step = (n << exponent for n in (grid.low, grid.high, grid.step))
-    slack = ON_GRID * high
+    slack = _FLOAT32 * high
     off = ~_are_multiples(numbers, np.float64(step)) | (numbers < low - slack) | (numbers > high + slack)
     if off.any():
         return f"a spike adds {numbers[off].flat[0]:g}, expected a multiple of {step} in {low}..{high}"
@@ -106,4 +112,4 @@ def _exponent(weight: Weights, factor: Doubles, chip: Chip) -> int | str:
 def _are_multiples(values: Doubles, step: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Which values are multiples of `step`, up to the error of float32."""
     step = np.asarray(step, np.float64)
-    return np.asarray(np.abs(values - np.rint(values / step) * step) <= ON_GRID * np.maximum(np.abs(values), step))
+    return np.asarray(np.abs(values - np.rint(values / step) * step) <= _FLOAT32 * np.abs(values))

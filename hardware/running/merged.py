@@ -6,6 +6,7 @@ So a report on a run says first how many events were merged.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ class Merged:
     def told(self) -> str:
         """The same in a sentence."""
         return (
-            f"{self.input}: {self.merged:,} of {self.events:,} events ({100 * self.share:.2g} %) are left out: "
+            f"{self.input}: {self.merged:,} of {self.events:,} events ({_per_cent(self.share)} %) are left out: "
             f"{_CAUSE[self.what]} (of {self.dt_s:g} s, up to {self.most:,}), and a neuron spikes at most once in a tick"
         )
 
@@ -87,3 +88,8 @@ class Merged:
                 f"{self.input}: the file gives ticks, not times, so it does not say which would keep its events apart"
             )
         return f"{self.input}: {self.lengths.told}"
+
+
+def _per_cent(share: float) -> str:
+    """A share in per cent: two digits, and never all of it where a part is left."""
+    return f"{100 * share:.2g}" if share < 0.095 else f"{math.floor(100 * share)}"

@@ -45,7 +45,7 @@ class TickLengths:
             return f"{same}, and no shorter tick keeps more apart"
         told = f"ticks of {self.apart_s:g} s keep {'the others' if self.together else 'all events'} apart"
         for share, dt_s in zip(SHARES, self.at_most_s, strict=True):
-            if dt_s is not None:
+            if dt_s is not None and dt_s > self.apart_s:
                 told += f"; in ticks of {dt_s:g} s at most {100 * share:g} % merge"
         return f"{same}; {told}" if self.together else told
 

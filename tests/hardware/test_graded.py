@@ -24,7 +24,7 @@ from muspike.hardware.running.report import mapping, mapping_text
 from muspike.hardware.running.simulate import given_to, simulate, simulation_dict, simulation_text
 from muspike.hardware.running.spikes import InputSpikes, write_spikes
 
-COUNTS = np.array([[3, 0, 1], [0, 250, 2], [0, 0, 0], [1, 1, 1]], np.uint16)[:, None]
+COUNTS = np.array([[3, 0, 1], [0, 300, 2], [0, 0, 0], [1, 1, 1]], np.uint16)[:, None]
 
 
 def network(delay: int = 0) -> SpikingGraph:

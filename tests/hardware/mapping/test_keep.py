@@ -108,6 +108,9 @@ def test_a_readout_and_neurons_that_always_fire_do_not_decide() -> None:
     ("graph", "what"),
     [
         (network(even(6, 4), v_threshold=25.5), "v_threshold is 25.5, expected a whole number"),
+        (network(even(6, 4), v_threshold=119999.9), "v_threshold is 120000, expected a whole number"),
+        (network(even(6, 4), v_threshold=200000.0), "v_threshold is 200000, loihi1 holds 0..131071"),
+        (network(even(6, 4) * 1e-7, v_threshold=2.5e-7), "v_threshold is 2.5e-07, expected a whole number"),
         (network(even(6, 4), tau=3.0), "the leak, in 4096ths, is 1365.33, expected a whole number"),
         (network(even(6, 4) + 1), r"a spike adds -?\d+, expected a multiple of 2 in -256..254"),
         (network(even(6, 4) * 3e4), r"a spike adds -?[\d.e+]+, expected a multiple of 256 in -32768..32512"),
