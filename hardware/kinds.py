@@ -34,11 +34,11 @@ class Kind:
 
 
 def _torch(names: Collection[str]) -> bool:
-    return any(name.endswith("data.pkl") for name in names)
+    return any(name.split("/")[-1] == "data.pkl" for name in names)
 
 
 def _arrays(names: Collection[str]) -> bool:
-    return "header.npy" not in names and all(name.endswith(".npy") for name in names)
+    return bool(names) and "header.npy" not in names and all(name.endswith(".npy") for name in names)
 
 
 def _no_program(names: Collection[str]) -> bool:
@@ -77,11 +77,11 @@ def named(path: str | os.PathLike[str], otherwise: object) -> str:
 
 
 def _kinds_of(path: Path) -> Iterator[Kind]:
-    if (path / "model.json").is_file():
-        yield Kind("the folder of a model", f"write it as NIR first: muspike export {path} --to nir", b"")
-    if not path.is_file():
-        return
     try:
+        if (path / "model.json").is_file():
+            yield Kind("the folder of a model", f"write it as NIR first: muspike export {path} --to nir", b"")
+        if not path.is_file():
+            return
         with path.open("rb") as file:
             head = file.read(_HEAD)
         names = set(zipfile.ZipFile(path).namelist()) if re.match(_ZIP, head) else None
