@@ -87,8 +87,8 @@ class Limit:
     """The largest count that is allowed.
 
     Attributes:
-        value: the count; None if the maker has not published it, and nothing checks it then. Where sources disagree, it
-            is the smallest of their counts, so that what fits by one of them fits by all.
+        value: the count that is checked; None if the maker has not published it, and nothing checks it then. Where
+            sources disagree, it is the smallest of their counts, so that what fits by it fits by all.
         source: where it comes from.
         high: the largest count of the sources, where they disagree; None: they do not.
     """

@@ -165,7 +165,7 @@ class SpikingGraph:
     def _by_name(self) -> dict[str, Population]:
         return {p.name: p for p in self.populations}
 
-    @property
+    @functools.cached_property
     def always_firing(self) -> frozenset[str]:
         """The populations of which every neuron fires in every tick, whatever the input: those that carry a bias."""
         return frozenset(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,14 +69,21 @@ KINDS = (
 """Every kind that is recognised, in the order in which they are tried."""
 
 
-def named(path: str | os.PathLike[str], otherwise: object) -> str:
-    """The message for a file that could not be read: what it is, if that is known, else `otherwise`."""
-    for kind in _kinds_of(Path(path)):
+PROGRAM = Kind("a chip program", "muspike simulate runs it", _ZIP, lambda names: "header.npy" in names)
+"""Not in `KINDS`, because some commands take it."""
+
+
+def named(path: str | os.PathLike[str], otherwise: object, *more: Kind) -> str:
+    """The message for a file that could not be read: what it is, if that is known, else `otherwise`.
+
+    `more` are kinds that are no others' business, such as `PROGRAM` where only a network is taken.
+    """
+    for kind in _kinds_of(Path(path), (*KINDS, *more)):
         return f"{os.fspath(path)}: is {kind.what}; {kind.right}"
     return f"{os.fspath(path)}: {otherwise}"
 
 
-def _kinds_of(path: Path) -> Iterator[Kind]:
+def _kinds_of(path: Path, known: Sequence[Kind]) -> Iterator[Kind]:
     try:
         if (path / "model.json").is_file():
             yield Kind("the folder of a model", f"write it as NIR first: muspike export {path} --to nir", b"")
@@ -86,8 +93,8 @@ def _kinds_of(path: Path) -> Iterator[Kind]:
             head = file.read(_HEAD)
         names = set(zipfile.ZipFile(path).namelist()) if re.match(_ZIP, head) else None
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return
-    for kind in KINDS:
+        return  # the caller has its own message for a file that nobody can look into
+    for kind in known:
         fits = names is None if kind.members is None else names is not None and kind.members(names)
         if fits and re.match(kind.begins, head):
             yield kind

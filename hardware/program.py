@@ -622,9 +622,11 @@ def _parse_header(raw: npt.NDArray[Any]) -> dict[str, Any]:
         raise BadInput(f"not a {FORMAT}: the header is not JSON: {one_line(error)}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BadInput(f"not a {FORMAT}: the header does not say so")
-    if header.get("version") not in VERSIONS:
+    if type(header.get("version")) is not int or header["version"] not in VERSIONS:
         known = " and ".join(map(str, VERSIONS))
         raise BadInput(f"version {header.get('version')!r} of the format; this muspike reads versions {known}")
+    if header["version"] == _BEFORE_GRADED and any(p.get("graded_bits") for p in header.get("populations", [])):
+        raise BadInput(f"damaged: graded inputs in version {_BEFORE_GRADED} of the format, which has none")
     return header
 
 

@@ -184,10 +184,16 @@ def _early(compiled: Compiled) -> list[str]:
 
 def _early_risks(compiled: Compiled) -> Iterator[str]:
     for name in _early(compiled):
+        population = compiled.graph.population(name)
+        if (population.tau_syn != 1).any():
+            reason = "the population has a synaptic filter"
+        elif compiled.quantisation.kept:
+            reason = "the population is kept as it stands"
+        else:
+            reason = "the bias is what rounding left of a constant input"
         yield (
             f"population {name!r}: its bias makes it spike before its ideal time begins, and delays carry these spikes "
-            "into ideal time; the bias cannot come as spikes instead, because the population has a synaptic filter or "
-            "is kept as it stands"
+            f"into ideal time; the bias cannot come as spikes instead, because {reason}"
         )
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from muspike.hardware.chip import Chip
 from muspike.hardware.graph import by_end
 from muspike.hardware.mapping.lists import Ints, lists
-from muspike.hardware.mapping.partition import RULES, Load, added, fewest_cores
+from muspike.hardware.mapping.partition import RULES, Load, added, fewest_cores, in_order
 from muspike.hardware.mapping.retime import Retimed
 from muspike.hardware.weights import Conv, Sparse
 
@@ -58,7 +58,7 @@ def intel_cores(retimed: Retimed, chip: Chip) -> dict[str, int]:
         if image is not None:
             order = np.ascontiguousarray(order.reshape(image).transpose(2, 0, 1)).ravel()  # column after column
         fans = [lists(s, isinstance(s.weight, Sparse), chip, order) for s in into[p.name]]
-        ordered = dataclasses.replace(p, **{name: getattr(p, name)[order] for name in ("du", "dv", "v_threshold")})
+        ordered = in_order(p, order)
         none = np.zeros(p.size, np.int64)
 
         def load(start: int, stop: int) -> Load:

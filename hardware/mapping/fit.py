@@ -34,6 +34,7 @@ from muspike.hardware.mapping.partition import (
     delay_problems,
     image_orders,
     images_of,
+    in_order,
     output_axons,
     with_output_axons,
 )
@@ -50,8 +51,8 @@ def use_of(program: Program, chip: Chip | str | os.PathLike[str]) -> Use:
     >>> use_of(compile_graph(graph, "loihi1", dt_s=1e-3).program, "loihi1").fits
     True
 
-    It equals `Compiled.use` of a network that is compiled for the chip, except for `CoreUse.closed_by`, which only
-    packing knows.
+    It equals `Compiled.use` of a network that is compiled for the chip and fits it, except for `CoreUse.closed_by`,
+    which only packing knows. Only packing knows, too, why it failed to fill cores as asked (`fill`).
 
     Args:
         program: the program. Its `chip` is not looked at.
@@ -83,8 +84,7 @@ def _loads(program: Program, chip: Chip) -> list[Load]:
     for p in placed:
         order = orders[p.name]
         fan = [lists(s, s.sparse, chip, order) for s in into[p.name]]
-        registers = {name: getattr(p, name)[order] for name in ("du", "dv", "v_threshold")}
-        ordered, cores = dataclasses.replace(p, **registers), p.core[order]
+        ordered, cores = in_order(p, order), p.core[order]
         starts = [0, *(np.flatnonzero(np.diff(cores)) + 1).tolist(), p.size]
         for start, stop in itertools.pairwise(starts):
             c = cores[start]

@@ -38,7 +38,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -395,10 +395,7 @@ class _Packer:
             p.name: [lists(s, self.sparse[s.name], self.chip, order[p.name]) for s in self.into[p.name]]
             for p in self.placed
         }
-        ordered = [
-            dataclasses.replace(p, **{name: getattr(p, name)[order[p.name]] for name in ("du", "dv", "v_threshold")})
-            for p in self.placed
-        ]
+        ordered = [in_order(p, order[p.name]) for p in self.placed]
         out = {name: np.zeros(size, np.int64) for name, size in self.sizes.items()}  # output axons per neuron
         for _ in range(_REPACKINGS):
             made = self._pack(ordered, fans, {name: out[name][order[name]] for name in order}, most)
@@ -475,6 +472,14 @@ class _Packer:
 def _is_fullest(loads: Sequence[Load]) -> bool:
     """Whether every core except the last has all the neurons it may have, so that no other order needs fewer cores."""
     return all(load.closed_by == "neurons_per_core" for load in loads[:-1])
+
+
+P = TypeVar("P", IntegerPopulation, ChipPopulation)
+
+
+def in_order(p: P, order: Ints) -> P:
+    """The population with the registers that a load counts in the order of packing, `[size]`."""
+    return dataclasses.replace(p, du=p.du[order], dv=p.dv[order], v_threshold=p.v_threshold[order])
 
 
 def added(

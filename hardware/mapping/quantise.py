@@ -21,10 +21,9 @@ headroom from the 16-bit synaptic sum, so it is used only as far as no spikes of
 
 Every register that is filled here is in range, or there is an error. The synaptic sum, the current and the membrane
 depend on how many spikes coincide. They are bounded for the worst case: all sources fire at once, graded inputs with
-their largest value. If that bound exceeds
-a register, the report carries a risk (for the synaptic sum, with the fewest spikes that could overflow it), and k
-stays. A smaller k would cost up to two of the eight weight bits for a case that sparse activity never meets.
-`Simulator.run` counts what really happens.
+their largest value. If that bound exceeds a register, the report carries a risk (for the synaptic sum, with the fewest
+spikes that could overflow it), and k stays. A smaller k would cost up to two of the eight weight bits for a case that
+sparse activity never meets. `Simulator.run` counts what really happens.
 """
 
 from __future__ import annotations

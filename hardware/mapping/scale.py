@@ -186,7 +186,7 @@ def scales(population: Population, weights: Sequence[Weights], chip: Chip, regis
         # the fewest classes that round as well, as far as another step is not worth it
         found = next((made for classes in reversed(fewer) if _better(made := classes(), best) is made), best)
     if found.fidelity.changed.any():
-        return _in_enough_classes(population, weights, settings, exponents, chip)
+        return _in_enough_classes(population, weights, settings, exponents, chip, found)
     return found
 
 
@@ -206,7 +206,7 @@ def _unrolled_if_needed(
     one_each = _scaled(population, weights, np.arange(population.size), none, chip)
     if one_each.fidelity.changed.sum() >= found.fidelity.changed.sum():
         return found
-    return _in_enough_classes(population, weights, settings, none, chip, one_each) if limited else one_each
+    return _in_enough_classes(population, weights, settings, none, chip, found, one_each) if limited else one_each
 
 
 def _in_classes(
@@ -235,15 +235,21 @@ def _in_enough_classes(
     settings: Groups,
     exponents: tuple[int, ...],
     chip: Chip,
+    before: Scales,
     one_each: Scales | None = None,
 ) -> Scales:
-    """The scales with as few classes as change no more neurons than a scale for each neuron does (`one_each`)."""
+    """The scales with as few classes as change no more neurons than a scale for each neuron does (`one_each`).
+
+    If a core has too few thresholds for that: those that change the fewest neurons, `before` included.
+    """
     one_each = one_each or _scaled(population, weights, np.arange(population.size), exponents, chip)
+    tried = [before]
     for classes in _in_classes(population, weights, settings, exponents, chip):
-        found = classes()
-        if found.fidelity.changed.sum() <= one_each.fidelity.changed.sum():
-            return found
-    return dataclasses.replace(found, one_each=one_each.fidelity)
+        tried.append(classes())
+        if tried[-1].fidelity.changed.sum() <= one_each.fidelity.changed.sum():
+            return tried[-1]
+    best = min(tried, key=lambda scales: int(scales.fidelity.changed.sum()))
+    return dataclasses.replace(best, one_each=one_each.fidelity)
 
 
 def _scaled(

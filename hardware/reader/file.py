@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput, Failed, MuspikeError, one_line
-from muspike.hardware.kinds import named
+from muspike.hardware.kinds import PROGRAM, named
 from muspike.hardware.reader.neurons import NEURONS
 
 LIMITS: Mapping[str, int | float] = {
@@ -135,7 +135,7 @@ def _naming(path: str | os.PathLike[str], what: str = "NIR") -> Iterator[None]:
     except _Unfit as error:
         raise BadInput(named(path, one_line(error))) from error
     except BadInput as error:
-        raise BadInput(named(path, f"damaged, or not a {what} file: {one_line(error)}")) from error
+        raise BadInput(named(path, f"damaged, or not a {what} file: {one_line(error)}", PROGRAM)) from error
     except Failed as error:
         raise Failed(f"{os.fspath(path)}: {error}") from error
     except MemoryError as error:

@@ -73,7 +73,8 @@ class Merged:
         """The same in a sentence."""
         return (
             f"{self.input}: {self.merged:,} of {self.events:,} events ({_per_cent(self.share)} %) are left out: "
-            f"{_CAUSE[self.what]} (of {self.dt_s:g} s, up to {self.most:,}), and a neuron spikes at most once in a tick"
+            f"{_CAUSE[self.what]}, and a neuron spikes at most once in a tick (ticks of {self.dt_s:g} s, at most "
+            f"{self.most:,} events in one)"
         )
 
     def to_dict(self) -> dict[str, Any]:

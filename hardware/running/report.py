@@ -67,7 +67,9 @@ def graded_inputs(program: Program) -> dict[str, int]:
 def graded_line(program: Program) -> str | None:
     """The graded inputs in a sentence for people; None if there are none."""
     found = graded_inputs(program)
-    told = ", ".join(f"{name!r}: whole numbers of 0 to {(1 << bits) - 1} ({bits} bits)" for name, bits in found.items())
+    told = ", ".join(
+        f"{name!r}: whole numbers of 0 to {(1 << bits) - 1:,} ({bits} bits)" for name, bits in found.items()
+    )
     return f"graded inputs, whose spikes multiply the weights: {told}" if told else None
 
 

@@ -45,6 +45,7 @@ from muspike.files import check_file, write_whole
 from muspike.hardware.npz import UNREADABLE, read_array
 from muspike.hardware.reader.file import read_nir_data
 from muspike.hardware.reader.node import TICK_TOLERANCE
+from muspike.hardware.readings import MOST_SPIKES
 from muspike.hardware.running.merged import Merged, What
 from muspike.hardware.running.tick_lengths import TickLengths, tick_lengths
 
@@ -57,9 +58,6 @@ Shape = tuple[int, ...]
 
 LARGEST_BYTES = 2**31
 """The most bytes of one array in a file, and of all its spikes. A larger file is refused before memory is taken."""
-
-MOST_COUNTED = 2**16 - 1
-"""The most events of one neuron in one tick."""
 
 # A time so near to the start of a tick (in ticks) counts as in that tick: times and dt in files are often float32.
 _NEAR = 0.01
@@ -126,7 +124,7 @@ def read_spikes(
 
     Raises:
         BadInput: the file does not exist, is of none of the formats, damaged or too large; an input is missing; a
-            shape, an index, a time or a value (other than 0 and 1) is wrong; more than `MOST_COUNTED` events lie in one
+            shape, an index, a time or a value (other than 0 and 1) is wrong; more than `MOST_SPIKES` events lie in one
             tick of a neuron; or an argument is out of its range.
         Failed: NIR data could not be read (`read_nir_data`).
     """
@@ -421,10 +419,10 @@ def _count_at(name: str, place: Integers, value: Integers, shape: Shape) -> Coun
     places, which = np.unique(place, return_inverse=True)
     number = np.zeros(len(places), np.int64)
     np.add.at(number, which, value)
-    if number.max(initial=0) > MOST_COUNTED:
+    if number.max(initial=0) > MOST_SPIKES:
         tick, _, neuron = np.unravel_index(int(places[number.argmax()]), shape)
         raise BadInput(
-            f"{name}: {number.max():,} events of neuron {neuron} in tick {tick}; at most {MOST_COUNTED:,} are counted, "
+            f"{name}: {number.max():,} events of neuron {neuron} in tick {tick}; at most {MOST_SPIKES:,} are counted, "
             "so shorter ticks are needed"
         )
     counts = np.zeros(shape, np.uint16)
@@ -781,14 +779,14 @@ def _binary(where: str, array: Array) -> Spikes:
 def _counted(where: str, array: Array) -> Counts:
     """Numbers of spikes, whole and from 0."""
     if array.dtype.kind not in "biuf":
-        raise BadInput(f"{where} is of {array.dtype}; counts are whole numbers of 0..{MOST_COUNTED:,}")
+        raise BadInput(f"{where} is of {array.dtype}; counts are whole numbers of 0..{MOST_SPIKES:,}")
     if array.dtype.kind == "b":
         return array.astype(np.uint16)
-    wrong = ~((array >= 0) & (array <= MOST_COUNTED) & (np.floor(array) == array))  # so NaN is wrong too
+    wrong = ~((array >= 0) & (array <= MOST_SPIKES) & (np.floor(array) == array))  # so NaN is wrong too
     if wrong.any():
         index = np.unravel_index(int(wrong.argmax()), array.shape)
         raise BadInput(
-            f"{where}[{', '.join(map(str, index))}] is {array[index]}; counts are whole numbers of 0..{MOST_COUNTED:,}"
+            f"{where}[{', '.join(map(str, index))}] is {array[index]}; counts are whole numbers of 0..{MOST_SPIKES:,}"
         )
     return array.astype(np.uint16)
 

@@ -112,10 +112,11 @@ def what_shorter_ticks_change(graph: SpikingGraph | None) -> Iterator[str]:
     if graph is None:
         yield "a program has one tick; muspike map --dt makes the program of another one from the .nir file"
         return
-    yield (
-        "--dt reads the network with other ticks, if the file does not name its own; a network has one tick, for all "
-        "of its inputs and neurons"
-    )
+    if "dt" in graph.metadata:
+        how = "the file names its dt, so it has to be written with another one (its metadata, 'dt') for other ticks"
+    else:
+        how = "--dt reads the network with other ticks"
+    yield f"{how}; a network has one tick, for all of its inputs and neurons"
     neurons = [p for p in graph.populations if p.kind != "input" and p.name not in graph.always_firing]
     if of := [p for p in neurons if np.isinf(p.tau).any()]:
         told = "a neuron without a leak (IF) stays the same, because a spike brings its whole charge in any tick"

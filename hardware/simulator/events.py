@@ -251,7 +251,7 @@ def _integers(where: str, given: npt.ArrayLike, batch: int, size: int) -> npt.ND
     if array.ndim != 3 or array.shape[1:] != (batch, size):
         raise BadInput(f"{where}: shape {list(array.shape)}, not [ticks, batch, size] = [ticks, {batch}, {size}]")
     if array.dtype.kind not in "biu":
-        raise BadInput(f"{where}: dtype {array.dtype}; spikes are the integers 0 and 1")
+        raise BadInput(f"{where}: dtype {array.dtype}; spikes are integers, 0 and 1 or those of a graded input")
     return array
 
 

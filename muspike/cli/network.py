@@ -385,6 +385,8 @@ def _run_lava(args: argparse.Namespace) -> int:
         return 0
     program = Program.load(args.program)
     problems = _problems(program)
+    if problems is None:
+        note(f"{args.program}: what it takes is not held against its chip, because {program.chip!r} is not known")
     read = _spikes(args, input_shapes(program), program.dt_s, graded=graded_inputs(program))
     given = delayed(program, given_to(program, read), read.ticks)
     rows, run = lava_runner.verify(program, given, args.python)

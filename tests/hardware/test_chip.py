@@ -181,6 +181,22 @@ def test_a_broken_file_says_where(old: str, new: str, message: str) -> None:
             'neurons_per_core = { value = "many"',
             "limits: neurons_per_core: value is 'many', expected a whole number or \"unpublished\"",
         ),
+        (
+            "neurons_per_core = { value = 1024",
+            "neurons_per_core = { value = 1024, high = 1024",
+            "neurons_per_core: high is 1024, expected more than the value, 1024",
+        ),
+        (
+            "synaptic_delay = { value = 62",
+            "synaptic_delay = { value = 62, high = 63",
+            "limits: synaptic_delay has a high; only the limits of a core may have one",
+        ),
+        (
+            "axon_offsets = 256",
+            "axon_offsets = 256\nkernel_weight_bits = 0",
+            "not TOML: Cannot overwrite a value",
+        ),
+        ('convolution = "lists"', 'convolution = "both"', "synapse_format: convolution is 'both', expected one of"),
         ("tiles_x = 8", "tiles_x = 1099511627776", "mesh: 17,592,186,044,416 places for cores, expected at most 1,048"),
         ("low = -256, high = 254", "low = 0, high = 254", "ranges: weight is 0..254 in steps of 2, expected a range"),
         ("high = 254, step = 2", "high = 254, step = 1024", "ranges: weight is -256..254 in steps of 1024, expected"),

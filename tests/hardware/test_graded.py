@@ -51,7 +51,7 @@ def test_an_input_has_the_bits_that_it_needs_or_that_the_chip_has(tmp_path: Path
     assert compile_graph(network(), few, graded=True).program.inputs[0].largest_spike == 31
     unpublished = replace(chip(graded_spike_bits=None), name="unpublished")
     assert compile_graph(network(), unpublished, graded=True).program.inputs[0].graded_bits == 16
-    told = "graded inputs, whose spikes multiply the weights: 'in': whole numbers of 0 to 65535 (16 bits)"
+    told = "graded inputs, whose spikes multiply the weights: 'in': whole numbers of 0 to 65,535 (16 bits)"
     assert told in mapping_text(compiled) and mapping(compiled)["graded_bits_of_inputs"] == {"in": 16}
     binary = compile_graph(network(), "loihi2")
     assert "graded" not in mapping_text(binary) and mapping(binary)["graded_bits_of_inputs"] == {}

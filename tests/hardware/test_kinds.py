@@ -85,6 +85,19 @@ def test_a_file_of_another_kind_is_named(what: str, read: Callable[[Path], objec
     assert str(error.value) == f"{path}: is {kind.what}; {kind.right}"
 
 
+def test_a_program_is_named_where_a_network_is_wanted(tmp_path: Path) -> None:
+    graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
+    compile_graph(graph, "loihi1", dt_s=1e-3).program.save(tmp_path / "a.npz")
+    with pytest.raises(BadInput, match=r"a\.npz: is a chip program; muspike simulate runs it"):
+        read_nir(tmp_path / "a.npz")
+    assert Program.load(tmp_path / "a.npz").chip == "loihi1"
+
+
+def test_a_zip_without_members_is_no_set_of_arrays(tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip")
+    assert named(tmp_path / "a.zip", "no").endswith("is a zip archive that holds no program; unpack it first")
+
+
 def test_a_folder_of_a_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{}")
     assert named(tmp_path, "no").startswith(f"{tmp_path}: is the folder of a model; write it as NIR first")

@@ -204,6 +204,13 @@ def test_load_refuses_other_versions_and_changed_content(tmp_path: Path) -> None
     with_header(version=1)
     with pytest.raises(BadInput, match="version 1 of the format; this muspike reads versions 2 and 3"):
         Program.load(path)
+    with_header(version=3.0)
+    with pytest.raises(BadInput, match=r"version 3\.0 of the format"):
+        Program.load(path)
+    graded = [p | {"graded_bits": 16} if p["kind"] == "input" else p for p in header["populations"]]
+    with_header(populations=graded)
+    with pytest.raises(BadInput, match="damaged: graded inputs in version 2 of the format, which has none"):
+        Program.load(path)
     with_header(dt_s=5e-3)
     with pytest.raises(BadInput, match="damaged: the digest"):
         Program.load(path)

@@ -30,6 +30,7 @@ from muspike.hardware import interpreter
 from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.mapping.keep import SCALES
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.reader import file as reader
 from muspike.hardware.reader.file import read_nir
@@ -286,7 +287,10 @@ def test_merged_events_stand_first_in_every_report(
         assert out.splitlines()[1].startswith(f"WARNING: {line}")
         lines = out.splitlines()[2:5]
         assert lines[0].startswith("input: ticks of ") and "keep all events apart; in ticks of " in lines[0]
-        assert lines[1].startswith("--dt reads the network with other ticks") and "a leaky neuron" in lines[2]
+        assert (
+            lines[1].startswith("the file names its dt, so it has to be written with another one")
+            and "a leaky neuron" in lines[2]
+        )
         result = told(command, network, "--input", "events.npz", "--json")
         (row,) = result["merged_inputs"]
         assert (row["input"], row["what"], row["events"], row["merged"]) == ("input", "events", n, n - len(places))
@@ -296,6 +300,17 @@ def test_merged_events_stand_first_in_every_report(
         told(command, network, "--input", "events.npz", "--report", "a.html")
         assert line in Page(Path("a.html").read_text(encoding="utf-8")).text
         assert told(command, network, "--random", 0.1, "--json")["merged_inputs"] == []
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_is_an_option(
+    network: Path, told: Callable[..., Any], refused: Callable[..., str], scale: str
+) -> None:
+    """The network's numbers are no integers of a chip."""
+    if scale == "keep":
+        assert "cannot be kept as it stands" in refused(["map", network, "--scale", scale])
+    else:
+        assert told("map", network, "--scale", scale, "--json")["quantisation"]["kept"] is False
 
 
 @pytest.mark.parametrize("reads_as", READINGS)

@@ -300,3 +300,20 @@ def test_what_rounding_takes_from_a_constant_input_goes_to_the_bias() -> None:
     assert np.abs(by_weight - wanted).max() > 20  # in membrane units: what rounding alone would leave, in every tick
     assert np.abs(by_weight + (chip.bias_mant << chip.bias_exp) - wanted).max() <= 0.5 + 1e-9
     assert report.populations[0].bias_error < 1e-3 and not any("biases" in risk for risk in report.risks)
+
+
+def test_a_constant_that_would_act_long_before_it_rises_is_not_given_back() -> None:
+    """Behind a filter of 200 ticks, a step would bring the neuron to its threshold long before the constant does.
+
+    300 sources leave no headroom for an exponent, which would keep the small weight.
+    """
+    for tau_syn, given_back in ((2.5, True), (200.0, False)):
+        n = population("n", "lif", tau=np.inf, tau_syn=tau_syn, v_threshold=1.0)
+        synapses = [
+            Synapses("w", "i", "n", np.ones((1, 300)), 0),
+            Synapses("b", "bias", "n", np.full((1, 1), 0.0035), 0),
+        ]
+        graph = SpikingGraph([population("i", "input", 300), n, always_firing("bias")], synapses, 1e-3, outputs=("n",))
+        integers, report = quantise(graph, CHIP)
+        assert integers.populations[1].bias_mant.any() == given_back
+        assert any("synapses 'b': rounding changes the weights" in risk for risk in report.risks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import nir
@@ -14,6 +13,7 @@ from muspike.errors import BadInput
 from muspike.hardware import interpreter
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
+from published import braille_reader
 from small_nir import chain
 
 TRACES = Path(__file__).parents[3].parent / "shared" / "traces"
@@ -87,14 +87,9 @@ def test_nodes_of_nested_graphs_count() -> None:
 
 
 def test_the_published_braille_network_suggests_the_dt_it_was_trained_with() -> None:
-    found = find_spec("norse")
-    assert found is not None and found.origin is not None
-    path = Path(found.origin).parent / "torch/utils/test/braille.nir"
-    if not path.is_file():
-        pytest.skip(f"this Norse comes without {path.name}")
     told = "Its numbers suggest 0.0001: w_in = tau_syn / 0.0001 and r = tau_mem / 0.0001 in node 'lif1.lif' (and 1 more"
     with pytest.raises(BadInput, match=re.escape(told)):
-        from_nir(read_nir(path))
+        from_nir(read_nir(braille_reader()))
 
 
 def test_what_a_wrong_dt_looks_like() -> None:

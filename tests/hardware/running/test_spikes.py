@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from muspike.errors import BadInput
+from muspike.hardware.readings import MOST_SPIKES
 from muspike.hardware.running import spikes as module
 from muspike.hardware.running.spikes import random_spikes, read_labels, read_spikes, write_spikes
 
@@ -119,7 +120,7 @@ def test_events_of_one_place_are_counted(tmp_path: Path) -> None:
 
 
 def test_more_events_of_one_place_than_can_be_counted_are_refused(tmp_path: Path) -> None:
-    n = module.MOST_COUNTED + 1
+    n = MOST_SPIKES + 1
     savez(tmp_path / "a.npz", **{"in.tick": np.full(n, 2), "in.neuron": np.full(n, 5)})
     with pytest.raises(BadInput, match="in: 65,536 events of neuron 5 in tick 2; at most 65,535 are counted"):
         read_spikes(tmp_path / "a.npz", SHAPES, DT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -144,6 +145,18 @@ def test_what_shorter_ticks_mean_is_told_of_the_neurons_that_are_there(
     assert all(part in line for part, line in zip(told, more, strict=True))
     if not bias:
         assert "bias" not in " ".join(more)
+
+
+def test_a_file_that_names_its_dt_is_not_told_to_be_read_with_another() -> None:
+    graph = network(IF)
+    named = dataclasses.replace(graph, metadata={**graph.metadata, "dt": small_nir.DT})
+    first, *_ = what_shorter_ticks_change(named)
+    assert first.startswith("the file names its dt, so it has to be written with another one") and "--dt" not in first
+
+
+def test_lengths_that_keep_all_apart_are_told_once() -> None:
+    assert TickLengths(0, 1e-4, (1e-4, 1e-4)).told == "ticks of 0.0001 s keep all events apart"
+    assert TickLengths(0, 1e-4, (1e-4, 1e-3)).told.endswith("apart; in ticks of 0.001 s at most 1 % merge")
 
 
 def test_what_is_told_of_shorter_ticks_is_what_reading_with_them_does() -> None:
