@@ -1,4 +1,4 @@
-"""Run a network in torch, tick by tick, in float64: the reference for other executions of the network."""
+"""Run a network in float64, tick by tick: in torch, or as a graph by the interpreter of `hardware`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from muspike.export.presentation import Presentation
+from muspike.export.recording import LOGITS, Recording, Spikes
+from muspike.hardware import interpreter
+from muspike.hardware.graph import SpikingGraph
 from muspike.network import Network
 from muspike.tokens import Words
-
-Spikes = npt.NDArray[np.uint8]
 
 
 def float_run(network: Network, words: Words) -> tuple[dict[str, Spikes], npt.NDArray[np.float64]]:
@@ -35,3 +37,18 @@ def float_run(network: Network, words: Words) -> tuple[dict[str, Spikes], npt.ND
                 if t == timing.ticks - 1:
                     logits.append((state[exact.readout] + exact.bias).numpy())
     return {name: np.stack(spikes) for name, spikes in record.items()}, np.stack(logits)
+
+
+def interpreted(graph: SpikingGraph, inputs: Spikes) -> Recording:
+    """Run a graph on input spikes `[ticks, batch, size]`, its inputs side by side, by the interpreter of `hardware`."""
+    given, first = {}, 0
+    for p in graph.populations:
+        if p.kind == "input":
+            given[p.name] = inputs[..., first : first + p.size]
+            first += p.size
+    spikes, membranes = interpreter.run(graph, given)
+    fired = {p.name: spikes[p.name] for p in graph.populations if p.kind == "lif"}
+    if not Presentation.is_in(graph.metadata):
+        return Recording(fired, membranes)
+    (readout,) = membranes.values()
+    return Recording(fired, {LOGITS: Presentation.read(graph.metadata).answers(readout)})

@@ -8,16 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from muspike import sounding, tokens
 from muspike.errors import BadInput
-from muspike.network import Network, Noise, Timing, input_axons
+from muspike.host import Noise, Timing, input_axons
 from muspike.sounding import DEAF, Hearing
 from muspike.tokens import Words
+
+if TYPE_CHECKING:
+    from muspike.architectures.ann import Twin
+    from muspike.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +49,8 @@ class Presentation:
         Timing(self.ticks, self.period)  # checks ticks and period
 
     @classmethod
-    def of(cls, network: Network) -> Presentation:
-        """The presentation of a network."""
+    def of(cls, network: Network | Twin) -> Presentation:
+        """The presentation of a network, spiking or not."""
         bias = network.bias.detach().numpy().astype(np.float64)
         return cls(network.timing.ticks, network.timing.period, network.noise, bias, network.hearing)
 
@@ -75,6 +79,11 @@ class Presentation:
         beside = Noise(*(_integer("noise", n) for n in noise))
         return cls(ticks, period, beside, np.array(bias, np.float64), Hearing(tuple(hears.split())))
 
+    @staticmethod
+    def is_in(metadata: Mapping[str, Any]) -> bool:
+        """Whether a graph or a program says that it reads words."""
+        return "words" in metadata or "ticks" in metadata
+
     def to_metadata(self) -> dict[str, Any]:
         """The entries that `read` reads. `bias` is still an array."""
         return {
@@ -85,6 +94,15 @@ class Presentation:
             "bias": self.bias,
             "hears": " ".join(self.hearing.groups),
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """`to_metadata` as plain numbers, lists and texts."""
+        return {**self.to_metadata(), "bias": self.bias.tolist()}
+
+    def answers(self, membrane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The logits `[tokens, batch, N_AXONS]` in the membrane `[ticks, batch, N_AXONS]` of the readout."""
+        logits: npt.NDArray[np.float64] = membrane[self.ticks - 1 :: self.period] + self.bias
+        return logits
 
     def spikes(self, words: Words, heard: sounding.State | None = None) -> npt.NDArray[np.uint8]:
         """The input spikes `[tokens * period, batch, axons]` of `words` `[tokens, batch, 7 + draws of noise]`.

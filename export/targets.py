@@ -7,18 +7,28 @@ table at once.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from muspike.errors import BadInput, MuspikeError
-from muspike.files import check_target, write_whole
+from muspike.files import check_file, check_target, path_error, write_whole
 
 if TYPE_CHECKING:
+    import nir
+    import numpy as np
+    import numpy.typing as npt
+
     from muspike.checkpoint import Model
-    from muspike.export.verify import Proof
+    from muspike.export.recording import Recording
+    from muspike.export.subject import Stimulus, Subject
+    from muspike.export.verify import Judgement, Proof
+    from muspike.hardware.program import Program
+
+    Spikes = npt.NDArray[np.uint8]
 
 Options = Mapping[str, Any]
 """The values of options, by the option's name."""
@@ -39,19 +49,31 @@ class Option(NamedTuple):
 class Exporter(Protocol):
     """The functions that the module of a target has."""
 
-    def write(self, model: Model, path: Path, options: Options) -> None:
-        """Write `model` to the file `path`. `options` has all options of the target.
+    def write(self, subject: Subject, path: Path, options: Options) -> None:
+        """Write the network to the file `path`, and what belongs to it beside it. `options` has all of the target's.
 
         Raises:
-            BadInput: the format cannot hold the model, or an option has a value that it cannot have.
+            BadInput: the format cannot hold the network (the message names the node and the reason), or an option has a
+                value that it cannot have.
             Failed: the disk refuses, or something that the proof needs is missing.
         """
 
-    def prove(self, model: Model, path: Path, count: int, options: Options) -> Proof:
-        """Read `path` back, run it by other code on `count` compound words, and compare every spike.
+    def judgement(self, options: Options) -> Judgement:
+        """How files written with `options` are judged."""
+
+    def expect(self, subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
+        """What the reference does on the stimulus.
 
         Raises:
-            Failed: the code that runs the file stopped with an error.
+            BadInput: as `write`.
+        """
+
+    def run(self, path: Path, inputs: Spikes, options: Options) -> Recording:
+        """Read `path` back and run it, by other code than the reference's, on input spikes `[ticks, batch, size]`.
+
+        Raises:
+            BadInput: the file is not one that `write` wrote.
+            Failed: the code that runs the file is missing, or stopped with an error.
         """
 
 
@@ -81,13 +103,25 @@ class Target(NamedTuple):
         return {name: self.options[name].default if value is None else value for name, value in found.items()}
 
 
+_CHIP = "the chip, by name or as a .toml file"
+
 TARGETS: Mapping[str, Target] = {
     "nir": Target("a NIR file", ".nir", {}, "muspike.export.to_nir"),
+    "onnx": Target(
+        "an ONNX file",
+        ".onnx",
+        {
+            "form": Option("step (with explicit state), scan (over time) or chip (the integers of a chip)", "step"),
+            "precision": Option("float64 (spikes equal in whole pieces) or float32 (faster)", "float64"),
+            "chip": Option(_CHIP, "loihi1"),
+        },
+        "muspike.export.to_onnx",
+    ),
     "lava": Target(
         "a chip program",
         ".npz",
         {
-            "chip": Option("the chip, by name or as a .toml file", "loihi1"),
+            "chip": Option(_CHIP, "loihi1"),
             "python": Option("an interpreter that has Lava (see muspike lava --help)"),
         },
         "muspike.export.to_lava",
@@ -95,23 +129,29 @@ TARGETS: Mapping[str, Target] = {
 }
 
 
-def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -> Proof:
-    """Write a model to `path` in the format called `to`, and prove that the file is the same network.
+def export(
+    model: Subject | Model | nir.NIRGraph | Program | str | Path, to: str, path: Path, count: int = 16, **options: Any
+) -> Proof:
+    """Write a network to `path` in the format called `to`, and prove that the file is the same network.
 
-    The file is written and proved under a temporary name. It has its own name only if the proof holds.
+    The file is written and proved elsewhere. It has its own name only if the proof holds. What is expected of it lies
+    beside it, in `PATH.expected.npz`, for `verify`.
 
     Args:
-        model: the model.
+        model: a model, a NIR graph or a chip's program; or the name of a model, its folder, or a `.nir` or `.npz` file.
         to: a name in `TARGETS`.
         path: the file, which ends in the target's suffix.
-        count: number of compound words to compare on. The model composes them itself.
+        count: number of compound words to compare on. A model composes them itself.
         options: options of the target. An option that is left out, or is None, has its default.
 
     Raises:
         BadInput: there is no such target, the target takes no such option, or `path` has another suffix; or
-            `Exporter.write` refuses the model or an option; or `path` cannot be written.
-        Failed: as `Exporter.write` and `Exporter.prove`.
+            `Exporter.write` refuses the network or an option; or `path` cannot be written.
+        Failed: as `Exporter.write` and `Exporter.run`.
     """
+    from muspike.export.subject import Subject
+    from muspike.export.verify import Expected, compare, digests, expected_path
+
     if to not in TARGETS:
         raise BadInput(f"target {to!r} is not known; known are {', '.join(TARGETS)}")
     target = TARGETS[to]
@@ -120,23 +160,75 @@ def export(model: Model, to: str, path: Path, count: int = 16, **options: Any) -
     if path.suffix != target.suffix:
         raise BadInput(f"{path}: {target.what} ends in {target.suffix}")
     check_target(path)
-    chosen = target.chosen(options)
-    with contextlib.suppress(_Unequal), write_whole(path) as temporary, _called(path, temporary):
-        target.exporter.write(model, temporary, chosen)
-        proof = dataclasses.replace(target.exporter.prove(model, temporary, count, chosen), file=str(path))
-        if not proof.holds:
-            raise _Unequal
+    check_target(expected_path(path))
+    chosen, subject = target.chosen(options), Subject.of(model)
+    with _elsewhere(path) as staged:
+        target.exporter.write(subject, staged, chosen)
+        judgement = target.exporter.judgement(chosen)
+        stimulus = subject.stimulus(count, judgement.batch)
+        recording = target.exporter.expect(subject, stimulus, chosen)
+        found = target.exporter.run(staged, stimulus.spikes, chosen)
+        proof = compare(str(path), judgement, recording, found)
+        if proof.holds:
+            written = sorted(file.name for file in staged.parent.iterdir())
+            kept = {name: value for name, value in chosen.items() if isinstance(value, str)}
+            sha256 = digests(staged.parent, written)
+            Expected(to, kept, judgement, sha256, stimulus.spikes, recording).save(expected_path(staged))
+            # The file itself comes last: if it is there, all is there.
+            for name in sorted((file.name for file in staged.parent.iterdir()), key=lambda name: name == path.name):
+                with write_whole(path.with_name(name)) as temporary:
+                    shutil.copyfile(staged.with_name(name), temporary)
     return proof
 
 
-class _Unequal(Exception):
-    """The proof does not hold, so the file must not be kept."""
+def verify(path: Path, **options: Any) -> Proof:
+    """Prove an exported file again, from the file and what lies beside it.
+
+    Args:
+        path: the file.
+        options: options of its target that differ here, such as the `python` that runs Lava.
+
+    Raises:
+        BadInput: the file or what belongs to it is missing, damaged, or was changed after its proof; or its target
+            takes no such option.
+        Failed: as `Exporter.run`.
+    """
+    from muspike.export.verify import Expected, compare, digests, expected_path
+
+    check_file(path)
+    beside = expected_path(path)
+    if not beside.exists():
+        raise BadInput(
+            f"{beside}: is missing; `muspike export` writes it beside the file, and it travels with the file"
+        )
+    expected = Expected.load(beside)
+    if expected.target not in TARGETS:
+        raise BadInput(f"{beside}: target {expected.target!r:.40} is not known; known are {', '.join(TARGETS)}")
+    target = TARGETS[expected.target]
+    if stranger := next(
+        (name for name, value in options.items() if value is not None and name not in target.options), None
+    ):
+        raise BadInput(f"{path}: target {expected.target} takes no option {stranger!r}")
+    if path.name not in expected.sha256:
+        raise BadInput(
+            f"{path}: {beside.name} is about {', '.join(expected.sha256)}; files that belong together keep their names"
+        )
+    for name, sha256 in digests(path.parent, list(expected.sha256)).items():
+        if sha256 != expected.sha256[name]:
+            raise BadInput(f"{path.with_name(name)}: was changed after its proof; export the network anew")
+    chosen = target.chosen({**expected.options, **{name: v for name, v in options.items() if v is not None}})
+    found = target.exporter.run(path, expected.inputs, chosen)
+    return compare(str(path), expected.judgement, expected.recording, found)
 
 
 @contextlib.contextmanager
-def _called(path: Path, temporary: Path) -> Iterator[None]:
-    """Call the temporary file by its own name in errors."""
-    try:
-        yield
-    except MuspikeError as error:
-        raise type(error)(str(error).replace(str(temporary), str(path))) from error
+def _elsewhere(path: Path) -> Iterator[Path]:
+    """A path of the same name in an empty folder of its own, which is called by its real name in errors."""
+    with tempfile.TemporaryDirectory(prefix="muspike-export-") as folder:
+        staged = Path(folder) / path.name
+        try:
+            yield staged
+        except MuspikeError as error:
+            raise type(error)(str(error).replace(str(staged), str(path))) from error
+        except OSError as error:
+            raise path_error(f"{path}: cannot be written", error) from error

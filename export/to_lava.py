@@ -1,32 +1,41 @@
-"""Export a model as the integer program of a chip, in a file that Lava can run too."""
+"""Export a network as the integer program of a chip, in a file that Lava can run too."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from muspike.checkpoint import Model
 from muspike.export import lava_runner
-from muspike.export.loihi import compile_model
-from muspike.export.presentation import Presentation
+from muspike.export.recording import Recording, Spikes
+from muspike.export.references import chip_reference
+from muspike.export.subject import Stimulus, Subject
 from muspike.export.targets import Options
-from muspike.export.verify import Proof
-from muspike.export.words import example_words
+from muspike.export.verify import Judgement
 from muspike.hardware.program import Program
 
 
-def write(model: Model, path: Path, options: Options) -> None:
+def write(subject: Subject, path: Path, options: Options) -> None:
     """Write the program; see `targets.Exporter`.
 
     Without a Python that runs Lava nothing is written, because the file could not be proved.
     """
-    program = compile_model(model, options["chip"]).program
+    program = subject.program(options["chip"])
     lava_runner.find_lava_python(options["python"])
     program.save(path)
 
 
-def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
-    """Compare Lava's fixed-point models with the integer simulator; see `targets.Exporter`."""
+def judgement(options: Options) -> Judgement:
+    """See `targets.Exporter`. Lava runs the sequences of a batch one after another, so there is one."""
+    return Judgement("the integer simulator", "Lava 0.10.0 fixed_pt (spikes, u and v)", batch=1)
+
+
+def expect(subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
+    """See `targets.Exporter`."""
+    return chip_reference(subject.program(options["chip"]), stimulus.spikes)
+
+
+def run(path: Path, inputs: Spikes, options: Options) -> Recording:
+    """See `targets.Exporter`: the program in the fixed-point models of Lava."""
     program = Program.load(path)
-    given = Presentation.read(program.metadata).spikes(example_words(model, count, batch=1))
-    rows, _ = lava_runner.verify(program, given, options["python"])
-    return Proof(str(path), "the integer simulator", "Lava 0.10.0 fixed_pt (spikes, u and v)", rows)
+    run = lava_runner.run_lava(program, inputs, options["python"], record_membranes=True)
+    fired = {p.name: run.spikes[p.name] for p in program.populations if p.kind == "lif"}
+    return Recording(fired, {}, run.membrane, run.current)

@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
 import numpy.typing as npt
 
-from muspike.checkpoint import Model
 from muspike.errors import BadInput
-from muspike.export.float_run import float_run
+from muspike.export.float_run import interpreted
 from muspike.export.presentation import Presentation
+from muspike.export.recording import Recording, Spikes
 from muspike.export.targets import Options
-from muspike.export.verify import Proof
-from muspike.export.words import example_words
-from muspike.files import write_whole
-from muspike.hardware import interpreter
+from muspike.export.verify import Judgement
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
-from muspike.hardware.running.agreement import exactness
 from muspike.network import Network, Population, Synapse
+
+if TYPE_CHECKING:
+    from muspike.export.subject import Stimulus, Subject
 
 
 def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRGraph:
@@ -89,25 +88,27 @@ def _node(population: Population, dt_s: float) -> nir.NIRNode:
     return nir.LIF(tau=tau, r=one, v_leak=zero, v_threshold=threshold, v_reset=zero)
 
 
-def write(model: Model, path: Path, options: Options) -> None:
+def write(subject: Subject, path: Path, options: Options) -> None:
     """See `targets.Exporter`."""
-    graph = to_nir(model.spiking, {"architecture": model.architecture})
+    graph = subject.nir_graph()
     # The content is made in memory first: if a disk refuses, HDF5 raises no error, but brings Python down.
     content = io.BytesIO()
     nir.write(content, graph)
-    with write_whole(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    path.write_bytes(content.getbuffer())
 
 
-def prove(model: Model, path: Path, count: int, options: Options) -> Proof:
-    """See `targets.Exporter`: the file, run by the interpreter of `hardware`, against torch; both in float64."""
-    words = example_words(model, count)
-    spikes, logits = float_run(model.spiking, words)
-    graph = from_nir(read_nir(path))
-    read = Presentation.read(graph.metadata)
-    read_spikes, read_membranes = interpreter.run(graph, read.spikes(words))
-    (membrane,) = read_membranes.values()
-    rows = exactness(read_spikes, spikes)
-    answers = membrane[read.ticks - 1 :: read.period] + read.bias
-    worst = float(np.abs(answers - logits).max())
-    return Proof(str(path), "torch in float64", "the file read back and interpreted", rows, worst)
+def judgement(options: Options) -> Judgement:
+    """See `targets.Exporter`."""
+    return Judgement("the network in float64", "the file read back and interpreted")
+
+
+def expect(subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
+    """See `targets.Exporter`."""
+    from muspike.export.references import float_reference
+
+    return float_reference(subject, stimulus)
+
+
+def run(path: Path, inputs: Spikes, options: Options) -> Recording:
+    """See `targets.Exporter`: the file, run by the interpreter of `hardware` in float64."""
+    return interpreted(from_nir(read_nir(path)), inputs)

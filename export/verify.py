@@ -1,16 +1,48 @@
-"""The proof of an export: the written file is read back, run by other code, and compared spike for spike."""
+"""The proof of an export: the written file is read back, run by other code, and compared spike for spike.
+
+What is expected is kept in a file beside the exported one (`Expected`). So the proof can be made again later, and
+elsewhere, from the two files alone.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from muspike.hardware.running.agreement import Exactness
+import numpy as np
+
+from muspike.errors import BadInput, one_line
+from muspike.export.recording import Array, Recording
+from muspike.files import check_file, write_whole
+from muspike.hardware.npz import UNREADABLE, read_array
+from muspike.hardware.running.agreement import Exactness, exactness
 from muspike.tables import text_table
 
-# Two executions in float64 add in different orders, so their logits may differ by this much.
-_LOGIT_TOLERANCE = 1e-9
+FORMAT, VERSION = "muspike expected", 1
+LARGEST_BYTES = 2**30
+_PARTS = ("spikes", "answers", "membrane", "current")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """How the files of a target are judged.
+
+    Attributes:
+        reference: what a file is held against, in words.
+        against: what runs the file, in words.
+        tolerance: the largest difference of an answer (a logit, or a membrane that the host reads).
+        batch: sequences that are compared side by side.
+    """
+
+    reference: str
+    against: str
+    tolerance: float = 1e-9  # executions in float64 add in different orders
+    batch: int = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +54,27 @@ class Proof:
         reference: the execution that the file is compared with.
         against: the code that ran the file.
         rows: the comparison of each population.
-        worst_logit: the largest difference of a logit; None: logits were not compared.
+        tolerance: the largest difference of an answer that is allowed.
+        worst_answer: the largest difference of an answer: a logit, or the membrane of a readout; None: none was
+            compared.
+        spiking: whether the network spikes.
     """
 
     file: str
     reference: str
     against: str
     rows: Sequence[Exactness]
-    worst_logit: float | None = None
+    tolerance: float
+    worst_answer: float | None = None
+    spiking: bool = True
 
     @property
     def holds(self) -> bool:
-        """Whether nothing differs, and at least one spike was compared."""
+        """Whether nothing differs, and at least one spike was compared, or one answer of a network without spikes."""
         equal = all(row.exact for row in self.rows)
-        close = self.worst_logit is None or self.worst_logit <= _LOGIT_TOLERANCE
-        return equal and close and any(row.spikes for row in self.rows)
+        close = self.worst_answer is None or self.worst_answer <= self.tolerance
+        compared = any(row.spikes for row in self.rows) if self.spiking else self.worst_answer is not None
+        return equal and close and compared
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, and whether the proof holds, as a JSON-able dict."""
@@ -46,10 +84,155 @@ class Proof:
 
     def table(self) -> str:
         """The proof as a table for people."""
-        lines = [f"{self.file}: {self.reference} against {self.against}"]
-        rows = [[r.population, f"{r.neuron_ticks:,}", f"{r.spikes:,}", f"{r.differences:,}"] for r in self.rows]
-        lines += text_table(["population", "neuron-ticks", "spikes", "differences"], rows)
-        if self.worst_logit is not None:
-            lines.append(f"largest difference of a logit: {self.worst_logit:.1e} (at most {_LOGIT_TOLERANCE:.0e})")
+        lines = [f"{self.file}: {self.against}, against {self.reference}"]
+        cells = [[r.population, f"{r.neuron_ticks:,}", f"{r.spikes:,}", f"{r.differences:,}"] for r in self.rows]
+        if cells:
+            lines += text_table(["population", "neuron-ticks", "spikes", "differences"], cells)
+        if self.worst_answer is not None:
+            lines.append(f"largest difference of an answer: {self.worst_answer:.1e} (at most {self.tolerance:.0e})")
+        first = min(
+            (row for row in self.rows if row.first_tick is not None), key=lambda row: row.first_tick or 0, default=None
+        )
+        if first is not None:
+            lines.append(f"first difference: {first.population}, tick {first.first_tick}")
+        if self.spiking and not any(row.spikes for row in self.rows):
+            lines.append("nothing fired, so nothing is proved; try more words (--tokens)")
         lines.append("equal" if self.holds else "NOT EQUAL")
         return "\n".join(lines)
+
+
+def compare(file: str, judgement: Judgement, expected: Recording, found: Recording) -> Proof:
+    """Compare what a file did with what is expected of it.
+
+    Raises:
+        BadInput: the file lacks a population or an answer, or one has another shape.
+    """
+    states = [(found.membrane, expected.membrane), (found.current, expected.current)]
+    # A readout does not spike. It has a row of its own if its u and v were recorded.
+    silent = [{name: np.zeros_like(v, np.uint8) for name, v in of.membrane.items()} for of in (found, expected)]
+    rows = exactness({**silent[0], **found.spikes}, {**silent[1], **expected.spikes}, states)
+    worst = None
+    for name, wanted in expected.answers.items():
+        if name not in found.answers or found.answers[name].shape != wanted.shape:
+            raise BadInput(f"{file}: gives no {name} of shape {list(wanted.shape)}")
+        difference = float(np.abs(found.answers[name] - wanted).max(initial=0.0))
+        worst = max(worst or 0.0, float("inf") if np.isnan(difference) else difference)
+    return Proof(
+        file, judgement.reference, judgement.against, rows, judgement.tolerance, worst, bool(expected.spikes or rows)
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Expected:
+    """What is expected of an exported file, kept beside it.
+
+    Attributes:
+        target: the name of the target.
+        options: the target's options.
+        judgement: how the file is judged.
+        sha256: of the file and of the files that belong to it, by name.
+        inputs: input spikes, uint8 `[ticks, batch, size]`.
+        recording: what the reference did on them.
+    """
+
+    target: str
+    options: Mapping[str, Any]
+    judgement: Judgement
+    sha256: Mapping[str, str]
+    inputs: Array
+    recording: Recording
+
+    def save(self, path: Path) -> None:
+        """Write the file. Spikes are packed, eight neurons to a byte."""
+        arrays: dict[str, Array] = {"inputs": _packed(self.inputs)}
+        names: dict[str, list[str]] = {}
+        shapes: dict[str, list[int]] = {"inputs": list(self.inputs.shape)}
+        for part in _PARTS:
+            found: Mapping[str, Array] = getattr(self.recording, part)
+            names[part] = list(found)
+            for number, array in enumerate(found.values()):
+                key = f"{part}_{number}"
+                shapes[key] = list(array.shape)
+                arrays[key] = _packed(array) if part == "spikes" else array
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "target": self.target,
+            "options": dict(self.options),
+            "judgement": dataclasses.asdict(self.judgement),
+            "sha256": dict(self.sha256),
+            "names": names,
+            "shapes": shapes,
+        }
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        with write_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> Expected:
+        """Read the file.
+
+        Raises:
+            BadInput: it cannot be read, or is no such file.
+        """
+        check_file(path, LARGEST_BYTES)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                arrays = {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
+            header = json.loads(arrays["header"].tobytes())
+            if header["format"] != FORMAT or header["version"] != VERSION:
+                raise BadInput(
+                    f"{path}: is {header['format']!r:.40} version {header['version']!r:.10}; expected {FORMAT!r} "
+                    f"version {VERSION}"
+                )
+            shapes = header["shapes"]
+            arrays = {key: _unpacked(array, shapes[key]) for key, array in arrays.items() if key in shapes}
+            parts = {
+                part: {name: arrays[f"{part}_{number}"] for number, name in enumerate(header["names"][part])}
+                for part in _PARTS
+            }
+            judgement = Judgement(**header["judgement"])
+            about = str(header["target"]), dict(header["options"]), judgement, dict(header["sha256"])
+            found = cls(*about, arrays["inputs"], Recording(**parts))
+        except BadInput as error:
+            raise BadInput(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        except UNREADABLE as error:
+            raise BadInput(
+                f"{path}: is not what an export writes beside its file, or is damaged: {one_line(error)}"
+            ) from error
+        return found
+
+
+def expected_path(path: Path) -> Path:
+    """The file of what is expected of the exported file `path`."""
+    return path.with_name(path.name + ".expected.npz")
+
+
+def digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """The sha256 of files in a folder, by name.
+
+    Raises:
+        BadInput: one is missing or cannot be read.
+    """
+    found = {}
+    for name in names:
+        check_file(folder / name)
+        found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return found
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    if info.file_size > LARGEST_BYTES:
+        raise BadInput(f"{info.filename}: has {info.file_size:,} bytes; expected at most {LARGEST_BYTES:,}")
+    return read_array(archive.read(info))
+
+
+def _packed(spikes: Array) -> Array:
+    largest = int(spikes.max(initial=0))
+    return np.packbits(spikes, axis=-1) if largest <= 1 else spikes
+
+
+def _unpacked(array: Array, shape: Sequence[int]) -> Array:
+    if list(array.shape) == list(shape):
+        return array
+    return np.unpackbits(array, axis=-1, count=shape[-1])

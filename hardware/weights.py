@@ -287,9 +287,9 @@ def composed(outer: Weights, inner: Weights, most: float = math.inf) -> Weights:
         together = _one_convolution(outer, inner, most)
         if together is not None:
             return together
-    if (factor := _diagonal(outer)) is not None and _has_channels_alike(inner, factor, 0):
+    if (factor := diagonal(outer)) is not None and _has_channels_alike(inner, factor, 0):
         return rows_scaled(inner, factor)
-    if (factor := _diagonal(inner)) is not None and _has_channels_alike(outer, factor, 1):
+    if (factor := diagonal(inner)) is not None and _has_channels_alike(outer, factor, 1):
         return columns_scaled(outer, factor)
     if max(count(outer), count(inner), bound := _most_in_product(outer, inner)) > most:
         raise BadInput(
@@ -308,7 +308,7 @@ def _has_channels_alike(weights: Weights, factor: Array, end: int) -> bool:
     return bool((channels == channels[:, :1]).all())
 
 
-def _diagonal(weights: Weights) -> Array | None:
+def diagonal(weights: Weights) -> Array | None:
     """The diagonal of a square sparse matrix that stores all of its diagonal and nothing else; None for any other."""
     if isinstance(weights, Sparse) and weights.shape[0] == weights.shape[1] == weights.values.size:
         one_to_one = np.arange(weights.values.size)

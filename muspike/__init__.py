@@ -20,13 +20,13 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from muspike.generation import Sampling as Sampling
     from muspike.generation import generate as generate
     from muspike.generation import write_pieces as write_pieces
+    from muspike.host import Timing as Timing
     from muspike.metrics import evaluate as evaluate
     from muspike.midi import Score as Score
     from muspike.model_folder import shipped_models as shipped_models
     from muspike.network import Network as Network
     from muspike.network import Population as Population
     from muspike.network import Synapse as Synapse
-    from muspike.network import Timing as Timing
     from muspike.recipe import Recipe as Recipe
     from muspike.recipe import train as train
     from muspike.tokens import decode as decode
@@ -43,7 +43,8 @@ __getattr__, __dir__ = lazily(
         "generation": "Sampling generate write_pieces",
         "midi": "Score",
         "model_folder": "shipped_models",
-        "network": "Network Population Synapse Timing",
+        "host": "Timing",
+        "network": "Network Population Synapse",
         "recipe": "Recipe train",
         "tokens": "decode encode",
         "metrics": "evaluate",

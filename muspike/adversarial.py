@@ -36,8 +36,9 @@ from muspike.checkpoint import Model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.generation import SHORTEST, Logits, Mask, Sampling, compose, generate
+from muspike.host import Runner
 from muspike.layer import Source, drive, later, leaky_answers, lif_layer
-from muspike.network import Generator, Network, Runner
+from muspike.network import Generator, Network
 from muspike.neurons import Clock, LIFParameters
 from muspike.processes import ALONE, CPU, Team
 from muspike.ranges import LEARNING_RATE, TEMPERATURE, check, from_to, setting

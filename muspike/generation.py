@@ -20,7 +20,7 @@ from muspike import midi, sounding, tokens
 from muspike.arguments import refuse
 from muspike.errors import BadInput
 from muspike.files import check_target
-from muspike.network import Runner
+from muspike.host import Runner
 from muspike.progress import Bar, bar
 from muspike.ranges import LENGTH, PIECES, SEED, TEMPERATURE, TOP_P, at_least, check, demand, setting
 from muspike.tokens import Words

@@ -22,41 +22,17 @@ import torch
 from torch import nn
 
 from muspike import sounding
-from muspike.arguments import instance, is_number, listed, one_of, refuse, seconds, whole
+from muspike.arguments import instance, is_number, listed, one_of, refuse, whole
 from muspike.errors import BadInput
+from muspike.host import SILENT, Noise, Runner, Timing, input_axons
 from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.sounding import DEAF, Hearing
-from muspike.tokens import N_AXONS, OFFSETS, Words
+from muspike.tokens import N_AXONS, OFFSETS
 
 Kind = Literal["input", "lif", "li"]
 # The largest tau and v_threshold: with larger ones neither a chip nor float32 can tell a membrane from 0.
 _LARGEST = 1e6
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long a token lasts.
-
-    Attributes:
-        ticks: ticks in which the token is presented as input.
-        period: ticks from the start of the token to the start of the next one, at least `ticks`.
-        dt_s: seconds per tick.
-
-    Raises:
-        BadInput: `ticks` or `period` is no whole number, `ticks` is not from 1 to `period`, or `dt_s` is no time.
-    """
-
-    ticks: int
-    period: int
-    dt_s: float = 1e-3
-
-    def __post_init__(self) -> None:
-        whole("timing: ticks", self.ticks, 1)
-        whole("timing: period", self.period, 1)
-        seconds("timing: dt_s", self.dt_s)
-        if not 1 <= self.ticks <= self.period:
-            raise BadInput(f"timing: ticks {self.ticks} must lie between 1 and the period, {self.period}")
 
 
 @dataclass(frozen=True)
@@ -158,66 +134,19 @@ class Synapse:
         return f"{self.source}_to_{self.target}{after}"
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Random input beside a token, on axons after the token's own.
+def completed(words: torch.Tensor, noise: Noise, training: bool) -> torch.Tensor:
+    """`words` with draws of `noise`, `[..., 7 + draws]`. Draws are added if `words` has none, `[..., 7]`.
 
-    Attributes:
-        draws: number of axons that spike with each token, each from a group of its own.
-        values: number of axons in a group; the host draws one of them, each with the same chance.
-
-    Raises:
-        BadInput: `draws` is negative, or `values` is not from 1 to 2^15 (0 is allowed if there are no draws).
+    Outside training, `words` `[tokens, pieces, 7]` get the draws of `Noise.behind`. In training, and for `words` of
+    another number of axes, the draws come from torch's random state.
     """
-
-    draws: int = 0
-    values: int = 0
-
-    def __post_init__(self) -> None:
-        if self.draws < 0 or not min(1, self.draws) <= self.values <= 2**15:
-            raise BadInput(f"noise: {self.draws} draws of one of {self.values} values; expected 1 to {2**15} values")
-
-    @property
-    def axons(self) -> int:
-        return self.draws * self.values
-
-    @property
-    def offsets(self) -> tuple[int, ...]:
-        """The first axon of each column of a token: of its seven features, then of each draw."""
-        return (*OFFSETS, *(N_AXONS + k * self.values for k in range(self.draws)))
-
-    def drawn(self, seed: int, pieces: Iterable[int], length: int) -> Words:
-        """Draws for `length` tokens of each of `pieces`: int16 `[length, pieces, draws]`.
-
-        The draws of piece i depend on (seed, i) alone. They are independent of anything else drawn from (seed, i).
-        """
-        streams = (np.random.default_rng([seed, piece]).spawn(1)[0] for piece in pieces)
-        shape, values = (length, self.draws), max(1, self.values)  # integers() refuses 0 values, even for 0 draws
-        return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
-
-    def completed(self, words: torch.Tensor, training: bool) -> torch.Tensor:
-        """`words` with draws, `[..., 7 + draws]`. Draws are added if `words` has none, `[..., 7]`.
-
-        Outside training, `words` `[tokens, pieces, 7]` get the draws of `behind`. In training, and for `words` of
-        another number of axes, the draws come from torch's random state.
-        """
-        missing = len(OFFSETS) + self.draws - words.shape[-1]
-        if not missing:
-            return words
-        if not training and words.ndim == 3:
-            return torch.from_numpy(self.behind(words.cpu().numpy())).to(words.device)
-        drawn = torch.randint(self.values, (*words.shape[:-1], missing), device=words.device)
-        return torch.cat([words, drawn], -1)
-
-    def behind(self, words: Words, seed: int = 0) -> Words:
-        """`words` `[tokens, pieces, 7]` followed by the draws of `drawn`, `[tokens, pieces, 7 + draws]`."""
-        length, pieces, _ = words.shape
-        return np.concatenate([words, self.drawn(seed, range(pieces), length)], axis=2)
-
-
-def input_axons(noise: Noise = Noise(), hearing: Hearing = DEAF) -> int:
-    """Axons of a network's input: those of a token, then those of the noise, then those of what sounds."""
-    return N_AXONS + noise.axons + hearing.axons
+    missing = len(OFFSETS) + noise.draws - words.shape[-1]
+    if not missing:
+        return words
+    if not training and words.ndim == 3:
+        return torch.from_numpy(noise.behind(words.cpu().numpy())).to(words.device)
+    drawn = torch.randint(noise.values, (*words.shape[:-1], missing), device=words.device)
+    return torch.cat([words, drawn], -1)
 
 
 def spiked(axons: torch.Tensor, size: int) -> torch.Tensor:
@@ -229,22 +158,6 @@ def spiked(axons: torch.Tensor, size: int) -> torch.Tensor:
 
 State = dict[str, torch.Tensor]
 Rounding = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
-
-
-class Runner(Protocol):
-    """A generator as its host sees it: tokens go in and logits come out, for several pieces side by side."""
-
-    @property
-    def noise(self) -> Noise:
-        """The noise that the host draws for each token."""
-
-    def reset(self, batch: int) -> None:
-        """Bring the network to rest and get it ready for `batch` pieces side by side."""
-
-    def step(
-        self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
-    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + draws of noise]`."""
 
 
 class Generator(nn.Module, ABC):
@@ -340,7 +253,7 @@ class Network(Generator):
         synapses: Sequence[Synapse],
         timing: Timing,
         composites: Sequence[Composite] = (),
-        noise: Noise = Noise(),
+        noise: Noise = SILENT,
         hearing: Hearing = DEAF,
     ) -> None:
         super().__init__()
@@ -466,10 +379,10 @@ class Network(Generator):
         The columns of what sounds come last. They hold `sounding.NONE` where there is no spike.
 
         Args:
-            words: `[tokens, batch, 7 + draws]`; `Noise.completed` adds the draws to `words` `[tokens, batch, 7]`.
+            words: `[tokens, batch, 7 + draws]`; `completed` adds the draws to `words` `[tokens, batch, 7]`.
             heard: the state of what has sounded before the words, which is brought up to date. None: silence.
         """
-        axons = self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")
+        axons = completed(words, self.noise, self.training).long() + self.get_buffer("_offsets")
         if not self.hearing:
             return axons
         state = sounding.silence(words.shape[1]) if heard is None else heard.numpy()

@@ -24,14 +24,14 @@ from torch.nn import functional
 
 from muspike import sounding
 from muspike.errors import BadInput
-from muspike.network import Generator, Noise, input_axons
+from muspike.host import SILENT, Noise, Timing, input_axons
+from muspike.network import Generator, completed
 from muspike.ranges import between, check, setting
 from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
 
 # A trunk's memory of the tokens so far: a tensor or a pair of tensors per layer. An empty list means rest.
 Past = list[Any]
-_SILENT = Noise()
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,21 @@ def _refuse_to_record(names: Iterable[str]) -> None:
 class Twin(Generator):
     """A generator that does not spike. A subclass defines the trunk."""
 
-    def __init__(self, width: int, hears: tuple[str, ...], noise: Noise = _SILENT) -> None:
+    def __init__(self, width: int, hears: tuple[str, ...], noise: Noise = SILENT) -> None:
         super().__init__()
         self.noise, self.hearing = noise, Hearing(hears)
         self.embedding = nn.EmbeddingBag(input_axons(noise, self.hearing), width, mode="sum")
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that the sum has spread 1
         self.head = nn.Linear(width, N_AXONS)
         self.register_buffer("_offsets", torch.as_tensor(noise.offsets, dtype=torch.int64), persistent=False)
+
+    timing = Timing(1, 1)
+    """A word goes in once and gives its logits at once."""
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """What the host adds to the logits: nothing."""
+        return torch.zeros(N_AXONS)
 
     @abstractmethod
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:
@@ -170,7 +178,7 @@ class Twin(Generator):
 
         `heard` is what has sounded before the words; it is brought up to date.
         """
-        axons = (self.noise.completed(words, self.training).long() + self.get_buffer("_offsets")).flatten(0, 1)
+        axons = (completed(words, self.noise, self.training).long() + self.get_buffer("_offsets")).flatten(0, 1)
         summed: torch.Tensor = self.embedding(axons)
         if self.hearing:
             spikes = self.hearing.hear(words.cpu().numpy(), heard, N_AXONS + self.noise.axons)
@@ -225,7 +233,7 @@ class RNN(Twin):
 
     layer: type[nn.RNN | nn.LSTM] = nn.RNN
 
-    def __init__(self, config: Recurrent | Adversarial, noise: Noise = _SILENT) -> None:
+    def __init__(self, config: Recurrent | Adversarial, noise: Noise = SILENT) -> None:
         super().__init__(config.width, config.hears, noise)
         self.layers = nn.ModuleList(self.layer(config.width, config.width) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from muspike.errors import BadInput
-from muspike.network import Network, Timing, reachable
+from muspike.host import Timing
+from muspike.network import Network, reachable
 from muspike.tokens import FEATURES
 
 

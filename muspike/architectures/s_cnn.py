@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muspike.architectures.common import draw_weights, timing
-from muspike.network import Network, Population, Synapse, input_axons
+from muspike.host import input_axons
+from muspike.network import Network, Population, Synapse
 from muspike.ranges import between, check, setting
 from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS

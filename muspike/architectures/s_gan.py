@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muspike.architectures import s_rnn
-from muspike.network import Network, Noise
+from muspike.host import Noise
+from muspike.network import Network
 from muspike.ranges import between, check, setting
 
 

@@ -23,9 +23,10 @@ import torch
 
 from muspike import kernels
 from muspike.architectures.common import draw_weights, timing
+from muspike.host import Timing, input_axons
 from muspike.jit import njit
 from muspike.layer import dense_products
-from muspike.network import Network, Population, Ran, Synapse, Timing, and_gate, input_axons, or_gate
+from muspike.network import Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.ranges import between, check, setting
 from muspike.sounding import Hearing

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muspike.architectures.common import draw_weights, in_ticks, timing
-from muspike.network import Network, Noise, Population, Synapse, input_axons
+from muspike.host import SILENT, Noise, input_axons
+from muspike.network import Network, Population, Synapse
 from muspike.ranges import at_least, between, check, setting
 from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
-
-_SILENT = Noise()
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Config:
         check(self, "S-RNN")
 
 
-def build(config: Config, noise: Noise = _SILENT) -> Network:
+def build(config: Config, noise: Noise = SILENT) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state.
 
     Args:

@@ -39,9 +39,10 @@ import torch
 from muspike import kernels
 from muspike.architectures.common import draw_weights, timing
 from muspike.errors import BadInput
+from muspike.host import Timing, input_axons
 from muspike.jit import njit
 from muspike.layer import later, split
-from muspike.network import Composite, Network, Population, Ran, Synapse, Timing, and_gate, input_axons, or_gate
+from muspike.network import Composite, Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import atan_spike
 from muspike.ranges import between, check, setting
 from muspike.sounding import Hearing

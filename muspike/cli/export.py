@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from muspike.cli.options import Commands, add_json, add_model, find_chip, named, path, refuse_unused, whole
+from muspike.cli.options import (
+    Commands,
+    add_json,
+    add_lava_python,
+    add_model,
+    find_chip,
+    named,
+    path,
+    refuse_unused,
+    whole,
+)
 from muspike.cli.output import say, say_json, waiting
 from muspike.files import check_target
 from muspike.ranges import whole as whole_numbers
@@ -18,7 +28,7 @@ def add(commands: Commands) -> None:
     export = commands.add(
         "export", _export, "Write a model in another format and prove it equal.", "muspike export s-rnn --to nir"
     )
-    add_model(export)
+    add_model(export, "; or a .nir file that any tool wrote, or a chip program (.npz)")
     export.add_argument(
         "--to",
         choices=tuple(TARGETS),
@@ -32,7 +42,10 @@ def add(commands: Commands) -> None:
         help="file to write (default: MODEL, or MODEL-CHIP, with the target's ending)",
     )
     export.add_argument(
-        "--tokens", type=whole(whole_numbers(1, 10_000)), default=16, help="compound words to compare on (default: 16)"
+        "--tokens",
+        type=whole(whole_numbers(1, 10_000)),
+        default=16,
+        help="compound words to compare on, or 4 ticks for each of a network that reads none (default: 16)",
     )
     for name in _options():
         takers = {to: target.options[name] for to, target in TARGETS.items() if name in target.options}
@@ -40,6 +53,17 @@ def add(commands: Commands) -> None:
         what = next(iter(takers.values())).what
         export.add_argument(f"--{name}", metavar=name.upper(), type=named, help=f"for {', '.join(told)}: {what}")
     add_json(export, "the comparison")
+
+    verify = commands.add(
+        "verify",
+        _verify,
+        "Prove an exported file again, from the file and the .expected.npz beside it: nothing was changed, and what "
+        "runs the file here gives every spike that is expected. Status 1: it differs.",
+        "muspike verify s-rnn.onnx",
+    )
+    verify.add_argument("file", metavar="FILE", type=path, help="a file written by muspike export")
+    add_lava_python(verify)
+    add_json(verify, "the comparison")
 
     lava = commands.add(
         "lava",
@@ -82,12 +106,25 @@ def _export(args: argparse.Namespace) -> int:
     output = args.output or Path(f"{name}{chip}{target.suffix}")
     check_target(output)  # before torch is loaded, which takes seconds
     with waiting("loading torch"):
-        from muspike.checkpoint import load_model
+        from muspike.export.subject import Subject
         from muspike.export.targets import export
 
-    proof = export(load_model(args.model), args.to, output, args.tokens, **options)
+        subject = Subject.of(args.model)
+    proof = export(subject, args.to, output, args.tokens, **options)
     if args.json:
         say_json({**proof.to_dict(), **warnings})
+    else:
+        say(proof.table())
+    return 0 if proof.holds else 1
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from muspike.export.targets import verify
+
+    with waiting("running the file"):
+        proof = verify(args.file, python=args.python)
+    if args.json:
+        say_json(proof.to_dict())
     else:
         say(proof.table())
     return 0 if proof.holds else 1

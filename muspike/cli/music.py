@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from muspike.cli import onnx
 from muspike.cli.options import (
     Commands,
     add_chip,
@@ -17,6 +18,7 @@ from muspike.cli.options import (
     folder,
     number,
     path,
+    refuse_unused,
     whole,
 )
 from muspike.cli.output import note, say, say_json, waiting
@@ -25,6 +27,7 @@ from muspike.files import owned_folder
 from muspike.ranges import LENGTH, PIECES, TEMPERATURE, TOP_P
 
 if TYPE_CHECKING:
+    from muspike.host import Runner
     from muspike.tokens import Words
 
 
@@ -36,7 +39,7 @@ def add(commands: Commands) -> None:
         "Compose pieces with a trained model.",
         "muspike generate s-rnn -n 16 --length 128 -o pieces --seed 0",
     )
-    add_model(generate)
+    add_model(generate, "; or an ONNX file written by muspike export, which needs no torch")
     generate.add_argument("-n", "--pieces", type=whole(PIECES), default=4, help="how many (default: 4)")
     generate.add_argument(
         "--length", type=whole(LENGTH), default=512, help="the most compound words of a piece (default: 512)"
@@ -54,8 +57,8 @@ def add(commands: Commands) -> None:
     )
     add_chip(
         generate,
-        "torch",
-        "what computes the network: torch, or the integer network of a chip (loihi is loihi1)",
+        None,
+        "what computes the network: torch (default), or the integer network of a chip (loihi is loihi1)",
         flag="--on",
     )
     add_json(generate, "the files written")
@@ -88,18 +91,25 @@ def add(commands: Commands) -> None:
 def _generate(args: argparse.Namespace) -> int:
     # The folder is checked first, and owned to the end. The rest takes time already when it is imported.
     with owned_folder(args.output) as folder:
-        with waiting("loading torch"):
-            from muspike.checkpoint import load_model
-            from muspike.export.loihi import ChipRunner, compile_model
-            from muspike.generation import Sampling, ended_by_itself, generate_files, piece_files
+        from muspike.generation import Sampling, ended_by_itself, generate_files, piece_files
 
-        on = "loihi1" if args.on == "loihi" else args.on
-        chip = None if on == "torch" else find_chip(on, "torch")
         piece_files(folder, args.pieces)
-        model = load_model(args.model)
         sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
-        with waiting(f"putting the network on {on}"):
-            runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
+        runner: Runner
+        chip = None
+        if onnx.is_onnx(args.model):
+            refuse_unused(args, f"for an ONNX file ({args.model})", "on")
+            on, runner = "onnxruntime", onnx.runner(Path(args.model))
+        else:
+            on = {None: "torch", "loihi": "loihi1"}.get(args.on, args.on)
+            with waiting("loading torch"):
+                from muspike.checkpoint import load_model
+                from muspike.export.loihi import ChipRunner, compile_model
+
+            chip = None if on == "torch" else find_chip(on, "torch")
+            model = load_model(args.model)
+            with waiting(f"putting the network on {on}"):
+                runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
         lengths, by_itself = list[int](), list[bool]()
 
         def told(words: Words) -> None:
@@ -111,7 +121,7 @@ def _generate(args: argparse.Namespace) -> int:
         warnings = {} if chip is None else {"chip_warnings": list(chip.warnings)}
         say_json(
             {
-                "on": "torch" if chip is None else chip.name,
+                "on": on if chip is None else chip.name,
                 **warnings,
                 "seed": args.seed,
                 "files": [str(f) for f in files],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from muspike.cli import onnx
 from muspike.cli.options import (
     Commands,
     add_chip,
@@ -86,7 +87,10 @@ def add(commands: Commands) -> None:
         "muspike simulate network.nir --chip loihi1 --input spikes.npz -o out.npz",
     )
     simulate.add_argument(
-        "file", metavar="FILE.nir|PROGRAM.npz", type=path, help="a network, or a program written by map or export"
+        "file",
+        metavar="FILE.nir|PROGRAM.npz|FILE.onnx",
+        type=path,
+        help="a network, a program written by map or export, or an ONNX file written by export",
     )
     _add_input(simulate, "the spikes to run on", _LENGTH)
     add_chip(simulate, None, "default loihi1, or the program's")
@@ -266,6 +270,8 @@ def _map(args: argparse.Namespace) -> int:
 def _simulate(args: argparse.Namespace) -> int:
     _check_apart(args, args.file, args.input, _labels_file(args))
     _check_outputs(args)
+    if onnx.is_onnx(args.file):
+        return onnx.simulate(args, lambda file: _spikes(args, {n: (s,) for n, s in file.inputs.items()}, file.dt_s))
     _check_report(args)
     labels, array, labels_from = _labels(args)
     if args.picture:

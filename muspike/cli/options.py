@@ -115,13 +115,13 @@ def add_json(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
-def add_model(sub: argparse.ArgumentParser) -> None:
-    """Add the argument MODEL."""
+def add_model(sub: argparse.ArgumentParser, files: str = "") -> None:
+    """Add the argument MODEL; `files` are the files that the command also takes, for its help."""
     sub.add_argument(
         "model",
         metavar="MODEL",
         type=named,
-        help="the folder of a model or of a training run, or a shipped model (see muspike models)",
+        help=f"the folder of a model or of a training run, or a shipped model (see muspike models){files}",
     )
 
 

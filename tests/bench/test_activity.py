@@ -14,7 +14,7 @@ from muspike.errors import BadInput
 from muspike.export.presentation import Presentation
 from muspike.hardware.cost import activity
 from muspike.hardware.program import ChipSynapses, Program
-from muspike.network import Noise
+from muspike.host import Noise
 
 PRESENTATION = Presentation(ticks=2, period=5, noise=Noise(), bias=np.zeros(tokens.N_AXONS))
 

@@ -16,7 +16,8 @@ from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.presentation import Presentation
 from muspike.export.words import example_words
-from muspike.network import Network, Noise, Population, Synapse, Timing
+from muspike.host import Noise, Timing
+from muspike.network import Network, Population, Synapse
 
 
 def made(**settings: Any) -> Model:

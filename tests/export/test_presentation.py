@@ -13,11 +13,12 @@ from muspike import tokens
 from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.presentation import Presentation
+from muspike.export.subject import Subject
 from muspike.export.to_nir import write
 from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
-from muspike.network import Noise
+from muspike.host import Noise
 from muspike.sounding import Hearing
 from small_model import small_model
 
@@ -34,7 +35,7 @@ def test_a_file_and_a_program_tell_what_the_network_is_presented_with(tmp_path: 
     model = small_model()
     with torch.no_grad():
         model.spiking.bias.copy_(torch.randn(tokens.N_AXONS))
-    write(model, tmp_path / "model.nir", {})
+    write(Subject.of(model), tmp_path / "model.nir", {})
     compile_model(model, "loihi1").program.save(tmp_path / "model.npz")
     wanted = Presentation.of(model.spiking)
     assert (wanted.ticks, wanted.period) == (model.spiking.timing.ticks, model.spiking.timing.period)

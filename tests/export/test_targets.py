@@ -15,8 +15,8 @@ from small_model import small_model
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_row_names_a_module_that_writes_and_proves(name: str) -> None:
-    for function in ("write", "prove"):
+def test_a_row_names_a_module_that_writes_and_runs(name: str) -> None:
+    for function in ("write", "judgement", "expect", "run"):
         wanted = list(inspect.signature(getattr(Exporter, function)).parameters)[1:]
         assert list(inspect.signature(getattr(TARGETS[name].exporter, function)).parameters) == wanted
     assert TARGETS[name].suffix.startswith(".")
@@ -32,7 +32,7 @@ def test_the_command_line_takes_every_option_of_a_target(name: str) -> None:
 @pytest.mark.parametrize(
     ("to", "file", "options", "message"),
     [
-        ("onnx", "a.onnx", {}, "target 'onnx' is not known; known are nir, lava"),
+        ("tflite", "a.tflite", {}, "target 'tflite' is not known; known are nir, onnx, lava"),
         ("nir", "a.nir", {"chip": "loihi1"}, "target nir: takes no option 'chip'; it takes none"),
         ("lava", "a.npz", {"core": "1"}, "target lava: takes no option 'core'; it takes chip, python"),
         ("lava", "a.nir", {}, r"a\.nir: a chip program ends in \.npz"),

@@ -17,6 +17,7 @@ from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
 from muspike.export import to_nir as nir_target
 from muspike.export.float_run import float_run
+from muspike.export.subject import Subject
 from muspike.export.targets import Options, export
 from muspike.export.to_nir import to_nir
 from muspike.export.words import example_words
@@ -49,7 +50,7 @@ def test_the_proof_of_a_nir_file_holds(tmp_path: Path, settings: dict[str, Any])
     period = model.spiking.timing.period
     for row in proof.rows:
         assert row.neuron_ticks == 8 * period * 4 * 16 and row.spikes > 0 and row.differences == 0
-    assert proof.worst_logit is not None and proof.worst_logit <= 1e-9
+    assert proof.worst_answer is not None and proof.worst_answer <= 1e-9
     assert proof.table().endswith("\nequal") and proof.to_dict()["holds"] is True
 
 
@@ -88,7 +89,7 @@ def test_a_file_of_another_network_is_noticed(
 ) -> None:
     model = made()
 
-    def write_other(model: Model, path: Path, options: Options) -> None:
+    def write_other(subject: Subject, path: Path, options: Options) -> None:
         graph = to_nir(copy.deepcopy(model.spiking))
         damage(graph)
         nir.write(path, graph)
@@ -97,7 +98,7 @@ def test_a_file_of_another_network_is_noticed(
     proof = export(model, "nir", tmp_path / "model.nir", 8)
     assert not proof.holds and proof.table().endswith("\nNOT EQUAL")
     if damage is changed_tau:
-        assert proof.worst_logit is not None and proof.worst_logit > 1e-3
+        assert proof.worst_answer is not None and proof.worst_answer > 1e-3
     else:
         assert proof.rows[0].differences > 0
 

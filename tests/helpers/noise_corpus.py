@@ -9,7 +9,7 @@ import numpy as np
 
 from muspike.corpora import Corpus, Piece
 from muspike.generation import Logits, generate
-from muspike.network import Noise as NoiseAxons
+from muspike.host import Noise as NoiseAxons
 from muspike.tokens import BAR_BEAT, N_AXONS, BarBeat, Words
 
 

@@ -9,7 +9,8 @@ import torch
 from muspike import architectures, tokens
 from muspike.architectures.common import draw_weights
 from muspike.errors import BadInput
-from muspike.network import Network, Population, Synapse, Timing
+from muspike.host import Timing
+from muspike.network import Network, Population, Synapse
 
 SPIKING = sorted(name for name in architectures.ARCHITECTURES if name.startswith("s-"))
 VARIANTS: list[tuple[str, dict[str, object]]] = [

@@ -228,13 +228,16 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("train s-rnn --preset tiny --data bach", "corpus 'bach' is not known; known are jsb"),
         ("train s-rnn --preset tiny --steps 0", "'0' must be a whole number from 1 to 100000000"),
         ("train s-rnn --preset tiny -o file", "file: is a file; a folder is wanted"),
-        ("export MODEL --to nir --chip loihi2", "--chip is not used with --to nir, only with --to lava; leave it out"),
+        (
+            "export MODEL --to nir --chip loihi2",
+            "--chip is not used with --to nir, only with --to onnx, --to lava; leave it out",
+        ),
         (
             "export MODEL --to nir --python /nowhere",
             "--python is not used with --to nir, only with --to lava; leave it out",
         ),
         ("bench MODEL --no-lava --python /nowhere -o report", "--python is not used with --no-lava"),
-        ("export MODEL --to onnx", "invalid choice: 'onnx'"),
+        ("export MODEL --to tflite", "invalid choice: 'tflite'"),
         ("export MODEL --to nir -o model.h5", "model.h5: a NIR file ends in .nir"),
         ("export MODEL --to lava -o model.nir", "model.nir: a chip program ends in .npz"),
         ("export MODEL --to nir --tokens 1000000", "must be a whole number from 1 to 10000"),

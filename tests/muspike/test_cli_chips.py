@@ -17,11 +17,10 @@ from muspike import corpora
 from muspike.checkpoint import save_model
 from muspike.cli import main
 from muspike.export import lava_runner, to_lava
-from muspike.export.verify import Proof
+from muspike.export.references import chip_reference
 from muspike.hardware.chip import known_chips, load_chip
 from muspike.hardware.chip_template import chip_template
 from muspike.hardware.program import Program
-from muspike.hardware.running.agreement import Exactness
 from muspike.model_folder import shipped_models
 from noise_corpus import noise_corpus
 from small_model import small_model
@@ -114,9 +113,7 @@ def test_ablate_takes_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_export_takes_a_file(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lava_runner, "find_lava_python", lambda python: None)
-    row = Exactness("layer1", neuron_ticks=1, spikes=1, different_spikes=0, different_states=0, first_tick=None)
-    proof = Proof("mine.npz", "here", "there", [row])
-    monkeypatch.setattr(to_lava, "prove", lambda *_: proof)
+    monkeypatch.setattr(to_lava, "run", lambda path, inputs, _: chip_reference(Program.load(path), inputs))
     told(capsys, "export", "small", "--to", "lava", "--chip", "mine.toml")
     assert Program.load(Path("small-mine.npz")).chip == "my-loihi2"
 

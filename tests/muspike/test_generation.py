@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
 from muspike.generation import Logits, Sampling, ended_by_itself, generate, generate_files, sample, write_pieces
+from muspike.host import Noise as NoiseAxons
 from muspike.network import Network, TorchRunner
-from muspike.network import Noise as NoiseAxons
 from muspike.tokens import BarBeat, Words
 from noise_corpus import Noise
 

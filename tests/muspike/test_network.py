@@ -10,7 +10,8 @@ import torch
 
 from muspike import architectures
 from muspike.errors import BadInput
-from muspike.network import Network, Population, Synapse, Timing, TorchRunner, or_gate
+from muspike.host import Timing
+from muspike.network import Network, Population, Synapse, TorchRunner, or_gate
 from muspike.tokens import N_AXONS, SIZES
 
 

@@ -16,7 +16,8 @@ import torch
 
 from muspike import architectures
 from muspike.errors import BadInput, Failed
-from muspike.network import Network, Population, Synapse, Timing, and_gate
+from muspike.host import Timing
+from muspike.network import Network, Population, Synapse, and_gate
 from muspike.tokens import N_AXONS, SIZES
 
 FOLDER = Path(__file__).parents[3] / "bench" / "versus"

@@ -1,0 +1,166 @@
+"""What is exported: a trained model, a NIR graph, or the integers of a chip; and what it is tried on.
+
+Every target takes a `Subject`. It asks the subject for what it can hold: the network in floats, or a chip's program.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import nir
+import numpy as np
+import numpy.typing as npt
+
+from muspike.arguments import refuse
+from muspike.checkpoint import Model, load_model
+from muspike.errors import BadInput
+from muspike.export.loihi import compile_model
+from muspike.export.presentation import Presentation
+from muspike.export.to_nir import to_nir
+from muspike.export.words import drawn_words, example_words
+from muspike.hardware.chip import Chip
+from muspike.hardware.graph import SpikingGraph
+from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.program import Program
+from muspike.hardware.reader.file import read_nir
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.network import Network
+from muspike.tokens import Words
+
+Spikes = npt.NDArray[np.uint8]
+
+# Of a network that does not read words: the chance that an axon spikes in a tick, for each sequence of the batch.
+RATES = (0.02, 0.1, 0.3, 0.6)
+TICKS_PER_WORD = 4  # a network that does not read words is tried on so many ticks instead of a word
+
+
+class Stimulus(NamedTuple):
+    """What a network is tried on.
+
+    Attributes:
+        spikes: of all inputs side by side, uint8 `[ticks, batch, size]`.
+        words: the words that the spikes present, `[words, batch, 7 + draws]`; None: the network does not read words.
+    """
+
+    spikes: Spikes
+    words: Words | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network to export, in the one form in which it was given.
+
+    Attributes:
+        name: what it is called in errors: the name of a model, or the path of a file.
+        given: the model, the NIR graph or the program.
+    """
+
+    name: str
+    given: Model | nir.NIRGraph | Program
+
+    @classmethod
+    def of(cls, what: Subject | Model | nir.NIRGraph | Program | str | os.PathLike[str]) -> Subject:
+        """The subject of a model, a graph or a program; or of the name of a model, a folder, a `.nir` or `.npz` file.
+
+        Raises:
+            BadInput: there is no such model or file, or it cannot be read.
+        """
+        if isinstance(what, Subject):
+            return what
+        if isinstance(what, Model):
+            return cls(what.architecture, what)
+        if isinstance(what, nir.NIRGraph):
+            return cls("graph", what)
+        if isinstance(what, Program):
+            return cls("program", what)
+        if not isinstance(what, str | os.PathLike):
+            raise refuse("export: model", what, "a Model, a NIRGraph, a Program, or the name or path of one")
+        name = os.fspath(what)
+        reader = READERS.get(Path(name).suffix, load_model)
+        return cls(name, reader(name))
+
+    @property
+    def model(self) -> Model | None:
+        """The trained model; None: the subject is a file that muspike has not trained."""
+        return self.given if isinstance(self.given, Model) else None
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the network spikes. Only the twins of the spiking architectures do not."""
+        return self.model is None or isinstance(self.model.network, Network)
+
+    def nir_graph(self) -> nir.NIRGraph:
+        """The network as a NIR graph, whose metadata says how words go in, if it reads words.
+
+        Raises:
+            BadInput: the network does not spike, or the subject holds only the integers of a chip.
+        """
+        if isinstance(self.given, Model):
+            return to_nir(self.given.spiking, {"architecture": self.given.architecture})
+        if isinstance(self.given, Program):
+            raise BadInput(
+                f"{self.name}: holds the integers of {self.given.chip}, and not the network that they were made from; "
+                "a chip's program can be exported with --to lava, --to lava-dl or --to onnx --form chip"
+            )
+        return self.given
+
+    @functools.cached_property
+    def graph(self) -> SpikingGraph:
+        """The network in floats. Raises BadInput as `nir_graph`."""
+        return from_nir(self.nir_graph())
+
+    def program(self, chip: Chip | str | os.PathLike[str]) -> Program:
+        """The network as the integers of a chip; a program as it is, whatever `chip`.
+
+        Raises:
+            BadInput: the network does not spike, or the chip cannot hold it.
+        """
+        if isinstance(self.given, Program):
+            return self.given
+        if isinstance(self.given, Model):
+            return compile_model(self.given, chip).program
+        return compile_graph(self.given, chip).program
+
+    @property
+    def presentation(self) -> Presentation | None:
+        """How words go in and logits come out; None: the network does not read words.
+
+        Raises:
+            BadInput: the metadata of a graph or program that reads words is wrong.
+        """
+        if isinstance(self.given, Model):
+            return Presentation.of(self.given.network)
+        about = self.graph.metadata if isinstance(self.given, nir.NIRGraph) else self.given.metadata
+        return Presentation.read(about) if Presentation.is_in(about) else None
+
+    def stimulus(self, count: int, batch: int) -> Stimulus:
+        """What to try the network on: `count` words, which a model composes itself, or random spikes.
+
+        A graph or program that reads words gets words drawn at random, within the grammar. A network that does not
+        read words gets `count * TICKS_PER_WORD` ticks of spikes, at another rate in each sequence (`RATES`).
+        """
+        presentation = self.presentation
+        if presentation is not None:
+            model = self.model
+            words = (
+                drawn_words(presentation.noise, count, batch) if model is None else example_words(model, count, batch)
+            )
+            return Stimulus(presentation.spikes(words), words)
+        if isinstance(self.given, Program):
+            size, largest = sum(p.size for p in self.given.inputs), max(p.largest_spike for p in self.given.inputs)
+        else:
+            size, largest = sum(p.size for p in self.graph.populations if p.kind == "input"), 1
+        random = np.random.default_rng(0)
+        rates = np.resize(RATES, batch)[None, :, None]
+        fired = random.random((count * TICKS_PER_WORD, batch, size)) < rates
+        if largest > 1:
+            raise BadInput(f"{self.name}: has graded inputs, which an export is not tried on yet")
+        return Stimulus(fired.astype(np.uint8))
+
+
+READERS = {".nir": read_nir, ".npz": Program.load}
+"""By the end of a file's name: what reads it."""

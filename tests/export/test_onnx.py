@@ -1,0 +1,293 @@
+"""ONNX files: every network in every form equals torch, the interpreter or the simulator, in two runtimes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+
+from chip_programs import population, program
+from every_network import NETWORKS, made
+from muspike.checkpoint import load_model, save_model
+from muspike.errors import BadInput
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.subject import Subject
+from muspike.export.targets import TARGETS, export
+from muspike.export.verify import compare
+from muspike.generation import generate
+from muspike.hardware.mapping.compile import compile_graph
+from random_nir import primitives, random_graph
+from small_model import small_model
+from small_nir import chain, graph, li, lif
+
+onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
+pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+from muspike.export.onnx_runner import OnnxFile, OnnxRunner  # noqa: E402
+
+FORMS = ("step", "scan", "chip")
+CHIP = "loihi2"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_proved_in_every_form(name: str, form: str, tmp_path: Path) -> None:
+    model = made(name)
+    proof = export(model, "onnx", tmp_path / "model.onnx", 8, form=form, chip=CHIP)
+    assert proof.holds, proof.table()
+    if form != "chip":
+        layers = [p.name for p in model.spiking.populations.values() if p.kind == "lif"]
+        assert [row.population for row in proof.rows] == layers and proof.worst_answer is not None
+
+
+def ran(subject: Subject, path: Path, **options: Any) -> Any:
+    """The proof of a subject of which perhaps nothing fires."""
+    target = TARGETS["onnx"]
+    chosen = target.chosen(options)
+    target.exporter.write(subject, path, chosen)
+    judgement = target.exporter.judgement(chosen)
+    stimulus = subject.stimulus(8, judgement.batch)
+    expected = target.exporter.expect(subject, stimulus, chosen)
+    return compare(str(path), judgement, expected, target.exporter.run(path, stimulus.spikes, chosen))
+
+
+def equal(proof: Any) -> bool:
+    """Whether nothing differs."""
+    return all(row.exact for row in proof.rows) and (proof.worst_answer or 0) <= proof.tolerance
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_graph_that_a_tool_may_write_runs_equally(form: str, tmp_path: Path) -> None:
+    seen, spikes = set[str](), 0
+    for seed in range(25):
+        subject = Subject.of(random_graph(seed))
+        try:
+            proof = ran(subject, tmp_path / "graph.onnx", form=form, chip=CHIP)
+        except BadInput as error:
+            assert "has no" in str(error) or form == "chip", error
+            continue
+        assert equal(proof), f"seed {seed}\n{proof.table()}"
+        seen |= primitives(subject.nir_graph())
+        spikes += sum(row.spikes for row in proof.rows)
+    assert spikes > 1000 and {"LIF", "CubaLIF", "Conv2d", "Linear", "Delay"} <= seen, seen
+
+
+def reference_outputs(path: Path, given: dict[str, Any]) -> list[Any]:
+    """What onnx's own evaluator computes."""
+    from onnx.reference import ReferenceEvaluator
+
+    return list(ReferenceEvaluator(str(path)).run(None, given))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_reference_evaluator_of_onnx_agrees_with_onnx_runtime(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    assert export(made("s-rnn"), "onnx", path, 4, form=form, chip=CHIP).holds
+    file = OnnxFile(path)
+    spikes = (np.random.default_rng(0).random((2 * file.period, 3, file.size)) < 0.1).astype(np.uint8)
+    state = {} if form == "scan" else file.rest(3)
+    given = spikes[0] if form == "step" else spikes
+    outputs, after = file.call(given, state)
+    names = [output.name for output in onnx.load(path).graph.output]
+    theirs = dict(zip(names, reference_outputs(path, {**state, next(iter(file.inputs)): given}), strict=True))
+    assert {name.replace("past", "present") for name in after} | outputs.keys() == set(names)
+    for name in names:
+        ours = outputs[name] if name in outputs else after[name.replace("present", "past")]
+        if ours.dtype.kind == "f":
+            np.testing.assert_allclose(theirs[name], ours, rtol=0, atol=1e-12)
+        else:
+            assert np.array_equal(theirs[name], ours) and theirs[name].dtype == ours.dtype, name
+
+
+def test_the_file_says_its_state_as_the_field_does(tmp_path: Path) -> None:
+    export(made("s-cnn"), "onnx", tmp_path / "m.onnx", 4)
+    model = onnx.load(tmp_path / "m.onnx")
+    inputs = {value.name: value for value in model.graph.input}
+    outputs = {value.name for value in model.graph.output}
+    past = {name for name in inputs if name.startswith("past.")}
+    assert inputs.keys() - past == {"input"} and "past.layer1.v" in past and "past.layer1.spikes" in past
+    assert {name.replace("past", "present") for name in past} < outputs and "logits" in outputs
+    axes = [axis.dim_param for axis in inputs["past.layer1.v"].type.tensor_type.shape.dim]
+    assert axes[0] == "batch"
+    assert not any(node.op_type in ("Loop", "Scan", "If") for node in model.graph.node)
+    assert {entry.domain for entry in model.opset_import} == {""}
+
+
+def test_the_same_seed_composes_the_same_pieces_as_torch_and_as_the_simulator(tmp_path: Path) -> None:
+    model = load_model("s-rnn")
+    for form, runner in (
+        ("step", model.network.runner()),
+        ("chip", ChipRunner(compile_model(model, CHIP).program)),
+    ):
+        path = tmp_path / f"{form}.onnx"
+        export(model, "onnx", path, 4, form=form, chip=CHIP)
+        ours = generate(OnnxRunner(OnnxFile(path)), pieces=3, length=64, seed=5, batch=2)
+        theirs = generate(runner, pieces=3, length=64, seed=5, batch=2)
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_float32_is_proved_too_and_half_as_wide(tmp_path: Path) -> None:
+    proof = export(made("s-rnn"), "onnx", tmp_path / "m.onnx", 4, precision="float32")
+    assert proof.holds and proof.tolerance == 1e-5
+    assert onnx.load(tmp_path / "m.onnx").graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert OnnxFile(tmp_path / "m.onnx").rest(1)["past.layer1.v"].dtype == np.float32
+
+
+def test_a_chip_program_from_a_file_is_exported_as_it_is(tmp_path: Path) -> None:
+    compile_graph(random_graph(3), CHIP, must_fit=False).program.save(tmp_path / "p.npz")
+    proof = export(tmp_path / "p.npz", "onnx", tmp_path / "p.onnx", form="chip")
+    assert proof.holds, proof.table()
+    with pytest.raises(BadInput, match=r"p\.npz: holds the integers of loihi2"):
+        export(tmp_path / "p.npz", "onnx", tmp_path / "q.onnx")
+    assert {p.name for p in tmp_path.iterdir()} == {"p.npz", "p.onnx", "p.onnx.expected.npz"}
+
+
+NO_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["norse"] = None
+from muspike.__main__ import main
+main()
+"""
+
+
+def without_torch(*arguments: str, cwd: Path) -> str:
+    """Run a command in a process that cannot import torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_file_composes_and_runs_where_there_is_no_torch(tmp_path: Path) -> None:
+    model = small_model("jsb")
+    save_model(model, tmp_path / "model")
+    export(model, "onnx", tmp_path / "m.onnx", 4)
+    export(model, "onnx", tmp_path / "c.onnx", 4, form="chip", chip=CHIP)
+    for name in ("m.onnx", "c.onnx"):
+        without_torch("generate", name, "-n", "2", "--length", "16", "-o", f"pieces of {name}", cwd=tmp_path)
+        assert len(list((tmp_path / f"pieces of {name}").glob("*.mid"))) == 2
+    told = json.loads(without_torch("simulate", "c.onnx", "--random", "0.1", "-o", "out.npz", "--json", cwd=tmp_path))
+    assert told["form"] == "chip" and all(row["spikes"] >= 0 for row in told["populations"])
+    assert (tmp_path / "out.npz").exists()
+    told = json.loads(without_torch("simulate", "m.onnx", "--random", "0.1", "--json", cwd=tmp_path))
+    assert sum(row["spikes"] for row in told["populations"]) > 0
+
+
+def foreign(model: Any) -> None:
+    del model.metadata_props[:]
+
+
+def later_opset(model: Any) -> None:
+    model.opset_import[0].version = 99
+
+
+def another_version(model: Any) -> None:
+    told = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps({**told, "version": 7})
+
+
+def elsewhere(model: Any) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    tensor.ClearField("raw_data")
+
+
+def elsewhere_in_a_body(model: Any) -> None:
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    body = next(attribute.g for attribute in scan.attribute if attribute.name == "body")
+    tensor = body.initializer.add(name="x", data_type=1, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../x")
+
+
+def elsewhere_in_an_attribute(model: Any) -> None:
+    node = model.graph.node.add(op_type="Constant", output=["more"])
+    attribute = node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+    attribute.t.data_type, attribute.t.data_location = 1, onnx.TensorProto.EXTERNAL
+    attribute.t.external_data.add(key="location", value="../x")
+
+
+def broken(model: Any) -> None:
+    model.graph.node[0].input[0] = "nothing"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (foreign, "is an ONNX file, but not one that `muspike export --to onnx` wrote"),
+        (later_opset, r"uses operators 'ai\.onnx' 99; this muspike writes and reads ai\.onnx up to 18"),
+        (another_version, "is of version 7; this muspike reads version 1"),
+        (elsewhere, "lies in another file"),
+        (elsewhere_in_a_body, "lies in another file"),
+        (elsewhere_in_an_attribute, "lies in another file"),
+        (broken, "ONNX Runtime cannot run it"),
+    ],
+)
+def test_files_that_are_not_ours_are_refused(damage: Callable[[Any], None], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export(small_model("jsb"), "onnx", path, 4, form="scan")
+    model = onnx.load(path)
+    damage(model)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BadInput, match=message) as error:
+        OnnxFile(path)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    for content in (b"", b"\x08", b"PK\x03\x04", b"\xff" * 100):
+        (tmp_path / "m.onnx").write_bytes(content)
+        with pytest.raises(BadInput, match=r"m\.onnx: "):
+            OnnxFile(tmp_path / "m.onnx")
+    with pytest.raises(BadInput, match="cannot be read"):
+        OnnxFile(tmp_path / "none.onnx")
+
+
+def test_a_scan_does_not_compose_word_by_word(tmp_path: Path) -> None:
+    export(small_model("jsb"), "onnx", tmp_path / "m.onnx", 4, form="scan")
+    with pytest.raises(BadInput, match="composing goes word by word: export with --form step"):
+        OnnxRunner(OnnxFile(tmp_path / "m.onnx"))
+
+
+def test_a_network_without_words_composes_nothing_and_runs_tick_by_tick(tmp_path: Path) -> None:
+    nodes = {"input": 4, "w": nir.Linear(np.full((3, 4), 0.4)), "a": lif(3), "r": nir.Linear(np.eye(2, 3)), "b": li(2)}
+    network = graph({**nodes, "output": 2}, chain("input", "w", "a", "r", "b", "output"))
+    proof = export(network, "onnx", tmp_path / "m.onnx")
+    assert proof.holds and proof.worst_answer is not None
+    with pytest.raises(BadInput, match="does not read words"):
+        OnnxRunner(OnnxFile(tmp_path / "m.onnx"))
+    with pytest.raises(BadInput, match=r"inputs have shape \[3, 1, 5\]; expected \[ticks, batch, 4\]"):
+        OnnxFile(tmp_path / "m.onnx").run(np.zeros((3, 1, 5), np.uint8))
+
+
+def test_input_that_is_no_word_is_refused(tmp_path: Path) -> None:
+    export(small_model("jsb"), "onnx", tmp_path / "m.onnx", 4)
+    file = OnnxFile(tmp_path / "m.onnx")
+    spikes = np.zeros((file.period, 1, file.size), np.uint8)
+    spikes[1] = 1
+    with pytest.raises(BadInput, match="shows the spikes of a word in the first 2 of every"):
+        file.run(spikes)
+
+
+def test_a_program_without_input_is_refused(tmp_path: Path) -> None:
+    alone = program([population("a", 2, bias_mant=100)], [])
+    with pytest.raises(BadInput, match="has no input"):
+        export(alone, "onnx", tmp_path / "m.onnx", form="chip")
+    with pytest.raises(BadInput, match="has no population of neurons"):
+        export(program([population("a", 2, "input")], []), "onnx", tmp_path / "m.onnx", form="chip")
+
+
+@pytest.mark.parametrize("option", ["form", "precision"])
+def test_an_unknown_choice_is_refused(option: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=f"{option} 'odd' is not known; known are "):
+        export(small_model("jsb"), "onnx", tmp_path / "m.onnx", **{option: "odd"})
+    assert not list(tmp_path.iterdir())
