@@ -20,8 +20,7 @@ from muspike.sounding import DEAF, Hearing
 from muspike.tokens import Words
 
 if TYPE_CHECKING:
-    from muspike.architectures.ann import Twin
-    from muspike.network import Network
+    from muspike.network import Generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Presentation:
         Timing(self.ticks, self.period)  # checks ticks and period
 
     @classmethod
-    def of(cls, network: Network | Twin) -> Presentation:
+    def of(cls, network: Generator) -> Presentation:
         """The presentation of a network, spiking or not."""
         bias = network.bias.detach().numpy().astype(np.float64)
         return cls(network.timing.ticks, network.timing.period, network.noise, bias, network.hearing)

@@ -164,7 +164,18 @@ class Generator(nn.Module, ABC):
     """A network, spiking or not, that computes logits for the next token from the tokens so far.
 
     Every architecture builds one.
+
+    Attributes:
+        timing: how long a token lasts.
+        noise: random input beside a token.
+        hearing: axons on which the host also spikes for what sounds.
+        bias: a constant per logit that the host adds, `[N_AXONS]`.
     """
+
+    timing: Timing
+    noise: Noise
+    hearing: Hearing
+    bias: torch.Tensor
 
     @abstractmethod
     def forward(

@@ -137,15 +137,11 @@ class Twin(Generator):
         self.embedding = nn.EmbeddingBag(input_axons(noise, self.hearing), width, mode="sum")
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that the sum has spread 1
         self.head = nn.Linear(width, N_AXONS)
+        self.register_buffer("bias", torch.zeros(N_AXONS), persistent=False)  # the host adds nothing
         self.register_buffer("_offsets", torch.as_tensor(noise.offsets, dtype=torch.int64), persistent=False)
 
     timing = Timing(1, 1)
     """A word goes in once and gives its logits at once."""
-
-    @property
-    def bias(self) -> torch.Tensor:
-        """What the host adds to the logits: nothing."""
-        return torch.zeros(N_AXONS)
 
     @abstractmethod
     def trunk(self, x: torch.Tensor, past: Past, dropout: float) -> tuple[torch.Tensor, Past]:

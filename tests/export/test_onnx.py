@@ -289,5 +289,5 @@ def test_a_program_without_input_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["form", "precision"])
 def test_an_unknown_choice_is_refused(option: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=f"{option} 'odd' is not known; known are "):
-        export(small_model("jsb"), "onnx", tmp_path / "m.onnx", **{option: "odd"})
+        export(small_model("jsb"), "onnx", tmp_path / "m.onnx", 4, **{option: "odd"})
     assert not list(tmp_path.iterdir())
