@@ -295,6 +295,8 @@ def float_graph(
     outer = Builder()
     # A body may not use a name of the graph around it.
     to, of = (Builder(outer), "step.") if over_time else (outer, "")
+    to.reserve(p.name for p in inputs)
+    to.reserve(f"{part}.{name}" for p in graph.populations for name, part in ((p.name, "spikes"), (p.name, "membrane")))
     past = {(name, part): f"{of}past.{name}.{part}" for name, part in state}
     step = Step(to, plan, kind, dtype, past, {p.name: f"{of}{p.name}" for p in inputs})
     outputs: list[tuple[str, str, Shape]] = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +54,17 @@ class Builder:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {} if outer is None else outer._constants
         self._names: dict[str, int] = {} if outer is None else outer._names
         self._widened: dict[tuple[str, str], str] = {}
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names of inputs and outputs from the nodes.
+
+        Raises:
+            BadInput: two are the same.
+        """
+        for name in names:
+            if name in self._names:
+                raise BadInput(f"{name!r}: two tensors of the ONNX graph would have this name; rename the population")
+            self._names[name] = 1
 
     def named(self, name: str) -> str:
         """`name`, or, if that is taken, `name` with a number."""
@@ -144,7 +154,9 @@ class Builder:
     def scan(self, body: Any, inputs: Sequence[str], outputs: Sequence[str], scanned: int) -> None:
         """Add a Scan of `body`. The last `scanned` of `inputs` are scanned. The others are states, out first."""
         self.nodes.append(
-            helper.make_node("Scan", list(inputs), list(outputs), name="over time", body=body, num_scan_inputs=scanned)
+            helper.make_node(
+                "Scan", list(inputs), list(outputs), name=self.named("over_time"), body=body, num_scan_inputs=scanned
+            )
         )
 
     def zeros(self, shape: str, dtype: str, name: str) -> str:
@@ -194,6 +206,43 @@ class Floats(Product):
         return to.add("Mul", spikes, self.held(to, diagonal, f"{name}.weight"), name=name)
 
 
+class Rounded(Floats):
+    """Products with int8 matrices, a scale for each target: exact sums of integers, then one product with the scale.
+
+    Numbers that join neurons one to one stay as they are: they are no matrix.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype)
+        self.spikes = "uint8"
+
+    def multiplied(self, to: Builder, spikes: str, matrix: Array, name: str) -> str:
+        numbers, scale = int8_columns(matrix)
+        sums = to.add("MatMulInteger", spikes, to.constant(numbers, np.int8, f"{name}.weight"), name=f"{name}.sum")
+        return to.add("Mul", to.cast(sums, self.dtype), to.constant(scale, self.dtype, f"{name}.scale"), name=name)
+
+    def scaled(self, to: Builder, spikes: str, diagonal: Array, name: str) -> str:
+        return super().scaled(to, to.cast(spikes, self.dtype), diagonal, name)
+
+
+INT8_LARGEST = 127
+
+
+def int8_columns(matrix: Array) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
+    """`matrix` `[..., source, target]` as int8 and a scale for each target, `[..., 1, target]`.
+
+    Where the numbers of a target are small multiples of one number, as wires are, nothing is lost. Else its largest
+    number becomes 127.
+    """
+    exact = np.abs(np.asarray(matrix, np.float64))
+    smallest = np.where(exact > 0, exact, np.inf).min(axis=-2, keepdims=True)
+    smallest = np.where(np.isinf(smallest), 1.0, smallest)
+    multiples = exact / smallest
+    fits = ((multiples == np.rint(multiples)) & (multiples <= INT8_LARGEST)).all(axis=-2, keepdims=True)
+    scale = np.where(fits, smallest, exact.max(axis=-2, keepdims=True) / INT8_LARGEST)
+    return np.rint(np.asarray(matrix, np.float64) / scale).astype(np.int8), scale
+
+
 class Integers(Product):
     """Exact integer products. A chip's even weights of nine bits are halved into int8; the result is int32.
 
@@ -241,18 +290,36 @@ def tensor(name: str, dtype: str, shape: Sequence[int | str]) -> Any:
     return helper.make_tensor_value_info(name, TYPES[dtype], list(shape))
 
 
-def save(path: Path, graph: Any, about: Mapping[str, Any]) -> None:
-    """Write a graph with what muspike has to know about it, after ONNX's own checks.
+def model_of(graph: Any, about: Mapping[str, Any]) -> Any:
+    """A graph with what muspike has to know about it, after ONNX's own checks.
 
     Raises:
-        BadInput: the file would be larger than an ONNX file can be.
+        BadInput: it is larger than an ONNX file can be.
     """
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="muspike"
     )
-    told = {"format": FORMAT, "version": VERSION, **about}
-    helper.set_model_props(model, {KEY: json.dumps(told)})
+    tell(model, about)
     if model.ByteSize() > LARGEST_BYTES:
-        raise BadInput(f"{path}: would have {model.ByteSize():,} bytes; an ONNX file holds at most {LARGEST_BYTES:,}")
+        raise BadInput(f"the ONNX file would have {model.ByteSize():,} bytes; it can hold at most {LARGEST_BYTES:,}")
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    return model
+
+
+def tell(model: Any, about: Mapping[str, Any]) -> None:
+    """Let a model say what muspike has to know about it."""
+    helper.set_model_props(model, {KEY: json.dumps({"format": FORMAT, "version": VERSION, **about})})
+
+
+def float_products(graph: Any) -> list[str]:
+    """The names of the nodes that multiply matrices in floats, in a graph and in the graphs inside it."""
+    found = [node.name for node in graph.node if node.op_type in FLOAT_PRODUCTS]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found += float_products(attribute.g)
+    return found
+
+
+FLOAT_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "RNN", "LSTM", "GRU", "Attention")
+"""The operators of ONNX that multiply matrices in floats."""

@@ -88,10 +88,7 @@ class OnnxFile:
 
     def rest(self, batch: int) -> dict[str, Array]:
         """The state of a network at rest, by the names of the file's inputs: zeros."""
-        return {
-            f"past.{name}": np.zeros([batch if n == "batch" else n for n in shape], dtype)
-            for name, (dtype, shape) in self._state.items()
-        }
+        return _rest(self._state, batch)
 
     def call(self, spikes: Spikes, state: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Run the file once on input spikes `[..., size]`, all inputs side by side.
@@ -222,6 +219,35 @@ class OnnxRunner:
             outputs, self._state = self.file.call(spikes[0], self._state)
             logits = outputs[LOGITS]
         return np.asarray(logits, np.float32)
+
+
+def evaluated(model: Any, inputs: Spikes) -> Recording:
+    """Run the ONNX model of a network without spikes, whose period is one tick, in onnx's own reference evaluator."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator, about = ReferenceEvaluator(model), _about(Path("model"), model)
+    names, (name,) = [output.name for output in model.graph.output], about["inputs"]
+
+    def run(given: Mapping[str, Array]) -> dict[str, Array]:
+        values: Any = evaluator.run(None, dict(given))
+        return dict(zip(names, values, strict=True))
+
+    if about["form"] == "scan":
+        return Recording({}, run({name: inputs}))
+    state, answers = _rest(about["state"], inputs.shape[1]), []
+    for spikes in inputs:
+        values = run({name: spikes, **state})
+        state = {past: values[past.replace("past.", "present.", 1)] for past in state}
+        answers.append(values[LOGITS])
+    return Recording({}, {LOGITS: np.stack(answers)})
+
+
+def _rest(state: Mapping[str, tuple[str, list[int | str]]], batch: int) -> dict[str, Array]:
+    lengths = {"batch": batch, "past": 0}
+    return {
+        f"past.{name}": np.zeros([n if isinstance(n, int) else lengths[n] for n in shape], dtype)
+        for name, (dtype, shape) in state.items()
+    }
 
 
 def _stacked(rows: Iterator[dict[str, Array]]) -> dict[str, Array]:

@@ -15,6 +15,7 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
+from muspike.architectures.ann import Twin
 from muspike.arguments import refuse
 from muspike.checkpoint import Model, load_model
 from muspike.errors import BadInput
@@ -28,7 +29,6 @@ from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
-from muspike.network import Network
 from muspike.tokens import Words
 
 Spikes = npt.NDArray[np.uint8]
@@ -89,9 +89,10 @@ class Subject:
         return self.given if isinstance(self.given, Model) else None
 
     @property
-    def spiking(self) -> bool:
-        """Whether the network spikes. Only the twins of the spiking architectures do not."""
-        return self.model is None or isinstance(self.model.network, Network)
+    def twin(self) -> Twin | None:
+        """The network of a model that does not spike; None: the subject spikes."""
+        network = self.given.network if isinstance(self.given, Model) else None
+        return network if isinstance(network, Twin) else None
 
     def nir_graph(self) -> nir.NIRGraph:
         """The network as a NIR graph, whose metadata says how words go in, if it reads words.

@@ -7,6 +7,7 @@ table at once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import shutil
 import tempfile
@@ -49,8 +50,11 @@ class Option(NamedTuple):
 class Exporter(Protocol):
     """The functions that the module of a target has."""
 
-    def write(self, subject: Subject, path: Path, options: Options) -> None:
+    def write(self, subject: Subject, path: Path, options: Options) -> Mapping[str, Any] | None:
         """Write the network to the file `path`, and what belongs to it beside it. `options` has all of the target's.
+
+        Returns:
+            What the options give up against the network, and what that saves, by name; None or empty: nothing.
 
         Raises:
             BadInput: the format cannot hold the network (the message names the node and the reason), or an option has a
@@ -58,8 +62,8 @@ class Exporter(Protocol):
             Failed: the disk refuses, or something that the proof needs is missing.
         """
 
-    def judgement(self, options: Options) -> Judgement:
-        """How files written with `options` are judged."""
+    def judgement(self, subject: Subject, options: Options) -> Judgement:
+        """How the file of this network, written with `options`, is judged."""
 
     def expect(self, subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
         """What the reference does on the stimulus.
@@ -112,7 +116,9 @@ TARGETS: Mapping[str, Target] = {
         ".onnx",
         {
             "form": Option("step (with explicit state), scan (over time) or chip (the integers of a chip)", "step"),
-            "precision": Option("float64 (spikes equal in whole pieces) or float32 (faster)", "float64"),
+            "precision": Option(
+                "of a network in floats: float64 (the default of one that spikes), float32, or int8 with a receipt"
+            ),
             "chip": Option(_CHIP, "loihi1"),
         },
         "muspike.export.to_onnx",
@@ -163,12 +169,12 @@ def export(
     check_target(expected_path(path))
     chosen, subject = target.chosen(options), Subject.of(model)
     with _elsewhere(path) as staged:
-        target.exporter.write(subject, staged, chosen)
-        judgement = target.exporter.judgement(chosen)
+        receipt = target.exporter.write(subject, staged, chosen) or {}
+        judgement = target.exporter.judgement(subject, chosen)
         stimulus = subject.stimulus(count, judgement.batch)
         recording = target.exporter.expect(subject, stimulus, chosen)
         found = target.exporter.run(staged, stimulus.spikes, chosen)
-        proof = compare(str(path), judgement, recording, found)
+        proof = dataclasses.replace(compare(str(path), judgement, recording, found), receipt=receipt)
         if proof.holds:
             written = sorted(file.name for file in staged.parent.iterdir())
             kept = {name: value for name, value in chosen.items() if isinstance(value, str)}

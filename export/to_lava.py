@@ -23,7 +23,7 @@ def write(subject: Subject, path: Path, options: Options) -> None:
     program.save(path)
 
 
-def judgement(options: Options) -> Judgement:
+def judgement(subject: Subject, options: Options) -> Judgement:
     """See `targets.Exporter`. Lava runs the sequences of a batch one after another, so there is one."""
     return Judgement("the integer simulator", "Lava 0.10.0 fixed_pt (spikes, u and v)", batch=1)
 

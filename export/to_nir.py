@@ -97,7 +97,7 @@ def write(subject: Subject, path: Path, options: Options) -> None:
     path.write_bytes(content.getbuffer())
 
 
-def judgement(options: Options) -> Judgement:
+def judgement(subject: Subject, options: Options) -> Judgement:
     """See `targets.Exporter`."""
     return Judgement("the network in float64", "the file read back and interpreted")
 

@@ -58,6 +58,7 @@ class Proof:
         worst_answer: the largest difference of an answer: a logit, or the membrane of a readout; None: none was
             compared.
         spiking: whether the network spikes.
+        receipt: what the file gives up against the network, and what that saves, by name; empty: nothing.
     """
 
     file: str
@@ -67,6 +68,7 @@ class Proof:
     tolerance: float
     worst_answer: float | None = None
     spiking: bool = True
+    receipt: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -97,8 +99,13 @@ class Proof:
             lines.append(f"first difference: {first.population}, tick {first.first_tick}")
         if self.spiking and not any(row.spikes for row in self.rows):
             lines.append("nothing fired, so nothing is proved; try more words (--tokens)")
+        lines += [f"{name.replace('_', ' ')}: {_told(value)}" for name, value in self.receipt.items()]
         lines.append("equal" if self.holds else "NOT EQUAL")
         return "\n".join(lines)
+
+
+def _told(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def compare(file: str, judgement: Judgement, expected: Recording, found: Recording) -> Proof:

@@ -12,11 +12,13 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+import torch
 
 from chip_programs import population, program
 from every_network import NETWORKS, made
-from muspike.checkpoint import load_model, save_model
-from muspike.errors import BadInput
+from muspike import architectures
+from muspike.checkpoint import Model, load_model, save_model
+from muspike.errors import BadInput, Failed
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.subject import Subject
 from muspike.export.targets import TARGETS, export
@@ -30,6 +32,8 @@ from small_nir import chain, graph, li, lif
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
+from muspike.export import onnx_int8  # noqa: E402
+from muspike.export.onnx_graph import float_products, int8_columns  # noqa: E402
 from muspike.export.onnx_runner import OnnxFile, OnnxRunner  # noqa: E402
 
 FORMS = ("step", "scan", "chip")
@@ -52,7 +56,7 @@ def ran(subject: Subject, path: Path, **options: Any) -> Any:
     target = TARGETS["onnx"]
     chosen = target.chosen(options)
     target.exporter.write(subject, path, chosen)
-    judgement = target.exporter.judgement(chosen)
+    judgement = target.exporter.judgement(subject, chosen)
     stimulus = subject.stimulus(8, judgement.batch)
     expected = target.exporter.expect(subject, stimulus, chosen)
     return compare(str(path), judgement, expected, target.exporter.run(path, stimulus.spikes, chosen))
@@ -138,6 +142,83 @@ def test_float32_is_proved_too_and_half_as_wide(tmp_path: Path) -> None:
     assert proof.holds and proof.tolerance == 1e-5
     assert onnx.load(tmp_path / "m.onnx").graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert OnnxFile(tmp_path / "m.onnx").rest(1)["past.layer1.v"].dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["s-rnn", "s-cnn", "by hand", "s-transformer, windowed"])
+def test_int8_is_the_network_with_rounded_weights_and_has_a_receipt(name: str, tmp_path: Path) -> None:
+    model = made(name)
+    for form in ("step", "scan"):
+        path = tmp_path / f"{form}.onnx"
+        proof = export(model, "onnx", path, 8, form=form, precision="int8")
+        assert proof.holds and proof.reference.endswith("with the same int8 weights"), proof.table()
+        assert float_products(onnx.load(path).graph) == []
+        told = proof.receipt
+        assert told["bytes"] == path.stat().st_size and 2 * told["bytes"] < told["bytes_float32"] + 50_000
+        assert 0 < told["spikes_moved"] < 1 and told["data"].endswith("because its corpus is not at hand")
+        assert 0 < abs(told["bits_per_note"] - told["bits_per_note_float"]) < 0.2 * told["bits_per_note_float"]
+        assert "spikes moved: 0." in proof.table() and proof.to_dict()["receipt"] == told
+
+
+def test_int8_keeps_what_is_a_small_multiple_of_one_number() -> None:
+    wires = np.array([[0.0, 3.0, 0.25], [-1.0, 0.0, -0.75], [1.0, 1.5, 0.0]])
+    numbers, scale = int8_columns(wires)
+    assert np.array_equal(numbers * scale, wires) and numbers.dtype == np.int8
+    drawn = np.random.default_rng(0).standard_normal((50, 7))
+    numbers, scale = int8_columns(drawn)
+    assert (np.abs(numbers).max(axis=0) == 127).all() and np.abs(numbers * scale - drawn).max() <= scale.max() / 2
+    assert not int8_columns(np.zeros((3, 2)))[0].any()
+
+
+TWINS = ("ann-rnn", "ann-lstm", "ann-cnn", "ann-transformer", "ann-gan")
+
+
+def twin(name: str, **settings: Any) -> Model:
+    torch.manual_seed(2)
+    settings = {**architectures.preset(name, "tiny")["network"], "hears": ["now", "parallel"], **settings}
+    return Model(name, settings, architectures.build(name, settings).eval(), {})
+
+
+@pytest.mark.parametrize("form", ["step", "scan"])
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_are_exported_too(name: str, form: str, tmp_path: Path) -> None:
+    model = twin(name)
+    proof = export(model, "onnx", tmp_path / "m.onnx", 40, form=form)
+    assert proof.holds and not proof.rows and proof.worst_answer is not None and proof.worst_answer < 1e-5
+    if name in ("ann-rnn", "ann-lstm", "ann-gan"):
+        proof = export(model, "onnx", tmp_path / "d.onnx", 40, form=form, precision="float64")
+        assert proof.holds and proof.worst_answer is not None and proof.worst_answer < 1e-12
+    proof = export(model, "onnx", tmp_path / "q.onnx", 24, form=form, precision="int8")
+    assert proof.holds and proof.reference == "onnx's reference evaluator"
+    assert float_products(onnx.load(tmp_path / "q.onnx").graph) == []
+    assert proof.receipt["bytes"] < proof.receipt["bytes_float32"] and "spikes_moved" not in proof.receipt
+
+
+def test_a_twin_that_attends_forgets_what_lies_beyond_its_window(tmp_path: Path) -> None:
+    for window in (1, 5):
+        proof = export(twin("ann-transformer", window=window), "onnx", tmp_path / "m.onnx", 20)
+        assert proof.holds
+        file = OnnxFile(tmp_path / "m.onnx")
+        state = file.rest(2)
+        for _ in range(9):
+            _, state = file.call(np.zeros((2, file.size), np.uint8), state)
+        assert state["past.layer1.k"].shape[2] == window - 1
+
+
+def test_a_twin_composes_the_same_pieces_in_onnx_runtime(tmp_path: Path) -> None:
+    model = twin("ann-transformer")
+    export(model, "onnx", tmp_path / "m.onnx", 20)
+    ours, theirs = (
+        generate(runner, pieces=2, length=24, seed=1)
+        for runner in (OnnxRunner(OnnxFile(tmp_path / "m.onnx")), model.network.runner())
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_product_in_float_is_refused_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_int8, "quantised_twin", lambda model, about: model)
+    with pytest.raises(Failed, match=r"m\.onnx: \d+ products of matrices stayed in float, the first is 'embedded'"):
+        export(twin("ann-lstm"), "onnx", tmp_path / "m.onnx", precision="int8")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_chip_program_from_a_file_is_exported_as_it_is(tmp_path: Path) -> None:
