@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -89,12 +89,14 @@ class Target(NamedTuple):
         suffix: the end of a file's name.
         options: the options that the target takes, by name. On the command line they are `--NAME`.
         module: the name of the module, an `Exporter`, which is imported when it is used.
+        forms: sets of options that `muspike targets` tries beside no options.
     """
 
     what: str
     suffix: str
     options: Mapping[str, Option]
     module: str
+    forms: Sequence[Mapping[str, str]] = ()
 
     @property
     def exporter(self) -> Exporter:
@@ -122,6 +124,7 @@ TARGETS: Mapping[str, Target] = {
             "chip": Option(_CHIP, "loihi1"),
         },
         "muspike.export.to_onnx",
+        ({"form": "scan"}, {"form": "chip", "chip": "loihi2"}, {"precision": "int8"}),
     ),
     "lava": Target(
         "a chip program",

@@ -13,6 +13,7 @@ from typing import Any
 
 from muspike.bench.shipped.queue import Place, read_result
 from muspike.errors import BadInput
+from muspike.export.matrix import markdown
 from muspike.files import write_whole
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -21,7 +22,10 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]
 Bench = Mapping[str, Any]
 """The content of a `bench.json`; docs/report.md describes it."""
 
-PAGES = ("README.md", "docs/models.md")
+Measured = Mapping[str, Any]
+"""What was measured on the models that ship, by the name of the file in docs/results."""
+
+PAGES = ("README.md", "docs/models.md", "docs/export.md")
 _NAMES = {"s-cnn": "S-CNN", "s-rnn": "S-RNN", "s-lstm": "S-LSTM", "s-gan": "S-GAN", "s-transformer": "S-Transformer"}
 
 
@@ -157,20 +161,23 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "likelihood": likelihood_table,
     "music": music_table,
 }
-OF_BENCH: dict[str, Callable[[Bench], str]] = {
-    "loihi1": cost_table("loihi1", "Loihi 1"),
-    "loihi2": cost_table("loihi2", "Loihi 2"),
-    "spikes": spikes_table,
+BENCH, TARGETS = "bench.json", "targets.json"
+OF_FILES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "loihi1": (BENCH, cost_table("loihi1", "Loihi 1")),
+    "loihi2": (BENCH, cost_table("loihi2", "Loihi 2")),
+    "spikes": (BENCH, spikes_table),
+    "targets": (TARGETS, markdown),
 }
+"""By the name of a table, the file that it is made of, and what makes it."""
 
 
-def filled(text: str, results: Results, bench: Bench, where: str) -> str:
+def filled(text: str, results: Results, measured: Measured, where: str) -> str:
     """A page with its tables made anew. A table stands between `<!-- table NAME -->` and `<!-- end -->`.
 
     Args:
         text: the page.
         results: the results of the queue, for the tables of `TABLES`.
-        bench: the content of a `bench.json`, for the tables of `OF_BENCH`.
+        measured: the content of other files, for the tables of `OF_FILES`.
         where: the name of the page.
 
     Raises:
@@ -180,30 +187,34 @@ def filled(text: str, results: Results, bench: Bench, where: str) -> str:
     made = [parts[0]]
     for part in parts[1:]:
         name, _, rest = part.partition(" -->")
-        if name not in TABLES and name not in OF_BENCH:
-            raise BadInput(f"{where}: there is no table {name!r}; known are {', '.join((*TABLES, *OF_BENCH))}")
+        if name not in TABLES and name not in OF_FILES:
+            raise BadInput(f"{where}: there is no table {name!r}; known are {', '.join((*TABLES, *OF_FILES))}")
         _, mark, after = rest.partition("<!-- end -->")
         if not mark:
             raise BadInput(f"{where}: the table {name} has no <!-- end -->")
-        table = TABLES[name](results) if name in TABLES else OF_BENCH[name](bench)
+        if name in TABLES:
+            table = TABLES[name](results)
+        else:
+            file, make = OF_FILES[name]
+            table = make(measured[file])
         made.append(f"<!-- table {name} -->\n{table}\n<!-- end -->{after}")
     return "".join(made)
 
 
-def read_bench(root: Path) -> Bench:
-    """The content of `docs/results/bench.json`."""
-    found: Bench = json.loads((root / "docs" / "results" / "bench.json").read_text(encoding="utf-8"))
-    return found
+def read_measured(root: Path) -> Measured:
+    """The content of the files of `OF_FILES` in `docs/results`."""
+    files = {file for file, _ in OF_FILES.values()}
+    return {file: json.loads((root / "docs" / "results" / file).read_text(encoding="utf-8")) for file in files}
 
 
 def fill(root: Path, results: Results) -> list[Path]:
     """Make the tables of all `PAGES` anew, and return the pages that changed."""
-    bench = read_bench(root)
+    measured = read_measured(root)
     changed = []
     for page in PAGES:
         file = root / page
         text = file.read_text(encoding="utf-8")
-        new = filled(text, results, bench, page)
+        new = filled(text, results, measured, page)
         if new != text:
             with write_whole(file) as path:
                 path.write_text(new, encoding="utf-8")

@@ -65,6 +65,23 @@ def add(commands: Commands) -> None:
     add_lava_python(verify)
     add_json(verify, "the comparison")
 
+    targets = commands.add(
+        "targets",
+        _targets,
+        "Export networks to every target, and say for each pair whether it is proved, or refused and why. Nothing is "
+        "kept. Status 1: a file is not equal to its network, or what runs it is missing or stopped.",
+        "muspike targets s-rnn --to onnx",
+    )
+    targets.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="*",
+        type=named,
+        help="models and files, as for export (default: the models that come with muspike)",
+    )
+    targets.add_argument("--to", action="append", choices=tuple(TARGETS), help="only this target; may be repeated")
+    add_json(targets, "the cells")
+
     lava = commands.add(
         "lava",
         _lava,
@@ -128,6 +145,23 @@ def _verify(args: argparse.Namespace) -> int:
     else:
         say(proof.table())
     return 0 if proof.holds else 1
+
+
+def _targets(args: argparse.Namespace) -> int:
+    with waiting("loading torch"):
+        from muspike.export import matrix
+        from muspike.export.subject import Subject
+        from muspike.model_folder import shipped_models
+        from muspike.progress import bar
+
+        subjects = [Subject.of(name) for name in args.models or shipped_models()]
+    with bar(len(subjects) * len(matrix.columns(args.to)), "pair") as shown:
+        cells = matrix.try_all(subjects, args.to, lambda _: shown.advance(1))
+    if args.json:
+        say_json([cell.to_dict() for cell in cells])
+    else:
+        say("\n".join(matrix.table(cells)))
+    return 0 if all(cell.outcome in ("proved", "refused") for cell in cells) else 1
 
 
 def _lava(args: argparse.Namespace) -> int:
