@@ -55,6 +55,10 @@ def chip_graph(program: Program) -> tuple[Any, dict[str, Any]]:
             state |= {f"{p.name}.u": ("int32", (BATCH, p.size)), f"{p.name}.v": ("int32", (BATCH, p.size))}
         if longest := max((s.delay for s in out_of[p.name]), default=0):
             state[f"{p.name}.spikes"] = _spikes(p), (longest, BATCH, p.size)
+    names = [p.name for p in program.inputs]
+    names += [f"spikes.{p.name}" if p.kind == "lif" else f"membrane.{p.name}" for p in program.populations]
+    names += [f"{when}.{name}" for name in state for when in ("past", "present")]
+    to.reserve([*names, *(f"step.{name}" for name in names)])
     after = {"tick": to.add("Add", "step.past.tick", to.constant([1], np.int64), name="next tick")}
     outputs: list[tuple[str, str, tuple[int | str, ...]]] = []
     axis = to.constant([0], np.int64)

@@ -295,8 +295,12 @@ def float_graph(
     outer = Builder()
     # A body may not use a name of the graph around it.
     to, of = (Builder(outer), "step.") if over_time else (outer, "")
-    to.reserve(p.name for p in inputs)
-    to.reserve(f"{part}.{name}" for p in graph.populations for name, part in ((p.name, "spikes"), (p.name, "membrane")))
+    names = [p.name for p in inputs]
+    names += [f"spikes.{p.name}" if p.kind == "lif" else f"membrane.{p.name}" for p in graph.populations]
+    names += [f"{when}.{name}.{part}" for name, part in state for when in ("past", "present")]
+    outer.reserve(names)
+    if over_time:
+        to.reserve(f"{of}{name}" for name in names)
     past = {(name, part): f"{of}past.{name}.{part}" for name, part in state}
     step = Step(to, plan, kind, dtype, past, {p.name: f"{of}{p.name}" for p in inputs})
     outputs: list[tuple[str, str, Shape]] = []

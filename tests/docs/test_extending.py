@@ -32,7 +32,7 @@ PRINTED = {
     "A target": r"s-rnn\.npz: the arrays in NumPy, against the network in float64\n.*\nequal\n",
     "A corpus": r"scales-run/model: [\d.]+ bits per note, .* on validation \(step 1\)",
     "A metric": r'"leap_rate": 0\.5,',
-    "An architecture": r"echo-run/model: .*\necho\.nir: the file read back and interpreted, against .*\nlayer .*\nequal\n",
+    "An architecture": r"echo-run/model: .*\necho\.nir: the file read back and .*\nlayer .*\nequal\n",
 }
 RUN = """
 import contextlib, io, json, os, shlex, sys, traceback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -365,6 +366,35 @@ def test_a_program_without_input_is_refused(tmp_path: Path) -> None:
         export(alone, "onnx", tmp_path / "m.onnx", form="chip")
     with pytest.raises(BadInput, match="has no population of neurons"):
         export(program([population("a", 2, "input")], []), "onnx", tmp_path / "m.onnx", form="chip")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("layer", "readout", "given"),
+    [
+        ("a.b", "0", "logits"),
+        ("spikes.x", "x", "x.v"),
+        ("past", "present", "in put"),
+        ("step", "scan", "batch"),
+        ("tick", "ünï", "step.tick"),
+        ("a", "b", "spikes.a"),
+        ("a", "b", "past.a.v"),
+        ("a", "b", "step.past.a.v"),
+        ("a", "b", "present.a.v"),
+    ],
+)
+def test_populations_may_have_any_name(layer: str, readout: str, given: str, form: str, tmp_path: Path) -> None:
+    weights = nir.Linear(np.full((3, 4), 0.4)), nir.Linear(np.eye(2, 3))
+    ports = nir.Input(np.array([4])), nir.Output(np.array([2]))
+    nodes = {given: ports[0], "w": weights[0], layer: lif(3), "r": weights[1], readout: li(2), "out": ports[1]}
+    network = graph(nodes, chain(given, "w", layer, "r", readout, "out"))
+    try:
+        assert export(network, "onnx", tmp_path / "m.onnx", form=form, chip=CHIP).holds
+    except BadInput as error:
+        assert re.match(
+            r"'[\w.]+': two tensors of the ONNX graph would have this name; rename the population", str(error)
+        )
+        assert re.match("(step.)?(past|present|spikes).", given) and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["form", "precision"])
