@@ -263,6 +263,30 @@ def test_a_file_composes_and_runs_where_there_is_no_torch(tmp_path: Path) -> Non
     assert sum(row["spikes"] for row in told["populations"]) > 0
 
 
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_named_with_its_extra(missing: str, tmp_path: Path) -> None:
+    save_model(small_model("jsb"), tmp_path / "model")
+    code = f"import sys\nsys.modules[{missing!r}] = None\nfrom muspike.cli import main\nsys.exit(main(sys.argv[1:]))"
+    for command in (["export", "model", "--to", "onnx"], ["simulate", "m.onnx", "--random", "0.1"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2 and "ONNX needs the package" in line and "pip install 'muspike[onnx]'" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["s-cnn", "s-rnn", "s-gan", "s-lstm", "s-transformer"])
+def test_whole_pieces_of_the_models_that_ship_are_equal(name: str, tmp_path: Path) -> None:
+    for form in ("scan", "step"):
+        proof = export(name, "onnx", tmp_path / "m.onnx", 512, form=form)
+        assert proof.holds and proof.worst_answer is not None and proof.worst_answer < 1e-9, proof.table()
+    ours = generate(OnnxRunner(OnnxFile(tmp_path / "m.onnx")), 2, 512, seed=3)
+    theirs = generate(load_model(name).network.runner(), 2, 512, seed=3)
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
 def foreign(model: Any) -> None:
     del model.metadata_props[:]
 
