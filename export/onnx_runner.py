@@ -79,6 +79,7 @@ class OnnxFile:
             self.dt_s = float(self.about["dt_s"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"{path}: what it says of itself is damaged: {one_line(error)}") from error
+        self._types = {value.name: value.type[len("tensor(") : -1] for value in self._session.get_inputs()}
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
@@ -99,7 +100,8 @@ class OnnxFile:
         given: dict[str, Array] = dict(state)
         first = 0
         for name, size in self.inputs.items():
-            given[name] = spikes[..., first : first + size]
+            part = spikes[..., first : first + size]
+            given[name] = part.astype(self._types[name]) if part.dtype != self._types[name] else part
             first += size
         values = dict(zip(self._outputs, self._session.run(None, given), strict=True))
         after = {f"past.{name}": values.pop(f"present.{name}") for name in self._state} if state else {}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Spikes = npt.NDArray[np.uint8]
+Spikes = npt.NDArray[np.uint8 | np.uint16]
+"""0 or 1, uint8; of graded inputs whole numbers, uint16."""
 Array = npt.NDArray[Any]
 
 LOGITS = "logits"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from muspike.export.float_run import float_run, interpreted
-from muspike.export.recording import LOGITS, Recording
+from muspike.export.recording import LOGITS, Recording, Spikes
 from muspike.export.subject import Stimulus, Subject
 from muspike.hardware.program import Program
 from muspike.hardware.simulator.events import Simulator
@@ -33,7 +31,7 @@ def float_reference(subject: Subject, stimulus: Stimulus) -> Recording:
     return Recording({}, {LOGITS: logits})
 
 
-def chip_reference(program: Program, inputs: npt.NDArray[np.uint8]) -> Recording:
+def chip_reference(program: Program, inputs: Spikes) -> Recording:
     """A program in the integer simulator, with every u and v."""
     run = Simulator(program, inputs.shape[1]).run(inputs, record_membranes=True)
     fired = {p.name: run.spikes[p.name] for p in program.populations if p.kind == "lif"}

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import nir
 import numpy as np
-import numpy.typing as npt
 
 from muspike.architectures.ann import Twin
 from muspike.arguments import refuse
@@ -21,6 +20,7 @@ from muspike.checkpoint import Model, load_model
 from muspike.errors import BadInput
 from muspike.export.loihi import compile_model
 from muspike.export.presentation import Presentation
+from muspike.export.recording import Spikes
 from muspike.export.to_nir import to_nir
 from muspike.export.words import drawn_words, example_words
 from muspike.hardware.chip import Chip
@@ -31,10 +31,9 @@ from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.tokens import Words
 
-Spikes = npt.NDArray[np.uint8]
-
 # Of a network that does not read words: the chance that an axon spikes in a tick, for each sequence of the batch.
 RATES = (0.02, 0.1, 0.3, 0.6)
+MOST_GRADED = 15  # the largest value of a graded spike, so that no sum leaves its 16 bits by that alone
 TICKS_PER_WORD = 4  # a network that does not read words is tried on so many ticks instead of a word
 
 
@@ -152,15 +151,16 @@ class Subject:
             )
             return Stimulus(presentation.spikes(words), words)
         if isinstance(self.given, Program):
-            size, largest = sum(p.size for p in self.given.inputs), max(p.largest_spike for p in self.given.inputs)
+            most = np.repeat([p.largest_spike for p in self.given.inputs], [p.size for p in self.given.inputs])
         else:
-            size, largest = sum(p.size for p in self.graph.populations if p.kind == "input"), 1
+            most = np.ones(sum(p.size for p in self.graph.populations if p.kind == "input"), np.int64)
         random = np.random.default_rng(0)
         rates = np.resize(RATES, batch)[None, :, None]
-        fired = random.random((count * TICKS_PER_WORD, batch, size)) < rates
-        if largest > 1:
-            raise BadInput(f"{self.name}: has graded inputs, which an export is not tried on yet")
-        return Stimulus(fired.astype(np.uint8))
+        fired = random.random((count * TICKS_PER_WORD, batch, len(most))) < rates
+        if not (most > 1).any():
+            return Stimulus(fired.astype(np.uint8))
+        values = random.integers(1, np.minimum(most, MOST_GRADED) + 1, fired.shape)
+        return Stimulus(np.where(fired, values, 0).astype(np.uint16))
 
 
 READERS = {".nir": read_nir, ".npz": Program.load}

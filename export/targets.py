@@ -20,16 +20,13 @@ from muspike.files import check_file, check_target, path_error, write_whole
 
 if TYPE_CHECKING:
     import nir
-    import numpy as np
-    import numpy.typing as npt
 
     from muspike.checkpoint import Model
-    from muspike.export.recording import Recording
+    from muspike.export.recording import Recording, Spikes
     from muspike.export.subject import Stimulus, Subject
     from muspike.export.verify import Judgement, Proof
     from muspike.hardware.program import Program
 
-    Spikes = npt.NDArray[np.uint8]
 
 Options = Mapping[str, Any]
 """The values of options, by the option's name."""

@@ -25,6 +25,9 @@ from conformance import (
 )
 from conformance_cases import Case, cases
 from lava_python import lava_python
+from muspike.errors import BadInput
+from muspike.export.subject import Subject
+from muspike.export.targets import TARGETS
 from muspike.hardware.simulator.dense import DenseSimulator
 from muspike.hardware.simulator.events import Run, Simulator
 from mutated_chip import MUTATIONS, simulate
@@ -52,6 +55,27 @@ def assert_equal(case: Case, run: Run) -> None:
 def test_the_simulator_computes_the_frozen_verdict(name: str) -> None:
     case = EVERY[name]
     assert_equal(case, Simulator(case.program, case.inputs.shape[1]).run(case.inputs, record_membranes=True))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_integers_of_an_onnx_file_give_the_frozen_verdict(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    case, frozen = EVERY[name], conformance.read(name)
+    path, target = tmp_path / "case.onnx", TARGETS["onnx"]
+    options = target.chosen({"form": "chip"})
+    try:
+        target.exporter.write(Subject.of(case.program), path, options)
+    except BadInput as error:
+        assert not case.program.inputs and "has no input" in str(error)
+        return
+    found = target.exporter.run(path, case.inputs, options)
+    for key, ours in (("u", found.current), ("v", found.membrane)):
+        assert np.array_equal(side_by_side(case.program, ours), frozen[key]), key
+    first = 0
+    for q in (q for q in case.program.populations if q.kind != "input"):
+        if q.kind == "lif":
+            assert np.array_equal(found.spikes[q.name], frozen["s"][:, :, first : first + q.size]), q.name
+        first += q.size
 
 
 @pytest.mark.parametrize("name", EVERY)

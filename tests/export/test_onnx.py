@@ -26,6 +26,7 @@ from muspike.export.targets import TARGETS, export
 from muspike.export.verify import compare
 from muspike.generation import generate
 from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.program import ChipSynapses
 from random_nir import primitives, random_graph
 from small_model import small_model
 from small_nir import chain, graph, li, lif
@@ -229,6 +230,16 @@ def test_a_chip_program_from_a_file_is_exported_as_it_is(tmp_path: Path) -> None
     with pytest.raises(BadInput, match=r"p\.npz: holds the integers of loihi2"):
         export(tmp_path / "p.npz", "onnx", tmp_path / "q.onnx")
     assert {p.name for p in tmp_path.iterdir()} == {"p.npz", "p.onnx", "p.onnx.expected.npz"}
+
+
+def test_graded_inputs_keep_their_values(tmp_path: Path) -> None:
+    inputs, n = population("in", 3, "input", graded_bits=8), population("n", 4, v_threshold=20, dv=3000)
+    weight = np.random.default_rng(0).integers(-5, 9, (4, 3)) * 2
+    proof = export(
+        program([inputs, n], [ChipSynapses("w", "in", "n", weight, 0, 2)]), "onnx", tmp_path / "p.onnx", form="chip"
+    )
+    assert proof.holds, proof.table()
+    assert OnnxFile(tmp_path / "p.onnx").rest(1)["past.in.spikes"].dtype == np.uint16
 
 
 NO_TORCH = """

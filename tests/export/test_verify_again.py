@@ -115,7 +115,7 @@ def test_a_file_under_another_name_is_refused(copied: Path) -> None:
 
 
 def test_a_target_that_is_not_known_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(TARGETS, "nir")  # type: ignore[arg-type]
+    monkeypatch.delitem(TARGETS, "nir")
     with pytest.raises(BadInput, match="target 'nir' is not known; known are "):
         verify(copied)
 

@@ -49,8 +49,8 @@ def question(case: Case) -> Arrays:
         entry = {name: getattr(s, name) for name in ("name", "source", "target", "weight_exp", "delay")}
         entry["form"] = form
         if isinstance(s.weight, w.Conv):
-            names = ("input_shape", "output_shape", "stride", "padding", "dilation", "groups")
-            entry["geometry"] = {name: getattr(s.weight, name) for name in names}
+            geometry = ("input_shape", "output_shape", "stride", "padding", "dilation", "groups")
+            entry["geometry"] = {name: getattr(s.weight, name) for name in geometry}
             arrays[f"kernel_{i}"] = s.weight.kernel.astype(np.int16)
             arrays[f"matrix_{i}"] = convolution_matrix(s.weight.kernel, entry["geometry"])
         else:

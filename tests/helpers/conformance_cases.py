@@ -110,7 +110,7 @@ def sums_for(name: str, ticks: int, batch: int, most: int, silent: float = 0.4) 
 def _decays() -> list[Case]:
     du, dv = (0, 1, 2, 100, 2047, 2048, 4093, 4094, 4095, 4096), (0, 1, 2, 100, 2047, 2048, 4094, 4095, 4096)
     both = np.array(list(itertools.product((0, 1, 2047, 4094, 4095, 4096), (0, 1, 2048, 4095, 4096))))
-    quiet = {"v_threshold": V_THRESHOLD_MAX}
+    quiet: dict[str, Any] = {"v_threshold": V_THRESHOLD_MAX}
     remainders = ("u < 0 decays with a remainder", "v < 0 decays with a remainder")
     return [
         dial_case(
@@ -250,7 +250,11 @@ def _exact_wrap(sign: int) -> list[int]:
 
 
 def _currents() -> list[Case]:
-    slow = {"du": np.array([0, 0, 1, 30]), "dv": np.array([4096, 0, 2048, 100]), "v_threshold": V_THRESHOLD_MAX}
+    slow: dict[str, Any] = {
+        "du": np.array([0, 0, 1, 30]),
+        "dv": np.array([4096, 0, 2048, 100]),
+        "v_threshold": V_THRESHOLD_MAX,
+    }
     up, down = [[DIAL_MAX, -DIAL_MAX]] * 12, sums_for("wraps", 50, 2, DIAL_MAX, 0) // 8 * 2
     exact = np.array([_exact_wrap(1) + [0, 2, 0, -4] * 3, _exact_wrap(-1) + [0, 2, 0, -4] * 3]).T
     wide = ("u wraps downward", "u wraps upward")
@@ -331,7 +335,7 @@ def _bound_of_u() -> Case:
 
 
 def _biases() -> list[Case]:
-    every = {"bias_mant": np.repeat([-4096, -1, 1, 4095], 8), "bias_exp": np.tile(np.arange(8), 4)}
+    every: dict[str, Any] = {"bias_mant": np.repeat([-4096, -1, 1, 4095], 8), "bias_exp": np.tile(np.arange(8), 4)}
     exponents = tuple(f"bias_exp {e}" for e in range(8))
     alone = program([population("n", 32, **every, dv=100, v_threshold=20000)], [])
     unreached = program(
@@ -396,8 +400,8 @@ def _weights() -> list[Case]:
             parts.append(population(f"exponent {e}", 4, v_threshold=40 << e, dv=1000))
             synapses.append(ChipSynapses(f"{e}", "in", f"exponent {e}", weight, e, 1))
         p = program(parts, synapses)
-        shows = (*(f"exponent {e}" for e in range(8)), form, "a spike")
-        found.append(Case(name, f"exponents 0 to 7 of {form} synapses", p, binary(name, p, 40), shows))
+        shown = (*(f"exponent {e}" for e in range(8)), form, "a spike")
+        found.append(Case(name, f"exponents 0 to 7 of {form} synapses", p, binary(name, p, 40), shown))
     rng = random_of("sparse")
     matrix = np.where(rng.random((9, 14)) < 0.3, rng.integers(-40, 120, (9, 14)) * 2, 0)
     matrix[[2, 8]], matrix[:, [0, 5, 13]] = 0, 0
@@ -488,7 +492,7 @@ def _delays() -> list[Case]:
                 (*shows, "a spike"),
             )
         )
-    relay = {"du": 4095, "dv": 4096, "v_threshold": 1}
+    relay: dict[str, Any] = {"du": 4095, "dv": 4096, "v_threshold": 1}
     one = Sparse.of(2 * np.eye(3, dtype=int))
     p = program(
         [
@@ -723,7 +727,12 @@ def _recurrent(name: str, extreme: bool) -> Case:
         neurons("alone", 2),
     ]
     size = {p.name: p.size for p in parts}
-    paths = (("in", "first", 1), ("in", "first", 5), ("other in", "second", 3), ("first", "first", 1))
+    paths: tuple[tuple[str, str, int], ...] = (
+        ("in", "first", 1),
+        ("in", "first", 5),
+        ("other in", "second", 3),
+        ("first", "first", 1),
+    )
     paths += (("first", "second", 30), ("second", "first", 2), ("second", "second", 7), ("first", "readout", 1))
     synapses = []
     for i, (source, target, delay) in enumerate(paths):
