@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from muspike.hardware.program import Program as Program
     from muspike.hardware.reader.file import read_nir as read_nir
     from muspike.hardware.reader.from_nir import from_nir as from_nir
+    from muspike.hardware.reader.net import read_net as read_net
     from muspike.hardware.running.classification import Classification as Classification
     from muspike.hardware.running.classification import classify as classify
     from muspike.hardware.running.simulate import Simulation as Simulation
@@ -45,6 +46,7 @@ __getattr__, __dir__ = lazily(
         "program": "Program",
         "reader.file": "read_nir",
         "reader.from_nir": "from_nir",
+        "reader.net": "read_net",
         "running.classification": "Classification classify",
         "running.simulate": "Simulation input_shapes simulate",
         "running.spikes": "InputSpikes random_spikes read_labels read_spikes write_spikes",

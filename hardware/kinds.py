@@ -1,4 +1,4 @@
-"""What a file is that is neither a NIR network nor a chip program: its name, and what would be right instead.
+"""What a file is that is not what was asked for: its name, and what would be right instead.
 
 Only files that could not be read are looked at here, so a wrong guess misnames a file and refuses none.
 """
@@ -51,11 +51,6 @@ KINDS = (
     Kind("a torch checkpoint", _EXPORT, _ZIP, _torch),
     Kind("an .npz of arrays without a program", "if they are spikes, give them as --input", _ZIP, _arrays),
     Kind("a zip archive that holds no program", "unpack it first", _ZIP, _no_program),
-    Kind(
-        "a lava-dl network (.net)",
-        "muspike does not read these; export it as NIR",
-        rb"\x89HDF(?s:(?!.*\0node\0).*)\0layer\0",
-    ),
     Kind("an array (.npy)", "if it holds spikes, give it as --input", rb"\x93NUMPY"),
     Kind("compressed with gzip", "unpack it first", rb"\x1f\x8b"),
     Kind("compressed with zstd", "unpack it first", rb"\x28\xb5\x2f\xfd"),
@@ -70,7 +65,12 @@ KINDS = (
 
 
 PROGRAM = Kind("a chip program", "muspike simulate runs it", _ZIP, lambda names: "header.npy" in names)
-"""Not in `KINDS`, because some commands take it."""
+NET = Kind(
+    "a lava-dl network (.net)",
+    "muspike map and muspike simulate take it under a name that ends in .net",
+    rb"\x89HDF(?s:(?!.*\0node\0).*)\0layer\0",
+)
+"""Not in `KINDS`, because some commands take them."""
 
 
 def named(path: str | os.PathLike[str], otherwise: object, *more: Kind) -> str:

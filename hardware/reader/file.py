@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput, Failed, MuspikeError, one_line
-from muspike.hardware.kinds import PROGRAM, named
+from muspike.hardware.kinds import NET, PROGRAM, Kind, named
 from muspike.hardware.reader.neurons import NEURONS
 
 LIMITS: Mapping[str, int | float] = {
@@ -99,14 +99,14 @@ def read_nir(path: str | os.PathLike[str]) -> nir.NIRGraph:
         Failed: a process for reading cannot be started, or breaks off.
     """
     path = path_of("read_nir: path", path)
-    with _naming(path):
-        tree = _read_hdf5(path, members=["version", "node"])
+    with naming(path):
+        tree = read_hdf5(path, members=["version", "node"])
         _check_version(tree.get("version"))
         node = tree.get("node")
         if not isinstance(node, dict):
             raise BadInput("it has no group 'node', which holds the graph")
         if _type(node) != "NIRGraph":
-            raise BadInput(f"'node' has the type {_kind(node.get('type'))}, not 'NIRGraph'")
+            raise BadInput(f"'node' has the type {kind_of(node.get('type'))}, not 'NIRGraph'")
         return _graph("", node)
 
 
@@ -116,10 +116,10 @@ def read_nir_data(path: str | os.PathLike[str]) -> nir.NIRGraphData:
     Raises:
         BadInput, Failed: as `read_nir`.
     """
-    with _naming(path, "NIR data"):
-        root = _read_hdf5(path, attributes=["__type__", "dt", "n_neurons", "t_max"])
+    with naming(path, "NIR data"):
+        root = read_hdf5(path, attributes=["__type__", "dt", "n_neurons", "t_max"])
         if root[_ATTRIBUTES].get("__type__") != "NIRGraphData":
-            raise BadInput(f"its __type__ is {_kind(root[_ATTRIBUTES].get('__type__'))}, not 'NIRGraphData'")
+            raise BadInput(f"its __type__ is {kind_of(root[_ATTRIBUTES].get('__type__'))}, not 'NIRGraphData'")
         return _graph_data("", root)
 
 
@@ -128,14 +128,14 @@ class _Unfit(BadInput):
 
 
 @contextlib.contextmanager
-def _naming(path: str | os.PathLike[str], what: str = "NIR") -> Iterator[None]:
-    """Let every error inside name the file."""
+def naming(path: str | os.PathLike[str], what: str = "NIR", more: Sequence[Kind] = (NET, PROGRAM)) -> Iterator[None]:
+    """Let every error inside name the file, and what it is if it is one of `kinds.KINDS` or of `more`."""
     try:
         yield
     except _Unfit as error:
         raise BadInput(named(path, one_line(error))) from error
     except BadInput as error:
-        raise BadInput(named(path, f"damaged, or not a {what} file: {one_line(error)}", PROGRAM)) from error
+        raise BadInput(named(path, f"damaged, or not a {what} file: {one_line(error)}", *more)) from error
     except Failed as error:
         raise Failed(f"{os.fspath(path)}: {error}") from error
     except MemoryError as error:
@@ -148,7 +148,7 @@ def _naming(path: str | os.PathLike[str], what: str = "NIR") -> Iterator[None]:
 def _check_version(version: object) -> None:
     major = re.match(r"(\d{1,9})(\.|$)", version) if isinstance(version, str) else None
     if major is None:
-        raise BadInput(f"its version is {_kind(version)}, expected one such as {nir.version!r}")
+        raise BadInput(f"its version is {kind_of(version)}, expected one such as {nir.version!r}")
     if int(major[1]) > int(nir.version.split(".")[0]):
         raise _Unfit(f"is of NIR version {version}; the nir installed here reads up to {nir.version}")
 
@@ -167,7 +167,7 @@ def _graph(name: str, data: Tree) -> nir.NIRGraph:
 
 def _edges(where: str, edges: object) -> list[tuple[str, str]]:
     if not isinstance(edges, np.ndarray):
-        raise BadInput(f"{where}: edges are {_kind(edges)}; pairs of names of nodes are wanted")
+        raise BadInput(f"{where}: edges are {kind_of(edges)}; pairs of names of nodes are wanted")
     if edges.size == 0:
         return []
     if edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "OS":
@@ -182,7 +182,7 @@ def _edges(where: str, edges: object) -> list[tuple[str, str]]:
 def _metadata(where: str, data: Tree) -> Tree:
     metadata = data.get("metadata", {})
     if not isinstance(metadata, dict):
-        raise BadInput(f"{where}: metadata is {_kind(metadata)}; a group is wanted")
+        raise BadInput(f"{where}: metadata is {kind_of(metadata)}; a group is wanted")
     return metadata
 
 
@@ -193,14 +193,14 @@ def _type(data: Tree) -> str | None:
 
 def _node(name: str, data: object) -> nir.NIRNode:
     if not isinstance(data, dict):
-        raise BadInput(f"node {name!r} is {_kind(data)}; a group is wanted")
+        raise BadInput(f"node {name!r} is {kind_of(data)}; a group is wanted")
     kind = _type(data)
     if kind == "NIRGraph":
         return _graph(name, data)
     if kind is None or kind not in _NODES:
         hint = "" if "type" in data else " (HDF5 takes a '/' in a node's name for a group)"
         raise BadInput(
-            f"node {name!r}: its type is {_kind(data.get('type'))}{hint}; nir {nir.version} has {', '.join(_NODES)}"
+            f"node {name!r}: its type is {kind_of(data.get('type'))}{hint}; nir {nir.version} has {', '.join(_NODES)}"
         )
     where = f"node {name!r} ({kind})"
     _metadata(where, data)
@@ -238,7 +238,7 @@ def _check_field(where: str, field: str, value: object) -> None:
     if field == "padding" and isinstance(value, str):
         return
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
-        raise BadInput(f"{where}: {field} is {_kind(value)}; numbers are wanted")
+        raise BadInput(f"{where}: {field} is {kind_of(value)}; numbers are wanted")
     if field in _GEOMETRY and value.size > _MOST_AXES:
         raise BadInput(f"{where}: {field} has {value.size} numbers, expected one an axis")
 
@@ -271,7 +271,8 @@ def _check_spreads(where: str, w_in: tuple[int, ...], neurons: tuple[int, ...]) 
         raise BadInput(f"{where}: w_in has shape {list(w_in)}, the neurons have {list(neurons)}")
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What stands in a file in the place of what is wanted, in words."""
     if value is None:
         return "missing"
     if isinstance(value, dict):
@@ -318,7 +319,7 @@ def _by_type(
         inner = f"{name}/{key}".lstrip("/")
         kind = member[_ATTRIBUTES].get("__type__") if isinstance(member, dict) else None
         if not isinstance(kind, str) or kind not in readers:
-            raise BadInput(f"{inner!r}: its __type__ is {_kind(kind)}, not one of {', '.join(readers)}")
+            raise BadInput(f"{inner!r}: its __type__ is {kind_of(kind)}, not one of {', '.join(readers)}")
         read[key] = readers[kind](inner, member)
     return read
 
@@ -343,21 +344,21 @@ def _names(kind: type) -> set[str]:
 def _recorded(name: str, data: Tree, field: str) -> npt.NDArray[Any]:
     value = data.get(field)
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-        raise BadInput(f"{name!r}: {field} is {_kind(value)}; an array of numbers is wanted")
+        raise BadInput(f"{name!r}: {field} is {kind_of(value)}; an array of numbers is wanted")
     return value
 
 
 def _number(name: str, data: Tree, attribute: str) -> float:
     value = data[_ATTRIBUTES].get(attribute)
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadInput(f"{name!r}: attribute {attribute} is {_kind(value)}; a finite number is wanted")
+        raise BadInput(f"{name!r}: attribute {attribute} is {kind_of(value)}; a finite number is wanted")
     return value if attribute == "n_neurons" else float(value)
 
 
 # --- the arrays of a file ----------------------------------------------------------------------------------------
 
 
-def _read_hdf5(
+def read_hdf5(
     path: str | os.PathLike[str], members: Sequence[str] | None = None, attributes: Sequence[str] = ()
 ) -> Tree:
     """Read an HDF5 file through a child process: all of it, or only the named `members` of its root group."""
