@@ -104,7 +104,7 @@ def run_lava(
         loaded.save(paths[0])
         np.save(paths[1], given.astype(np.uint16 if any(p.graded_bits for p in loaded.inputs) else np.uint8))
         flags = ["--membranes"] if record_membranes else []
-        _worker(interpreter, [*map(str, paths), *flags], patience_s)
+        run_worker(interpreter, [*map(str, paths), *flags], patience_s)
         if not paths[2].is_file():
             raise Failed(f"{interpreter}: ended without an error and wrote nothing; it cannot run Lava")
         with np.load(paths[2]) as output:
@@ -200,7 +200,7 @@ def lava_versions(python: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         Failed: the Python does not run, cannot import Lava, or has another version of Lava.
     """
-    answer = _worker(python, ["--check"], _CHECK_PATIENCE_S)
+    answer = run_worker(python, ["--check"], _CHECK_PATIENCE_S)
     try:
         versions = {str(name): str(version) for name, version in json.loads(answer).items()}
     except (AttributeError, ValueError):
@@ -270,14 +270,20 @@ def _install(environment: Path) -> None:
             raise Failed(f"{LAVA} cannot be installed: {_cause(result.stderr)}; or name a Python in {VARIABLE}")
 
 
-def _worker(python: str | os.PathLike[str], arguments: list[str], patience_s: float = PATIENCE_S) -> str:
-    """Run the worker, pass its progress on to stderr, and return its stdout."""
+def run_worker(
+    python: str | os.PathLike[str], arguments: list[str], patience_s: float = PATIENCE_S, script: Path = _WORKER
+) -> str:
+    """Run a script that uses Lava, pass its progress on to stderr, and return its stdout.
+
+    Raises:
+        Failed: the script does not start, ends with an error, or gives no sign of life for `patience_s` seconds.
+    """
     # Settings for the caller's Python must not reach another Python.
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     with tempfile.TemporaryFile("w+") as stdout:
         try:
             process = subprocess.Popen(
-                [os.fspath(python), "-u", str(_WORKER), *arguments],
+                [os.fspath(python), "-u", str(script), *arguments],
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 text=True,

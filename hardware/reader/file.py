@@ -362,7 +362,7 @@ def read_hdf5(
     path: str | os.PathLike[str], members: Sequence[str] | None = None, attributes: Sequence[str] = ()
 ) -> Tree:
     """Read an HDF5 file through a child process: all of it, or only the named `members` of its root group."""
-    request = {"members": members, "attributes": attributes, "folders": _folders(), "limits": dict(LIMITS)}
+    request = {"members": members, "attributes": attributes, "folders": hdf5_folders(), "limits": dict(LIMITS)}
     with _opened(path) as file, _worker(file, request) as process:
         clock = _Clock(process, START_S)
         content = _Content(process, clock, os.fstat(file.fileno()).st_size)
@@ -375,7 +375,7 @@ def read_hdf5(
             clock.stopped.set()
 
 
-def _folders() -> list[str]:
+def hdf5_folders() -> list[str]:
     """The folders that h5py and NumPy are imported from. The child has no `site`, so it looks nowhere else."""
     origins = [spec.origin for spec in map(importlib.util.find_spec, ("h5py", "numpy")) if spec and spec.origin]
     return sorted({str(Path(origin).parent.parent) for origin in origins})

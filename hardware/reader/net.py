@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -512,7 +512,7 @@ def _neurons(layer: _Layer, shape: Shape, may_be_silent: bool) -> _Neurons:
     if silent.any() and not (may_be_silent and silent.all()):
         layer.refuse(
             f"vThMant of its neurons is {registers[2][silent][0]}",
-            f"0..{high}, or above in all neurons of the last layer",
+            f"0..{high}; above in the last layer alone, in all neurons",
         )
     return _Neurons(*registers, "li" if silent.any() else "lif")
 
@@ -526,7 +526,7 @@ def _spread(layer: _Layer, field: str, found: Ints, shape: Shape) -> Ints:
         return np.repeat(found.ravel(), size // shape[0])
     layer.refuse(
         f"{field} has shape {list(found.shape)} for neurons {list(shape)}",
-        "one for all, one a channel, or one a neuron",
+        "one for all, for each channel, or for each neuron",
     )
 
 

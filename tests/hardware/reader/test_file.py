@@ -465,7 +465,7 @@ def test_memory_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @posix
 def test_the_child_can_open_no_file(tmp_path: Path) -> None:
-    spec = json.dumps({"folders": nir_file._folders()})
+    spec = json.dumps({"folders": nir_file.hdf5_folders()})
     code = (
         "import sys, json, os, runpy; module = runpy.run_path(sys.argv[2], run_name='worker');"
         "limits = dict(memory_bytes=2**30, patience_s=9, bytes_per_s=1e6); module['bound'](limits, 0, 0);"
@@ -540,7 +540,7 @@ class Forks:
     def __init__(self) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-I", "-S", str(HOSTILE / "fork_server.py")]
-        arguments = [str(theirs.fileno()), str(nir_file._WORKER), json.dumps(nir_file._folders())]
+        arguments = [str(theirs.fileno()), str(nir_file._WORKER), json.dumps(nir_file.hdf5_folders())]
         environment = os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
         self.server = subprocess.Popen(
             command + arguments, pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.DEVNULL
