@@ -1,4 +1,4 @@
-"""lava-dl's own reader of `.net` files as the judge: `run_netx` runs a file as it reads it, in Lava's `fixed_pt` models.
+"""lava-dl's own reader of `.net` files as the judge: `run_netx` runs a file as that reader reads it, in Lava.
 
 lava-dl (BSD-3-Clause, Intel) is no dependency. Its wheel is taken from the path given; from the environment variable
 MUSPIKE_LAVA_DL; or from the user's cache folder, into which pip downloads it on first use. Nothing of it is installed:

@@ -46,11 +46,17 @@ def _no_program(names: Collection[str]) -> bool:
 
 
 _ZIP = rb"PK"
+NET = Kind(
+    "a lava-dl network (.net)",
+    "muspike map and muspike simulate take it under a name that ends in .net",
+    rb"\x89HDF(?s:(?!.*\0node\0).*)\0layer\0",
+)
 KINDS = (
     Kind("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`", rb"version https://git-lfs"),
     Kind("a torch checkpoint", _EXPORT, _ZIP, _torch),
     Kind("an .npz of arrays without a program", "if they are spikes, give them as --input", _ZIP, _arrays),
     Kind("a zip archive that holds no program", "unpack it first", _ZIP, _no_program),
+    NET,
     Kind("an array (.npy)", "if it holds spikes, give it as --input", rb"\x93NUMPY"),
     Kind("compressed with gzip", "unpack it first", rb"\x1f\x8b"),
     Kind("compressed with zstd", "unpack it first", rb"\x28\xb5\x2f\xfd"),
@@ -65,20 +71,16 @@ KINDS = (
 
 
 PROGRAM = Kind("a chip program", "muspike simulate runs it", _ZIP, lambda names: "header.npy" in names)
-NET = Kind(
-    "a lava-dl network (.net)",
-    "muspike map and muspike simulate take it under a name that ends in .net",
-    rb"\x89HDF(?s:(?!.*\0node\0).*)\0layer\0",
-)
-"""Not in `KINDS`, because some commands take them."""
+"""Not in `KINDS`, because some commands take it."""
 
 
-def named(path: str | os.PathLike[str], otherwise: object, *more: Kind) -> str:
+def named(path: str | os.PathLike[str], otherwise: object, *more: Kind, but: Kind | None = None) -> str:
     """The message for a file that could not be read: what it is, if that is known, else `otherwise`.
 
-    `more` are kinds that are no others' business, such as `PROGRAM` where only a network is taken.
+    `more` are kinds that are no others' business, such as `PROGRAM` where only a network is taken. `but` is the kind
+    that the file should be.
     """
-    for kind in _kinds_of(Path(path), (*KINDS, *more)):
+    for kind in _kinds_of(Path(path), [kind for kind in (*KINDS, *more) if kind is not but]):
         return f"{os.fspath(path)}: is {kind.what}; {kind.right}"
     return f"{os.fspath(path)}: {otherwise}"
 

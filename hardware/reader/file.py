@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from muspike.arguments import path as path_of
 from muspike.errors import BadInput, Failed, MuspikeError, one_line
-from muspike.hardware.kinds import NET, PROGRAM, Kind, named
+from muspike.hardware.kinds import PROGRAM, Kind, named
 from muspike.hardware.reader.neurons import NEURONS
 
 LIMITS: Mapping[str, int | float] = {
@@ -128,14 +128,14 @@ class _Unfit(BadInput):
 
 
 @contextlib.contextmanager
-def naming(path: str | os.PathLike[str], what: str = "NIR", more: Sequence[Kind] = (NET, PROGRAM)) -> Iterator[None]:
-    """Let every error inside name the file, and what it is if it is one of `kinds.KINDS` or of `more`."""
+def naming(path: str | os.PathLike[str], what: str = "NIR", but: Kind | None = None) -> Iterator[None]:
+    """Let every error inside name the file, and what it is if it is of a known kind, except the kind `but`."""
     try:
         yield
     except _Unfit as error:
         raise BadInput(named(path, one_line(error))) from error
     except BadInput as error:
-        raise BadInput(named(path, f"damaged, or not a {what} file: {one_line(error)}", *more)) from error
+        raise BadInput(named(path, f"damaged, or not a {what} file: {one_line(error)}", PROGRAM, but=but)) from error
     except Failed as error:
         raise Failed(f"{os.fspath(path)}: {error}") from error
     except MemoryError as error:

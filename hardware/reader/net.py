@@ -51,7 +51,7 @@ from muspike.arguments import seconds
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
-from muspike.hardware.kinds import PROGRAM
+from muspike.hardware.kinds import NET
 from muspike.hardware.program import DELAY_MAX, FULL_DECAY, REGISTERS, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
 from muspike.hardware.reader.file import Tree, kind_of, naming, read_hdf5
 from muspike.hardware.reader.node import MOST_VALUES
@@ -129,7 +129,7 @@ def read_net(
     if dt_s is None:
         raise BadInput(f"{os.fspath(path)}: a .net does not say how long a tick is; give its dt in seconds (--dt)")
     dt_s = seconds("read_net: dt_s", dt_s)
-    with naming(path, "lava-dl", more=[PROGRAM]):
+    with naming(path, "lava-dl", but=NET):
         layers = read_hdf5(path, members=["layer"]).get("layer")
         if not isinstance(layers, dict):
             raise BadInput("it has no group 'layer', which holds the layers")

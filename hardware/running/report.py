@@ -39,8 +39,9 @@ _COLUMNS: Sequence[tuple[str, Callable[[CoreUse], float], str, str]] = (
 
 
 READING = (
-    "neurons are read as NIR defines them: after a spike the membrane is 0, and a neuron spikes at most once in a "
-    "tick; a NIR file does not say if the network was trained with another reset, such as by subtraction"
+    "neurons are read as NIR defines them, and as lava-dl runs them: after a spike the membrane is 0, and a neuron "
+    "spikes at most once in a tick; a file does not say if the network was trained with another reset, such as by "
+    "subtraction"
 )
 """How a chip executes every network. A file does not show whether it was trained with another kind of reset."""
 

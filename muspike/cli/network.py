@@ -57,13 +57,19 @@ def add(commands: Commands) -> None:
     mapping = commands.add(
         "map",
         _map,
-        "Show how the network of a NIR file fits a chip, and what the chip's integers do to it. Status 1: it does not "
-        "fit.",
+        "Show how the network of a file fits a chip, and what the chip's integers do to it. Status 1: it does not fit.",
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
-    mapping.add_argument("file", metavar="FILE.nir", type=path, help="a network written by any tool that writes NIR")
+    mapping.add_argument(
+        "file",
+        metavar="FILE.nir|FILE.net",
+        type=path,
+        help="a network written by any tool that writes NIR, or by lava-dl's SLAYER (.net), whose integers stay as "
+        "they are",
+    )
     add_chip(mapping, "loihi1")
-    mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say")
+    mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say; no .net says it")
+    _add_input_bias(mapping)
     _add_reset(mapping)
     _add_scale(mapping)
     _add_graded(mapping)
@@ -88,18 +94,20 @@ def add(commands: Commands) -> None:
     )
     simulate.add_argument(
         "file",
-        metavar="FILE.nir|PROGRAM.npz|FILE.onnx",
+        metavar="FILE.nir|FILE.net|PROGRAM.npz|FILE.onnx",
         type=path,
-        help="a network, a program written by map or export, or an ONNX file written by export",
+        help="a network in NIR or of lava-dl (.net), a program written by map or export, or an ONNX file written by "
+        "export",
     )
     _add_input(simulate, "the spikes to run on", _LENGTH)
     add_chip(simulate, None, "default loihi1, or the program's")
-    simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the .nir file does not say")
+    simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say; no .net says it")
+    _add_input_bias(simulate)
     _add_reset(simulate)
     _add_scale(simulate)
     _add_reads_as(simulate)
     _add_graded(simulate)
-    simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a .nir file")
+    simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a file")
     simulate.add_argument(
         "--device",
         choices=("cpu", "cuda"),
@@ -163,12 +171,22 @@ def _add_reset(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_input_bias(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--input-bias",
+        metavar="IMAGE.npy",
+        type=path,
+        help="for a .net whose input layer has neurons: whole numbers [channel, y, x], the image as the biases of these "
+        "neurons (default: 0)",
+    )
+
+
 def _add_scale(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--scale",
         choices=("auto", "keep"),
         help="auto: take the numbers of a network as they stand if they are the chip's integers already, else scale "
-        "and round them; keep: refuse numbers that are not the chip's integers (default: auto)",
+        "and round them; keep: refuse numbers that are not the chip's integers (default: auto; keep for a .net)",
     )
 
 
@@ -219,7 +237,7 @@ def _add_output(sub: argparse.ArgumentParser) -> None:
 
 
 def _map(args: argparse.Namespace) -> int:
-    _check_apart(args, args.file, args.input)
+    _check_apart(args, args.file, args.input, args.input_bias)
     _check_npz(args.output, "a chip program")
     _check_report(args)
     with waiting("loading the mapping"):
@@ -228,7 +246,7 @@ def _map(args: argparse.Namespace) -> int:
         from muspike.hardware.running.simulate import agreement_lines, input_lines, input_shapes, inputs_dict, simulate
 
     chip = find_chip(args.chip)
-    graph = _network(args.file, args.dt)
+    graph = _network(args)
     given = None
     if args.input or args.random:
         shapes = input_shapes(graph)
@@ -242,7 +260,7 @@ def _map(args: argparse.Namespace) -> int:
             must_fit=False,
             fill=args.fill,
             reset_every=args.reset_every,
-            scale=args.scale or "auto",
+            scale=_scale(args),
             graded=args.graded,
         )
         run = None
@@ -268,7 +286,7 @@ def _map(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    _check_apart(args, args.file, args.input, _labels_file(args))
+    _check_apart(args, args.file, args.input, args.input_bias, _labels_file(args))
     _check_outputs(args)
     if onnx.is_onnx(args.file):
         return onnx.simulate(args, lambda file: _spikes(args, {n: (s,) for n, s in file.inputs.items()}, file.dt_s))
@@ -297,6 +315,7 @@ def _simulate(args: argparse.Namespace) -> int:
     network: Compiled | Program
     if _is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale", "graded")
+        refuse_unused(args, f"for a program ({args.file})", "input_bias")
         refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float", "reads_as")
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
@@ -306,14 +325,14 @@ def _simulate(args: argparse.Namespace) -> int:
             raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
     else:
         its_chip, chip = find_chip("loihi1" if args.chip is None else args.chip), None
-        graph = _network(args.file, args.dt)
+        graph = _network(args)
         with _about(args.file):
             network = compile_graph(
                 graph,
                 its_chip,
                 must_fit=False,
                 reset_every=args.reset_every,
-                scale=args.scale or "auto",
+                scale=_scale(args),
                 graded=args.graded,
             )
         program = network.program
@@ -562,13 +581,44 @@ def _about(file: Path | str) -> Iterator[None]:
         raise BadInput(f"{file}: {error}") from error
 
 
-def _network(file: Path, dt_s: float | None) -> SpikingGraph:
+def _network(args: argparse.Namespace) -> SpikingGraph:
+    """The network of a `.net` file, by its name, or of a NIR file."""
+    file: Path = args.file
+    if _is_net(file):
+        from muspike.hardware.reader.net import read_net
+
+        graph = read_net(file, args.dt, None if args.input_bias is None else _image(args.input_bias))
+        for told in graph.metadata.get("notes", []):
+            note(f"{file}: {told}")
+        return graph
+    refuse_unused(args, f"for a file that is no .net ({file})", "input_bias")
     from muspike.hardware.reader.file import read_nir
     from muspike.hardware.reader.from_nir import from_nir
 
-    graph = read_nir(file)
+    read = read_nir(file)
     with _about(file):
-        return from_nir(graph, dt_s)
+        return from_nir(read, args.dt)
+
+
+def _is_net(file: Path) -> bool:
+    return file.suffix == ".net"
+
+
+def _scale(args: argparse.Namespace) -> str:
+    """Whether integers of a network have to stay. Those of a `.net` do, unless it is asked otherwise."""
+    return args.scale or ("keep" if _is_net(args.file) else "auto")
+
+
+def _image(file: Path) -> npt.NDArray[np.generic]:
+    from muspike.errors import one_line
+    from muspike.hardware.npz import UNREADABLE, read_array
+
+    check_file(file)
+    with _about(file):
+        try:
+            return read_array(file.read_bytes())
+        except UNREADABLE as error:
+            raise BadInput(f"damaged, or no .npy file: {one_line(error)}") from error
 
 
 def _is_program(file: Path) -> bool:
