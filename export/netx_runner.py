@@ -4,13 +4,14 @@ lava-dl (BSD-3-Clause, Intel) is no dependency. Its wheel is taken from the path
 MUSPIKE_LAVA_DL; or from the user's cache folder, into which pip downloads it on first use. Nothing of it is installed:
 `netx_worker.py` imports the reader, unpacked for the run, in the Python that runs Lava (`lava_runner`).
 
-What the reader (0.6.0) does not do right, found by running it (`bench/versus/netx.py`):
+What to know of the reader (0.6.0):
 
-- A matrix of weights of one sign loses one bit: its numbers become multiples of 4 or more.
-- A matrix of zeros alone divides by zero.
-- Delays of conv layers are left out; `dense_rec` with a delay does not load, unless both matrices are of one shape.
-- `refDelay`, `gradedSpike` and exponents of weights are left out.
-- `pool` and `average` raise; ALIF crashes.
+- A matrix of zeros alone divides by zero. Mixed weights above 254 are clipped, with a warning.
+- Delays of dense layers delay what the layer receives, and are clipped at 62. Those of conv layers are left out. Of a
+  `dense_rec` layer they are given to both matrices, so they fit only if both have the same shape.
+- `refDelay`, `gradedSpike` and the exponents `wgtExp` and `weight_exp` are left out.
+- `pool` and `average` raise (`num_layers` stops before them). ALIF crashes.
+- `reset_interval` resets the first layer with neurons in tick 0 (plus `reset_offset`), each next layer a tick later.
 """
 
 from __future__ import annotations

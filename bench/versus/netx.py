@@ -5,8 +5,9 @@ one for each thing that such a file can say. Each is read by `muspike.hardware.r
 read by `lava.lib.dl.netx.hdf5.Network` and run in Lava (`muspike.export.netx_runner`). The status is 1 if anything
 differs.
 
-With `reset_interval`, lava-dl's reader resets layer n in the tick in which layer n's time begins, as muspike does.
-So files with biases are compared with resets.
+With `reset_interval`, lava-dl's reader resets each layer a tick later than the one before it, as muspike does. The
+first layer that it resets is the first one with neurons, in tick 0. If spikes are the input, they reach that layer in
+tick 1, so a `reset_offset` of 1 puts the resets where muspike has them. Files with biases are compared with resets.
 
     pip download --no-deps --ignore-requires-python lava-dl==0.6.0
     python bench/versus/netx.py lava_dl-0.6.0-py3-none-any.whl
@@ -92,6 +93,10 @@ def random_nets(rng: np.random.Generator) -> dict[str, tuple[list[Layer], int | 
     return {
         "dense": ([given(12), dense(20, 12), dense(9, 20)], None),
         "large weights": ([given(12), dense(20, 12, weight=even(20, 12, most=254)), dense(9, 20)], None),
+        "weights of one sign": (
+            [given(12), dense(20, 12, weight=abs(even(20, 12)) + 2), dense(9, 20, weight=-abs(even(9, 20)) - 2)],
+            None,
+        ),
         "no synaptic filter, no leak": (
             [given(12), dense(20, 12, neuron=neuron(iDecay=4096, vDecay=0)), dense(9, 20, neuron=neuron(vDecay=4096))],
             None,
@@ -148,7 +153,8 @@ def made(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
 
 def compared(case: Case, lava_dl: Path | None = None) -> list[int]:
     """Layers, neuron-ticks, spikes, spikes that differ, membranes that differ."""
-    options = {"num_layers": case.layers, "reset_interval": case.reset_every}
+    offset = 0 if case.inputs is None else 1
+    options = {"num_layers": case.layers, "reset_interval": case.reset_every, "reset_offset": offset}
     lava = run_netx(case.path, case.ticks, case.inputs, case.input_bias, options, lava_dl)
     graph = read_net(case.path, 1e-3, case.input_bias)
     program = compile_graph(graph, "loihi2", scale="keep", reset_every=case.reset_every, must_fit=False).program

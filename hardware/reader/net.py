@@ -25,12 +25,14 @@ biases of pixels, bias = weight * pixel + bias. They are not applied here.
 A `dense` layer without neurons is a readout: an integrator without a leak. So is a last layer whose threshold is above
 the chip's register, because it never fires.
 
-Where the meaning differs from Lava's reader, which is wrong there:
+Where this differs from Lava's reader:
 
-- A matrix of weights of one sign is read as it stands. Lava's reader cuts one bit too many of it.
+- A matrix of zeros alone is read. Lava's reader divides by zero.
 - A `pool` is a convolution of each channel alone, as in SLAYER. Lava's reader has no pools.
 - A bias acts from the first tick of ideal time on. With Lava's reader, if nothing is reset, the bias of layer n acts n
   ticks before the layer's first input can arrive.
+- Resets come with the layer's first tick of ideal time. With Lava's reader, the first layer with neurons is reset in
+  tick 0, which is one tick before spikes of an input reach it (its `reset_offset` of 1 moves that).
 
 What cannot be said on the chip, or what Lava's reader leaves out in silence, is refused: see `_NEURON`, `_LAYERS`.
 """
@@ -466,7 +468,7 @@ def _in_order(layers: Tree) -> list[_Layer]:
         if not isinstance(fields, dict):
             raise BadInput(f"layer {number} is {kind_of(fields)}; expected a group")
         kind = _text(fields.get("type"))
-        if kind not in _LAYERS:
+        if kind is None or kind not in _LAYERS:
             shown = kind_of(fields.get("type")) if kind is None else repr(kind)
             raise BadInput(f"layer {number}: its type is {shown}; muspike reads {', '.join(_LAYERS)}")
         found.append(_Layer(number, kind, fields))
@@ -504,17 +506,17 @@ def _neurons(layer: _Layer, shape: Shape, may_be_silent: bool) -> _Neurons:
         if field in fields and not np.isin(found := layer.whole(field, -(2**31), 2**31, fields), allowed).all():
             layer.refuse(f"{field} of its neurons is {found.ravel()[0]}", right)
     high = REGISTERS["v_threshold"][1]
-    registers = [
+    i_decay, v_decay, threshold = (
         _spread(layer, field, layer.whole(field, low, most, fields), shape)
         for field, low, most in (("iDecay", 1, FULL_DECAY), ("vDecay", 0, FULL_DECAY), ("vThMant", 0, 2 * high + 1))
-    ]
-    silent = registers[2] > high
+    )
+    silent = threshold > high
     if silent.any() and not (may_be_silent and silent.all()):
         layer.refuse(
-            f"vThMant of its neurons is {registers[2][silent][0]}",
+            f"vThMant of its neurons is {threshold[silent][0]}",
             f"0..{high}; above in the last layer alone, in all neurons",
         )
-    return _Neurons(*registers, "li" if silent.any() else "lif")
+    return _Neurons(i_decay, v_decay, threshold, "li" if silent.any() else "lif")
 
 
 def _spread(layer: _Layer, field: str, found: Ints, shape: Shape) -> Ints:

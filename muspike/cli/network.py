@@ -176,8 +176,8 @@ def _add_input_bias(sub: argparse.ArgumentParser) -> None:
         "--input-bias",
         metavar="IMAGE.npy",
         type=path,
-        help="for a .net whose input layer has neurons: whole numbers [channel, y, x], the image as the biases of these "
-        "neurons (default: 0)",
+        help="for a .net whose input layer has neurons: whole numbers [channel, y, x], the image as the biases of "
+        "these neurons (default: 0)",
     )
 
 

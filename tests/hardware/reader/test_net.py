@@ -14,6 +14,7 @@ import torch
 from muspike.errors import BadInput
 from muspike.hardware import Program, Simulator, compile_graph, read_net, read_nir, simulate
 from muspike.hardware.reader import net
+from muspike.hardware.running.agreement import SpikeAgreement
 from muspike.hardware.weights import Conv, Sparse
 from net_files import Array, Layer, even, fired, late, neuron, write_net
 
@@ -105,7 +106,7 @@ def test_dense_layers_fire_as_their_integers_say(file: Path, rng: np.random.Gene
 
 
 def test_delays_hold_back_what_a_neuron_receives(file: Path, rng: np.random.Generator) -> None:
-    weight, delay = even(rng, 6, 8), np.array([0, 62, 5, 5, 0, 17])
+    weight, delay = abs(even(rng, 6, 8)), np.array([0, 62, 5, 5, 0, 17])
     write_net(file, [layer("input", [8]), layer("dense", [6], weight=weight, neuron=neuron(), delay=1.0 * delay)])
     x = given(rng, 8)
     arrives = np.stack([late(x, d) @ row for d, row in zip(delay, weight, strict=True)], axis=1)
@@ -114,7 +115,7 @@ def test_delays_hold_back_what_a_neuron_receives(file: Path, rng: np.random.Gene
     assert all(isinstance(s.weight, Sparse) for s in program.synapses)
     found = spikes_of(program, x)["layer1"]
     np.testing.assert_array_equal(found, fired(arrives, neuron(), np.zeros(6)))
-    assert found.any(axis=0)[[0, 2, 3, 4, 5]].all()
+    assert found.any(axis=0).tolist() == [True, False, True, True, True, True], "the run ends before tick 62"
 
 
 def test_delays_of_the_sources_and_one_delay_for_all(file: Path, rng: np.random.Generator) -> None:
@@ -122,7 +123,7 @@ def test_delays_of_the_sources_and_one_delay_for_all(file: Path, rng: np.random.
     dense = layer("dense", [6], weight=weight, neuron=neuron())
     x = given(rng, 8)
     write_net(file, [layer("input", [8]), dense | {"delay": delay}])
-    arrives = sum(np.outer(late(x[:, j], d), weight[:, j]) for j, d in enumerate(delay))
+    arrives = np.sum([np.outer(late(x[:, j], j), weight[:, j]) for j in range(8)], axis=0)
     np.testing.assert_array_equal(spikes_of(program_of(file), x)["layer1"], fired(arrives, neuron(), np.zeros(6)))
     write_net(file, [layer("input", [8]), dense | {"delay": 7}])
     once = fired(late(x, 7) @ weight.T, neuron(), np.zeros(6))
@@ -211,7 +212,9 @@ def test_an_image_goes_in_as_biases_and_resets_come_a_tick_later_a_layer(file: P
 def test_the_float_network_of_a_file_fires_nearly_as_its_integers(file: Path, rng: np.random.Generator) -> None:
     write_net(file, [layer("input", [12]), layer("dense", [40], weight=even(rng, 40, 12), neuron=neuron())])
     found = simulate(compile_graph(read_net(file, 1e-3), "loihi2"), {"input": given(rng, 12)[:, None]})
-    assert found.agreements is not None and found.agreements[0].agreement > 0.95
+    assert found.agreements is not None
+    (row,) = found.agreements
+    assert isinstance(row, SpikeAgreement) and row.agreement is not None and row.agreement > 0.95
 
 
 @pytest.mark.parametrize("end", [{}, {"neuron": neuron(iDecay=4096, vDecay=0, vThMant=2**18 - 1)}])
@@ -275,7 +278,10 @@ def neurons(**changed: Any) -> list[Layer]:
 REFUSED: dict[str, tuple[list[Layer], str]] = {
     "no layers": ([], "it has no group 'layer', which holds the layers"),
     "only an input": ([layer("input", [2])], "no layer has neurons"),
-    "another type": ([layer("convT", [2])], "layer 0: its type is 'convT'; muspike reads input, dense, dense_rec, conv"),
+    "another type": (
+        [layer("convT", [2])],
+        "layer 0: its type is 'convT'; muspike reads input, dense, dense_rec, conv",
+    ),
     "no type": ([without(DENSE, "type")], "layer 0: its type is missing"),
     "another field": (dense(mask=1), r"layer 1 \(dense\): it has a field 'mask'; expected the fields of such a layer"),
     "no weight": ([layer("input", [2]), without(DENSE, "weight")], r"layer 1 \(dense\): it has no weight"),
@@ -292,7 +298,10 @@ REFUSED: dict[str, tuple[list[Layer], str]] = {
     "bias of another shape": (dense(bias=np.zeros(2)), r"bias has shape \[2\] for neurons \[3\]"),
     "long delay": (dense(delay=np.array([0, 63, 0])), r"delay\[1\] is 63; expected whole numbers in 0..62"),
     "delay of a fraction": (dense(delay=np.array([0, 0.5, 0])), r"delay\[1\] is 0.5"),
-    "delay of another shape": (dense(delay=np.zeros(5)), r"delay has shape \[5\]; expected one for all, \[3\], or \[2\]"),
+    "delay of another shape": (
+        dense(delay=np.zeros(5)),
+        r"delay has shape \[5\]; expected one for all, \[3\], or \[2\]",
+    ),
     "delay of a loop": (
         dense(type="dense_rec", weight_rec=np.zeros((3, 3)), delay=np.ones(3)),
         r"layer 1 \(dense_rec\): delay holds 1; expected 0",
@@ -327,10 +336,16 @@ REFUSED: dict[str, tuple[list[Layer], str]] = {
     "convolution without neurons": ([IMAGE, without(CONV, "neuron")], r"layer 1 \(conv\): it has no neurons"),
     "convolution without an image": ([layer("input", [9]), CONV], r"what comes before it has shape \[9\]"),
     "convolution first": ([CONV], "nothing says the shape of the image before it"),
-    "convolution of another size": ([IMAGE, CONV | {"shape": [3, 2, 3]}], r"shape is \[3, 2, 3\]; expected \[3, 2, 2\]"),
+    "convolution of another size": (
+        [IMAGE, CONV | {"shape": [3, 2, 3]}],
+        r"shape is \[3, 2, 3\]; expected \[3, 2, 2\]",
+    ),
     "kernel of other channels": ([layer("input", [2, 3, 3]), CONV], r"weight has shape \[3, 1, 2, 2\] for 2 channels"),
     "groups that do not divide": ([IMAGE, CONV | {"groups": 2}], "for 1 channels in 2 groups"),
-    "kernel of another shape": ([IMAGE, CONV | {"weight": np.zeros((3, 4))}], r"weight has shape \[3, 4\]; expected \[c_"),
+    "kernel of another shape": (
+        [IMAGE, CONV | {"weight": np.zeros((3, 4))}],
+        r"weight has shape \[3, 4\]; expected \[c_",
+    ),
     "stride of 0": ([IMAGE, CONV | {"stride": [0, 1]}], r"stride\[0\] is 0; expected whole numbers in 1.."),
     "stride of three axes": ([IMAGE, CONV | {"stride": [1, 1, 1]}], "stride has 3 numbers"),
     "pool of several kernels": ([IMAGE, without(CONV, "groups") | {"type": "pool"}], r"expected \[1, 1, k_y, k_x\]"),
@@ -339,14 +354,30 @@ REFUSED: dict[str, tuple[list[Layer], str]] = {
     "average inside": ([*dense(), layer("average", [3]), DENSE], r"layer 2 \(average\): it is not the last layer"),
     "average that does not divide": ([*dense(), layer("average", [2])], "3 neurons do not divide into 2 groups"),
     "input inside": ([*dense(), layer("input", [3])], r"layer 2 \(input\): it stands behind other layers"),
-    "huge shape": ([layer("input", [2**12, 2**12, 2])], r"shape \[4096, 4096, 2\] has 33554432 values; expected at most"),
+    "huge shape": (
+        [layer("input", [2**12, 2**12, 2])],
+        r"shape \[4096, 4096, 2\] has 33554432 values; expected at most",
+    ),
     "shape of four axes": ([layer("input", [1, 1, 1, 1])], "shape has 4 numbers"),
     "shape of 0": ([layer("input", [0])], "shape is 0; expected whole numbers in 1.."),
-}  # fmt: skip
+}
+
+
+def plainly_read(path: Path, members: Sequence[str]) -> dict[str, Any]:
+    """What `read_hdf5` gives of a sound file, without the second that its child process takes."""
+
+    def tree(item: Any) -> Any:
+        if isinstance(item, h5py.Group):
+            return {name: tree(member) for name, member in item.items()}
+        return item[()].decode() if isinstance(item[()], bytes) else item[()]
+
+    with h5py.File(path) as h5:
+        return {name: tree(h5[name]) for name in members if name in h5}
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_not_read_is_refused_by_name(file: Path, what: str) -> None:
+def test_what_is_not_read_is_refused_by_name(file: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "read_hdf5", plainly_read)
     layers, message = REFUSED[what]
     write_net(file, layers)
     with pytest.raises(BadInput, match=message) as error:
