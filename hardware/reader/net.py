@@ -503,8 +503,10 @@ def _neurons(layer: _Layer, shape: Shape, may_be_silent: bool) -> _Neurons:
     if odd := sorted(fields.keys() - set(known)):
         layer.refuse(f"its neurons have a field {odd[0]!r}", f"the fields of {_CUBA[0]} neurons: {', '.join(known)}")
     for field, (allowed, right) in _ONE_VALUE.items():
-        if field in fields and not np.isin(found := layer.whole(field, -(2**31), 2**31, fields), allowed).all():
-            layer.refuse(f"{field} of its neurons is {found.ravel()[0]}", right)
+        if field in fields:
+            found = layer.whole(field, -(2**31), 2**31, fields)
+            if (off := ~np.isin(found, allowed)).any():
+                layer.refuse(f"{field} of its neurons is {found[off].flat[0]}", right)
     high = REGISTERS["v_threshold"][1]
     i_decay, v_decay, threshold = (
         _spread(layer, field, layer.whole(field, low, most, fields), shape)

@@ -324,7 +324,7 @@ REFUSED: dict[str, tuple[list[Layer], str]] = {
     "graded spikes": (neurons(gradedSpike=True), "gradedSpike of its neurons is 1; expected False"),
     "message bits": (neurons(messageBits=8), "messageBits of its neurons is 8; expected 0"),
     "exponent": (neurons(wgtExp=2), "wgtExp of its neurons is 2; expected 0"),
-    "exponents of a norm": (neurons(weight_exp=np.array([0, -1, 0])), "weight_exp of its neurons is 0; expected 0"),
+    "exponents of a norm": (neurons(weight_exp=np.array([0, -1, 0])), "weight_exp of its neurons is -1; expected 0"),
     "threshold that never fires, inside": (
         [*neurons(vThMant=2**17), layer("dense", [1], weight=np.zeros((1, 3)), neuron=neuron())],
         "vThMant of its neurons is 131072; expected 0..131071",
