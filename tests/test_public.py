@@ -29,8 +29,8 @@ NAMES = {
     "muspike.hardware": {
         "Chip", "Classification", "Compiled", "Counts", "Energy", "InputSpikes", "Program", "Run", "Simulation",
         "Simulator", "SpikingGraph", "classify", "compile_graph", "count", "from_nir", "input_shapes", "known_chips",
-        "load_chip", "price", "random_spikes", "read_labels", "read_nir", "read_spikes", "simulate", "spread_over",
-        "use_of", "write_spikes",
+        "load_chip", "price", "random_spikes", "read_labels", "read_net", "read_nir", "read_spikes", "simulate",
+        "spread_over", "use_of", "write_spikes",
     },
 }  # fmt: skip
 EXAMPLES = [
