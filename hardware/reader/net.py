@@ -30,7 +30,8 @@ Where this differs from Lava's reader:
 - A matrix of zeros alone is read. Lava's reader divides by zero.
 - A `pool` is a convolution of each channel alone, as in SLAYER. Lava's reader has no pools.
 - A bias acts from the first tick of ideal time on. With Lava's reader, if nothing is reset, the bias of layer n acts n
-  ticks before the layer's first input can arrive.
+  ticks before the layer's first input can arrive. (Where a delay or a loop carries such early spikes on,
+  `compile_graph` makes spikes of the bias, or tells a risk.)
 - Resets come with the layer's first tick of ideal time. With Lava's reader, the first layer with neurons is reset in
   tick 0, which is one tick before spikes of an input reach it (its `reset_offset` of 1 moves that).
 
