@@ -164,8 +164,8 @@ def compared(case: Case, lava_dl: Path | None = None) -> list[int]:
     populations = [p for p in program.populations if p.kind != "input"]
     for p, spikes, membrane in zip(populations, lava.spikes, lava.membrane, strict=True):
         ours = run.spikes[p.name][:, 0] if p.kind == "lif" else np.zeros_like(spikes)
-        other = (np.count_nonzero(a != b) for a, b in ((ours, spikes), (run.membrane[p.name][:, 0], membrane)))
-        totals += [spikes.size, np.count_nonzero(spikes), *other]
+        other = [np.count_nonzero(a != b) for a, b in ((ours, spikes), (run.membrane[p.name][:, 0], membrane))]
+        totals += np.array([spikes.size, np.count_nonzero(spikes), *other])
     return [len(populations), *totals.tolist()]
 
 
