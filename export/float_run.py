@@ -46,7 +46,7 @@ def interpreted(graph: SpikingGraph, inputs: Spikes) -> Recording:
         if p.kind == "input":
             given[p.name] = inputs[..., first : first + p.size]
             first += p.size
-    spikes, membranes = interpreter.run(graph, given)
+    spikes, membranes = interpreter.run(graph, given or inputs)
     fired = {p.name: spikes[p.name] for p in graph.populations if p.kind == "lif"}
     if not Presentation.is_in(graph.metadata):
         return Recording(fired, membranes)

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput
-from muspike.export.onnx_graph import Builder, Integers, tensor
+from muspike.export.onnx_graph import CLOCK, Builder, Integers, tensor
 from muspike.hardware.graph import by_end
 from muspike.hardware.program import FULL_DECAY, SHIFT, STATE, ChipPopulation, Program
 
@@ -41,11 +41,8 @@ def chip_graph(program: Program) -> tuple[Any, dict[str, Any]]:
     Raises:
         BadInput: the program has no input or no neurons, or a matrix is too large.
     """
-    if not program.inputs or not program.n_neurons:
-        what = "input" if not program.inputs else "population of neurons"
-        raise BadInput(
-            f"program: has no {what}; the Scan of an ONNX file runs over the ticks of an input, so it needs one"
-        )
+    if not program.n_neurons:
+        raise BadInput("program: has no population of neurons, so there is nothing to run")
     outer = Builder()
     to = Builder(outer)
     into, out_of = by_end(program.synapses, "target"), by_end(program.synapses, "source")
@@ -55,7 +52,9 @@ def chip_graph(program: Program) -> tuple[Any, dict[str, Any]]:
             state |= {f"{p.name}.u": ("int32", (BATCH, p.size)), f"{p.name}.v": ("int32", (BATCH, p.size))}
         if longest := max((s.delay for s in out_of[p.name]), default=0):
             state[f"{p.name}.spikes"] = _spikes(p), (longest, BATCH, p.size)
-    names = [p.name for p in program.inputs]
+    # A network without input is driven by its biases. An input without axons says how many ticks it runs.
+    inputs = {p.name: (_spikes(p), p.size) for p in program.inputs} or {CLOCK: ("uint8", 0)}
+    names = list(inputs)
     names += [f"spikes.{p.name}" if p.kind == "lif" else f"membrane.{p.name}" for p in program.populations]
     names += [f"{when}.{name}" for name in state for when in ("past", "present")]
     to.reserve([*names, *(f"step.{name}" for name in names)])
@@ -98,16 +97,15 @@ def chip_graph(program: Program) -> tuple[Any, dict[str, Any]]:
         to.called(f"step.present.{name}", value)
     takes = [tensor(f"step.past.{name}", *about) for name, about in state.items()]
     gives = [tensor(f"step.present.{name}", *about) for name, about in state.items()]
-    shown = [tensor(f"step.{p.name}", _spikes(p), (BATCH, p.size)) for p in program.inputs]
+    shown = [tensor(f"step.{name}", dtype, (BATCH, size)) for name, (dtype, size) in inputs.items()]
     told = [tensor(f"step.{name}", dtype, axes) for name, dtype, axes in outputs]
     body = to.graph("tick", [*takes, *shown], [*gives, *told])
     past, present = ([f"{which}.{name}" for name in state] for which in ("past", "present"))
-    given = [p.name for p in program.inputs]
-    outer.scan(body, [*past, *given], [*present, *(name for name, _, _ in outputs)], len(given))
+    outer.scan(body, [*past, *inputs], [*present, *(name for name, _, _ in outputs)], len(inputs))
     graph = outer.graph(
         "chip",
         [
-            *(tensor(p.name, _spikes(p), (TICKS, BATCH, p.size)) for p in program.inputs),
+            *(tensor(name, dtype, (TICKS, BATCH, size)) for name, (dtype, size) in inputs.items()),
             *(tensor(f"past.{name}", *about) for name, about in state.items()),
         ],
         [
@@ -119,7 +117,7 @@ def chip_graph(program: Program) -> tuple[Any, dict[str, Any]]:
         "form": "chip",
         "chip": program.chip,
         "dt_s": program.dt_s,
-        "inputs": {p.name: p.size for p in program.inputs},
+        "inputs": {name: size for name, (_, size) in inputs.items()},
         "state": {name: [dtype, list(shape)] for name, (dtype, shape) in state.items()},
         "program": program.digest,
         "levels": {p.name: p.level for p in program.populations},

@@ -29,8 +29,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from muspike.errors import BadInput
-from muspike.export.onnx_graph import Builder, Product, tensor
+from muspike.export.onnx_graph import CLOCK, Builder, Product, tensor
 from muspike.export.presentation import Presentation
 from muspike.export.recording import LOGITS
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, by_end
@@ -295,7 +294,8 @@ def float_graph(
     outer = Builder()
     # A body may not use a name of the graph around it.
     to, of = (Builder(outer), "step.") if over_time else (outer, "")
-    names = [p.name for p in inputs]
+    sizes = {p.name: p.size for p in inputs} or {CLOCK: 0}
+    names = list(sizes)
     names += [f"spikes.{p.name}" if p.kind == "lif" else f"membrane.{p.name}" for p in graph.populations]
     names += [f"{when}.{name}.{part}" for name, part in state for when in ("past", "present")]
     outer.reserve(names)
@@ -323,31 +323,29 @@ def float_graph(
         "dt_s": graph.dt_s,
         "ticks": ticks,
         "period": period,
-        "inputs": {p.name: p.size for p in inputs},
+        "inputs": sizes,
         "slots": {p.name: list(plan.slots[p.name]) for p in graph.populations if p.kind == "lif"},
         "state": {f"{name}.{part}": [kind_of, list(shape)] for (name, part), (kind_of, shape) in state.items()},
     }
     takes = [tensor(past[key], *about_it) for key, about_it in state.items()]
     gives = [tensor(f"{of}present.{name}.{part}", *about_it) for (name, part), about_it in state.items()]
-    shown = [tensor(f"{of}{p.name}", "uint8", (BATCH, p.size)) for p in inputs]
+    shown = [tensor(f"{of}{name}", "uint8", (BATCH, size)) for name, size in sizes.items()]
     told = [tensor(f"{of}{name}", dtype_of, shape) for name, dtype_of, shape in outputs]
     if not over_time:
         return to.graph("step", [*shown, *takes], [*told, *gives]), about
     body = to.graph("body", [*takes, *shown], [*gives, *told])
-    return _over_time(outer, body, inputs, state, outputs), about
+    return _over_time(outer, body, sizes, state, outputs), about
 
 
 def _over_time(
     outer: Builder,
     body: Any,
-    inputs: Sequence[Population],
+    inputs: Mapping[str, int],
     state: Mapping[tuple[str, str], tuple[str, Shape]],
     outputs: Sequence[tuple[str, str, Shape]],
 ) -> Any:
     """The graph of a Scan from rest, with an axis `steps` before the inputs and the outputs."""
-    if not inputs:
-        raise BadInput("the network has no input, so a Scan could not know how many ticks to run; use --form step")
-    shape = outer.add("Shape", inputs[0].name, name="shape")
+    shape = outer.add("Shape", next(iter(inputs)), name="shape")
     batch = outer.slots(shape, [1], "batch")
     starts = []
     for (name, part), (dtype, axes) in state.items():
@@ -355,7 +353,7 @@ def _over_time(
         whole = outer.add("Concat", *parts, axis=0, name=f"{name}.{part}.shape")
         starts.append(outer.zeros(whole, dtype, f"{name}.{part}.rest"))
     ends = [f"end.{name}.{part}" for name, part in state]
-    outer.scan(body, [*starts, *(p.name for p in inputs)], [*ends, *(name for name, _, _ in outputs)], len(inputs))
-    shown = [tensor(p.name, "uint8", ("steps", BATCH, p.size)) for p in inputs]
+    outer.scan(body, [*starts, *inputs], [*ends, *(name for name, _, _ in outputs)], len(inputs))
+    shown = [tensor(name, "uint8", ("steps", BATCH, size)) for name, size in inputs.items()]
     told = [tensor(name, dtype, ("steps", *axes)) for name, dtype, axes in outputs]
     return outer.graph("scan", shown, told)

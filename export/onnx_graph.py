@@ -27,6 +27,8 @@ Array = npt.NDArray[Any]
 
 OPSET, IR = 18, 10
 """The operator set and the version of the file format that are written. ONNX Runtime reads them from 1.18 on."""
+CLOCK = "clock"
+"""The input of a network without inputs. It has no axons, and tells how long the network runs."""
 KEY, FORMAT, VERSION = "muspike", "muspike onnx", 1
 LARGEST_BYTES = 2**31 - 2**20  # a protobuf ends at 2 GiB
 TYPES: Mapping[str, int] = {

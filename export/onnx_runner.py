@@ -133,7 +133,7 @@ class OnnxFile:
         shown = inputs[:: self.period]
         again = np.zeros((len(shown), self.period, *shown.shape[1:]), inputs.dtype)
         again[:, : self.ticks] = shown[:, None]
-        return again.reshape(-1, *shown.shape[1:])[: len(inputs)]
+        return again.reshape(len(shown) * self.period, *shown.shape[1:])[: len(inputs)]
 
     def _shown(self, inputs: Spikes) -> Spikes:
         """The spikes of each period, which a step shows in all of the first ticks of the period."""

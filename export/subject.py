@@ -9,7 +9,7 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import nir
 import numpy as np
@@ -29,12 +29,16 @@ from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.reader.net import read_net
 from muspike.tokens import Words
 
 # Of a network that does not read words: the chance that an axon spikes in a tick, for each sequence of the batch.
 RATES = (0.02, 0.1, 0.3, 0.6)
 MOST_GRADED = 15  # the largest value of a graded spike, so that no sum leaves its 16 bits by that alone
 TICKS_PER_WORD = 4  # a network that does not read words is tried on so many ticks instead of a word
+
+
+Given: TypeAlias = Model | nir.NIRGraph | SpikingGraph | Program
 
 
 class Stimulus(NamedTuple):
@@ -55,15 +59,20 @@ class Subject:
 
     Attributes:
         name: what it is called in errors: the name of a model, or the path of a file.
-        given: the model, the NIR graph or the program.
+        given: the model, the NIR graph, the graph of a lava-dl network (`read_net`), or the program.
+        dt_s: seconds per tick of a NIR graph that does not say it.
     """
 
     name: str
-    given: Model | nir.NIRGraph | Program
+    given: Given
+    dt_s: float | None = None
 
     @classmethod
-    def of(cls, what: Subject | Model | nir.NIRGraph | Program | str | os.PathLike[str]) -> Subject:
-        """The subject of a model, a graph or a program; or of the name of a model, a folder, a `.nir` or `.npz` file.
+    def of(cls, what: Subject | Given | str | os.PathLike[str], dt_s: float | None = None) -> Subject:
+        """The subject of a model, a graph or a program; or of the name of a model or its folder, or of a file.
+
+        A file is a NIR graph (`.nir`), a network of lava-dl (`.net`) or a program (`.npz`). `dt_s` are the seconds per
+        tick of a file that does not say them.
 
         Raises:
             BadInput: there is no such model or file, or it cannot be read.
@@ -74,13 +83,23 @@ class Subject:
             return cls(what.architecture, what)
         if isinstance(what, nir.NIRGraph):
             return cls("graph", what)
+        if isinstance(what, SpikingGraph):
+            return cls("graph", what)
         if isinstance(what, Program):
             return cls("program", what)
         if not isinstance(what, str | os.PathLike):
             raise refuse("export: model", what, "a Model, a NIRGraph, a Program, or the name or path of one")
         name = os.fspath(what)
-        reader = READERS.get(Path(name).suffix, load_model)
-        return cls(name, reader(name))
+        suffix = Path(name).suffix
+        if suffix == ".net":
+            return cls(name, read_net(name, dt_s))
+        if suffix == ".nir":
+            return cls(name, read_nir(name), dt_s)
+        if dt_s is not None:
+            raise BadInput(
+                f"{name}: says itself how long a tick is; dt (--dt) is for a .nir or .net file that does not"
+            )
+        return cls(name, Program.load(name) if suffix == ".npz" else load_model(name))
 
     @property
     def model(self) -> Model | None:
@@ -106,12 +125,14 @@ class Subject:
                 f"{self.name}: holds the integers of {self.given.chip}, and not the network that they were made from; "
                 "a chip's program can be exported with --to lava, --to lava-dl or --to onnx --form chip"
             )
+        if isinstance(self.given, SpikingGraph):
+            raise BadInput(f"{self.name}: is no NIR graph, and a network of lava-dl is not written as one")
         return self.given
 
     @functools.cached_property
     def graph(self) -> SpikingGraph:
         """The network in floats. Raises BadInput as `nir_graph`."""
-        return from_nir(self.nir_graph())
+        return self.given if isinstance(self.given, SpikingGraph) else from_nir(self.nir_graph(), self.dt_s)
 
     def program(self, chip: Chip | str | os.PathLike[str]) -> Program:
         """The network as the integers of a chip; a program as it is, whatever `chip`.
@@ -123,7 +144,8 @@ class Subject:
             return self.given
         if isinstance(self.given, Model):
             return compile_model(self.given, chip).program
-        return compile_graph(self.given, chip).program
+        # The numbers of a lava-dl network are a chip's integers already.
+        return compile_graph(self.graph, chip, scale="keep" if isinstance(self.given, SpikingGraph) else "auto").program
 
     @property
     def presentation(self) -> Presentation | None:
@@ -134,7 +156,7 @@ class Subject:
         """
         if isinstance(self.given, Model):
             return Presentation.of(self.given.network)
-        about = self.graph.metadata if isinstance(self.given, nir.NIRGraph) else self.given.metadata
+        about = self.given.metadata if isinstance(self.given, Program) else self.graph.metadata
         return Presentation.read(about) if Presentation.is_in(about) else None
 
     def stimulus(self, count: int, batch: int) -> Stimulus:
@@ -161,7 +183,3 @@ class Subject:
             return Stimulus(fired.astype(np.uint8))
         values = random.integers(1, np.minimum(most, MOST_GRADED) + 1, fired.shape)
         return Stimulus(np.where(fired, values, 0).astype(np.uint16))
-
-
-READERS = {".nir": read_nir, ".npz": Program.load}
-"""By the end of a file's name: what reads it."""

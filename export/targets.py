@@ -19,13 +19,9 @@ from muspike.errors import BadInput, MuspikeError
 from muspike.files import check_file, check_target, path_error, write_whole
 
 if TYPE_CHECKING:
-    import nir
-
-    from muspike.checkpoint import Model
     from muspike.export.recording import Recording, Spikes
-    from muspike.export.subject import Stimulus, Subject
+    from muspike.export.subject import Given, Stimulus, Subject
     from muspike.export.verify import Judgement, Proof
-    from muspike.hardware.program import Program
 
 
 Options = Mapping[str, Any]
@@ -135,16 +131,15 @@ TARGETS: Mapping[str, Target] = {
 }
 
 
-def export(
-    model: Subject | Model | nir.NIRGraph | Program | str | Path, to: str, path: Path, count: int = 16, **options: Any
-) -> Proof:
+def export(model: Subject | Given | str | Path, to: str, path: Path, count: int = 16, **options: Any) -> Proof:
     """Write a network to `path` in the format called `to`, and prove that the file is the same network.
 
     The file is written and proved elsewhere. It has its own name only if the proof holds. What is expected of it lies
     beside it, in `PATH.expected.npz`, for `verify`.
 
     Args:
-        model: a model, a NIR graph or a chip's program; or the name of a model, its folder, or a `.nir` or `.npz` file.
+        model: a model, a NIR graph or a chip's program; or the name of a model or its folder, or a `.nir`, `.net` or
+            `.npz` file; a `Subject.of(file, dt_s)` if the file does not say its dt.
         to: a name in `TARGETS`.
         path: the file, which ends in the target's suffix.
         count: number of compound words to compare on. A model composes them itself.

@@ -14,6 +14,7 @@ from muspike.cli.options import (
     named,
     path,
     refuse_unused,
+    seconds,
     whole,
 )
 from muspike.cli.output import say, say_json, waiting
@@ -28,7 +29,7 @@ def add(commands: Commands) -> None:
     export = commands.add(
         "export", _export, "Write a model in another format and prove it equal.", "muspike export s-rnn --to nir"
     )
-    add_model(export, "; or a .nir file that any tool wrote, or a chip program (.npz)")
+    add_model(export, "; or a .nir file of any tool, a .net of lava-dl, or a chip program (.npz)")
     export.add_argument(
         "--to",
         choices=tuple(TARGETS),
@@ -47,6 +48,7 @@ def add(commands: Commands) -> None:
         default=16,
         help="compound words to compare on, or 4 ticks for each of a network that reads none (default: 16)",
     )
+    export.add_argument("--dt", type=seconds, help="seconds per tick of a .nir or .net file that does not say them")
     for name in _options():
         takers = {to: target.options[name] for to, target in TARGETS.items() if name in target.options}
         told = [f"{to} (default: {option.default})" if option.default else to for to, option in takers.items()]
@@ -126,7 +128,7 @@ def _export(args: argparse.Namespace) -> int:
         from muspike.export.subject import Subject
         from muspike.export.targets import export
 
-        subject = Subject.of(args.model)
+        subject = Subject.of(args.model, args.dt)
     proof = export(subject, args.to, output, args.tokens, **options)
     if args.json:
         say_json({**proof.to_dict(), **warnings})

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from muspike.export.subject import Subject
 from muspike.export.targets import TARGETS, export
 from muspike.export.verify import compare
 from muspike.generation import generate
+from muspike.hardware.graph import always_firing
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import ChipSynapses
+from muspike.hardware.reader.from_nir import from_nir
 from random_nir import primitives, random_graph
 from small_model import small_model
 from small_nir import chain, graph, li, lif
@@ -395,12 +398,19 @@ def test_input_that_is_no_word_is_refused(tmp_path: Path) -> None:
         file.run(spikes)
 
 
-def test_a_program_without_input_is_refused(tmp_path: Path) -> None:
-    alone = program([population("a", 2, bias_mant=100)], [])
-    with pytest.raises(BadInput, match="has no input"):
-        export(alone, "onnx", tmp_path / "m.onnx", form="chip")
+def test_a_program_without_neurons_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has no population of neurons"):
         export(program([population("a", 2, "input")], []), "onnx", tmp_path / "m.onnx", form="chip")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_network_without_input_runs_on_its_biases(form: str, tmp_path: Path) -> None:
+    if form == "chip":
+        alone: Any = program([population("a", 2, bias_mant=4000, dv=100)], [])
+    else:
+        alone = replace(from_nir(random_graph(0)), populations=[always_firing("a", 3)], synapses=[], outputs=["a"])
+    proof = export(alone, "onnx", tmp_path / "m.onnx", form=form)
+    assert proof.holds, proof.table()
 
 
 @pytest.mark.parametrize("form", FORMS)
