@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from muspike.cli import onnx
 from muspike.cli.options import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from muspike.export.from_torch.convert import Converted
     from muspike.hardware.chip import Chip
     from muspike.hardware.graph import SpikingGraph
     from muspike.hardware.mapping.compile import Compiled
@@ -44,6 +45,11 @@ if TYPE_CHECKING:
     from muspike.hardware.running.spikes import InputSpikes
 
 RANDOM_TICKS = 100
+_DT_S = 1e-3  # of a torch module, which has no seconds
+_PYTHON_HELP = (
+    "a Python file with a function that returns a torch module of Norse, snnTorch, SpikingJelly or sinabs neurons and "
+    "a sample of its input. The file is EXECUTED: it must be your own code, or code that you trust"
+)
 _LENGTH = ". For a network without input, the length of the run"
 _WORKER_HELP = """{}
 needs nothing of muspike, only a Python that has lava-nc 0.10.0:
@@ -57,16 +63,18 @@ def add(commands: Commands) -> None:
     mapping = commands.add(
         "map",
         _map,
-        "Show how the network of a file fits a chip, and what the chip's integers do to it. Status 1: it does not fit.",
+        "Show how a network fits a chip, and what the chip's integers do to it. The network is a file, or a torch module "
+        "that a Python file builds. Status 1: it does not fit.",
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
     mapping.add_argument(
         "file",
-        metavar="FILE.nir|FILE.net",
+        metavar="FILE.nir|FILE.net|FILE.py:FUNCTION",
         type=path,
         help="a network written by any tool that writes NIR, or by lava-dl's SLAYER (.net), whose integers stay as "
-        "they are",
+        f"they are; or {_PYTHON_HELP}",
     )
+    _add_python(mapping)
     add_chip(mapping, "loihi1")
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say; no .net says it")
     _add_input_bias(mapping)
@@ -94,11 +102,12 @@ def add(commands: Commands) -> None:
     )
     simulate.add_argument(
         "file",
-        metavar="FILE.nir|FILE.net|PROGRAM.npz|FILE.onnx",
+        metavar="FILE.nir|FILE.net|PROGRAM.npz|FILE.onnx|FILE.py:FUNCTION",
         type=path,
         help="a network in NIR or of lava-dl (.net), a program written by map or export, or an ONNX file written by "
-        "export",
+        f"export; or {_PYTHON_HELP}",
     )
+    _add_python(simulate)
     _add_input(simulate, "the spikes to run on", _LENGTH)
     add_chip(simulate, None, "default loihi1, or the program's")
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say; no .net says it")
@@ -160,6 +169,29 @@ def add(commands: Commands) -> None:
     )
     _add_output(run_lava)
     add_json(run_lava, "the comparison")
+
+
+def _add_python(sub: argparse.ArgumentParser) -> None:
+    """Add the options of a Python file that builds a torch module."""
+    sub.add_argument(
+        "--sample",
+        metavar="FILE.npy",
+        type=path,
+        help="of a .py file: the sample input of the module, instead of the one that the function returns",
+    )
+    sub.add_argument(
+        "--per-tick",
+        action="store_true",
+        help="of a .py file: the module's forward computes one tick; the sample is [ticks, ...]",
+    )
+    sub.add_argument(
+        "--allow",
+        metavar="NAME",
+        action="append",
+        choices=("reset", "input"),
+        help="of a .py file: convert neurons that reset otherwise than a chip (reset), and tell the difference; or "
+        "a sample that holds no spikes (input)",
+    )
 
 
 def _add_reset(sub: argparse.ArgumentParser) -> None:
@@ -246,12 +278,12 @@ def _map(args: argparse.Namespace) -> int:
         from muspike.hardware.running.simulate import agreement_lines, input_lines, input_shapes, inputs_dict, simulate
 
     chip = find_chip(args.chip)
-    graph = _network(args)
-    given = None
+    graph, converted = _network(args)
+    given = _sample_spikes(args, converted)
     if args.input or args.random:
         shapes = input_shapes(graph)
         given = _spikes(args, shapes, graph.dt_s, graded=shapes if args.graded else ())
-    else:
+    elif given is None:
         refuse_unused(args, "without --input or --random", "ticks", "seed", "reads_as")
     with _about(args.file):
         compiled = compile_graph(
@@ -274,11 +306,14 @@ def _map(args: argparse.Namespace) -> int:
         _write_report(args, given, chip, compiled=compiled, simulation=run, priced=False)
     if args.json:
         merged = {**inputs_dict(run), "reads_as": run.reads_as} if run else {}
-        more = {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
+        more: dict[str, Any] = {}
+        more |= {} if agreements is None else {"agreement_in_all_sequences": [row.to_dict() for row in agreements]}
+        more |= {} if converted is None else {"conversion": converted.to_dict()}
         say_json({"file": str(args.file), **merged, **mapping(compiled), **more})
     else:
         first, reads_as = (input_lines(run), run.reads_as) if run else ((), None)
         lines = ["", *agreement_lines(run)] if run else []
+        lines += _conversion_lines(converted)
         say("\n".join([f"{args.file} on {mapping_text(compiled, first, reads_as)}", *lines]))
     if compiled.misfit:
         raise Failed(f"{args.file}: {compiled.misfit}")
@@ -289,9 +324,11 @@ def _simulate(args: argparse.Namespace) -> int:
     _check_apart(args, args.file, args.input, args.input_bias, _labels_file(args))
     _check_outputs(args)
     if onnx.is_onnx(args.file):
+        refuse_unused(args, f"for an ONNX file ({args.file})", "sample", "per_tick", "allow")
         return onnx.simulate(args, lambda file: _spikes(args, {n: (s,) for n, s in file.inputs.items()}, file.dt_s))
     _check_report(args)
     labels, array, labels_from = _labels(args)
+    converted = None
     if args.picture:
         check_target(args.picture)
     with waiting("loading the simulator"):
@@ -313,10 +350,11 @@ def _simulate(args: argparse.Namespace) -> int:
 
             check_picture(args.picture)
     network: Compiled | Program
-    if _is_program(args.file):
+    if not _python_file(args.file) and _is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale", "graded")
         refuse_unused(args, f"for a program ({args.file})", "input_bias")
         refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float", "reads_as")
+        refuse_unused(args, f"for a program ({args.file})", "sample", "per_tick", "allow")
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
         with _about(args.file):
@@ -325,7 +363,7 @@ def _simulate(args: argparse.Namespace) -> int:
             raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
     else:
         its_chip, chip = find_chip("loihi1" if args.chip is None else args.chip), None
-        graph = _network(args)
+        graph, converted = _network(args, labels)
         with _about(args.file):
             network = compile_graph(
                 graph,
@@ -339,7 +377,7 @@ def _simulate(args: argparse.Namespace) -> int:
         shapes, beside_float = input_shapes(graph), not args.no_float
         if args.no_float:
             refuse_unused(args, "with --no-float", "reads_as")
-    given = _spikes(args, shapes, program.dt_s, array, graded=graded_inputs(program))
+    given = _sample_spikes(args, converted) or _spikes(args, shapes, program.dt_s, array, graded=graded_inputs(program))
     if labels is not None:
         with _about(args.file):
             output, _ = answering(program, given.ticks, args.answer, args.decide)
@@ -371,9 +409,11 @@ def _simulate(args: argparse.Namespace) -> int:
     if args.json:
         notes = {"notes": list(given.notes), "chip_warnings": list(its_chip.warnings)}
         told = {"file": str(args.file), **notes, **simulation_dict(found)}
+        told |= {} if converted is None else {"conversion": converted.to_dict()}
         say_json(told | ({"classification": answers.to_dict() | {"labels_from": labels_from}} if answers else {}))
     else:
         more_lines = ["", f"labels: {labels_from}", *answers.lines()] if answers else []
+        more_lines += _conversion_lines(converted)
         say("\n".join([f"{args.file} on {simulation_text(found)}", *more_lines]))
     return 0
 
@@ -522,7 +562,7 @@ def _write_report(
             source = f"random, {args.random:g} spikes per neuron and tick"
             made |= {"input": source, **length, "seed": args.seed or 0}
         else:
-            made |= {"input": "none", **length}
+            made |= {"input": "the sample" if args.file.suffix == ".py" else "none", **length}
     write_page(
         args.report,
         args.file.name,
@@ -550,7 +590,7 @@ def _labels(args: argparse.Namespace) -> tuple[npt.NDArray[np.int64] | None, str
     if args.labels is None:
         refuse_unused(args, "without --labels", "answer", "decide")
         return None, None, ""
-    if not args.input:
+    if not args.input and not (_python_file(args.file) and not args.random and _labels_file(args)):
         raise BadInput("--labels: labels belong to the sequences of --input SPIKES; give that too")
     from muspike.hardware.running.spikes import read_labels
 
@@ -581,23 +621,81 @@ def _about(file: Path | str) -> Iterator[None]:
         raise BadInput(f"{file}: {error}") from error
 
 
-def _network(args: argparse.Namespace) -> SpikingGraph:
-    """The network of a `.net` file, by its name, or of a NIR file."""
-    file: Path = args.file
-    if _is_net(file):
-        from muspike.hardware.reader.net import read_net
-
-        graph = read_net(file, args.dt, None if args.input_bias is None else _image(args.input_bias))
-        for told in graph.metadata.get("notes", []):
-            note(f"{file}: {told}")
-        return graph
-    refuse_unused(args, f"for a file that is no .net ({file})", "input_bias")
+def _network(
+    args: argparse.Namespace, labels: npt.NDArray[np.int64] | None = None
+) -> tuple[SpikingGraph, Converted | None]:
+    """The network of the file that a command is given; of a torch module, also how it was converted."""
     from muspike.hardware.reader.file import read_nir
     from muspike.hardware.reader.from_nir import from_nir
 
-    read = read_nir(file)
-    with _about(file):
-        return from_nir(read, args.dt)
+    python = _python_file(args.file)
+    if not _is_net(args.file):
+        refuse_unused(args, f"for a file that is no .net ({args.file})", "input_bias")
+    if python is None:
+        refuse_unused(args, f"for a network in a file ({args.file})", "sample", "per_tick", "allow")
+        if _is_net(args.file):
+            return _lava_dl_network(args), None
+        graph = read_nir(args.file)
+        with _about(args.file):
+            return from_nir(graph, args.dt), None
+    with waiting("loading torch"):
+        from muspike.export.from_torch.convert import convert
+        from muspike.export.from_torch.python_file import build, read_sample
+
+    given = None if args.sample is None else read_sample(args.sample)
+    module, own = build(*python)
+    sample = own if given is None else given
+    if sample is None:
+        raise BadInput(f"{args.file}: returns no sample input of the module; return (module, sample), or give --sample")
+    with _about(args.file):
+        found = convert(
+            module,
+            sample,
+            dt_s=args.dt or _DT_S,
+            per_tick=args.per_tick,
+            allow=args.allow or (),
+            labels=None if args.input else labels,
+        )
+        graph = from_nir(found.graph)
+    args.file = python[0]
+    return graph, found
+
+
+def _python_file(file: Path) -> tuple[Path, str | None] | None:
+    """The Python file and the function that an argument names; None: it names another file."""
+    text, colon, function = str(file).rpartition(":")
+    if colon and text.endswith(".py") and function.isidentifier():
+        return Path(text), function
+    return (file, None) if file.suffix == ".py" else None
+
+
+def _sample_spikes(args: argparse.Namespace, converted: Converted | None) -> InputSpikes | None:
+    """The sample of a torch module as the input of a run; None if there is none, or another input is given."""
+    from muspike.hardware.running.spikes import InputSpikes
+
+    if converted is None or converted.spikes is None or args.input or args.random:
+        return None
+    refuse_unused(args, "without --input or --random", "ticks", "seed")
+    spikes = converted.spikes
+    if spikes.max(initial=0) > 1 and not args.graded:
+        raise BadInput(
+            f"{args.file}: the sample holds up to {spikes.max()} spikes of an input in a tick, and an input of a chip "
+            "spikes once: --graded, on a chip whose spikes carry a value, or a sample of 0 and 1"
+        )
+    return InputSpikes(len(spikes), spikes.shape[1], {"input": spikes})
+
+
+def _conversion_lines(converted: Converted | None) -> list[str]:
+    return [] if converted is None else ["", *(f"torch module: {line}" for line in converted.told)]
+
+
+def _lava_dl_network(args: argparse.Namespace) -> SpikingGraph:
+    from muspike.hardware.reader.net import read_net
+
+    graph = read_net(args.file, args.dt, None if args.input_bias is None else _image(args.input_bias))
+    for told in graph.metadata.get("notes", []):
+        note(f"{args.file}: {told}")
+    return graph
 
 
 def _is_net(file: Path) -> bool:
