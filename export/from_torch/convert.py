@@ -186,8 +186,12 @@ def convert(
 
     paths = [path for path, part in copied.named_modules() if path in neurons or _is_layer(part)]
     paths = [path for path in paths if not any(path.startswith(f"{neuron}.") for neuron in neurons)]
-    followed = trace(fresh(), fresh, paths, given)
-    changed = _refuse(neurons, allow)
+    try:
+        followed = trace(fresh(), fresh, paths, given)
+    except BadInput:
+        _refuse(neurons, allow)  # which may be why it does not run
+        raise
+    changed = _refuse({path: neuron for path, neuron in neurons.items() if followed.calls[path]}, allow)
     _refuse_single_calls(followed.calls, neurons, per_tick)
     wired = wire(copied, followed, neurons, tuple(given.shape), dt_s, _shown)
     read = from_nir(wired.graph)
@@ -258,9 +262,9 @@ def _is_layer(part: nn.Module) -> bool:
     """Whether values are followed from and to a module of torch."""
     if isinstance(part, layers.PASSES) or type(part).__name__ in ("Dropout", "Dropout2d", "FlattenTime"):
         return False
-    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-    own = type(part).__module__.startswith("torch.nn.modules") and not isinstance(part, containers)
-    return own or layers.dimensions(part, (1,) * 5) is not None
+    containers = ("Module", "Sequential", "ModuleList", "ModuleDict")
+    torchs = [cls.__name__ for cls in type(part).__mro__ if cls.__module__.startswith("torch.nn.modules")]
+    return torchs[0] not in containers or layers.dimensions(part, (1,) * 5) is not None
 
 
 def _refuse(neurons: Mapping[str, Neuron], allow: Collection[str]) -> list[str]:

@@ -11,6 +11,8 @@ import nir
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from torch import nn
 
 from muspike.errors import BadInput
@@ -391,13 +393,16 @@ class _Wiring:
 
     def _irregular(self, target: _Node, source: str) -> NoReturn:
         """Refuse what is not the same in every tick, or what a function made so."""
-        for call in self.trace.calls[target.path]:
-            if call.names:
-                raise self._computed(call)
+        self._check_names(target)
         raise BadInput(
             f"module {self.shown(target.path)!r}: hears {self.shown(source) or 'the sample'!r} otherwise in some ticks "
             "or sequences than in others, or from several rows at once; the wiring of a chip is the same in every tick"
         )
+
+    def _check_names(self, target: _Node) -> None:
+        for call in self.trace.calls[target.path]:
+            if call.names:
+                raise self._computed(call)
 
     def _layer(self, path: str, given: Shape, shape: Shape, call: Integers, row: Integers) -> _Node:
         """The node of a layer whose values in a tick are those of these calls and rows, `[ticks, batch]`."""
@@ -490,6 +495,7 @@ class _Wiring:
             outer = where[~varies]
             inner = where[varies]
             if (outer != outer[..., :1]).any() or (inner != inner[:, :1, :1]).any():
+                self._check_names(target)
                 raise BadInput(
                     f"module {self.shown(target.path)!r}: takes other parts of the sample in some ticks or sequences "
                     "than in others; give the sample as [ticks, batch, ...] or as the library has it"
@@ -534,8 +540,7 @@ class _Wiring:
             for number, edge in enumerate(node.sources):
                 self._join(nodes, edges, node, into, edge, number)
         _fold_batch_norms(nodes, edges, {n.name: self.module.get_submodule(n.path) for n in everything})
-        heard = {edge.source.name for node in everything for edge in node.sources if edge.source is not node}
-        ends = [n for n in everything if n.name not in heard and (n.path in self.neurons or n in trailing)]
+        ends = self._ends(everything, trailing)
         outputs = []
         for node in ends:
             name = "output" if len(ends) == 1 else self._name(f"{node.name}_output")
@@ -550,6 +555,31 @@ class _Wiring:
                 judged[outputs[ends.index(node)]] = self.rows[node.name]
         graph = nir.NIRGraph(nodes, edges, metadata={"dt": self.dt_s}, type_check=False)
         return Wired(graph, place, judged, outputs, self.remarks)
+
+    def _ends(self, everything: Sequence[_Node], trailing: Sequence[_Node]) -> list[_Node]:
+        """The layers that are read: those that lead to nothing else; of a loop through several, the returned ones."""
+        place = {id(node): number for number, node in enumerate(everything)}
+        pairs = [
+            (place[id(e.source)], place[id(n)]) for n in everything for e in n.sources if e.source is not self.input
+        ]
+        ways = np.array(pairs or [(0, 0)]).T
+        joined = csr_array((np.ones(len(ways[0]), bool), tuple(ways)), shape=(len(everything), len(everything)))
+        _, loop = connected_components(joined, connection="strong")
+        leads_on = {int(loop[source]) for source, target in pairs if loop[source] != loop[target]}
+        own = {
+            self.trace.blocks[block].path
+            for numbers in self.trace.returned
+            for block in np.unique(self.trace.block_of(numbers)).tolist()
+            if block >= 0
+        }
+        found = []
+        for number in dict.fromkeys(loop.tolist()):
+            if number in leads_on:
+                continue
+            inside = [n for n in everything if loop[place[id(n)]] == number]
+            inside = [n for n in inside if n.path in self.neurons or n in trailing]
+            found += [n for n in inside if n.path in own] or inside
+        return sorted(found, key=lambda node: place[id(node)])
 
     def _made(self, node: _Node, edges: list[tuple[str, str]]) -> dict[str, nir.NIRNode]:
         """The NIR nodes of a layer."""

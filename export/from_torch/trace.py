@@ -108,6 +108,11 @@ _MOVES = frozenset(
 )
 # fmt: on
 
+# Functions that take numbers of one precision only.
+_PRODUCTS = frozenset(
+    ("linear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum", "conv1d", "conv2d", "bilinear")
+)
+
 
 @dataclass(eq=False)
 class Call:
@@ -195,7 +200,7 @@ def run(module: nn.Module, sample: torch.Tensor) -> Any:
 
     hook = torch_module.register_module_forward_pre_hook(widened)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _Widening():
             return module(sample.double() if sample.is_floating_point() else sample)
     except (BadInput, Failed):
         raise
@@ -371,6 +376,15 @@ class _Tracer:
             if not own.all():
                 return f"before its call {number} its state is changed, or replaced by another"
         return None
+
+
+class _Widening(TorchFunctionMode):
+    """Give products float64 alone, where a forward makes tensors of its own in float32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in _PRODUCTS:
+            args, kwargs = pytree.tree_map(_widened, (args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
 class _Names(TorchFunctionMode):

@@ -14,7 +14,7 @@ is the answer, and the sequence is counted as a tie.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,7 @@ class Classification:
         per_correct: by cost set, the energy of the run over the chip's correct answers, in uJ. Empty if the run has no
             energy, or no answer is correct.
         reads_as: how the float network was read, a key of `READINGS`.
+        spikes: int64 `[sequences]`: spikes of the chip's neurons in each sequence, relays included, inputs not.
     """
 
     output: str
@@ -101,6 +102,7 @@ class Classification:
     per_sequence: Mapping[str, Quantity]
     per_correct: Mapping[str, Quantity]
     reads_as: str = "nir"
+    spikes: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def classes(self) -> int:
@@ -125,6 +127,16 @@ class Classification:
             told += f", of {float_network(self.reads_as)} {_share(self.ideal.correct, len(self.labels))}"
             told += f"; both give the same answer in {self.same:,}"
         return told
+
+    @property
+    def activity(self) -> str:
+        """The spikes of a sequence, in a sentence; empty if they were not counted."""
+        if not len(self.spikes):
+            return ""
+        return (
+            f"{self.spikes.mean():,.1f} spikes of the chip's neurons per sequence, {self.spikes.min():,} to "
+            f"{self.spikes.max():,}"
+        )
 
     @property
     def ties(self) -> str:
@@ -152,6 +164,8 @@ class Classification:
         """The classification for people."""
         yield f"{self.verdict} ({several(len(self.labels), 'sequence')} in {self.classes:,} classes)"
         yield f"answer: {self.how}; {self.ties}"
+        if self.activity:
+            yield self.activity
         for costs, of in self.per_sequence.items():
             told = f"{_band(of)} per sequence"
             if costs in self.per_correct:
@@ -182,6 +196,8 @@ class Classification:
             "float": self.ideal and self.ideal.to_dict(),
             "reads_as": self.ideal and self.reads_as,
             "same_answer": self.same,
+            "spikes_per_sequence": float(self.spikes.mean()) if len(self.spikes) else None,
+            "spikes_of_each_sequence": self.spikes.tolist(),
             "energy_uj_per_sequence": {costs: dict(vars(of)) for costs, of in self.per_sequence.items()},
             "energy_uj_per_correct_answer": {costs: dict(vars(of)) for costs, of in self.per_correct.items()},
         }
@@ -235,7 +251,17 @@ def classify(
         per_sequence={costs: total / simulation.batch for costs, total in totals.items()},
         per_correct={costs: total / chip.correct for costs, total in totals.items() if chip.correct},
         reads_as=simulation.reads_as,
+        spikes=_spikes(simulation),
     )
+
+
+def _spikes(simulation: Simulation) -> Integers:
+    """Spikes of the chip's neurons in each sequence."""
+    found = np.zeros(simulation.batch, np.int64)
+    for p in simulation.program.populations:
+        if p.kind == "lif":
+            found += simulation.run.spikes[p.name].sum(axis=(0, 2), dtype=np.int64)
+    return found
 
 
 def answering(program: Program, ticks: int, output: str | None, rule: str | None) -> tuple[ChipPopulation, str]:

@@ -124,6 +124,15 @@ def test_an_answer_costs_what_the_run_costs(spiking: Simulation) -> None:
         assert correct.high * found.chip.correct == pytest.approx(total.high) and correct.high > correct.value
 
 
+def test_spikes_are_counted_for_each_sequence(spiking: Simulation) -> None:
+    found = classify(spiking, LABELS)
+    fired = [spiking.run.spikes[p.name] for p in spiking.program.populations if p.kind == "lif"]
+    assert found.spikes.tolist() == [sum(int(x[:, n].sum()) for x in fired) for n in range(BATCH)]
+    assert found.to_dict()["spikes_per_sequence"] == pytest.approx(found.spikes.sum() / BATCH)
+    assert found.spikes.std() > 0
+    assert f"{found.spikes.mean():,.1f} spikes of the chip's neurons per sequence" in "\n".join(found.lines())
+
+
 def test_without_energy_or_correct_answers_there_is_no_price(spiking: Simulation) -> None:
     free = classify(dataclasses.replace(spiking, energies=(), no_energy="too large"), LABELS)
     assert (free.per_sequence, free.per_correct) == ({}, {})
