@@ -1,37 +1,45 @@
-"""One file per target format, and the proof that what was written is the same network; and torch modules as NIR."""
+"""One file per target format, and the proof that what was written is the same network; and torch modules as NIR.
 
-from __future__ import annotations
+`to_nir` is both: the module that writes muspike's own networks as NIR, and the function that takes any torch module.
+"""
 
+import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import nir
+if TYPE_CHECKING:  # the same names, for type checkers
+    from muspike.export.from_torch import to_nir as to_nir
+
+__all__ = ["to_nir"]
 
 
-def to_nir(module: Any, sample: Any = None, **options: Any) -> nir.NIRGraph:
-    """A network of muspike, or any torch module of spiking neurons, as a NIR graph.
+class _ToNir(types.ModuleType):
+    """The module `to_nir`, which can be called."""
 
-    A module is proved: every spike of every layer equals that of its own forward pass, on the sample and on random
-    spikes. Options and errors are those of `muspike.export.from_torch.convert.from_torch`.
+    def __call__(self, module: Any, sample: Any = None, **options: Any) -> Any:
+        from muspike.export.from_torch import to_nir
 
-    Args:
-        module: a `muspike.Network`; or a torch module with neurons of Norse, snnTorch, SpikingJelly or sinabs.
-        sample: what the module's forward takes. A `Network` needs none.
-        options: `dt_s`, `per_tick`, `allow`, `seed`; of a `Network`: `metadata`.
+        return to_nir(module, sample, **options)
 
-    Raises:
-        BadInput: a chip cannot run the module; the message names the layer, its setting, and what to do.
-        Failed: the graph is not equal to the module.
-    """
-    from muspike.network import Network
 
-    if isinstance(module, Network):
-        from muspike.export.to_nir import to_nir as of_network
+class _Export(types.ModuleType):
+    """This package. Python binds a module here when it first imports it; `to_nir` can be called from then on."""
 
-        return of_network(module, **options)
-    from muspike.errors import BadInput
-    from muspike.export.from_torch.convert import from_torch
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "to_nir" and isinstance(value, types.ModuleType):
+            value.__class__ = _ToNir
+        super().__setattr__(name, value)
 
-    if sample is None:
-        raise BadInput("to_nir: a torch module needs a sample of its input: to_nir(module, sample)")
-    return from_torch(module, sample, **options)
+
+def __getattr__(name: str) -> Any:
+    if name == "to_nir":
+        return importlib.import_module("muspike.export.to_nir")
+    raise AttributeError(f"module 'muspike.export' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+sys.modules[__name__].__class__ = _Export

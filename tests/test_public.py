@@ -14,18 +14,20 @@ from types import ModuleType
 import pytest
 
 import muspike
+import muspike.export
 import muspike.hardware
 from muspike import corpora
 from noise_corpus import noise_corpus
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = [muspike, muspike.hardware]
+PACKAGES = [muspike, muspike.export, muspike.hardware]
 NAMES = {
     "muspike": {
         "BadInput", "Failed", "Model", "Network", "Population", "Recipe", "Sampling", "Score", "Synapse", "Timing",
         "architectures", "corpora", "decode", "encode", "evaluate", "firing_rate", "generate", "likelihood",
         "load_model", "metrics", "midi", "save_model", "shipped_models", "tokens", "train", "write_pieces",
     },
+    "muspike.export": {"to_nir"},
     "muspike.hardware": {
         "Chip", "Classification", "Compiled", "Counts", "Energy", "InputSpikes", "Program", "Run", "Simulation",
         "Simulator", "SpikingGraph", "classify", "compile_graph", "count", "from_nir", "input_shapes", "known_chips",
@@ -79,7 +81,7 @@ def test_docs_api_lists_every_name() -> None:
         assert sorted(listed) == sorted(NAMES[package.__name__])
 
 
-@pytest.mark.parametrize("package", ["muspike", "muspike.hardware"])
+@pytest.mark.parametrize("package", ["muspike", "muspike.export", "muspike.hardware"])
 def test_importing_loads_neither_torch_nor_numpy(package: str) -> None:
     code = f"import sys, {package}; print(*({{'torch', 'numpy', 'numba', 'norse'}} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -244,6 +244,11 @@ class _Wiring:
                     f"module {self.shown(path)!r}: {given.state}; a neuron on a chip keeps its state and starts at "
                     "rest: pass on what the layer returned, and begin with zeros or nothing"
                 )
+            if neuron.state_given and given.number and not given.states:
+                raise BadInput(
+                    f"module {self.shown(path)!r}: is called without the state that it returned the tick before, so it "
+                    "starts anew in every tick; pass the state on (norse's SequentialState does)"
+                )
         made = shape
         if neuron.weights is not None:
             made = (len(neuron.weights),)

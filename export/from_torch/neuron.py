@@ -61,6 +61,7 @@ class Neuron:
         weights: what the input passes through inside the layer, `[neurons, inputs]`.
         refusals: what of the layer a chip cannot do.
         membrane: which tensor of the layer's output a readout's membrane is; the spikes are always the first.
+        state_given: whether the layer begins at rest in every call that gives it no state.
         reset: brings the state to rest.
     """
 
@@ -77,6 +78,7 @@ class Neuron:
     weights: Doubles | None = None
     refusals: Sequence[Refusal] = ()
     membrane: int = 0
+    state_given: bool = False
     reset: Callable[[], object] = lambda: None
 
     def node(self, shape: Sequence[int], dt_s: float) -> nir.NIRNode:

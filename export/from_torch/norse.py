@@ -94,6 +94,7 @@ def read(module: Any) -> Neuron:
         recurrent=recurrent,
         weights=weights,
         refusals=refusals,
+        state_given=layout == "tick",
     )
 
 

@@ -126,6 +126,7 @@ class Call:
             the run, or -1 where there is none.
         names: the functions of torch that the data passed through, apart from those that only move values or add.
         computed: whether the data is neither values of layers nor a sum of them.
+        states: how many tensors of state it was given.
         state: why the layer's state is not what its last call left; None: it is.
     """
 
@@ -135,6 +136,7 @@ class Call:
     sources: list[Integers] = field(default_factory=list)
     names: str = ""
     computed: bool = False
+    states: int = 0
     state: str | None = None
 
 
@@ -333,6 +335,7 @@ class _Tracer:
                 first, *rest = [*given, *named.values()]
                 call = Call(path, number, tuple(first.shape))
                 if active is None:
+                    call.states = len(tensors_of(rest))
                     call.state = self._state(path, number, tensors_of(rest))
                     call.names = names.told(first)
                 calls[path].append(call)

@@ -63,8 +63,8 @@ def add(commands: Commands) -> None:
     mapping = commands.add(
         "map",
         _map,
-        "Show how a network fits a chip, and what the chip's integers do to it. The network is a file, or a torch module "
-        "that a Python file builds. Status 1: it does not fit.",
+        "Show how a network, from a file or a torch module that a Python file builds, fits a chip, and what the chip's "
+        "integers do to it. Status 1: it does not fit.",
         "muspike map network.nir --chip loihi2 --dt 0.001",
     )
     mapping.add_argument(

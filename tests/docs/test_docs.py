@@ -143,7 +143,7 @@ def headings(page: Path) -> list[str]:
 
 def test_the_index_has_every_page() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\((\w+\.md)\)", text)) == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", text)) == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
 
 
 def test_every_command_is_on_a_page(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,8 @@ The neurons are Norse's, or none: the other libraries have files of their own.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import muspike.export
 from muspike.errors import BadInput, Failed
 from muspike.export import to_nir
 from muspike.export.from_torch import convert as converting
@@ -24,7 +27,7 @@ from muspike.export.from_torch.convert import ALLOWANCES, convert
 from small_model import small_model
 from torch_runs import BATCH, TICKS, held, lively, nodes, spikes
 
-norse = pytest.importorskip("norse.torch")
+norse: Any = pytest.importorskip("norse.torch")
 
 
 class Loop(nn.Module):
@@ -243,6 +246,17 @@ def test_counts_are_graded(loop: Loop, tmp_path: Path) -> None:
     assert [row for row in found.remarks if "up to 3 spikes" in row and "--graded" in row]
 
 
+def test_the_name_is_the_function_and_the_module_of_the_target() -> None:
+    code = "from muspike.export.to_nir import write; from muspike.export import to_nir; "
+    code += "print(to_nir.write is write, callable(to_nir))"
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "True True\n", ran.stderr
+    with pytest.raises(AttributeError, match=r"module 'muspike\.export' has no attribute 'to_nri'; it has to_nir"):
+        muspike.export.to_nri  # noqa: B018
+
+
 def test_a_network_of_ours_is_dispatched() -> None:
     model = small_model("jsb")
     graph = to_nir(model.spiking)
@@ -420,7 +434,7 @@ def test_a_state_that_is_changed_is_named(loop: Loop) -> None:
             for tick in x:
                 fired, state = self.cell1(self.fc1(tick), state)
                 state = type(state)(v=state.v * 0.5)
-            return fired
+            return torch.as_tensor(fired)
 
     with pytest.raises(BadInput, match=r"module 'cell1': before its call 1 its state is changed"):
         convert(lively(Forgets()), spikes(12))
@@ -433,7 +447,7 @@ def test_a_membrane_is_no_input_of_a_layer() -> None:
             for tick in x:
                 _, state1 = self.cell1(self.fc1(tick), state1)
                 out, state2 = self.cell2(self.fc2(state1.v), state2)
-            return out
+            return torch.as_tensor(out)
 
     with pytest.raises(BadInput, match=r"module 'cell1': 'fc2' is given its membrane or current"):
         convert(lively(Membrane()), spikes(12))
@@ -449,7 +463,7 @@ def test_a_layer_of_neurons_runs_once_in_a_tick() -> None:
                 a, state = self.cell1(self.fc1(tick), state)
                 a, state = self.cell1(self.fc1(tick), state)
                 out, _ = self.cell2(self.fc2(a), None)
-            return out
+            return torch.as_tensor(out)
 
     with pytest.raises(BadInput, match=r"'cell1' 60, 'cell2' 30; each must run once in a tick|state is changed"):
         convert(lively(Twice()), spikes(12))
@@ -462,7 +476,7 @@ def test_wiring_that_depends_on_time_is_refused() -> None:
             for number, tick in enumerate(x):
                 fired, state1 = self.cell1(self.fc1(tick), state1)
                 out, state2 = self.cell2(self.fc2(fired.roll(number % 3, -1)), state2)
-            return out
+            return torch.as_tensor(out)
 
     with pytest.raises(BadInput, match=r"module 'fc2': hears 'cell1' otherwise in some ticks"):
         convert(lively(Turns()), spikes(12))

@@ -14,7 +14,7 @@ from muspike.errors import BadInput
 from muspike.export.from_torch.convert import convert
 from torch_runs import held, lively, nodes, spikes
 
-snn = pytest.importorskip("snntorch")
+snn: Any = pytest.importorskip("snntorch")
 ZERO = {"reset_mechanism": "zero"}
 AT_ONCE = {"reset_mechanism": "zero", "reset_delay": False}
 
@@ -92,7 +92,7 @@ def test_hidden_states_left_by_a_training(tmp_path: Path) -> None:
     module = lively(nn.Sequential(*layers, snn.Leaky(0.8, init_hidden=True, output=True, **ZERO)), 2.0).eval()
     x = spikes(12)
     gave = torch.stack([module(tick)[0] for tick in x])
-    gave.sum().backward()
+    torch.autograd.backward(gave.sum())
     module.train()
     held(module, x, gave, tmp_path, per_tick=True)
 

@@ -131,7 +131,7 @@ def test_what_no_chip_has_is_named(make: Callable[[], nn.Module], told: str) -> 
 def test_a_pool_of_maxima_and_a_neuron_of_ones_own_are_named() -> None:
     class Own(neuron.LIFNode):  # type: ignore[misc,unused-ignore]
         def neuronal_charge(self, x: torch.Tensor) -> None:
-            self.v = self.v + 0.5 * x
+            self.v: Any = self.v + 0.5 * x
 
     with pytest.raises(BadInput, match="'1': Own is a class of its own"):
         convert(multi(layer.Linear(12, 10), Own()), spikes(12))
