@@ -139,14 +139,14 @@ def array(value: Any) -> Doubles:
     return np.atleast_1d(np.asarray(value, np.float64))
 
 
-def fires_below_rest(threshold: Doubles) -> list[Refusal]:
-    """The refusal of a threshold below 0; empty if there is none."""
-    if (threshold >= 0).all():
+def fires_at_rest(threshold: Doubles, reaches: bool = False) -> list[Refusal]:
+    """The refusal of a threshold at which a neuron at rest fires; empty if there is none."""
+    if (threshold > 0 if reaches else threshold >= 0).all():
         return []
     return [
         Refusal(
             f"threshold = {threshold.min():g} above the rest",
-            "a chip's threshold is at least 0",
+            "a neuron of a chip does not fire at rest",
             "clamp it in training, or give it a range",
         )
     ]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from muspike.export.from_torch.neuron import Neuron, Refusal, array, fires_below_rest, leak, own_forward
+from muspike.export.from_torch.neuron import Neuron, Refusal, array, fires_at_rest, leak, own_forward
 
 LIBRARY = "norse"
 _CURRENT = ("LIF", "LIFCell", "LIFRecurrent", "LIFRecurrentCell", "LI", "LICell", "LILinearCell")
@@ -78,7 +78,7 @@ def read(module: Any) -> Neuron:
         refusals += wrong
     threshold = array(p.v_th) - rest if fires else None
     if threshold is not None:
-        refusals += fires_below_rest(threshold)
+        refusals += fires_at_rest(threshold)
     recurrent = weights = None
     if "Recurrent" in kind:
         recurrent, weights = _linear(module.recurrent_weights), array(module.input_weights)

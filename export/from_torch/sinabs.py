@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from muspike.export.from_torch.neuron import Layout, Neuron, Refusal, array, fires_below_rest, leak, own_forward
+from muspike.export.from_torch.neuron import Layout, Neuron, Refusal, array, fires_at_rest, leak, own_forward
 
 LIBRARY = "sinabs"
 
@@ -57,7 +57,7 @@ def read(module: Any) -> Neuron:
             )
     threshold = array(module.spike_threshold) if fires else None
     if threshold is not None:
-        refusals += fires_below_rest(threshold)
+        refusals += fires_at_rest(threshold, reaches=True)
     merged = any(name.endswith("Squeeze") for name in kinds)
     layout: Layout = "merged" if merged else "batch first"
     batch = 0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from muspike.export.from_torch.neuron import Neuron, Refusal, array, fires_below_rest, leak, own_forward
+from muspike.export.from_torch.neuron import Neuron, Refusal, array, fires_at_rest, leak, own_forward
 
 LIBRARY = "snntorch"
 
@@ -103,7 +103,7 @@ def read(module: Any) -> Neuron:
                 Refusal("alpha or beta = 1", "a filtered current and membrane leak in NIR", "set it below 1")
             )
     threshold = array(module.threshold)
-    refusals += fires_below_rest(threshold)
+    refusals += fires_at_rest(threshold)
     return Neuron(
         tau=tau,
         gain=gain,

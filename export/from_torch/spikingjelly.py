@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from muspike.export.from_torch.neuron import Neuron, Refusal, array, fires_below_rest, own_forward
+from muspike.export.from_torch.neuron import Neuron, Refusal, array, fires_at_rest, own_forward
 
 LIBRARY = "spikingjelly"
 
@@ -63,7 +63,7 @@ def read(module: Any) -> Neuron:
         tau = 1 / float(module.w.detach().double().sigmoid())
     decays = kind != "IFNode" and module.decay_input
     threshold = array(module.v_threshold) - rest
-    refusals += fires_below_rest(threshold)
+    refusals += fires_at_rest(threshold, reaches=True)
     return Neuron(
         tau=np.array([tau]),
         gain=np.array([1 / tau if decays else 1.0]),

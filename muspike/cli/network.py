@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shlex
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -647,7 +648,7 @@ def _network(
     sample = own if given is None else given
     if sample is None:
         raise BadInput(f"{args.file}: returns no sample input of the module; return (module, sample), or give --sample")
-    with _about(args.file):
+    with _about(args.file), contextlib.redirect_stdout(sys.stderr):  # a forward may print
         found = convert(
             module,
             sample,

@@ -136,7 +136,7 @@ def test_a_loop_back_takes_its_tick_and_its_bias_begins_late(tmp_path: Path) -> 
     module, x = lively(Back(), 3.0), spikes(12)
     assert isinstance(module, Back)
     with torch.no_grad():
-        module.back.bias += 2.0
+        module.back.bias.add_(2.0)
     found = held(module, x, module(x), tmp_path)
     assert nodes(found)["cell2_back_delay"] == "Delay" and ("back", "cell2_back_delay") in found.graph.edges
 

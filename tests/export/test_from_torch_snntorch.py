@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from muspike.errors import BadInput
 from muspike.export.from_torch.convert import convert
+from muspike.hardware import interpreter
+from muspike.hardware.reader.from_nir import from_nir
+from muspike.hardware.readings import READINGS
 from torch_runs import held, lively, nodes, spikes
 
 snn: Any = pytest.importorskip("snntorch")
@@ -170,3 +174,14 @@ def test_the_default_reset_is_measured_on_request() -> None:
     theirs = module(x)[0]
     assert {change.population for change in found.changes} == {"lif1", "lif2"}
     assert found.changes[1].own_spikes == int(theirs.sum()) and found.changes[0].different > 0
+
+
+def test_what_was_changed_is_what_the_reading_of_the_tool_gives_back() -> None:
+    """The graph of `allow={"reset"}`, read as snnTorch trained it, fires as the module does."""
+    module, x = lively(nn.Sequential(nn.Linear(12, 10), snn.Leaky(0.9, init_hidden=True))), spikes(12)
+    found = convert(module, x, per_tick=True, allow={"reset"})
+    theirs = torch.stack([module(tick) for tick in x]).detach().numpy()
+    assert found.spikes is not None
+    fired, _ = interpreter.run(from_nir(found.graph), found.spikes, reading=READINGS["snntorch-subtract"])
+    np.testing.assert_array_equal(fired["1"], theirs)
+    assert found.changes[0].different > 0

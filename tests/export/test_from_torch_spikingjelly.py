@@ -118,6 +118,7 @@ def test_recurrent_containers(kind: str, tmp_path: Path) -> None:
     [
         (lambda: neuron.LIFNode(v_reset=None), "v_reset=None: a spike subtracts.*train with v_reset=0"),
         (lambda: neuron.IFNode(v_threshold=0.5, v_reset=1.0), r"threshold = -0\.5 above the rest"),
+        (lambda: neuron.IFNode(v_threshold=0.0), "threshold = 0 above the rest.*does not fire at rest"),
         (lambda: neuron.QIFNode(), "QIFNode: it is no neuron of NIR"),
         (lambda: neuron.EIFNode(), "EIFNode: it is no neuron of NIR"),
         (lambda: neuron.KLIFNode(), "KLIFNode: it is no neuron of NIR"),

@@ -29,6 +29,18 @@ def build():
             p *= FACTOR
     return net, (torch.rand(30, 3, 12) < 0.4).float()
 
+class Talks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = build()[0]
+
+    def forward(self, x):
+        print("a forward may print")
+        return self.net(x)
+
+def talks():
+    return Talks(), build()[1]
+
 def alone():
     return build()[0]
 
@@ -86,6 +98,7 @@ def test_the_function_is_build_if_none_is_named(folder: Path, capsys: pytest.Cap
     found: Any = json.loads(said(capsys, "map", "model.py", "--json"))
     named: Any = json.loads(said(capsys, "map", "model.py:build", "--json"))
     assert found == named and found["file"] == "model.py"
+    json.loads(said(capsys, "map", "model.py:talks", "--json"))
     assert [row["population"] for row in found["conversion"]["proof"]] == ["1", "3"]
     assert all(row["spikes"] > 0 and row["different_spikes"] == 0 for row in found["conversion"]["proof"])
 
@@ -132,10 +145,10 @@ def test_counts_need_graded_spikes(folder: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("model.py:fails", "model.py, line 30: ZeroDivisionError: division by zero"),
-        ("model.py:leaves", "model.py, line 33: SystemExit: enough"),
+        ("model.py:fails", "model.py, line 42: ZeroDivisionError: division by zero"),
+        ("model.py:leaves", "model.py, line 45: SystemExit: enough"),
         ("model.py:other", "other() returns a int; expected a torch module, or (module, sample input)"),
-        ("model.py:nothing", "has no function 'nothing'; it has build, alone, counts, soft, fails"),
+        ("model.py:nothing", "has no function 'nothing'; it has build, talks, alone, counts, soft, fails"),
         ("model.py:inner", "does not run on a sample of shape [3, 3]: ValueError: a forward that fails"),
         ("model.py:alone", "returns no sample input of the module; return (module, sample), or give --sample"),
         ("syntax.py", "syntax.py, line 2: SyntaxError: "),
