@@ -33,7 +33,7 @@ def test_pairs_are_proved_refused_or_unequal(monkeypatch: pytest.MonkeyPatch) ->
     integers = Subject("integers", program([population("a", 2)], []))
     cell = try_pair(integers, "nir", 4)
     assert cell.outcome == "refused" and cell.why.startswith("integers: holds the integers of loihi1")
-    right = to_nir.run
+    right = to_nir.run  # type: ignore[attr-defined]  # the name is also a function, which type checkers see
     monkeypatch.setattr(to_nir, "run", lambda path, inputs, options: right(path, inputs[::-1].copy(), options))
     cell = try_pair(good, "nir", 4)
     assert cell.outcome == "unequal" and cell.differences > 0 and cell.why.startswith("first difference: ")
