@@ -6,21 +6,12 @@ MUSPIKE_LAVA_PYTHON; the environment in the user's cache folder, which is made o
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import json
 import os
-import queue
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +20,8 @@ import numpy.typing as npt
 
 from muspike.cache import cache_folder
 from muspike.errors import BadInput, Failed
+from muspike.export import environments
+from muspike.export.environments import PYTHON_IN_ENVIRONMENT as _PYTHON_IN_ENVIRONMENT
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import Exactness, exactness
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
@@ -40,9 +33,7 @@ LAVA = "lava-nc==0.10.0"
 REQUIREMENTS = ("numpy==2.4.6", "scipy==1.17.1", "networkx==3.6.1", "asteval==1.0.10")
 PATIENCE_S = 600.0
 _CHECK_PATIENCE_S = 60.0
-_SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = Path(__file__).with_name("lava_worker.py")
-_PYTHON_IN_ENVIRONMENT = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,58 +207,18 @@ def lava_versions(python: str | os.PathLike[str]) -> dict[str, str]:
 def make_lava_environment() -> Path:
     """Make the environment from the running Python, say so on stderr, and return the environment's Python.
 
-    The environment appears whole or not at all. If several processes make it at a time, the first one wins and all use
-    its environment.
-
     Raises:
         Failed: the disk or the package installer refuses, or Lava does not run in the environment.
     """
     target = environment_path()
     print(f"muspike: making the environment for {LAVA} in {target} (once, 250 MB)", file=sys.stderr, flush=True)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".lava-", dir=target.parent, ignore_cleanup_errors=True) as folder:
-            # An environment finds its packages relative to its Python, so it can be moved.
-            made = Path(folder) / "environment"
-            _install(made)
-            lava_versions(made / _PYTHON_IN_ENVIRONMENT)
-            if target.exists() and not os.access(target / _PYTHON_IN_ENVIRONMENT, os.X_OK):
-                target.rename(Path(folder) / "broken")
-            if not target.exists():
-                _rename_unless_there(made, target)
-    except OSError as error:
-        raise Failed(
-            f"{target}: the environment for {LAVA} cannot be made: {error.strerror or error}; or name a Python that "
-            f"has it in {VARIABLE}"
-        ) from error
-    return target / _PYTHON_IN_ENVIRONMENT
-
-
-def _rename_unless_there(made: Path, target: Path) -> None:
-    try:
-        made.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
+    return environments.make(target, LAVA, _install, lava_versions, f"or name a Python that has it in {VARIABLE}")
 
 
 def _install(environment: Path) -> None:
-    # The running Python's pip installs into the environment. If there is no pip (uv), the environment gets its own.
-    own = importlib.util.find_spec("pip") is None
-    try:
-        venv.create(environment, with_pip=own, symlinks=os.name != "nt")
-    except subprocess.CalledProcessError as error:
-        raise Failed(
-            f"{environment}: no pip at hand, and none can be made (on Debian: apt install python3-venv); or name a "
-            f"Python that has {LAVA} in {VARIABLE}"
-        ) from error
-    python = str(environment / _PYTHON_IN_ENVIRONMENT)
-    pip = [python, "-m", "pip"] if own else [sys.executable, "-m", "pip", "--python", python]
-    for arguments in (["--no-deps", "--ignore-requires-python", LAVA], ["--only-binary=:all:", *REQUIREMENTS]):
-        command = [*pip, "install", "--quiet", "--no-input", *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise Failed(f"{LAVA} cannot be installed: {_cause(result.stderr)}; or name a Python in {VARIABLE}")
+    steps = (["--no-deps", "--ignore-requires-python", LAVA], ["--only-binary=:all:", *REQUIREMENTS])
+    no_pip = f"or name a Python that has {LAVA} in {VARIABLE}"
+    environments.install(environment, LAVA, steps, f"or name a Python in {VARIABLE}", no_pip)
 
 
 def run_worker(
@@ -278,88 +229,5 @@ def run_worker(
     Raises:
         Failed: the script does not start, ends with an error, or gives no sign of life for `patience_s` seconds.
     """
-    # Settings for the caller's Python must not reach another Python.
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    with tempfile.TemporaryFile("w+") as stdout:
-        try:
-            process = subprocess.Popen(
-                [os.fspath(python), "-u", str(script), *arguments],
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=kept,
-                start_new_session=True,  # Lava starts a process per population and synapses; they must end together
-            )
-        except OSError as error:
-            raise Failed(f"{os.fspath(python)}: does not start: {error.strerror}") from error
-        lines = []
-        try:
-            for line in _lines(process, patience_s):
-                if line.startswith("lava: "):
-                    print(line, end="", file=sys.stderr, flush=True)
-                lines.append(line)
-            status = process.wait(patience_s)
-        except (TimeoutError, subprocess.TimeoutExpired) as error:
-            raise Failed(
-                f"Lava made no progress for {patience_s:g} s and was ended; give it more time (patience_s), or a "
-                "smaller network"
-            ) from error
-        finally:
-            _end(process)
-        if status != 0:
-            raise Failed(f"Lava stopped with status {status}: {_cause(''.join(lines))}")
-        stdout.seek(0)
-        return stdout.read()
-
-
-def _lines(process: subprocess.Popen[str], patience_s: float) -> Iterator[str]:
-    """The lines of a process's stderr until it ends.
-
-    Raises:
-        TimeoutError: no line comes for `patience_s` seconds.
-    """
-    stderr = process.stderr
-    assert stderr is not None
-    read: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def reading() -> None:
-        with stderr:
-            for line in stderr:
-                read.put(line)
-        read.put(None)
-
-    threading.Thread(target=reading, daemon=True).start()
-    last = time.monotonic()
-    while True:
-        try:
-            line = read.get(timeout=_SECONDS_BETWEEN_LOOKS)
-        except queue.Empty:
-            if process.poll() is not None:  # it was killed, and processes that it started hold the pipe open
-                return
-            if time.monotonic() - last > patience_s:
-                raise TimeoutError from None
-            continue
-        if line is None:
-            return
-        last = time.monotonic()
-        yield line
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kill the process and all processes that it started, if they still run."""
-    if process.returncode == 0:  # then none runs
-        return
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()
-
-
-def _cause(text: str) -> str:
-    """The first line that says what went wrong in an installer's or a traceback's output; else its last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"ERROR: |[\w.]*(Error|Exception)(: |$)", line)]
-    return (errors[:1] or lines[-1:] or ["it says nothing"])[0]
+    way_out = "give it more time (patience_s), or a smaller network"
+    return environments.run_worker(python, script, arguments, "Lava", patience_s, way_out, shown="lava: ")
