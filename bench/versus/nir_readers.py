@@ -1,0 +1,260 @@
+"""What each tool that reads NIR makes of the same graphs: docs/nir-readers.md and docs/results/nir-readers.json.
+
+    python bench/versus/nir_readers.py            measure, and write both
+    python bench/versus/nir_readers.py --page     write the page from the results that are there
+    python bench/versus/nir_readers.py --check    measure, and say what differs from the results that are there
+
+Every tool runs in an environment of its own, which is made on first use (`muspike.export.readers`). The reference is
+muspike's float interpreter on the same inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+
+from muspike.errors import BadInput, Failed, one_line
+from muspike.export.readers.dialects import DIALECTS
+from muspike.export.readers.rewrite import populations_of, rewrite
+from muspike.export.readers.run import RefusedByReaderError, find_python, readers, run_in, run_reader, versions_in
+from muspike.export.subject import Subject
+from muspike.files import write_whole
+from muspike.hardware import interpreter
+from muspike.hardware.reader.from_nir import from_nir
+
+sys.path.insert(0, str(Path(__file__).parent))
+from nir_causes import Meaning, cause, first_difference
+from nir_graphs import CASES, SIZE, Case, behind_weights, cycle, lif
+
+ROOT = Path(__file__).parents[2]
+RESULTS, PAGE = ROOT / "docs/results/nir-readers.json", ROOT / "docs/nir-readers.md"
+TEMPLATE = Path(__file__).with_name("nir_readers.template.md")
+MODELS = ("s-rnn", "s-cnn", "s-lstm", "s-gan", "s-transformer")
+ASSUMED_DT_S = {
+    "snntorch": 1e-4,
+    "spikingjelly": 1e-4,
+    "sinabs": 1.0,
+    "norse": 1e-3,
+    "nirtorch": 1e-3,
+    "rockpool": 1e-3,
+}
+TICKS, BATCH, RATE = 40, 3, 0.3
+WORDS = 4  # of a model
+Cell = dict[str, Any]
+
+
+def measure() -> dict[str, Any]:
+    """Every graph in every reader, and every model as it is written for one."""
+    for name in readers():
+        find_python(name)
+    versions = {name: versions_in(name, find_python(name)) for name in readers()}
+    models = {name: Subject.of(name) for name in MODELS}
+    cells: dict[str, dict[str, Cell]] = {}
+    written: dict[str, dict[str, Cell]] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        asked = {}
+        for graph, case in CASES.items():
+            for name in readers():
+                asked[graph, name] = pool.submit(read, case, name)
+        for model in MODELS:
+            given = models[model].stimulus(WORDS, 2).spikes
+            case = Case(model, lambda dt, m=model: models[m].nir_graph(), models[model].graph.dt_s)
+            for name in readers():
+                asked[model, name] = pool.submit(read, case, name, given)
+        made = {}
+        for what, graph, given in networks(models):
+            for name in DIALECTS:
+                made[what, name] = pool.submit(write, graph, name, given)
+        for (graph, name), future in asked.items():
+            cells.setdefault(graph, {})[name] = future.result()
+            print(graph, name, told(cells[graph][name]), flush=True)
+        for (what, name), future in made.items():
+            written.setdefault(what, {})[name] = future.result()
+            print(what, "for", name, written[what][name], flush=True)
+    about = {"python": platform.python_version(), "ticks": TICKS, "sequences": BATCH, "rate": RATE, "words": WORDS}
+    titles = {graph: case.what for graph, case in CASES.items()} | {m: f"{m}, `--to nir`" for m in MODELS}
+    return {"made": about, "versions": versions, "graphs": titles, "cells": cells, "written": written}
+
+
+def read(case: Case, reader: str, given: Any = None) -> Cell:
+    """What one reader makes of one graph."""
+    dt_s = case.dt_s or ASSUMED_DT_S[reader]
+    graph = case.make(dt_s)
+    meaning = Meaning(graph, dt_s)
+    if given is None:
+        entry = next(node for node in graph.nodes.values() if isinstance(node, nir.Input))
+        size = int(np.prod(entry.input_type["input"]))
+        given = (np.random.default_rng(0).random((TICKS, BATCH, size)) < RATE).astype(np.uint8)
+    wanted = meaning.run(given)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.nir"
+        nir.write(path, nir.NIRGraph(graph.nodes, graph.edges, metadata={"dt": dt_s}, type_check=False))
+        try:
+            run = run_reader(reader, path, given)
+        except RefusedByReaderError as error:
+            return {"result": "refused", "stage": error.stage, "error": one_line(error.reason)[:160]}
+        except Failed as error:
+            return {"result": "refused", "stage": "run", "error": one_line(str(error)).replace(str(path), "the file")}
+    found = {name: array for name, array in run.outputs.items() if name in wanted} | {"output": run.final}
+    extra: Cell = {key: value for key, value in (("missing", list(run.missing)), ("unchecked", run.unchecked)) if value}
+    difference = first_difference(found, wanted)
+    if difference is None:
+        return {"result": "equal", **extra}
+    node, tick, neuron = difference
+    why = None if len(graph.nodes) > 12 else cause(meaning, given, found)
+    return {"result": "differs", "node": node, "tick": tick, "neuron": neuron, "why": why, **extra}
+
+
+def networks(models: Mapping[str, Subject]) -> list[tuple[str, nir.NIRGraph, Any]]:
+    """What is written for each reader: a name, the graph, and the inputs of the proof."""
+    rng = np.random.default_rng(1)
+    given = (rng.random((TICKS, BATCH, SIZE)) < RATE).astype(np.uint8)
+    plain = [
+        ("a feed-forward LIF", behind_weights(lif(1e-3))),
+        ("a LIF with its plain cycle", cycle(1e-3)),
+        ("taus and thresholds that differ", _differing()),
+        ("CubaLIF", CASES["CubaLIF"].make(1e-3)),
+        ("IF", CASES["IF"].make(1e-3)),
+        ("Threshold", CASES["Threshold"].make(1e-3)),
+        ("Delay", CASES["Delay"].make(1e-3)),
+        ("two LIF in a cycle", CASES["cycle-of-two"].make(1e-3)),
+        ("two ways to a LIF", CASES["join"].make(1e-3)),
+    ]
+    found = [(name, _told_dt(graph), given) for name, graph in plain]
+    for name, subject in models.items():
+        found.append((name, subject.nir_graph(), subject.stimulus(WORDS, 2).spikes))
+    return found
+
+
+def _differing() -> nir.NIRGraph:
+    taus, thresholds = [2, 4, 8, 2, 4, 8], [0.25, 0.5, 0.125, 0.25, 0.5, 1]
+    return behind_weights(lif(1e-3, ticks=taus, v_threshold=thresholds))
+
+
+def _told_dt(graph: nir.NIRGraph) -> nir.NIRGraph:
+    return nir.NIRGraph(graph.nodes, graph.edges, metadata={"dt": 1e-3}, type_check=False)
+
+
+def write(graph: nir.NIRGraph, reader: str, given: Any) -> Cell:
+    """Write a network for a reader, run it there, and compare every spike of every population."""
+    wanted = interpreter.run(from_nir(graph), given)[0]
+    try:
+        made = rewrite(copy.deepcopy(graph), reader)
+    except BadInput as error:
+        return {"result": "refused", "error": one_line(str(error))}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.nir"
+        nir.write(path, made)
+        megabytes = path.stat().st_size / 1e6
+        try:
+            spikes = run_in(reader, path, given)
+        except Failed as error:
+            return {"result": "refused", "error": one_line(str(error)).replace(str(path), "the file")[:160]}
+    compared = {plain: spikes[node] for node, plain in populations_of(made).items()}
+    difference = first_difference(compared, wanted)
+    fired = int(sum(int(wanted[name].sum()) for name in compared))
+    size: Cell = {"nodes": len(made.nodes), "megabytes": round(megabytes, 1), "spikes": fired}
+    if difference is None:
+        return {"result": "equal", **size}
+    node, tick, neuron = difference
+    return {"result": "differs", "node": node, "tick": tick, "neuron": neuron, **size}
+
+
+def told(cell: Cell) -> str:
+    """A cell in short words."""
+    if cell["result"] == "refused":
+        return f"refused ({cell.get('stage', 'write')}): {cell['error']}"
+    if cell["result"] == "differs":
+        return f"differs: {cell['node']}, tick {cell['tick']}, neuron {cell['neuron']}: {cell.get('why')}"
+    return "equal"
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """docs/nir-readers.md, from the results alone."""
+    notes: dict[str, int] = {}
+
+    def note(text: str) -> str:
+        return f"[^{notes.setdefault(text, len(notes) + 1)}]"
+
+    def short(cell: Cell) -> str:
+        if cell["result"] == "equal":
+            return "equal" + (note(f"`nir.read` refuses it: {cell['unchecked']}") if "unchecked" in cell else "")
+        if cell["result"] == "refused":
+            stage = {"read": "Reading", "load": "Loading", "run": "Running", None: ""}[cell.get("stage")]
+            reason = cell["error"].replace("|", "\\|")
+            return "refused" + note(f"{stage}: `{reason}`" if stage else reason)
+        why = cell.get("why") or "No cause is known."
+        if cell.get("missing"):
+            why += f" The reader makes nothing of {', '.join(cell['missing'])}."
+        return f"tick {cell['tick']}, {cell['node']} {cell['neuron']}" + note(why[0].upper() + why[1:])
+
+    def table(rows: Mapping[str, Mapping[str, Cell]], columns: list[str], titles: Mapping[str, str]) -> list[str]:
+        head = ["graph", *columns]
+        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        lines += [
+            f"| {' | '.join([titles.get(r, r), *(short(cells[c]) for c in columns)])} |" for r, cells in rows.items()
+        ]
+        return lines
+
+    made, versions = results["made"], results["versions"]
+    counts = {name: sum(cells[name]["result"] == "equal" for cells in results["cells"].values()) for name in versions}
+    told_versions = [
+        f"| {name} | {readers()[name].what} | {', '.join(f'{p} {v}' for p, v in versions[name].items())} | "
+        f"{ASSUMED_DT_S[name]:g} s | {counts[name]} of {len(results['cells'])} |"
+        for name in versions
+    ]
+    filled = {
+        "sequences": f"{made['sequences']}",
+        "ticks": f"{made['ticks']}",
+        "rate": f"{made['rate']:g}",
+        "words": f"{made['words']}",
+        "versions": "\n".join(told_versions),
+        "graphs": "\n".join(table(results["cells"], list(versions), results["graphs"])),
+        "written": "\n".join(table(results["written"], list(DIALECTS), {})),
+    }
+    filled["notes"] = "\n".join(f"[^{number}]: {text}" for text, number in notes.items())
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for mark, value in filled.items():
+        text = text.replace("{{" + mark + "}}", value)
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--page", action="store_true", help="write the page from the results that are there")
+    parser.add_argument("--check", action="store_true", help="measure, and say what differs from these results")
+    options = parser.parse_args()
+    if options.check:
+        kept, found = json.loads(RESULTS.read_text()), measure()
+        changed = [
+            f"{part}, {graph}, {name}: {told(kept[part][graph][name])} -> {told(cell)}"
+            for part in ("cells", "written")
+            for graph, cells in found[part].items()
+            for name, cell in cells.items()
+            if kept[part].get(graph, {}).get(name) != cell
+        ]
+        print("\n".join(changed) or "as before")
+        return bool(changed)
+    if not options.page:
+        text = json.dumps(measure(), indent=1) + "\n"
+        with write_whole(RESULTS) as temporary:
+            temporary.write_text(text)
+    with write_whole(PAGE) as temporary:
+        temporary.write_text(page(json.loads(RESULTS.read_text())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tools that read NIR: what each of them executes, and the file that it executes as the network was meant."""
