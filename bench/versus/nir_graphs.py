@@ -38,7 +38,7 @@ def _chain(*nodes: tuple[str, Any]) -> nir.NIRGraph:
 
 
 def _numbers(*shape: int) -> npt.NDArray[np.float32]:
-    """Multiples of 1/16, so that sums are exact in single precision."""
+    """Multiples of 1/16: sums are exact in single precision, and no threshold is such a sum."""
     return (np.random.default_rng(3).integers(-8, 17, shape) / 16).astype(np.float32)
 
 
@@ -60,7 +60,7 @@ def behind_weights(neuron: Any, size: int = SIZE) -> nir.NIRGraph:
 
 def lif(dt_s: float, ticks: Any = 4, size: int = SIZE, **values: Any) -> nir.LIF:
     """A LIF of `ticks` ticks."""
-    given = {"r": 1, "v_leak": 0, "v_reset": 0, "v_threshold": 0.25, **values}
+    given = {"r": 1, "v_leak": 0, "v_reset": 0, "v_threshold": 0.26, **values}
     return nir.LIF(tau=_of(ticks, size) * dt_s, **{key: _of(value, size) for key, value in given.items()})
 
 
@@ -84,7 +84,7 @@ def two_in_a_cycle(dt_s: float) -> nir.NIRGraph:
     graph = behind_weights(lif(dt_s))
     graph.nodes |= {
         "there": nir.Affine(_numbers(SIZE, SIZE), np.zeros(SIZE, np.float32)),
-        "second": lif(dt_s, v_threshold=0.1),
+        "second": lif(dt_s, v_threshold=0.11),
         "back": nir.Affine(_numbers(SIZE, SIZE).T.copy(), np.zeros(SIZE, np.float32)),
     }
     graph.edges += [("neuron", "there"), ("there", "second"), ("second", "back"), ("back", "neuron")]
@@ -96,7 +96,7 @@ def join(dt_s: float) -> nir.NIRGraph:
     graph = behind_weights(lif(dt_s))
     graph.nodes |= {
         "there": nir.Affine(_numbers(SIZE, SIZE), np.zeros(SIZE, np.float32)),
-        "last": lif(dt_s, v_threshold=0.1),
+        "last": lif(dt_s, v_threshold=0.11),
         "past": nir.Affine(_numbers(SIZE, SIZE).T.copy(), np.zeros(SIZE, np.float32)),
     }
     graph.edges = [
@@ -136,7 +136,7 @@ def at_the_threshold(dt_s: float) -> nir.NIRGraph:
 
 def single_numbers(dt_s: float) -> nir.NIRGraph:
     """A LIF whose parameters have no dimension: they stand for all neurons."""
-    values = {"r": 1.0, "v_leak": 0.0, "v_reset": 0.0, "v_threshold": 0.25}
+    values = {"r": 1.0, "v_leak": 0.0, "v_reset": 0.0, "v_threshold": 0.26}
     return behind_weights(nir.LIF(tau=np.array(4 * dt_s), **{k: np.array(v) for k, v in values.items()}))
 
 
@@ -204,21 +204,22 @@ CASES: Mapping[str, Case] = {
     "SumPool2d": Case("SumPool2d", lambda dt: _pool(nir.SumPool2d)),
     "Flatten": Case("Flatten from dimension 0, then a LIF", flattened),
     "Delay": Case("Delay of 3 ticks, then a LIF", delayed),
-    "Threshold": Case("Threshold", lambda dt: behind_weights(nir.Threshold(_of(0.5)))),
+    "Threshold": Case("Threshold", lambda dt: behind_weights(nir.Threshold(_of(0.51)))),
     "I": Case("I", lambda dt: behind_weights(nir.I(_of(1)))),
-    "IF": Case("IF, r = 1", lambda dt: behind_weights(nir.IF(r=_of(1), v_threshold=_of(1.25), v_reset=_of(0)))),
+    "IF": Case("IF, r = 1", lambda dt: behind_weights(nir.IF(r=_of(1), v_threshold=_of(1.3), v_reset=_of(0)))),
     "IF-dt": Case(
-        "IF, r = 1 / dt", lambda dt: behind_weights(nir.IF(r=_of(1 / dt), v_threshold=_of(1.25), v_reset=_of(0)))
+        "IF, r = 1 / dt", lambda dt: behind_weights(nir.IF(r=_of(1 / dt), v_threshold=_of(1.3), v_reset=_of(0)))
     ),
     "LI": Case("LI", lambda dt: behind_weights(nir.LI(tau=_of(4) * dt, r=_of(1), v_leak=_of(0)))),
     "LIF": Case("LIF, r = 1", lambda dt: behind_weights(lif(dt))),
-    "LIF-r": Case("LIF, r = tau / dt", lambda dt: behind_weights(lif(dt, r=4, v_threshold=1))),
+    "LIF-r": Case("LIF, r = tau / dt", lambda dt: behind_weights(lif(dt, r=4, v_threshold=1.04))),
     "LIF-millisecond": Case("LIF, dt = 1e-3 s", lambda dt: behind_weights(lif(dt)), 1e-3),
-    "LIF-tick": Case("LIF, tau = dt", lambda dt: behind_weights(lif(dt, ticks=1, v_threshold=1.25))),
+    "LIF-tick": Case("LIF, tau = dt", lambda dt: behind_weights(lif(dt, ticks=1, v_threshold=1.3))),
     "LIF-equal": Case("LIF, membrane at the threshold", at_the_threshold),
     "LIF-leak": Case("LIF, v_leak = 0.125", lambda dt: behind_weights(lif(dt, v_leak=0.125))),
     "LIF-thresholds": Case(
-        "LIF, thresholds that differ", lambda dt: behind_weights(lif(dt, v_threshold=[0.25, 0.5, 0.125, 0.25, 0.5, 1]))
+        "LIF, thresholds that differ",
+        lambda dt: behind_weights(lif(dt, v_threshold=[0.26, 0.52, 0.13, 0.26, 0.52, 1.04])),
     ),
     "LIF-taus": Case("LIF, taus that differ", lambda dt: behind_weights(lif(dt, ticks=[2, 4, 8, 2, 4, 8]))),
     "LIF-numbers": Case("LIF, parameters without a dimension", single_numbers),
@@ -229,10 +230,10 @@ CASES: Mapping[str, Case] = {
             nir.CubaLI(tau_syn=_of(2) * dt, tau_mem=_of(4) * dt, r=_of(1), v_leak=_of(0), w_in=_of(1))
         ),
     ),
-    "CubaLIF": Case("CubaLIF, w_in = r = 1", lambda dt: behind_weights(cuba(dt, v_threshold=0.125))),
+    "CubaLIF": Case("CubaLIF, w_in = r = 1", lambda dt: behind_weights(cuba(dt, v_threshold=0.13))),
     "CubaLIF-r": Case(
         "CubaLIF, w_in = tau_syn / dt, r = tau_mem / dt",
-        lambda dt: behind_weights(cuba(dt, w_in=2, r=4, v_threshold=2)),
+        lambda dt: behind_weights(cuba(dt, w_in=2, r=4, v_threshold=2.08)),
     ),
     "cycle": Case("LIF -> Linear -> the LIF", cycle),
     "cycle-of-two": Case("two LIF in a cycle", two_in_a_cycle),

@@ -13,22 +13,20 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import platform
 import sys
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 
-from muspike.errors import BadInput, Failed, one_line
+from muspike.errors import BadInput, one_line
 from muspike.export.readers.dialects import DIALECTS
 from muspike.export.readers.rewrite import populations_of, rewrite
-from muspike.export.readers.run import RefusedByReaderError, find_python, readers, run_in, run_reader, versions_in
+from muspike.export.readers.run import ReaderRun, RefusedByReaderError, find_python, readers, run_all, versions_in
 from muspike.export.subject import Subject
 from muspike.files import write_whole
 from muspike.hardware import interpreter
@@ -52,6 +50,7 @@ ASSUMED_DT_S = {
 }
 TICKS, BATCH, RATE = 40, 3, 0.3
 WORDS = 4  # of a model
+LARGEST_FOR_TWO_CAUSES = 12  # nodes of a graph
 Cell = dict[str, Any]
 
 
@@ -61,59 +60,61 @@ def measure() -> dict[str, Any]:
         find_python(name)
     versions = {name: versions_in(name, find_python(name)) for name in readers()}
     models = {name: Subject.of(name) for name in MODELS}
-    cells: dict[str, dict[str, Cell]] = {}
+    cases = dict(CASES)
+    given: dict[str, Any] = {}
+    for name, subject in models.items():
+        cases[name] = Case(name, lambda dt, of=subject: of.nir_graph(), subject.graph.dt_s)
+        given[name] = subject.stimulus(WORDS, 2).spikes
+    cells: dict[str, dict[str, Cell]] = {graph: {} for graph in cases}
+    for name in readers():
+        for graph, cell in read(cases, given, name).items():
+            cells[graph][name] = cell
+            print(graph, name, told(cell), flush=True)
     written: dict[str, dict[str, Cell]] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        asked = {}
-        for graph, case in CASES.items():
-            for name in readers():
-                asked[graph, name] = pool.submit(read, case, name)
-        for model in MODELS:
-            given = models[model].stimulus(WORDS, 2).spikes
-            case = Case(model, lambda dt, m=model: models[m].nir_graph(), models[model].graph.dt_s)
-            for name in readers():
-                asked[model, name] = pool.submit(read, case, name, given)
-        made = {}
-        for what, graph, given in networks(models):
-            for name in DIALECTS:
-                made[what, name] = pool.submit(write, graph, name, given)
-        for (graph, name), future in asked.items():
-            cells.setdefault(graph, {})[name] = future.result()
-            print(graph, name, told(cells[graph][name]), flush=True)
-        for (what, name), future in made.items():
-            written.setdefault(what, {})[name] = future.result()
-            print(what, "for", name, written[what][name], flush=True)
+    for name in DIALECTS:
+        for what, cell in write(networks(models), name).items():
+            written.setdefault(what, {})[name] = cell
+            print(what, "for", name, cell, flush=True)
     about = {"python": platform.python_version(), "ticks": TICKS, "sequences": BATCH, "rate": RATE, "words": WORDS}
     titles = {graph: case.what for graph, case in CASES.items()} | {m: f"{m}, `--to nir`" for m in MODELS}
     return {"made": about, "versions": versions, "graphs": titles, "cells": cells, "written": written}
 
 
-def read(case: Case, reader: str, given: Any = None) -> Cell:
-    """What one reader makes of one graph."""
-    dt_s = case.dt_s or ASSUMED_DT_S[reader]
-    graph = case.make(dt_s)
-    meaning = Meaning(graph, dt_s)
-    if given is None:
-        entry = next(node for node in graph.nodes.values() if isinstance(node, nir.Input))
-        size = int(np.prod(entry.input_type["input"]))
-        given = (np.random.default_rng(0).random((TICKS, BATCH, size)) < RATE).astype(np.uint8)
-    wanted = meaning.run(given)
+def read(cases: Mapping[str, Case], given: Mapping[str, Any], reader: str) -> dict[str, Cell]:
+    """What one reader makes of every graph; `given` has the inputs of some, the others get random ones."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.nir"
-        nir.write(path, nir.NIRGraph(graph.nodes, graph.edges, metadata={"dt": dt_s}, type_check=False))
-        try:
-            run = run_reader(reader, path, given)
-        except RefusedByReaderError as error:
-            return {"result": "refused", "stage": error.stage, "error": one_line(error.reason)[:160]}
-        except Failed as error:
-            return {"result": "refused", "stage": "run", "error": one_line(str(error)).replace(str(path), "the file")}
+        meanings, jobs = {}, []
+        for name, case in cases.items():
+            dt_s = case.dt_s or ASSUMED_DT_S[reader]
+            graph = case.make(dt_s)
+            path = Path(folder) / f"{name}.nir"
+            nir.write(path, nir.NIRGraph(graph.nodes, graph.edges, metadata={"dt": dt_s}, type_check=False))
+            jobs.append((path, given[name] if name in given else _random_inputs(graph)))
+            meanings[name] = Meaning(graph, dt_s)
+        found = run_all(reader, jobs)
+    return {
+        name: _cell(meaning, inputs, run)
+        for (name, meaning), (_, inputs), run in zip(meanings.items(), jobs, found, strict=True)
+    }
+
+
+def _random_inputs(graph: nir.NIRGraph) -> Any:
+    entry = next(node for node in graph.nodes.values() if isinstance(node, nir.Input))
+    shape = TICKS, BATCH, int(np.prod(entry.input_type["input"]))
+    return (np.random.default_rng(0).random(shape) < RATE).astype(np.uint8)
+
+
+def _cell(meaning: Meaning, given: Any, run: ReaderRun | RefusedByReaderError) -> Cell:
+    if isinstance(run, RefusedByReaderError):
+        return {"result": "refused", "stage": run.stage, "error": one_line(run.reason)[:160]}
+    wanted = meaning.run(given)
     found = {name: array for name, array in run.outputs.items() if name in wanted} | {"output": run.final}
     extra: Cell = {key: value for key, value in (("missing", list(run.missing)), ("unchecked", run.unchecked)) if value}
     difference = first_difference(found, wanted)
     if difference is None:
         return {"result": "equal", **extra}
     node, tick, neuron = difference
-    why = None if len(graph.nodes) > 12 else cause(meaning, given, found)
+    why = cause(meaning, given, found, two=len(meaning.graph.nodes) <= LARGEST_FOR_TWO_CAUSES)
     return {"result": "differs", "node": node, "tick": tick, "neuron": neuron, "why": why, **extra}
 
 
@@ -147,29 +148,39 @@ def _told_dt(graph: nir.NIRGraph) -> nir.NIRGraph:
     return nir.NIRGraph(graph.nodes, graph.edges, metadata={"dt": 1e-3}, type_check=False)
 
 
-def write(graph: nir.NIRGraph, reader: str, given: Any) -> Cell:
-    """Write a network for a reader, run it there, and compare every spike of every population."""
-    wanted = interpreter.run(from_nir(graph), given)[0]
-    try:
-        made = rewrite(copy.deepcopy(graph), reader)
-    except BadInput as error:
-        return {"result": "refused", "error": one_line(str(error))}
+def write(networks: list[tuple[str, nir.NIRGraph, Any]], reader: str) -> dict[str, Cell]:
+    """Write networks for a reader, run them there, and compare every spike of every population."""
+    cells: dict[str, Cell] = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.nir"
-        nir.write(path, made)
-        megabytes = path.stat().st_size / 1e6
-        try:
-            spikes = run_in(reader, path, given)
-        except Failed as error:
-            return {"result": "refused", "error": one_line(str(error)).replace(str(path), "the file")[:160]}
-    compared = {plain: spikes[node] for node, plain in populations_of(made).items()}
-    difference = first_difference(compared, wanted)
-    fired = int(sum(int(wanted[name].sum()) for name in compared))
-    size: Cell = {"nodes": len(made.nodes), "megabytes": round(megabytes, 1), "spikes": fired}
-    if difference is None:
-        return {"result": "equal", **size}
-    node, tick, neuron = difference
-    return {"result": "differs", "node": node, "tick": tick, "neuron": neuron, **size}
+        jobs, made = [], {}
+        for i, (name, graph, given) in enumerate(networks):
+            try:
+                made[name] = rewrite(copy.deepcopy(graph), reader), graph, given
+            except BadInput as error:
+                cells[name] = {"result": "refused", "error": one_line(str(error))}
+                continue
+            jobs.append((Path(folder) / f"{i}.nir", given))
+            nir.write(jobs[-1][0], made[name][0])
+        for (name, (written, graph, given)), (path, _), run in zip(
+            made.items(), jobs, run_all(reader, jobs) if jobs else [], strict=True
+        ):
+            if isinstance(run, RefusedByReaderError):
+                cells[name] = {"result": "refused", "stage": run.stage, "error": one_line(run.reason)[:160]}
+                continue
+            wanted = interpreter.run(from_nir(graph), given)[0]
+            compared = {plain: run.outputs[node] for node, plain in populations_of(written).items()}
+            difference = first_difference(compared, wanted)
+            size: Cell = {
+                "nodes": len(written.nodes),
+                "megabytes": round(path.stat().st_size / 1e6, 1),
+                "spikes": sum(int(wanted[plain].sum()) for plain in compared),
+            }
+            if difference is None:
+                cells[name] = {"result": "equal", **size}
+            else:
+                node, tick, neuron = difference
+                cells[name] = {"result": "differs", "node": node, "tick": tick, "neuron": neuron, **size}
+    return {name: cells[name] for name, _, _ in networks}
 
 
 def told(cell: Cell) -> str:

@@ -14,7 +14,7 @@ passes n spikes on one tick later: its first half repeats its source at once, an
 the second. A delay of d ticks is a chain of d such populations. A synapse against the order of nodes is a cycle itself,
 so it needs one fewer.
 
-Order. Readers order the nodes of a tick by name or along edges. So names begin with a number (`n0003_layer1`). Where the
+Order. Readers order the nodes of a tick by name or along edges. So names begin with a number, `n0003_layer1`. Where the
 order follows edges, a Linear of zeros leads from each node to the next.
 """
 
@@ -43,8 +43,10 @@ Doubles = npt.NDArray[np.float64]
 
 MOST_WEIGHTS = 2**27
 """The most weights of a rewritten graph: 512 MB in a reader. A file is far smaller, because most of them are 0."""
-MOST_NODES = 2500
+MOST_NODES = 1600
 """The most nodes of a rewritten graph. NIRTorch 2.6 takes a time that grows with their third power."""
+DEEPEST = 900
+"""The longest way that a reader follows by recursion; Python ends it at 1,000 calls."""
 LARGEST_RELAY = 192
 """The most neurons of a source that share a population of relays; a larger source has several chains."""
 _RELAY_THRESHOLD = 0.5
@@ -80,11 +82,12 @@ def populations_of(graph: nir.NIRGraph) -> dict[str, str]:
 
 @dataclass(eq=False)
 class _Part:
-    """A node, and the nodes that it hears."""
+    """A node, the nodes that it hears, and whether it leads back to an earlier one."""
 
     name: str
     node: Any
     sources: list[_Part] = field(default_factory=list)
+    leads_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,8 +246,11 @@ class _Writer:
         """The Linear of `matrix @ before` that leads from a later to an earlier node, which hears it a tick later."""
         if self.dialect.swallows_cycles:  # two nodes between a neuron and itself are no cycle that it looks for
             before = np.eye(matrix.shape[1]) if before is None else before
-            return self._linear(name, matrix, self._linear(f"{name}.before", before, source))
-        return self._linear(name, matrix if before is None else matrix @ before, source)
+            part = self._linear(name, matrix, self._linear(f"{name}.before", before, source))
+        else:
+            part = self._linear(name, matrix if before is None else matrix @ before, source)
+        part.leads_back = True
+        return part
 
     def _linear(self, name: str, matrix: Doubles, source: _Part, bias: Doubles | None = None) -> _Part:
         weight = matrix.astype(np.float32)
@@ -315,9 +321,14 @@ class _Writer:
         return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
 
     def _thread(self) -> None:
-        """Lead from each node to the next by a Linear of zeros, where no edge does."""
+        """Lead from each node to the next by a Linear of zeros, where no edge does.
+
+        Nodes that lead back are run when the way along the others has come to its end, so they stand behind them.
+        """
         threaded: list[_Part] = []
         for part in self.parts:
+            if part.leads_back:
+                continue
             if threaded and threaded[-1] not in part.sources and not isinstance(part.node, nir.Output):
                 last = threaded[-1]
                 zeros = np.zeros((_n_in(part.node), _n_out(last.node)), np.float32)
@@ -325,7 +336,12 @@ class _Writer:
                 part.sources.append(step)
                 threaded.append(step)
             threaded.append(part)
-        self.parts = threaded
+        if len(threaded) > DEEPEST:
+            raise BadInput(
+                f"the graph for {self.dialect.name} would have a way of {len(threaded):,} nodes, at most {DEEPEST} are "
+                "written; the reader follows it by recursion"
+            )
+        self.parts = threaded + [part for part in self.parts if part.leads_back]
 
 
 def _relay_population(name: str, size: int) -> Population:

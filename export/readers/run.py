@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,19 +130,43 @@ def run_reader(
         RefusedByReaderError: the tool refuses the file.
         Failed: no Python can run the tool.
     """
+    (found,) = run_all(name, [(path, inputs)], python)
+    if isinstance(found, RefusedByReaderError):
+        raise found
+    return found
+
+
+def run_all(
+    name: str, jobs: Sequence[tuple[Path, npt.NDArray[Any]]], python: str | os.PathLike[str] | None = None
+) -> list[ReaderRun | RefusedByReaderError]:
+    """Run several files, each on its inputs, in one process of the tool; what it refuses is given, and not raised.
+
+    Raises:
+        Failed: as `run_reader`.
+    """
     reader = known_reader(name)
     interpreter = find_python(name, python)
-    with tempfile.TemporaryDirectory(prefix="muspike-reader-") as folder:
-        given, made = Path(folder) / "inputs.npy", Path(folder) / "output.npz"
-        np.save(given, inputs)
-        arguments = [name, str(path), str(given), str(made)]
+    with tempfile.TemporaryDirectory(prefix="muspike-reader-") as made:
+        folder = Path(made)
+        listed = []
+        for i, (path, inputs) in enumerate(jobs):
+            np.save(folder / f"{i}.npy", inputs)
+            listed.append([str(path), str(folder / f"{i}.npy"), str(folder / f"{i}.npz")])
+        (folder / "jobs.json").write_text(json.dumps(listed))
+        arguments = [name, str(folder / "jobs.json")]
         way_out = "give it a smaller network"
-        answer = environments.run_worker(interpreter, _WORKER, arguments, reader.what, PATIENCE_S, way_out)
-        note = json.loads(answer)
-        if "error" in note:
-            raise RefusedByReaderError(name, path, note["stage"], note["error"])
-        with np.load(made) as output:
-            found = {key: output[key] for key in output.files}
+        notes = json.loads(environments.run_worker(interpreter, _WORKER, arguments, reader.what, PATIENCE_S, way_out))
+        return [
+            _run_of(folder / f"{i}.npz", note)
+            if "error" not in note
+            else RefusedByReaderError(name, path, note["stage"], note["error"])
+            for i, ((path, _), note) in enumerate(zip(jobs, notes, strict=True))
+        ]
+
+
+def _run_of(output: Path, note: Mapping[str, Any]) -> ReaderRun:
+    with np.load(output) as arrays:
+        found = {key: arrays[key] for key in arrays.files}
     names = json.loads(str(found["names"]))
 
     def of(kind: str) -> dict[str, Floats]:

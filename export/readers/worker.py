@@ -1,15 +1,16 @@
 """Runs a NIR file in a tool that reads NIR, tick by tick, and writes what every neuron node gave.
 
-    python worker.py READER FILE.nir INPUTS.npy OUTPUT.npz
+    python worker.py READER JOBS.json
     python worker.py READER --check PACKAGE...
 
-This file is a script of its own. It runs in the Python that has the tool, which need not have muspike. INPUTS is
-`[ticks, batch, size]`. OUTPUT holds float32 `[ticks, batch, size]`: for each neuron node i of the graph `out_<i>`, and
-`mem_<i>` if the tool shows the membrane; `final`, what the graph gave; and `names`, a JSON list.
+This file is a script of its own. It runs in the Python that has the tool, which need not have muspike. A job is a list:
+the NIR file, the `.npy` of its inputs `[ticks, batch, size]`, and the `.npz` of its outputs. That holds float32
+`[ticks, batch, size]`: for each neuron node i of the graph `out_<i>`, and `mem_<i>` if the tool shows the membrane;
+`final`, what the graph gave; and `names`, a JSON list.
 
-On stdout it prints one JSON object: `versions`, or `{}` after a run, or `stage` (`read`, `load` or `run`) and `error`,
-the tool's own error. All of them read the file with `nir.read`. A graph that only the check of types refuses is read
-without it: `"unchecked": true`.
+On stdout it prints `versions`, or a JSON list of objects, one for each job. After an error one holds `stage` (`read`,
+`load` or `run`) and `error`, the tool's own. All tools read the file with `nir.read`. A graph that only the check of
+types refuses is read without it; `unchecked` is the error of the check. `no_module` names nodes that the tool dropped.
 """
 
 import contextlib
@@ -164,20 +165,23 @@ def main() -> None:
             LOADERS[reader](nir.NIRGraph.from_list(nir.Affine(np.eye(2, dtype=np.float32), np.zeros(2, np.float32))), 1)
         print(json.dumps({"versions": {name: metadata.version(name) for name in sys.argv[3:]}}))
         return
-    path, inputs, output = sys.argv[2:5]
     warnings.simplefilter("ignore")
-    note: dict[str, Any] = {}
+    notes = []
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            results = run(reader, path, np.load(inputs), note)
-        except Exception as error:  # whatever the tool says is the answer
-            traceback.print_exc()
-            line = str(error).strip().splitlines()
-            note["error"] = f"{type(error).__name__}: {line[0] if line else ''}".strip()
-        else:
-            del note["stage"]
-            np.savez(output, **results)
-    print(json.dumps(note))
+        for path, inputs, output in json.loads(Path(sys.argv[2]).read_text()):
+            note: dict[str, Any] = {}
+            torch.manual_seed(0)
+            try:
+                results = run(reader, path, np.load(inputs), note)
+            except Exception as error:  # whatever the tool says is the answer
+                traceback.print_exc()
+                line = str(error).strip().splitlines()
+                note["error"] = f"{type(error).__name__}: {line[0] if line else ''}".strip()
+            else:
+                del note["stage"]
+                np.savez(output, **results)
+            notes.append(note)
+    print(json.dumps(notes))
 
 
 if __name__ == "__main__":
