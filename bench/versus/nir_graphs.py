@@ -135,9 +135,9 @@ def at_the_threshold(dt_s: float) -> nir.NIRGraph:
 
 
 def single_numbers(dt_s: float) -> nir.NIRGraph:
-    """A LIF whose parameters have no dimension: they stand for all neurons."""
+    """A LIF whose parameters have one element, which stands for all neurons."""
     values = {"r": 1.0, "v_leak": 0.0, "v_reset": 0.0, "v_threshold": 0.26}
-    return behind_weights(nir.LIF(tau=np.array(4 * dt_s), **{k: np.array(v) for k, v in values.items()}))
+    return behind_weights(nir.LIF(tau=np.array([4 * dt_s]), **{k: np.array([v]) for k, v in values.items()}))
 
 
 def output_with_batch(dt_s: float) -> nir.NIRGraph:
@@ -222,7 +222,7 @@ CASES: Mapping[str, Case] = {
         lambda dt: behind_weights(lif(dt, v_threshold=[0.26, 0.52, 0.13, 0.26, 0.52, 1.04])),
     ),
     "LIF-taus": Case("LIF, taus that differ", lambda dt: behind_weights(lif(dt, ticks=[2, 4, 8, 2, 4, 8]))),
-    "LIF-numbers": Case("LIF, parameters without a dimension", single_numbers),
+    "LIF-numbers": Case("LIF, parameters of one element", single_numbers),
     "LIF-batch": Case("LIF, an Output with a batch", output_with_batch),
     "CubaLI": Case(
         "CubaLI",

@@ -53,6 +53,24 @@ WORDS = 4  # of a model
 LARGEST_FOR_TWO_CAUSES = 12  # nodes of a graph
 Cell = dict[str, Any]
 
+# Causes that no run of the interpreter shows, read in the tool's source, in the versions of `readers.toml`.
+_SINABS = (
+    "exp(-1 / tau) of a membrane stays, a spike subtracts the threshold, a neuron fires several times in a tick, and "
+    "Linear nodes are left out"
+)
+_ROCKPOOL = "dt is taken as tau / (1 + r), exp(-dt / tau) of a membrane stays, and a spike subtracts the threshold"
+IN_THE_SOURCE = {
+    ("IF", "snntorch"): "an IF becomes a Leaky with beta = 0.9 that subtracts the threshold",
+    ("LIF-leak", "norse"): "membranes begin at v_leak, and not at 0",
+    ("braille", "norse"): "dt is 1e-3 s, unless from_nir is told another",
+    **{(graph, "sinabs"): _SINABS for graph in ("cycle", "cycle-of-two", "join", "nested")},
+    **{
+        (graph, "sinabs"): "a spike subtracts the threshold, and no membrane is below -v_threshold"
+        for graph in ("IF", "IF-dt")
+    },
+    **{(graph, "rockpool"): _ROCKPOOL for graph in ("LI", "CubaLIF", "CubaLIF-r", "braille")},
+}
+
 
 def measure() -> dict[str, Any]:
     """Every graph in every reader, and every model as it is written for one."""
@@ -199,14 +217,15 @@ def page(results: Mapping[str, Any]) -> str:
     def note(text: str) -> str:
         return f"[^{notes.setdefault(text, len(notes) + 1)}]"
 
-    def short(cell: Cell) -> str:
+    def short(cell: Cell, source: str | None = None) -> str:
         if cell["result"] == "equal":
             return "equal" + (note(f"`nir.read` refuses it: {cell['unchecked']}") if "unchecked" in cell else "")
         if cell["result"] == "refused":
             stage = {"read": "Reading", "load": "Loading", "run": "Running", None: ""}[cell.get("stage")]
             reason = cell["error"].replace("|", "\\|")
             return "refused" + note(f"{stage}: `{reason}`" if stage else reason)
-        why = cell.get("why") or "No cause is known."
+        why = cell.get("why") or (f"No change of the graph shows it. Its source says: {source}" if source else "")
+        why = f"{why or 'no cause is known'}."
         if cell.get("missing"):
             why += f" The reader makes nothing of {', '.join(cell['missing'])}."
         return f"tick {cell['tick']}, {cell['node']} {cell['neuron']}" + note(why[0].upper() + why[1:])
@@ -215,7 +234,8 @@ def page(results: Mapping[str, Any]) -> str:
         head = ["graph", *columns]
         lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         lines += [
-            f"| {' | '.join([titles.get(r, r), *(short(cells[c]) for c in columns)])} |" for r, cells in rows.items()
+            f"| {' | '.join([titles.get(r, r), *(short(cells[c], IN_THE_SOURCE.get((r, c))) for c in columns)])} |"
+            for r, cells in rows.items()
         ]
         return lines
 
