@@ -203,6 +203,12 @@ class _Writer:
             longest[s.source] = max(longest[s.source], held)
         return longest
 
+    def _longest_told(self) -> str:
+        """Where most relays come from, as the beginning of an error; nothing if there are none."""
+        longest = self._longest_delays()
+        name = max(longest, key=lambda n: longest[n], default="")
+        return f"node {name!r}: its spikes are needed {longest[name]} ticks later; " if longest.get(name) else ""
+
     def _check_size(self, longest: Mapping[str, int]) -> None:
         for name, ticks in longest.items():
             size = self.source.population(name).size
@@ -306,8 +312,8 @@ class _Writer:
         if len(self.parts) > MOST_NODES or sum(_n_weights(part.node) for part in self.parts) > MOST_WEIGHTS:
             total = sum(_n_weights(part.node) for part in self.parts)
             raise BadInput(
-                f"the graph for {self.dialect.name} would have {len(self.parts):,} nodes with {total:,} weights, at "
-                f"most {MOST_NODES:,} and {MOST_WEIGHTS:,} are written"
+                f"{self._longest_told()}the graph for {self.dialect.name} would have {len(self.parts):,} nodes with "
+                f"{total:,} weights, at most {MOST_NODES:,} and {MOST_WEIGHTS:,} are written"
             )
         names = {id(part): f"n{i:04d}_{part.name.replace('.', '-')}" for i, part in enumerate(self.parts)}
         nodes = {names[id(part)]: part.node for part in self.parts}
@@ -338,8 +344,8 @@ class _Writer:
             threaded.append(part)
         if len(threaded) > DEEPEST:
             raise BadInput(
-                f"the graph for {self.dialect.name} would have a way of {len(threaded):,} nodes, at most {DEEPEST} are "
-                "written; the reader follows it by recursion"
+                f"{self._longest_told()}the graph for {self.dialect.name} would have a way of {len(threaded):,} nodes, "
+                f"at most {DEEPEST} are written; the reader follows it by recursion"
             )
         self.parts = threaded + [part for part in self.parts if part.leads_back]
 
