@@ -237,7 +237,6 @@ def _first_that_fits(meanings: list[tuple[str, Meaning]], inputs: Array, found: 
             made = meaning.run(inputs)
         except BadInput:  # the changed graph has no meaning
             continue
-        # A neuron that is left out is not compared, so something else must be.
-        if found.keys() & made.keys() and same(found, made):
+        if found.keys() <= made.keys() and same(found, made):
             return told
     return None
