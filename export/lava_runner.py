@@ -21,7 +21,7 @@ import numpy.typing as npt
 from muspike.cache import cache_folder
 from muspike.errors import BadInput, Failed
 from muspike.export import environments
-from muspike.export.environments import PYTHON_IN_ENVIRONMENT as _PYTHON_IN_ENVIRONMENT
+from muspike.export.environments import PYTHON_IN_ENVIRONMENT
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import Exactness, exactness
 from muspike.hardware.simulator.events import Run, Simulator, as_inputs
@@ -155,7 +155,7 @@ def find_lava_python(python: str | os.PathLike[str] | None = None) -> Path:
             raise Failed(f"{origin} {os.fspath(given)}: does not run {LAVA}: {error}") from error
         # Give the path that was checked: a bare name would be looked up again, and ./python would be another file.
         return Path(os.path.abspath(shutil.which(os.fspath(given)) or given))  # noqa: PTH100  # links stay
-    cached = environment_path() / _PYTHON_IN_ENVIRONMENT
+    cached = environment_path() / PYTHON_IN_ENVIRONMENT
     if os.access(cached, os.X_OK):  # follows the link: false if the Python that it was made from is gone
         return cached
     return make_lava_environment()
@@ -174,7 +174,7 @@ def environment_report(python: str | os.PathLike[str] | None = None) -> dict[str
         `python`, `origin`, and the versions or an `error`.
     """
     given = python if python is not None else os.environ.get(VARIABLE)
-    chosen = Path(given) if given else environment_path() / _PYTHON_IN_ENVIRONMENT
+    chosen = Path(given) if given else environment_path() / PYTHON_IN_ENVIRONMENT
     origin = "--python" if python is not None else VARIABLE if given else "cache"
     report = {"python": str(chosen), "origin": origin}
     if origin == "cache" and not os.access(chosen, os.X_OK):

@@ -12,7 +12,7 @@ from muspike.arguments import instance
 from muspike.checkpoint import Model
 from muspike.errors import BadInput
 from muspike.export.presentation import Presentation
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.hardware.chip import Chip
 from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program

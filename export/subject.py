@@ -21,7 +21,7 @@ from muspike.errors import BadInput
 from muspike.export.loihi import compile_model
 from muspike.export.presentation import Presentation
 from muspike.export.recording import Spikes
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.export.words import drawn_words, example_words
 from muspike.hardware.chip import Chip
 from muspike.hardware.graph import SpikingGraph

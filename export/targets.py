@@ -105,7 +105,16 @@ class Target(NamedTuple):
 _CHIP = "the chip, by name or as a .toml file"
 
 TARGETS: Mapping[str, Target] = {
-    "nir": Target("a NIR file", ".nir", {}, "muspike.export.to_nir"),
+    "nir": Target(
+        "a NIR file",
+        ".nir",
+        {
+            "for": Option("the tool that is to run the file: snntorch, spikingjelly, sinabs or norse"),
+            "python": Option("an interpreter that has what runs the file, instead of the environment that muspike makes"),
+        },
+        "muspike.export.to_nir_file",
+        ({"for": "snntorch"}, {"for": "spikingjelly"}, {"for": "sinabs"}, {"for": "norse"}),
+    ),
     "onnx": Target(
         "an ONNX file",
         ".onnx",

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.hardware.chip import Chip, as_chip, known_chips, load_chip
 from muspike.hardware.mapping.scale import on_grid
 from muspike.hardware.reader.from_nir import from_nir

@@ -29,7 +29,7 @@ def to_nir(module: Any, sample: Any = None, **options: Any) -> nir.NIRGraph:
     from muspike.network import Network
 
     if isinstance(module, Network):
-        from muspike.export.to_nir import to_nir as of_network
+        from muspike.export.to_nir_file import to_nir as of_network
 
         return of_network(module, **options)
     if sample is None:

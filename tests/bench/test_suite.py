@@ -20,7 +20,7 @@ from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.evaluation import lined_up
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.generation import generate
 from muspike.hardware.chip import Chip, known_chips, load_chip
 from muspike.hardware.cost import activity, energy

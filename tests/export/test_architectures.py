@@ -16,7 +16,7 @@ from muspike.export.float_run import float_run
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.presentation import Presentation
 from muspike.export.targets import export
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.export.words import example_words
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir

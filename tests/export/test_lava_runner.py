@@ -28,6 +28,7 @@ from graded_spikes import spikes_that_lava_judges, with_graded_inputs
 from joined_programs import joined
 from muspike.errors import BadInput, Failed
 from muspike.export import lava_runner
+from muspike.export.environments import PYTHON_IN_ENVIRONMENT
 from muspike.hardware import weights as w
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.events import Simulator
@@ -498,10 +499,10 @@ def test_a_half_made_environment_is_not_taken_for_made(cache: Path, monkeypatch:
 
 def test_an_environment_that_another_maker_finished_first_is_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = lava_runner.environment_path()
-    theirs = target / lava_runner._PYTHON_IN_ENVIRONMENT
+    theirs = target / PYTHON_IN_ENVIRONMENT
 
     def install(environment: Path) -> None:  # and meanwhile another maker is done
-        for made in (environment / lava_runner._PYTHON_IN_ENVIRONMENT, theirs):
+        for made in (environment / PYTHON_IN_ENVIRONMENT, theirs):
             made.parent.mkdir(parents=True)
             made.write_text(str(made))
             made.chmod(0o755)
@@ -514,12 +515,12 @@ def test_an_environment_that_another_maker_finished_first_is_used(cache: Path, m
 
 
 def test_an_environment_whose_python_has_gone_is_made_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    python = lava_runner.environment_path() / lava_runner._PYTHON_IN_ENVIRONMENT
+    python = lava_runner.environment_path() / PYTHON_IN_ENVIRONMENT
     python.parent.mkdir(parents=True)
     python.symlink_to(cache / "gone")
 
     def install(environment: Path) -> None:
-        made = environment / lava_runner._PYTHON_IN_ENVIRONMENT
+        made = environment / PYTHON_IN_ENVIRONMENT
         made.parent.mkdir(parents=True)
         made.write_text("new")
         made.chmod(0o755)

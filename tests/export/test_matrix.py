@@ -11,7 +11,7 @@ from chip_programs import population, program
 from every_network import made
 from muspike.cli import main
 from muspike.errors import Failed
-from muspike.export import to_nir
+from muspike.export import to_nir_file
 from muspike.export.matrix import Cell, columns, markdown, table, try_all, try_pair
 from muspike.export.subject import Subject
 from muspike.export.targets import TARGETS
@@ -33,15 +33,15 @@ def test_pairs_are_proved_refused_or_unequal(monkeypatch: pytest.MonkeyPatch) ->
     integers = Subject("integers", program([population("a", 2)], []))
     cell = try_pair(integers, "nir", 4)
     assert cell.outcome == "refused" and cell.why.startswith("integers: holds the integers of loihi1")
-    right = to_nir.run  # type: ignore[attr-defined]  # the name is also a function, which type checkers see
-    monkeypatch.setattr(to_nir, "run", lambda path, inputs, options: right(path, inputs[::-1].copy(), options))
+    right = to_nir_file.run
+    monkeypatch.setattr(to_nir_file, "run", lambda path, inputs, options: right(path, inputs[::-1].copy(), options))
     cell = try_pair(good, "nir", 4)
     assert cell.outcome == "unequal" and cell.differences > 0 and cell.why.startswith("first difference: ")
 
     def broken(*_: object) -> None:
         raise Failed("out of order")
 
-    monkeypatch.setattr(to_nir, "run", broken)
+    monkeypatch.setattr(to_nir_file, "run", broken)
     assert try_pair(good, "nir", 4).outcome == "failed"
 
 

@@ -14,7 +14,7 @@ from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.presentation import Presentation
 from muspike.export.subject import Subject
-from muspike.export.to_nir import write
+from muspike.export.to_nir_file import write
 from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir

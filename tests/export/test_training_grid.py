@@ -18,7 +18,7 @@ from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.evaluation import likelihood, lined_up
 from muspike.export.loihi import ChipRunner, compile_model
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.export.training_grid import TrainingGrid
 from muspike.hardware.chip import load_chip
 from muspike.hardware.mapping.quantise import quantise

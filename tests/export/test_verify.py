@@ -15,11 +15,11 @@ import torch
 from muspike import architectures, tokens
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
-from muspike.export import to_nir as nir_target
+from muspike.export import to_nir_file as nir_target
 from muspike.export.float_run import float_run
 from muspike.export.subject import Subject
 from muspike.export.targets import Options, export
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.export.words import example_words
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.network import TorchRunner

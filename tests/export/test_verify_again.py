@@ -12,7 +12,7 @@ import pytest
 
 from muspike.cli import main
 from muspike.errors import BadInput
-from muspike.export import to_nir
+from muspike.export import to_nir_file
 from muspike.export.targets import TARGETS, export, verify
 from muspike.export.verify import Expected, expected_path
 from small_model import small_model
@@ -99,7 +99,7 @@ def test_what_was_changed_is_refused_before_it_is_run(
     def never(*_: object) -> None:
         raise AssertionError("the file was run")
 
-    monkeypatch.setattr(to_nir, "run", never)
+    monkeypatch.setattr(to_nir_file, "run", never)
     change(copied)
     with pytest.raises(BadInput, match=message) as error:
         verify(copied)

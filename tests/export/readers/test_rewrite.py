@@ -22,7 +22,7 @@ from muspike.export.readers import rewrite as rewriting
 from muspike.export.readers.dialects import DIALECTS, NEVER
 from muspike.export.readers.rewrite import plain_name, populations_of, rewrite
 from muspike.export.readers.run import ReaderRun, run_all, run_in
-from muspike.export.to_nir import to_nir
+from muspike.export.to_nir_file import to_nir
 from muspike.hardware import interpreter
 from muspike.hardware.reader.from_nir import from_nir
 from reader_python import reader_python

@@ -91,6 +91,10 @@ def _node(population: Population, dt_s: float) -> nir.NIRNode:
 def write(subject: Subject, path: Path, options: Options) -> None:
     """See `targets.Exporter`."""
     graph = subject.nir_graph()
+    if options["for"] is not None:
+        from muspike.export.readers.rewrite import rewrite
+
+        graph = rewrite(graph, options["for"])
     # The content is made in memory first: if a disk refuses, HDF5 raises no error, but brings Python down.
     content = io.BytesIO()
     nir.write(content, graph)
@@ -99,16 +103,29 @@ def write(subject: Subject, path: Path, options: Options) -> None:
 
 def judgement(subject: Subject, options: Options) -> Judgement:
     """See `targets.Exporter`."""
-    return Judgement("the network in float64", "the file read back and interpreted")
+    if options["for"] is None:
+        return Judgement("the network in float64", "the file read back and interpreted")
+    from muspike.export.readers.run import known_reader
+
+    return Judgement("the network in float64", f"the file in {known_reader(options['for']).what}", batch=2)
 
 
 def expect(subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
     """See `targets.Exporter`."""
     from muspike.export.references import float_reference
 
-    return float_reference(subject, stimulus)
+    recording = float_reference(subject, stimulus)
+    # A reader gives the spikes of its neurons; its readout has another scale.
+    return recording if options["for"] is None else Recording(recording.spikes)
 
 
 def run(path: Path, inputs: Spikes, options: Options) -> Recording:
-    """See `targets.Exporter`: the file, run by the interpreter of `hardware` in float64."""
+    """See `targets.Exporter`: the file, run by the interpreter of `hardware` in float64, or by the reader it is for."""
+    if options["for"] is not None:
+        from muspike.export.readers.rewrite import populations_of
+        from muspike.export.readers.run import run_in
+
+        names = populations_of(read_nir(path))
+        spikes = run_in(options["for"], path, np.asarray(inputs, np.uint8), options["python"])
+        return Recording({names[node]: fired for node, fired in spikes.items() if node in names})
     return interpreted(from_nir(read_nir(path)), inputs)
