@@ -103,6 +103,7 @@ class Target(NamedTuple):
 
 
 _CHIP = "the chip, by name or as a .toml file"
+_PYTHON = "an interpreter that has what runs the file: Lava (see muspike lava --help) or snnTorch"
 
 TARGETS: Mapping[str, Target] = {
     "nir": Target(
@@ -133,10 +134,11 @@ TARGETS: Mapping[str, Target] = {
         ".npz",
         {
             "chip": Option(_CHIP, "loihi1"),
-            "python": Option("an interpreter that has Lava (see muspike lava --help)"),
+            "python": Option(_PYTHON),
         },
         "muspike.export.to_lava",
     ),
+    "snntorch": Target("a Python file", ".py", {"python": Option(_PYTHON)}, "muspike.export.to_snntorch"),
 }
 
 
