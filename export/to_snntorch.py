@@ -42,6 +42,7 @@ from muspike.tokens import FEATURES
 MOST_ENTRIES = 2**26
 """The most entries of a matrix, which the file holds densely."""
 PATIENCE_S = 600.0
+_LONGEST = 112  # characters of a line within `__init__`
 _NO_SNNTORCH = 3  # the exit status of the child that has no snnTorch
 # muspike cannot be imported where the file runs, so the file cannot lean on it.
 _CHILD = f"""
@@ -301,17 +302,17 @@ class _Writer:
         if _filtered(p):
             current = self.part[p.name, "current"]
             beta = self._constant(f"{current}.beta", 1 - 1 / p.tau_syn)
-            lines.append(f'self.{current} = snn.Leaky(beta={beta}, reset_mechanism="none")')
+            lines += _leaky(current, [f"beta={beta}", 'reset_mechanism="none"'])
             if not _uniform(p.tau_syn):
                 lines.append(self._buffer(self.part[p.name, "current_gain"], 1 / p.tau_syn))
         beta = self._constant(f"{name}.beta", 1 - p.leak)
         if p.kind == "li":
-            lines.append(f'self.{name} = snn.Leaky(beta={beta}, reset_mechanism="none")')
+            lines += _leaky(name, [f"beta={beta}", 'reset_mechanism="none"'])
         else:
             threshold = self._constant(f"{name}.threshold", p.v_threshold)
-            reset = '"none"' if (p.v_threshold < 0).any() else '"zero", reset_delay=False'
-            made = f"self.{name} = snn.Leaky(beta={beta}, threshold={threshold}, reset_mechanism={reset})"
-            lines.append(made)
+            resets = ['reset_mechanism="zero"', "reset_delay=False"]
+            reset = ['reset_mechanism="none"'] if (p.v_threshold < 0).any() else resets
+            lines += _leaky(name, [f"beta={beta}", f"threshold={threshold}", *reset])
         if not _uniform(p.gain):
             lines.append(self._buffer(self.part[p.name, "gain"], p.gain))
         if p.bias.any():
@@ -422,6 +423,14 @@ class _Writer:
         if not _uniform(values):
             return f"self.{name} * "
         return "" if values.flat[0] == 1 else f"{_number(values.flat[0])} * "
+
+
+def _leaky(name: str, arguments: list[str]) -> list[str]:
+    """A population, in one line where it fits."""
+    line = f"self.{name} = snn.Leaky({', '.join(arguments)})"
+    if len(line) <= _LONGEST:
+        return [line]
+    return [f"self.{name} = snn.Leaky(", *(f"    {argument}," for argument in arguments), ")"]
 
 
 def _filtered(p: Population) -> bool:
