@@ -12,6 +12,7 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from every_network import NETWORKS, made
 from muspike.cli import main
@@ -127,7 +128,7 @@ def file_of(network: SpikingGraph, name: str, folder: Path) -> Any:
     path = folder / "net.py"
     source, tensors = python_file(network, None, name)
     path.write_text(source)
-    to_snntorch.save_file(tensors, path.with_suffix(".safetensors"))
+    save_file(tensors, path.with_suffix(".safetensors"))
     spikes = (np.random.default_rng(0).random((40, 2, 3)) < 0.4).astype(np.uint8)
     found, wanted = to_snntorch.run(path, spikes, {"python": None}), interpreted(network, spikes)
     assert found.spikes.keys() == wanted.spikes.keys()
@@ -173,7 +174,7 @@ def test_an_edited_file_is_refused_before_it_is_run(tmp_path: Path) -> None:
 @needs_snntorch
 def test_another_equation_fails_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = python_file
-    edits = [("reset_delay=False", "reset_delay=True"), ("0.5 * current", "0.25 * current")]
+    edits = [('mechanism="zero"', 'mechanism="subtract"'), ("0.5 * current", "0.25 * current")]
     for old, new in edits:
 
         def wrong(*given: Any, old: str = old, new: str = new) -> Any:
@@ -208,7 +209,7 @@ def test_a_missing_snntorch_is_named_with_its_extra(
 ) -> None:
     path = tmp_path / "net.nir"
     nir.write(path, random_graph(3))
-    monkeypatch.setattr(to_snntorch.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert main(["export", str(path), "--to", "snntorch", "-o", str(tmp_path / "m.py")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'muspike[snntorch]'" in line and not (tmp_path / "m.py").exists()
