@@ -209,7 +209,10 @@ def test_a_missing_snntorch_is_named_with_its_extra(
 ) -> None:
     path = tmp_path / "net.nir"
     nir.write(path, random_graph(3))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    right = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "snntorch" else right(name, *more)
+    )
     assert main(["export", str(path), "--to", "snntorch", "-o", str(tmp_path / "m.py")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'muspike[snntorch]'" in line and not (tmp_path / "m.py").exists()
