@@ -103,7 +103,7 @@ class Target(NamedTuple):
 
 
 _CHIP = "the chip, by name or as a .toml file"
-_PYTHON = "an interpreter that has what runs the file: Lava (see muspike lava --help) or snnTorch"
+_PYTHON = "an interpreter that has what runs the file: Lava (see muspike lava --help), snnTorch, or the tool of --for"
 
 TARGETS: Mapping[str, Target] = {
     "nir": Target(
@@ -111,7 +111,9 @@ TARGETS: Mapping[str, Target] = {
         ".nir",
         {
             "for": Option("the tool that is to run the file: snntorch, spikingjelly, sinabs or norse"),
-            "python": Option("an interpreter that has what runs the file, instead of the environment that muspike makes"),
+            "python": Option(
+                "an interpreter that has what runs the file, instead of the environment that muspike makes"
+            ),
         },
         "muspike.export.to_nir_file",
         ({"for": "snntorch"}, {"for": "spikingjelly"}, {"for": "sinabs"}, {"for": "norse"}),

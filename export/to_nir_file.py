@@ -91,6 +91,8 @@ def _node(population: Population, dt_s: float) -> nir.NIRNode:
 def write(subject: Subject, path: Path, options: Options) -> None:
     """See `targets.Exporter`."""
     graph = subject.nir_graph()
+    if options["for"] is None and options["python"] is not None:
+        raise BadInput("--python names an interpreter that has the tool of --for; give --for too, or leave it out")
     if options["for"] is not None:
         from muspike.export.readers.rewrite import rewrite
 

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 def to_nir(module: Any, sample: Any = None, **options: Any) -> nir.NIRGraph:
     """Convert a network of muspike, or any torch module of spiking neurons, to a NIR graph.
 
+    >>> from muspike import load_model
+    >>> from muspike.export import to_nir
+    >>> graph = to_nir(load_model("s-rnn").network)
+    >>> graph.metadata["dt"]
+    0.001
+
     A module is proved: every spike of every layer equals that of its own forward pass, on the sample and on random
     spikes.
 

@@ -234,7 +234,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ),
         (
             "export MODEL --to nir --python /nowhere",
-            "--python is not used with --to nir, only with --to lava; leave it out",
+            "--python names an interpreter that has the tool of --for; give --for too, or leave it out",
         ),
         ("bench MODEL --no-lava --python /nowhere -o report", "--python is not used with --no-lava"),
         ("export MODEL --to tflite", "invalid choice: 'tflite'"),
