@@ -11,9 +11,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,16 +43,16 @@ class LavaRun:
 
     Attributes:
         spikes: uint8 `[ticks, batch, size]` of every population that is not an input.
-        membrane: v after each tick, int32 `[ticks, batch, size]`, of every `li` population; with `record_membranes`, of
-            all populations.
+        membrane: v after each tick, int32 (of a network in floats float64) `[ticks, batch, size]`, of every `li`
+            population; with `record_membranes`, of all populations.
         current: the same for u; empty without `record_membranes`.
         versions: the versions of python, lava-nc and numpy.
         seconds_per_tick: measured after the first 20 ticks, without building and starting; NaN for shorter runs.
     """
 
     spikes: Mapping[str, npt.NDArray[np.uint8]]
-    membrane: Mapping[str, npt.NDArray[np.int32]]
-    current: Mapping[str, npt.NDArray[np.int32]]
+    membrane: Mapping[str, npt.NDArray[Any]]
+    current: Mapping[str, npt.NDArray[Any]]
     versions: Mapping[str, str]
     seconds_per_tick: float
 
@@ -89,21 +90,45 @@ def run_lava(
         raise BadInput("program: all populations are inputs; Lava needs at least one population of neurons")
     if size:
         as_inputs(loaded, given.shape[1], given)
+    data: npt.NDArray[Any] = given.astype(np.uint16 if any(p.graded_bits for p in loaded.inputs) else np.uint8)
+    with tempfile.TemporaryDirectory(prefix="muspike-lava-") as folder:
+        path = Path(folder) / "program.npz"
+        loaded.save(path)
+        return run_file(path, [p.name for p in loaded.populations], data, python, record_membranes, patience_s)
+
+
+def run_file(
+    path: Path,
+    names: Sequence[str],
+    inputs: npt.NDArray[np.uint8 | np.uint16],
+    python: str | os.PathLike[str] | None = None,
+    record_membranes: bool = False,
+    patience_s: float = PATIENCE_S,
+) -> LavaRun:
+    """Run a file that `lava_network.py` reads, a program or a network in floats.
+
+    Args:
+        path: the file.
+        names: the names of its populations, in order.
+        inputs, python, record_membranes, patience_s: as for `run_lava`, and checked already.
+
+    Raises:
+        Failed: as `run_lava`.
+    """
     interpreter = find_lava_python(python)
     with tempfile.TemporaryDirectory(prefix="muspike-lava-") as folder:
-        paths = [Path(folder) / name for name in ("program.npz", "inputs.npy", "output.npz")]
-        loaded.save(paths[0])
-        np.save(paths[1], given.astype(np.uint16 if any(p.graded_bits for p in loaded.inputs) else np.uint8))
+        given, written = Path(folder) / "inputs.npy", Path(folder) / "output.npz"
+        np.save(given, inputs)
         flags = ["--membranes"] if record_membranes else []
-        run_worker(interpreter, [*map(str, paths), *flags], patience_s)
-        if not paths[2].is_file():
+        run_worker(interpreter, [str(path.absolute()), str(given), str(written), *flags], patience_s)
+        if not written.is_file():
             raise Failed(f"{interpreter}: ended without an error and wrote nothing; it cannot run Lava")
-        with np.load(paths[2]) as output:
+        with np.load(written) as output:
             results = {name: output[name] for name in output.files}
 
-    def of(kind: str) -> dict[str, npt.NDArray[np.int32]]:
-        names = ((f"{kind}_{i}", p.name) for i, p in enumerate(loaded.populations))
-        return {name: results[key] for key, name in names if key in results}
+    def of(kind: str) -> dict[str, npt.NDArray[Any]]:
+        keys = ((f"{kind}_{i}", name) for i, name in enumerate(names))
+        return {name: results[key] for key, name in keys if key in results}
 
     return LavaRun(
         spikes={name: spikes.astype(np.uint8) for name, spikes in of("spikes").items()},

@@ -135,10 +135,12 @@ TARGETS: Mapping[str, Target] = {
         "a chip program",
         ".npz",
         {
+            "arithmetic": Option("fixed (a chip's integers) or floating (the network's floats)", "fixed"),
             "chip": Option(_CHIP, "loihi1"),
             "python": Option(_PYTHON),
         },
         "muspike.export.to_lava",
+        ({"arithmetic": "floating"},),
     ),
     "snntorch": Target("a Python file", ".py", {"python": Option(_PYTHON)}, "muspike.export.to_snntorch"),
 }

@@ -20,8 +20,9 @@ Relays are neurons, whose spikes are 0 or 1. So the spikes of a graded input can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -40,6 +41,22 @@ MOST_STAGES = 1000
 
 # The smallest threshold above 0, and the smallest even weight above it: one spike, 2 > 1, makes a relay fire.
 _RELAY_WEIGHT, _RELAY_THRESHOLD = 2, 1
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Joins(_Named, Protocol):
+    """Synapses, in floats or in integers."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def delay(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +100,7 @@ def retime(graph: IntegerGraph, chip: Chip) -> Retimed:
         BadInput: a loop's ideal delay is less than its number of synapses; a delay takes more than `MOST_STAGES` relays
             in a row, or more relay neurons than a whole chip has; or a delay from a graded input takes a relay.
     """
-    levels = _levels(graph)
+    levels = levels_of(graph.populations, graph.synapses)
     late = [replace(s, delay=s.delay + levels[s.target] - levels[s.source]) for s in graph.synapses]
     longest = chip.limits.synaptic_delay.value
     if longest is None:
@@ -162,13 +179,18 @@ def _free_name(name: str, taken: Mapping[str, int]) -> str:
     return name
 
 
-def _levels(graph: IntegerGraph) -> dict[str, int]:
-    levels = {p.name: 0 for p in graph.populations}
-    came_by: dict[str, IntegerSynapses] = {}
-    last: IntegerSynapses | None = None
+def levels_of(populations: Iterable[_Named], synapses: Sequence[_Joins]) -> dict[str, int]:
+    """The least level of each population, by name, with 0 at the inputs.
+
+    Raises:
+        BadInput: a loop's ideal delay is less than its number of synapses.
+    """
+    levels = {p.name: 0 for p in populations}
+    came_by: dict[str, _Joins] = {}
+    last: _Joins | None = None
     for _ in range(len(levels) + 1):
         last = None
-        for s in graph.synapses:
+        for s in synapses:
             if levels[s.target] < levels[s.source] + 1 - s.delay:
                 levels[s.target] = levels[s.source] + 1 - s.delay
                 came_by[s.target] = last = s
@@ -178,7 +200,7 @@ def _levels(graph: IntegerGraph) -> dict[str, int]:
     raise BadInput(_impossible_loop(last, came_by))
 
 
-def _impossible_loop(last: IntegerSynapses, came_by: Mapping[str, IntegerSynapses]) -> str:
+def _impossible_loop(last: _Joins, came_by: Mapping[str, _Joins]) -> str:
     name = last.source
     for _ in came_by:  # after so many steps back, `name` lies in the loop itself
         name = came_by[name].source

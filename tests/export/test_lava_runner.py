@@ -215,7 +215,7 @@ def test_convolutions_are_lavas(python: Path, tmp_path: Path) -> None:
     made = assert_lava_agrees(p, spikes(1, p, ticks=20, batch=2), python)
     assert all(0 < fired.mean() < 1 for fired in made.values())
     p.save(tmp_path / "program.npz")
-    script = "import sys; sys.path.append(sys.argv[1]); import lava_worker as l; p = l.read_program(sys.argv[2]); "
+    script = "import sys; sys.path.append(sys.argv[1]); import lava_network as l; p = l.read(sys.argv[2]); "
     script += "print([s['name'] for s in p['synapses'] if s['form'] == 'conv' and l.lava_convolves(s)])"
     command = [str(python), "-c", script, str(lava_runner._WORKER.parent), str(tmp_path / "program.npz")]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

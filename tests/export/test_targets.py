@@ -34,7 +34,7 @@ def test_the_command_line_takes_every_option_of_a_target(name: str) -> None:
     [
         ("tflite", "a.tflite", {}, "target 'tflite' is not known; known are nir, onnx, lava, snntorch"),
         ("nir", "a.nir", {"chip": "loihi1"}, "target nir: takes no option 'chip'; it takes none"),
-        ("lava", "a.npz", {"core": "1"}, "target lava: takes no option 'core'; it takes chip, python"),
+        ("lava", "a.npz", {"core": "1"}, "target lava: takes no option 'core'; it takes arithmetic, chip, python"),
         ("lava", "a.nir", {}, r"a\.nir: a chip program ends in \.npz"),
     ],
 )
