@@ -143,6 +143,15 @@ TARGETS: Mapping[str, Target] = {
         ({"arithmetic": "floating"},),
     ),
     "snntorch": Target("a Python file", ".py", {"python": Option(_PYTHON)}, "muspike.export.to_snntorch"),
+    "lava-dl": Target(
+        "a lava-dl network",
+        ".net",
+        {
+            "chip": Option(_CHIP, "loihi1"),
+            "python": Option("an interpreter that has Lava (see muspike lava --help)"),
+        },
+        "muspike.export.to_lava_dl",
+    ),
 }
 
 

@@ -32,8 +32,8 @@ def test_the_command_line_takes_every_option_of_a_target(name: str) -> None:
 @pytest.mark.parametrize(
     ("to", "file", "options", "message"),
     [
-        ("tflite", "a.tflite", {}, "target 'tflite' is not known; known are nir, onnx, lava, snntorch"),
-        ("nir", "a.nir", {"chip": "loihi1"}, "target nir: takes no option 'chip'; it takes none"),
+        ("tflite", "a.tflite", {}, "target 'tflite' is not known; known are nir, onnx, lava, snntorch, lava-dl"),
+        ("nir", "a.nir", {"chip": "loihi1"}, "target nir: takes no option 'chip'; it takes for, python"),
         ("lava", "a.npz", {"core": "1"}, "target lava: takes no option 'core'; it takes arithmetic, chip, python"),
         ("lava", "a.nir", {}, r"a\.nir: a chip program ends in \.npz"),
     ],
