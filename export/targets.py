@@ -189,6 +189,7 @@ def export(model: Subject | Given | str | Path, to: str, path: Path, count: int 
     chosen, subject = target.chosen(options), Subject.of(model)
     with _elsewhere(path) as staged:
         receipt = target.exporter.write(subject, staged, chosen) or {}
+        _check_beside(path, staged)
         judgement = target.exporter.judgement(subject, chosen)
         stimulus = subject.stimulus(count, judgement.batch)
         recording = target.exporter.expect(subject, stimulus, chosen)
@@ -244,6 +245,26 @@ def verify(path: Path, **options: Any) -> Proof:
     chosen = target.chosen({**expected.options, **{name: v for name, v in options.items() if v is not None}})
     found = target.exporter.run(path, expected.inputs, chosen)
     return compare(str(path), expected.judgement, expected.recording, found)
+
+
+def _check_beside(path: Path, staged: Path) -> None:
+    """Refuse to replace a file beside `path` that no export wrote there.
+
+    Raises:
+        BadInput: there is such a file.
+    """
+    from muspike.export.verify import Expected, expected_path
+
+    ours: Mapping[str, str] = {}
+    if expected_path(path).exists():
+        with contextlib.suppress(BadInput):
+            ours = Expected.load(expected_path(path)).sha256
+    for file in staged.parent.iterdir():
+        other = path.with_name(file.name)
+        if file.name in (path.name, *ours) or not other.exists():
+            continue
+        if not other.is_file() or other.read_bytes() != file.read_bytes():
+            raise BadInput(f"{other}: is there already, and the export would replace it; give another --output")
 
 
 @contextlib.contextmanager

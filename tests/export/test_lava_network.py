@@ -57,6 +57,16 @@ def test_only_our_own_script_is_accepted(tmp_path: Path) -> None:
         to_lava.run(tmp_path / "small.npz", np.zeros((3, 1, 6), np.uint8), options)
 
 
+def test_a_script_of_yours_is_not_replaced(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("print('mine')\n")
+    with pytest.raises(BadInput, match=r"mine\.py: is there already, and the export would replace it"):
+        export(small_program(), "lava", tmp_path / "mine.npz", python=str(python))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.py"]
+    (tmp_path / "mine.py").unlink()
+    for _ in range(2):  # what an export wrote, the next one may replace
+        assert export(small_program(), "lava", tmp_path / "mine.npz", python=str(python)).holds
+
+
 def float_graph() -> nir.NIRGraph:
     """Synaptic filters, biases, a skip, delays, a loop, a convolution and a readout."""
     rng = np.random.default_rng(2)
