@@ -247,12 +247,12 @@ def _install(environment: Path) -> None:
 
 
 def run_worker(
-    python: str | os.PathLike[str], arguments: list[str], patience_s: float = PATIENCE_S, script: Path = _WORKER
+    python: str | os.PathLike[str], arguments: list[str], patience_s: float = PATIENCE_S, script: Path | None = None
 ) -> str:
-    """Run a script that uses Lava, pass its progress on to stderr, and return its stdout.
+    """Run a script that uses Lava (None: the worker), pass its progress on to stderr, and return its stdout.
 
     Raises:
         Failed: the script does not start, ends with an error, or gives no sign of life for `patience_s` seconds.
     """
     way_out = "give it more time (patience_s), or a smaller network"
-    return environments.run_worker(python, script, arguments, "Lava", patience_s, way_out, shown="lava: ")
+    return environments.run_worker(python, script or _WORKER, arguments, "Lava", patience_s, way_out, shown="lava: ")

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -435,10 +436,17 @@ def test_the_python_given_comes_first(python: Path, monkeypatch: pytest.MonkeyPa
     assert report["lava-nc version"] == "0.10.0"
 
 
+def copied_worker(folder: Path) -> Path:
+    """The worker and the script that it imports, in another folder, to be changed."""
+    for script in ("lava_worker.py", "lava_network.py"):
+        shutil.copy(lava_runner._WORKER.with_name(script), folder)
+    return folder / "lava_worker.py"
+
+
 def test_an_error_inside_lava_is_named(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lava's own last line only says that there were exceptions."""
-    worker = tmp_path / "worker.py"
-    source = lava_runner._WORKER.read_text()
+    worker = copied_worker(tmp_path)
+    source = worker.read_text()
     worker.write_text(
         source.replace("sequence, tick = divmod", "raise Exception('no space left'); sequence, tick = divmod")
     )
@@ -464,9 +472,9 @@ def test_a_lava_that_hangs_or_is_killed_is_ended(
     python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str
 ) -> None:
     """With all of its processes, of which there is one per population and synapses."""
-    worker = tmp_path / "worker.py"
+    worker = copied_worker(tmp_path)
     then = "time.sleep(3600)" if event == "hang" else f"os.kill(os.getppid(), {int(signal.SIGKILL)}); time.sleep(3600)"
-    source = lava_runner._WORKER.read_text()
+    source = worker.read_text()
     worker.write_text(source.replace("sequence, tick = divmod", f"import os, time; {then}; sequence, tick = divmod"))
     monkeypatch.setattr(lava_runner, "_WORKER", worker)
     p = random_program(0, extreme=False)

@@ -23,7 +23,7 @@ def test_there_is_a_column_for_every_target_and_every_form_of_it() -> None:
     found = columns()
     assert {target for target, _ in found.values()} == set(TARGETS)
     assert found["onnx --form chip --chip loihi2"] == ("onnx", {"form": "chip", "chip": "loihi2"})
-    assert list(columns(["nir"])) == ["nir"]
+    assert list(columns(["snntorch"])) == ["snntorch"]
 
 
 def test_pairs_are_proved_refused_or_unequal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_the_table_tells_why() -> None:
 
 def test_the_command_prints_the_cells(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     program([population("a", 2)], []).save(tmp_path / "p.npz")
-    assert main(["targets", str(tmp_path / "p.npz"), "--to", "nir", "--json"]) == 0
+    assert main(["targets", str(tmp_path / "p.npz"), "--to", "snntorch", "--json"]) == 0
     (cell,) = json.loads(capsys.readouterr().out)
     assert cell["outcome"] == "refused"
     assert main(["targets", str(tmp_path / "p.npz"), "--to", "nir"]) == 0
