@@ -7,12 +7,30 @@ import contextlib
 import hashlib
 import os
 import shlex
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muspike.cli import onnx
+from muspike.cli.given import (
+    PYTHON_HELP,
+    about,
+    add_graded,
+    add_input,
+    add_input_bias,
+    add_python,
+    add_reset,
+    add_scale,
+    conversion_lines,
+    is_program,
+    labels_file,
+    python_file,
+    read_input,
+    read_labels_of,
+    read_network,
+    sample_spikes,
+    scale_of,
+)
 from muspike.cli.options import (
     Commands,
     add_chip,
@@ -24,33 +42,21 @@ from muspike.cli.options import (
     path,
     refuse_unused,
     seconds,
-    whole,
 )
 from muspike.cli.output import note, say, say_json, waiting
 from muspike.errors import BadInput, Failed
-from muspike.files import check_file, check_target
-from muspike.ranges import RATE, SEED, TICKS, share
+from muspike.files import check_target
+from muspike.ranges import share
 from muspike.tables import text_table
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from muspike.export.from_torch.convert import Converted
     from muspike.hardware.chip import Chip
-    from muspike.hardware.graph import SpikingGraph
     from muspike.hardware.mapping.compile import Compiled
     from muspike.hardware.program import Program
     from muspike.hardware.running.classification import Classification
     from muspike.hardware.running.simulate import Simulation
     from muspike.hardware.running.spikes import InputSpikes
 
-RANDOM_TICKS = 100
-_DT_S = 1e-3  # of a torch module, which has no seconds
-_PYTHON_HELP = (
-    "a Python file with a function that returns a torch module of Norse, snnTorch, SpikingJelly or sinabs neurons and "
-    "a sample of its input. The file is EXECUTED: it must be your own code, or code that you trust"
-)
 _LENGTH = ". For a network without input, the length of the run"
 _WORKER_HELP = """{}
 needs nothing of muspike, only a Python that has lava-nc 0.10.0:
@@ -73,15 +79,15 @@ def add(commands: Commands) -> None:
         metavar="FILE.nir|FILE.net|FILE.py:FUNCTION",
         type=path,
         help="a network written by any tool that writes NIR, or by lava-dl's SLAYER (.net), whose integers stay as "
-        f"they are; or {_PYTHON_HELP}",
+        f"they are; or {PYTHON_HELP}",
     )
-    _add_python(mapping)
+    add_python(mapping)
     add_chip(mapping, "loihi1")
     mapping.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say; no .net says it")
-    _add_input_bias(mapping)
-    _add_reset(mapping)
-    _add_scale(mapping)
-    _add_graded(mapping)
+    add_input_bias(mapping)
+    add_reset(mapping)
+    add_scale(mapping)
+    add_graded(mapping)
     mapping.add_argument(
         "--fill",
         type=number(share()),
@@ -89,7 +95,7 @@ def add(commands: Commands) -> None:
         help="the share of each core's neurons and synaptic memory to use (default: 1, the fewest cores)",
     )
     _add_reads_as(mapping)
-    _add_input(mapping, "also run the chip's integers and the float network on these spikes, and say how they agree")
+    add_input(mapping, "also run the chip's integers and the float network on these spikes, and say how they agree")
     mapping.add_argument("-o", "--output", type=path, help="write the chip's program to this .npz file")
     _add_report(mapping)
     add_json(mapping, "the report")
@@ -106,17 +112,17 @@ def add(commands: Commands) -> None:
         metavar="FILE.nir|FILE.net|PROGRAM.npz|FILE.onnx|FILE.py:FUNCTION",
         type=path,
         help="a network in NIR or of lava-dl (.net), a program written by map or export, or an ONNX file written by "
-        f"export; or {_PYTHON_HELP}",
+        f"export; or {PYTHON_HELP}",
     )
-    _add_python(simulate)
-    _add_input(simulate, "the spikes to run on", _LENGTH)
+    add_python(simulate)
+    add_input(simulate, "the spikes to run on", _LENGTH)
     add_chip(simulate, None, "default loihi1, or the program's")
     simulate.add_argument("--dt", type=seconds, help="seconds per tick, if the file does not say; no .net says it")
-    _add_input_bias(simulate)
-    _add_reset(simulate)
-    _add_scale(simulate)
+    add_input_bias(simulate)
+    add_reset(simulate)
+    add_scale(simulate)
     _add_reads_as(simulate)
-    _add_graded(simulate)
+    add_graded(simulate)
     simulate.add_argument("--no-float", action="store_true", help="leave out the float network of a file")
     simulate.add_argument(
         "--device",
@@ -161,7 +167,7 @@ def add(commands: Commands) -> None:
     run_lava.add_argument(
         "program", metavar="PROGRAM.npz", type=path, nargs="?", help="a program written by map or export"
     )
-    _add_input(run_lava, "the spikes to run on", _LENGTH)
+    add_input(run_lava, "the spikes to run on", _LENGTH)
     add_lava_python(run_lava)
     run_lava.add_argument(
         "--worker",
@@ -172,57 +178,6 @@ def add(commands: Commands) -> None:
     add_json(run_lava, "the comparison")
 
 
-def _add_python(sub: argparse.ArgumentParser) -> None:
-    """Add the options of a Python file that builds a torch module."""
-    sub.add_argument(
-        "--sample",
-        metavar="FILE.npy",
-        type=path,
-        help="of a .py file: the sample input of the module, instead of the one that the function returns",
-    )
-    sub.add_argument(
-        "--per-tick",
-        action="store_true",
-        help="of a .py file: the module's forward computes one tick; the sample is [ticks, ...]",
-    )
-    sub.add_argument(
-        "--allow",
-        metavar="NAME",
-        action="append",
-        choices=("reset", "input"),
-        help="of a .py file: convert neurons that reset otherwise than a chip (reset), and tell the difference; or "
-        "a sample that holds no spikes (input)",
-    )
-
-
-def _add_reset(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--reset-every",
-        type=whole(TICKS),
-        metavar="TICKS",
-        help="bring every neuron to rest after so many ticks, for samples that follow one another (default: never)",
-    )
-
-
-def _add_input_bias(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--input-bias",
-        metavar="IMAGE.npy",
-        type=path,
-        help="for a .net whose input layer has neurons: whole numbers [channel, y, x], the image as the biases of "
-        "these neurons (default: 0)",
-    )
-
-
-def _add_scale(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--scale",
-        choices=("auto", "keep"),
-        help="auto: take the numbers of a network as they stand if they are the chip's integers already, else scale "
-        "and round them; keep: refuse numbers that are not the chip's integers (default: auto; keep for a .net)",
-    )
-
-
 def _add_reads_as(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--reads-as",
@@ -230,31 +185,6 @@ def _add_reads_as(sub: argparse.ArgumentParser) -> None:
         help="what the chip is compared with: the float network as NIR defines it, or as the tool ran it that trained "
         "it with spike counts or a reset by subtraction; the chip stays the same (default: nir)",
     )
-
-
-def _add_graded(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--graded",
-        action="store_true",
-        help="let an input's spike be the number of its events in a tick, which multiplies the weights, and not 0 or "
-        "1, on a chip whose spikes carry a value: --chip loihi2 --graded --input events.npz",
-    )
-
-
-def _add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") -> None:
-    """Add the options that give a network spikes. `without_input` ends the help of --ticks."""
-    given = sub.add_mutually_exclusive_group()
-    given.add_argument("--input", metavar="SPIKES", type=path, help=f"{what}: .npz, .npy or NIR data")
-    given.add_argument(
-        "--random", metavar="RATE", type=number(RATE), help="random input instead: spikes per neuron and tick"
-    )
-    sub.add_argument(
-        "--ticks",
-        type=whole(TICKS),
-        help="length of the input: longer input is cut, silence follows shorter input (default: all of the file; "
-        f"{RANDOM_TICKS} for --random){without_input}",
-    )
-    sub.add_argument("--seed", type=whole(SEED), help="seed of --random (default: 0)")
 
 
 def _add_report(sub: argparse.ArgumentParser) -> None:
@@ -279,21 +209,21 @@ def _map(args: argparse.Namespace) -> int:
         from muspike.hardware.running.simulate import agreement_lines, input_lines, input_shapes, inputs_dict, simulate
 
     chip = find_chip(args.chip)
-    graph, converted = _network(args)
-    given = _sample_spikes(args, converted)
+    graph, converted = read_network(args)
+    given = sample_spikes(args, converted)
     if args.input or args.random:
         shapes = input_shapes(graph)
-        given = _spikes(args, shapes, graph.dt_s, graded=shapes if args.graded else ())
+        given = read_input(args, shapes, graph.dt_s, graded=shapes if args.graded else ())
     elif given is None:
         refuse_unused(args, "without --input or --random", "ticks", "seed", "reads_as")
-    with _about(args.file):
+    with about(args.file):
         compiled = compile_graph(
             graph,
             chip,
             must_fit=False,
             fill=args.fill,
             reset_every=args.reset_every,
-            scale=_scale(args),
+            scale=scale_of(args),
             graded=args.graded,
         )
         run = None
@@ -314,7 +244,7 @@ def _map(args: argparse.Namespace) -> int:
     else:
         first, reads_as = (input_lines(run), run.reads_as) if run else ((), None)
         lines = ["", *agreement_lines(run)] if run else []
-        lines += _conversion_lines(converted)
+        lines += conversion_lines(converted)
         say("\n".join([f"{args.file} on {mapping_text(compiled, first, reads_as)}", *lines]))
     if compiled.misfit:
         raise Failed(f"{args.file}: {compiled.misfit}")
@@ -322,13 +252,13 @@ def _map(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    _check_apart(args, args.file, args.input, args.input_bias, _labels_file(args))
+    _check_apart(args, args.file, args.input, args.input_bias, labels_file(args))
     _check_outputs(args)
     if onnx.is_onnx(args.file):
         refuse_unused(args, f"for an ONNX file ({args.file})", "sample", "per_tick", "allow")
-        return onnx.simulate(args, lambda file: _spikes(args, {n: (s,) for n, s in file.inputs.items()}, file.dt_s))
+        return onnx.simulate(args, lambda file: read_input(args, {n: (s,) for n, s in file.inputs.items()}, file.dt_s))
     _check_report(args)
-    labels, array, labels_from = _labels(args)
+    labels, array, labels_from = read_labels_of(args)
     converted = None
     if args.picture:
         check_target(args.picture)
@@ -351,40 +281,42 @@ def _simulate(args: argparse.Namespace) -> int:
 
             check_picture(args.picture)
     network: Compiled | Program
-    if not _python_file(args.file) and _is_program(args.file):
+    if not python_file(args.file) and is_program(args.file):
         refuse_unused(args, f"for a program, which has its own ({args.file})", "dt", "reset_every", "scale", "graded")
         refuse_unused(args, f"for a program ({args.file})", "input_bias")
         refuse_unused(args, f"for a program, which has no float network ({args.file})", "no_float", "reads_as")
         refuse_unused(args, f"for a program ({args.file})", "sample", "per_tick", "allow")
         network = program = Program.load(args.file)
         shapes, beside_float = input_shapes(program), False
-        with _about(args.file):
+        with about(args.file):
             chip = its_chip = find_chip(program.chip if args.chip is None else args.chip)
         if chip.name != program.chip:
             raise BadInput(f"{args.file}: is a program for {program.chip}, not for {chip.name}")
     else:
         its_chip, chip = find_chip("loihi1" if args.chip is None else args.chip), None
-        graph, converted = _network(args, labels)
-        with _about(args.file):
+        graph, converted = read_network(args, labels)
+        with about(args.file):
             network = compile_graph(
                 graph,
                 its_chip,
                 must_fit=False,
                 reset_every=args.reset_every,
-                scale=_scale(args),
+                scale=scale_of(args),
                 graded=args.graded,
             )
         program = network.program
         shapes, beside_float = input_shapes(graph), not args.no_float
         if args.no_float:
             refuse_unused(args, "with --no-float", "reads_as")
-    given = _sample_spikes(args, converted) or _spikes(args, shapes, program.dt_s, array, graded=graded_inputs(program))
+    given = sample_spikes(args, converted) or read_input(
+        args, shapes, program.dt_s, array, graded=graded_inputs(program)
+    )
     if labels is not None:
-        with _about(args.file):
+        with about(args.file):
             output, _ = answering(program, given.ticks, args.answer, args.decide)
-        with _about(labels_from):
+        with about(labels_from):
             check_labels(labels, given.batch, output)
-    with _about(args.file), _ticks_bar(program, given.ticks, beside_float) as progress:
+    with about(args.file), _ticks_bar(program, given.ticks, beside_float) as progress:
         found = simulate(
             network,
             given,
@@ -414,7 +346,7 @@ def _simulate(args: argparse.Namespace) -> int:
         say_json(told | ({"classification": answers.to_dict() | {"labels_from": labels_from}} if answers else {}))
     else:
         more_lines = ["", f"labels: {labels_from}", *answers.lines()] if answers else []
-        more_lines += _conversion_lines(converted)
+        more_lines += conversion_lines(converted)
         say("\n".join([f"{args.file} on {simulation_text(found)}", *more_lines]))
     return 0
 
@@ -453,7 +385,7 @@ def _run_lava(args: argparse.Namespace) -> int:
     problems = _problems(program)
     if problems is None:
         note(f"{args.program}: what it takes is not held against its chip, because {program.chip!r} is not known")
-    read = _spikes(args, input_shapes(program), program.dt_s, graded=graded_inputs(program))
+    read = read_input(args, input_shapes(program), program.dt_s, graded=graded_inputs(program))
     given = delayed(program, given_to(program, read), read.ticks)
     rows, run = lava_runner.verify(program, given, args.python)
     if args.output:
@@ -583,183 +515,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _labels(args: argparse.Namespace) -> tuple[npt.NDArray[np.int64] | None, str | None, str]:
-    """The labels of `--labels`, the array of the input that holds them, and where they are from; else None, None, "".
-
-    A name that ends in .npy or .npz is a file; any other is an array of the input.
-    """
-    if args.labels is None:
-        refuse_unused(args, "without --labels", "answer", "decide")
-        return None, None, ""
-    if not args.input and not (_python_file(args.file) and not args.random and _labels_file(args)):
-        raise BadInput("--labels: labels belong to the sequences of --input SPIKES; give that too")
-    from muspike.hardware.running.spikes import read_labels
-
-    own = _labels_file(args)
-    file = own or args.input
-    labels, array = read_labels(file, None if own else args.labels)
-    inside = array is not None and os.path.realpath(file) == os.path.realpath(args.input)
-    return labels, array if inside else None, f"{file}" if array is None else f"array {array!r} of {file}"
-
-
-def _labels_file(args: argparse.Namespace) -> Path | None:
-    """The file that `--labels` names; None if it names an array of the input, or is not given."""
-    return Path(args.labels) if args.labels and Path(args.labels).suffix in (".npy", ".npz") else None
-
-
 def _check_outputs(args: argparse.Namespace) -> None:
     if not args.output:
         refuse_unused(args, "without -o", "events", "membranes")
     _check_npz(args.output, "a file of spikes")
-
-
-@contextlib.contextmanager
-def _about(file: Path | str) -> Iterator[None]:
-    """Name the file in errors about its content."""
-    try:
-        yield
-    except BadInput as error:
-        raise BadInput(f"{file}: {error}") from error
-
-
-def _network(
-    args: argparse.Namespace, labels: npt.NDArray[np.int64] | None = None
-) -> tuple[SpikingGraph, Converted | None]:
-    """The network of the file that a command is given; of a torch module, also how it was converted."""
-    from muspike.hardware.reader.file import read_nir
-    from muspike.hardware.reader.from_nir import from_nir
-
-    python = _python_file(args.file)
-    if not _is_net(args.file):
-        refuse_unused(args, f"for a file that is no .net ({args.file})", "input_bias")
-    if python is None:
-        refuse_unused(args, f"for a network in a file ({args.file})", "sample", "per_tick", "allow")
-        if _is_net(args.file):
-            return _lava_dl_network(args), None
-        graph = read_nir(args.file)
-        with _about(args.file):
-            return from_nir(graph, args.dt), None
-    with waiting("loading torch"):
-        from muspike.export.from_torch.convert import convert
-        from muspike.export.from_torch.python_file import build, read_sample
-
-    given = None if args.sample is None else read_sample(args.sample)
-    module, own = build(*python)
-    sample = own if given is None else given
-    if sample is None:
-        raise BadInput(f"{args.file}: returns no sample input of the module; return (module, sample), or give --sample")
-    with _about(args.file), contextlib.redirect_stdout(sys.stderr):  # a forward may print
-        found = convert(
-            module,
-            sample,
-            dt_s=args.dt or _DT_S,
-            per_tick=args.per_tick,
-            allow=args.allow or (),
-            labels=None if args.input else labels,
-        )
-        graph = from_nir(found.graph)
-    args.file = python[0]
-    return graph, found
-
-
-def _python_file(file: Path) -> tuple[Path, str | None] | None:
-    """The Python file and the function that an argument names; None: it names another file."""
-    text, colon, function = str(file).rpartition(":")
-    if colon and text.endswith(".py") and function.isidentifier():
-        return Path(text), function
-    return (file, None) if file.suffix == ".py" else None
-
-
-def _sample_spikes(args: argparse.Namespace, converted: Converted | None) -> InputSpikes | None:
-    """The sample of a torch module as the input of a run; None if there is none, or another input is given."""
-    from muspike.hardware.running.spikes import InputSpikes
-
-    if converted is None or converted.spikes is None or args.input or args.random:
-        return None
-    refuse_unused(args, "without --input or --random", "ticks", "seed")
-    spikes = converted.spikes
-    if spikes.max(initial=0) > 1 and not args.graded:
-        raise BadInput(
-            f"{args.file}: the sample holds up to {spikes.max()} spikes of an input in a tick, and an input of a chip "
-            "spikes once: --graded, on a chip whose spikes carry a value, or a sample of 0 and 1"
-        )
-    return InputSpikes(len(spikes), spikes.shape[1], {"input": spikes})
-
-
-def _conversion_lines(converted: Converted | None) -> list[str]:
-    return [] if converted is None else ["", *(f"torch module: {line}" for line in converted.told)]
-
-
-def _lava_dl_network(args: argparse.Namespace) -> SpikingGraph:
-    from muspike.hardware.reader.net import read_net
-
-    graph = read_net(args.file, args.dt, None if args.input_bias is None else _image(args.input_bias))
-    for told in graph.metadata.get("notes", []):
-        note(f"{args.file}: {told}")
-    return graph
-
-
-def _is_net(file: Path) -> bool:
-    return file.suffix == ".net"
-
-
-def _scale(args: argparse.Namespace) -> str:
-    """Whether integers of a network have to stay. Those of a `.net` do, unless it is asked otherwise."""
-    return args.scale or ("keep" if _is_net(args.file) else "auto")
-
-
-def _image(file: Path) -> npt.NDArray[np.generic]:
-    from muspike.errors import one_line
-    from muspike.hardware.npz import UNREADABLE, read_array
-
-    check_file(file)
-    with _about(file):
-        try:
-            return read_array(file.read_bytes())
-        except UNREADABLE as error:
-            raise BadInput(f"damaged, or no .npy file: {one_line(error)}") from error
-
-
-def _is_program(file: Path) -> bool:
-    """Whether a file is a program, by its first bytes, or by its name if it is empty."""
-    if file.is_dir():
-        from muspike.hardware.kinds import named
-
-        raise BadInput(named(file, "is a folder, expected a file"))
-    check_file(file)
-    with file.open("rb") as opened:
-        first = opened.read(2)
-    return first == b"PK" or (not first and file.suffix == ".npz")
-
-
-def _spikes(
-    args: argparse.Namespace,
-    shapes: Mapping[str, Sequence[int]],
-    dt_s: float,
-    labels: str | None = None,
-    graded: Collection[str] = (),
-) -> InputSpikes:
-    """The input spikes that the options ask for; notes about them go to stderr.
-
-    --input or --random gives spikes to inputs of these shapes. --ticks alone is enough for a network without inputs.
-    `labels` is the array of the input that holds labels. The inputs in `graded` take counts, and lose nothing.
-    """
-    from muspike.hardware.readings import READINGS
-    from muspike.hardware.running.spikes import InputSpikes, random_spikes, read_spikes
-
-    if not shapes and args.input is None and not args.random:
-        if not args.ticks:
-            raise BadInput("the network has no input; --ticks says how long it is to run")
-        refuse_unused(args, "without --random", "seed")
-        return InputSpikes(args.ticks, 1, {})
-    if args.random:
-        return random_spikes(shapes, args.random, args.ticks or RANDOM_TICKS, args.seed or 0)
-    if args.input is None:
-        raise BadInput("no spikes: give --input SPIKES, or --random RATE")
-    refuse_unused(args, "without --random", "seed")
-    # A float network that counts takes counts, and so do graded inputs; any other input gets one spike for each.
-    counts = READINGS[getattr(args, "reads_as", None) or "nir"].counts or bool(graded)
-    given = read_spikes(args.input, shapes, dt_s, args.ticks, besides=[labels] if labels else [], counts=counts)
-    for found in (*(merged.told for merged in given.merged if merged.input not in graded), *given.notes):
-        note(f"{args.input}: {found}")
-    return given
