@@ -11,6 +11,7 @@ import importlib.util
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,14 @@ from muspike.errors import Failed
 
 PYTHON_IN_ENVIRONMENT = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 _SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def checked(python: str | os.PathLike[str]) -> Path:
+    """The path of an interpreter that was just run.
+
+    A bare name would be looked up again, and ./python would be another file.
+    """
+    return Path(os.path.abspath(shutil.which(os.fspath(python)) or python))  # noqa: PTH100  # links stay
 
 
 def make(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from muspike.errors import BadInput
 from muspike.export.presentation import Presentation
 from muspike.export.recording import LOGITS, Recording, Spikes
 from muspike.hardware import interpreter
@@ -50,5 +51,7 @@ def interpreted(graph: SpikingGraph, inputs: Spikes) -> Recording:
     fired = {p.name: spikes[p.name] for p in graph.populations if p.kind == "lif"}
     if not Presentation.is_in(graph.metadata):
         return Recording(fired, membranes)
+    if len(membranes) != 1:
+        raise BadInput(f"network: reads words, and has {len(membranes)} readouts; expected one, for the logits")
     (readout,) = membranes.values()
     return Recording(fired, {LOGITS: Presentation.read(graph.metadata).answers(readout)})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -178,8 +177,7 @@ def find_lava_python(python: str | os.PathLike[str] | None = None) -> Path:
             lava_versions(given)
         except Failed as error:
             raise Failed(f"{origin} {os.fspath(given)}: does not run {LAVA}: {error}") from error
-        # Give the path that was checked: a bare name would be looked up again, and ./python would be another file.
-        return Path(os.path.abspath(shutil.which(os.fspath(given)) or given))  # noqa: PTH100  # links stay
+        return environments.checked(given)
     cached = environment_path() / PYTHON_IN_ENVIRONMENT
     if os.access(cached, os.X_OK):  # follows the link: false if the Python that it was made from is gone
         return cached

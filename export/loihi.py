@@ -10,7 +10,6 @@ import numpy.typing as npt
 from muspike import sounding
 from muspike.arguments import instance
 from muspike.checkpoint import Model
-from muspike.errors import BadInput
 from muspike.export.presentation import Presentation
 from muspike.export.to_nir_file import to_nir
 from muspike.hardware.chip import Chip
@@ -43,13 +42,7 @@ def compile_model(model: Model, chip: Chip | str | os.PathLike[str], must_fit: b
 def _answer_tick(program: Program, presentation: Presentation) -> int:
     """The chip tick of each period at which the readout holds the logits."""
     (readout,) = program.readouts
-    tick, period = presentation.ticks - 1 + readout.level, presentation.period
-    if tick >= period:
-        raise BadInput(
-            f"{readout.name}: its logits are out {tick + 1} ticks after a token goes in, the next one goes in after "
-            f"{period}; the period must be at least {tick + 1}"
-        )
-    return tick
+    return presentation.answer_tick(readout.name, readout.level)
 
 
 class ChipRunner:

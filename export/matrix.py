@@ -14,7 +14,7 @@ from muspike.export.subject import Subject
 from muspike.export.targets import TARGETS, export
 from muspike.tables import text_table
 
-Outcome = Literal["proved", "unequal", "refused", "failed"]
+Outcome = Literal["proved", "unequal", "refused", "not run", "failed"]
 WORDS = 16
 
 
@@ -26,7 +26,7 @@ class Cell:
         network: the name of the network.
         target: the target with its options, as they are typed.
         outcome: `proved`: nothing differs; `unequal`: something does; `refused`: the target cannot hold the network;
-            `failed`: what runs the file is missing, or stopped.
+            `not run`: a package is missing; `failed`: what runs the file stopped.
         why: the reason, if it is not proved; else empty.
         spikes: spikes compared.
         differences: neuron-ticks that differ.
@@ -66,13 +66,15 @@ def try_pair(network: Subject, typed: str, count: int = WORDS) -> Cell:
             proof = export(network, target, path, count, **options)
         except MuspikeError as error:
             outcome: Outcome = "refused" if isinstance(error, BadInput) else "failed"
+            if isinstance(error, BadInput) and "pip install" in str(error):
+                outcome = "not run"
             why = str(error).removeprefix(f"{path}: ").replace(folder, "")
             return Cell(network.name, typed, outcome, why, seconds=time.perf_counter() - begun)
     return Cell(
         network.name,
         typed,
         "proved" if proof.holds else "unequal",
-        "" if proof.holds else proof.table().splitlines()[-2],
+        proof.why,
         sum(row.spikes for row in proof.rows),
         sum(row.differences for row in proof.rows),
         time.perf_counter() - begun,

@@ -127,7 +127,10 @@ def receipt(subject: Subject, path: Path, float_model: Any) -> dict[str, Any]:
 def _pieces(model: Model) -> tuple[Sequence[Words], str]:
     """Validation pieces of the model's corpus, or, where it is not at hand, pieces that the model composes."""
     try:
-        corpus = corpora.load(str(model.training["corpus"]))
+        name = str(model.training["corpus"])
+        if not corpora.cache_path(name).exists():  # an export builds no corpus
+            raise KeyError(name)
+        corpus = corpora.load(name)
         pieces = [piece.words for piece in corpus.split("validation")[:PIECES]]
         return pieces, f"{len(pieces)} validation pieces of {model.training['corpus']}"
     except (MuspikeError, KeyError):

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike import sounding
-from muspike.errors import BadInput, one_line
+from muspike.errors import BadInput, Failed, one_line
 from muspike.export.onnx_graph import FORMAT, KEY, LARGEST_BYTES, OPSET, VERSION
-from muspike.export.presentation import Presentation
+from muspike.export.presentation import MOST_TICKS, Presentation
 from muspike.export.recording import LOGITS, Array, Recording, Spikes
 from muspike.files import check_file
 from muspike.tokens import Words
@@ -31,7 +31,13 @@ except ImportError as error:
 
 Logits = npt.NDArray[np.float32]
 _FORMS = ("step", "scan", "chip")
-_AT_ONCE = 1 << 22  # cells of a state that are recorded, in one call of a chip's Scan
+# What onnx_float, onnx_chip and onnx_twin write, and what ONNX Runtime's quantisation makes of the last.
+OPERATORS = frozenset({
+    "Abs", "Add", "And", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Cos", "Div",
+    "DynamicQuantizeLinear", "Equal", "Erf", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "MatMul",
+    "MatMulInteger", "Mod", "Mul", "Pad", "Range", "ReduceMean", "Reshape", "Scan", "Shape", "Sigmoid", "Sign",
+    "Sin", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+})  # fmt: skip
 
 
 class OnnxFile:
@@ -61,6 +67,7 @@ class OnnxFile:
         self.about = _about(path, model)
         self.form = str(self.about["form"])
         _refuse_elsewhere(path, model)
+        _refuse_strangers(path, model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -77,10 +84,39 @@ class OnnxFile:
             self._slots = {name: list(slots) for name, slots in self.about.get("slots", {}).items()}
             self.ticks, self.period = int(self.about.get("ticks", 1)), int(self.about.get("period", 1))
             self.dt_s = float(self.about["dt_s"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadInput(f"{path}: what it says of itself is damaged: {one_line(error)}") from error
         self._types = {value.name: value.type[len("tensor(") : -1] for value in self._session.get_inputs()}
+        self._check_ends()
         self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def _check_ends(self) -> None:
+        """Refuse a file that says of itself what its graph is not.
+
+        Raises:
+            BadInput: the inputs and outputs of the graph, or the ticks of a word, are not those that the file names.
+        """
+        continued = self.form != "scan"
+        inputs = {*self.inputs, *(f"past.{name}" for name in self._state if continued)}
+        outputs = {f"present.{name}" for name in self._state if continued} | {f"spikes.{name}" for name in self._slots}
+        has = {value.name for value in self._session.get_outputs()}
+        if inputs != set(self._types) or not outputs <= has:
+            wrong = sorted((inputs ^ set(self._types)) | (outputs - has))
+            raise BadInput(f"{self.path}: what it says of itself is damaged: {wrong[0]!r:.60} is not in its graph")
+        for value in self._session.get_inputs():
+            name = value.name.removeprefix("past.")
+            axes = value.shape if value.name == name else self._state[name][1]
+            same = len(axes) == len(value.shape) and all(
+                n == m for n, m in zip(axes, value.shape, strict=True) if isinstance(n, int)
+            )
+            if not same:
+                raise BadInput(f"{self.path}: what it says of itself is damaged: the shape of {value.name!r:.60}")
+        if not 1 <= self.ticks <= self.period <= MOST_TICKS or not 0 < self.dt_s < float("inf"):
+            raise BadInput(
+                f"{self.path}: what it says of itself is damaged: {self.ticks} of {self.period} ticks of {self.dt_s} s"
+            )
+        if any(not 0 <= tick < self.period for slots in self._slots.values() for tick in slots):
+            raise BadInput(f"{self.path}: what it says of itself is damaged: a slot beyond the period")
 
     @property
     def size(self) -> int:
@@ -103,7 +139,10 @@ class OnnxFile:
             part = spikes[..., first : first + size]
             given[name] = part.astype(self._types[name]) if part.dtype != self._types[name] else part
             first += size
-        values = dict(zip(self._outputs, self._session.run(None, given), strict=True))
+        try:
+            values = dict(zip(self._outputs, self._session.run(None, given), strict=True))
+        except Exception as error:  # ONNX Runtime raises classes of its own that are not public
+            raise Failed(f"{self.path}: ONNX Runtime stopped: {one_line(error)}") from error
         after = {f"past.{name}": values.pop(f"present.{name}") for name in self._state} if state else {}
         return values, after
 
@@ -202,9 +241,11 @@ class OnnxRunner:
         self.file, self.presentation = file, file.presentation
         self.noise = self.presentation.noise
         if file.form == "chip":
+            if "readout" not in file.about:
+                raise BadInput(f"{file.path}: has several readouts, or none; a network that composes has one")
             about = file.about["readout"]
             self._readout, self._scale = f"membrane.{about['name']}", np.asarray(about["scale"], np.float64)
-            self._answer = self.presentation.ticks - 1 + int(about["level"])
+            self._answer = self.presentation.answer_tick(str(about["name"]), int(about["level"]))
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -289,6 +330,19 @@ def _refuse_elsewhere(path: Path, model: Any) -> None:
                 raise BadInput(
                     f"{path}: tensor {one.name!r:.60} lies in another file; muspike writes files that are whole"
                 )
+
+
+def _refuse_strangers(path: Path, model: Any) -> None:
+    """Refuse operators that no export writes, such as loops without an end, and numbers that are not finite."""
+    for graph in _graphs(model.graph):
+        for node in graph.node:
+            if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
+                raise BadInput(f"{path}: has the operator {node.op_type!r:.40}, which no export of muspike writes")
+        for one in graph.initializer:
+            if one.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
+                array = onnx.numpy_helper.to_array(one)
+                if np.isnan(array).any():
+                    raise BadInput(f"{path}: tensor {one.name!r:.60} holds a number that is not finite")
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

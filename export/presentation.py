@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from muspike.network import Generator
 
 
+MOST_TICKS = 10_000
+"""The most ticks from a word to the next one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Presentation:
     """How words go into a network and logits come out of it.
@@ -61,6 +65,8 @@ class Presentation:
             BadInput: an entry is missing or wrong, or the words are those of another version. The message names it.
         """
         ticks, period = (_integer(name, _entry(metadata, name)) for name in ("ticks", "period"))
+        if period > MOST_TICKS:
+            raise BadInput(f"metadata: period is {period} ticks; a word lasts at most {MOST_TICKS:,}")
         words = metadata.get("words", 1)
         if words != tokens.VERSION:
             raise BadInput(
@@ -93,6 +99,20 @@ class Presentation:
             "bias": self.bias,
             "hears": " ".join(self.hearing.groups),
         }
+
+    def answer_tick(self, name: str, level: int) -> int:
+        """The chip tick of each period at which the readout `name`, `level` ticks behind ideal time, holds the logits.
+
+        Raises:
+            BadInput: the next word goes in before that.
+        """
+        tick = self.ticks - 1 + level
+        if tick >= self.period:
+            raise BadInput(
+                f"{name}: its logits are out {tick + 1} ticks after a token goes in, the next one goes in after "
+                f"{self.period}; the period must be at least {tick + 1}"
+            )
+        return tick
 
     def to_json(self) -> dict[str, Any]:
         """`to_metadata` as plain numbers, lists and texts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from muspike.export.float_run import float_run, interpreted
@@ -26,8 +28,7 @@ def float_reference(subject: Subject, stimulus: Stimulus) -> Recording:
         spikes, logits = float_run(model.network, stimulus.words)
         return Recording(spikes, {LOGITS: logits})
     with torch.no_grad():
-        logits = model.network.double()(torch.from_numpy(stimulus.words))[0].numpy()
-    model.network.float()
+        logits = copy.deepcopy(model.network).double()(torch.from_numpy(stimulus.words))[0].numpy()
     return Recording({}, {LOGITS: logits})
 
 

@@ -127,6 +127,9 @@ class Subject:
             )
         if isinstance(self.given, SpikingGraph):
             raise BadInput(f"{self.name}: is no NIR graph, and a network of lava-dl is not written as one")
+        if self.dt_s is not None and "dt" not in self.given.metadata:
+            same = self.given
+            return nir.NIRGraph(same.nodes, same.edges, metadata={**same.metadata, "dt": self.dt_s}, type_check=False)
         return self.given
 
     @functools.cached_property

@@ -34,10 +34,12 @@ class Option(NamedTuple):
     Attributes:
         what: the option in words, for `--help`.
         default: its value if it is not given.
+        local: whether it names something of this machine. It is never kept beside a file, nor taken from there.
     """
 
     what: str
     default: str | None = None
+    local: bool = False
 
 
 class Exporter(Protocol):
@@ -111,9 +113,7 @@ TARGETS: Mapping[str, Target] = {
         ".nir",
         {
             "for": Option("the tool that is to run the file: snntorch, spikingjelly, sinabs or norse"),
-            "python": Option(
-                "an interpreter that has what runs the file, instead of the environment that muspike makes"
-            ),
+            "python": Option(_PYTHON, local=True),
         },
         "muspike.export.to_nir_file",
         ({"for": "snntorch"}, {"for": "spikingjelly"}, {"for": "sinabs"}, {"for": "norse"}),
@@ -126,7 +126,7 @@ TARGETS: Mapping[str, Target] = {
             "precision": Option(
                 "of a network in floats: float64 (the default of one that spikes), float32, or int8 with a receipt"
             ),
-            "chip": Option(_CHIP, "loihi1"),
+            "chip": Option(f"{_CHIP}, with --form chip (default: loihi1)"),
         },
         "muspike.export.to_onnx",
         ({"form": "scan"}, {"form": "chip", "chip": "loihi2"}, {"precision": "int8"}),
@@ -137,18 +137,18 @@ TARGETS: Mapping[str, Target] = {
         {
             "arithmetic": Option("fixed (a chip's integers) or floating (the network's floats)", "fixed"),
             "chip": Option(_CHIP, "loihi1"),
-            "python": Option(_PYTHON),
+            "python": Option(_PYTHON, local=True),
         },
         "muspike.export.to_lava",
         ({"arithmetic": "floating"},),
     ),
-    "snntorch": Target("a Python file", ".py", {"python": Option(_PYTHON)}, "muspike.export.to_snntorch"),
+    "snntorch": Target("a Python file", ".py", {"python": Option(_PYTHON, local=True)}, "muspike.export.to_snntorch"),
     "lava-dl": Target(
         "a lava-dl network",
         ".net",
         {
             "chip": Option(_CHIP, "loihi1"),
-            "python": Option("an interpreter that has Lava (see muspike lava --help)"),
+            "python": Option(_PYTHON, local=True),
         },
         "muspike.export.to_lava_dl",
     ),
@@ -186,6 +186,8 @@ def export(model: Subject | Given | str | Path, to: str, path: Path, count: int 
         raise BadInput(f"{path}: {target.what} ends in {target.suffix}")
     check_target(path)
     check_target(expected_path(path))
+    if isinstance(model, str | Path) and path.is_file() and Path(model).is_file() and path.samefile(model):
+        raise BadInput(f"{path}: is what is exported; give another --output")
     chosen, subject = target.chosen(options), Subject.of(model)
     with _elsewhere(path) as staged:
         receipt = target.exporter.write(subject, staged, chosen) or {}
@@ -197,13 +199,17 @@ def export(model: Subject | Given | str | Path, to: str, path: Path, count: int 
         proof = dataclasses.replace(compare(str(path), judgement, recording, found), receipt=receipt)
         if proof.holds:
             written = sorted(file.name for file in staged.parent.iterdir())
-            kept = {name: value for name, value in chosen.items() if isinstance(value, str)}
+            kept = {
+                name: value
+                for name, value in chosen.items()
+                if isinstance(value, str) and not target.options[name].local
+            }
             sha256 = digests(staged.parent, written)
             Expected(to, kept, judgement, sha256, stimulus.spikes, recording).save(expected_path(staged))
-            # The file itself comes last: if it is there, all is there.
-            for name in sorted((file.name for file in staged.parent.iterdir()), key=lambda name: name == path.name):
-                with write_whole(path.with_name(name)) as temporary:
-                    shutil.copyfile(staged.with_name(name), temporary)
+            # All are written before any is in its place. The file itself, which is entered first, comes last.
+            with contextlib.ExitStack() as places:
+                for name in sorted((file.name for file in staged.parent.iterdir()), key=lambda name: name != path.name):
+                    shutil.copyfile(staged.with_name(name), places.enter_context(write_whole(path.with_name(name))))
     return proof
 
 
@@ -235,6 +241,8 @@ def verify(path: Path, **options: Any) -> Proof:
         (name for name, value in options.items() if value is not None and name not in target.options), None
     ):
         raise BadInput(f"{path}: target {expected.target} takes no option {stranger!r}")
+    if path.suffix != target.suffix:
+        raise BadInput(f"{path}: {beside.name} is about {target.what}, which ends in {target.suffix}")
     if path.name not in expected.sha256:
         raise BadInput(
             f"{path}: {beside.name} is about {', '.join(expected.sha256)}; files that belong together keep their names"
@@ -242,7 +250,10 @@ def verify(path: Path, **options: Any) -> Proof:
     for name, sha256 in digests(path.parent, list(expected.sha256)).items():
         if sha256 != expected.sha256[name]:
             raise BadInput(f"{path.with_name(name)}: was changed after its proof; export the network anew")
-    chosen = target.chosen({**expected.options, **{name: v for name, v in options.items() if v is not None}})
+    kept = {
+        name: v for name, v in expected.options.items() if name in target.options and not target.options[name].local
+    }
+    chosen = target.chosen({**kept, **{name: v for name, v in options.items() if v is not None}})
     found = target.exporter.run(path, expected.inputs, chosen)
     return compare(str(path), expected.judgement, expected.recording, found)
 
@@ -256,9 +267,11 @@ def _check_beside(path: Path, staged: Path) -> None:
     from muspike.export.verify import Expected, expected_path
 
     ours: Mapping[str, str] = {}
-    if expected_path(path).exists():
-        with contextlib.suppress(BadInput):
-            ours = Expected.load(expected_path(path)).sha256
+    if (beside := expected_path(path)).exists():
+        try:
+            ours = Expected.load(beside).sha256
+        except BadInput as error:
+            raise BadInput(f"{beside}: is there already, and no export wrote it; give another --output") from error
     for file in staged.parent.iterdir():
         other = path.with_name(file.name)
         if file.name in (path.name, *ours) or not other.exists():

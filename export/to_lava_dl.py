@@ -59,6 +59,8 @@ def expect(subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
 
 def run(path: Path, inputs: Spikes, options: Options) -> Recording:
     """See `targets.Exporter`: the file as `lava.lib.dl.netx.hdf5.Network` reads it."""
+    if inputs.shape[1] != 1:
+        raise BadInput(f"{path}: lava-dl's reader runs one sequence, and there are {inputs.shape[1]}")
     try:
         with h5py.File(path) as file:
             about = json.loads(file.attrs[ABOUT])

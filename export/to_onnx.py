@@ -50,7 +50,10 @@ def _model(subject: Subject, form: str, precision: str, options: Options) -> Any
     if form == "chip":
         from muspike.export.onnx_chip import chip_graph
 
-        graph, about = chip_graph(subject.program(options["chip"]))
+        program = subject.program(options["chip"] or "loihi1")
+        if presentation is not None and len(program.readouts) == 1:
+            presentation.answer_tick(program.readouts[0].name, program.readouts[0].level)
+        graph, about = chip_graph(program)
         return model_of(graph, {**about, **told})
     if told:
         told["presentation"]["bias"] = [0.0] * N_AXONS  # the graph adds it
@@ -90,7 +93,7 @@ def expect(subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
     """See `targets.Exporter`."""
     form, precision = _chosen(subject, options)
     if form == "chip":
-        return chip_reference(subject.program(options["chip"]), stimulus.spikes)
+        return chip_reference(subject.program(options["chip"] or "loihi1"), stimulus.spikes)
     if precision != "int8":
         return float_reference(subject, stimulus)
     if subject.twin is None:
@@ -115,6 +118,8 @@ def _chosen(subject: Subject, options: Options) -> tuple[str, str]:
     for name, value, known in (("form", form, FORMS), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise BadInput(f"{name} {value!r} is not known; known are {', '.join(known)}")
+    if form != "chip" and options["chip"]:
+        raise BadInput(f"chip is not used with form {form}, whose numbers are the network's own; leave it out")
     if form == "chip" and options["precision"]:
         raise BadInput("precision is not used with form chip, whose numbers are the chip's integers; leave it out")
     return form, precision

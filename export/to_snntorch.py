@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import keyword
+import os
 import re
 import subprocess
 import sys
@@ -29,7 +30,9 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from muspike.errors import BadInput, Failed, one_line
+from muspike.export.environments import PYTHON_IN_ENVIRONMENT
 from muspike.export.presentation import Presentation
+from muspike.export.readers.run import known_reader
 from muspike.export.recording import LOGITS, Recording, Spikes
 from muspike.export.references import float_reference
 from muspike.export.subject import Stimulus, Subject
@@ -59,6 +62,7 @@ Floats = npt.NDArray[Any]
 
 def write(subject: Subject, path: Path, options: Options) -> None:
     """See `targets.Exporter`. The weights lie beside `path`, in a file of the same name that ends in .safetensors."""
+    _python(options)
     source, tensors = python_file(subject.graph, subject.presentation, subject.name)
     path.write_text(source, encoding="utf-8")
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path.with_suffix(".safetensors"))
@@ -76,9 +80,7 @@ def expect(subject: Subject, stimulus: Stimulus, options: Options) -> Recording:
 
 def run(path: Path, inputs: Spikes, options: Options) -> Recording:
     """See `targets.Exporter`: the file, run as a person runs it, by a Python that cannot import muspike."""
-    python = options["python"] or sys.executable
-    if not options["python"] and importlib.util.find_spec("snntorch") is None:
-        raise BadInput(_MISSING)
+    python = _python(options)
     with tempfile.TemporaryDirectory(prefix="muspike-snntorch-") as folder:
         given, found = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
         np.save(given, inputs)
@@ -99,6 +101,18 @@ def run(path: Path, inputs: Spikes, options: Options) -> Recording:
                 return _recording({name: archive[name] for name in archive.files})
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise BadInput(f"{path}: wrote no spikes as an exported file does: {one_line(error)}") from error
+
+
+def _python(options: Options) -> str:
+    """The interpreter that runs a file: the one of --python, this one, or the environment made for --to nir --for."""
+    if options["python"]:
+        return str(options["python"])
+    if importlib.util.find_spec("snntorch") is not None:
+        return sys.executable
+    made = known_reader("snntorch").environment / PYTHON_IN_ENVIRONMENT
+    if not os.access(made, os.X_OK):
+        raise BadInput(_MISSING)
+    return str(made)
 
 
 def _recording(arrays: Mapping[str, Floats]) -> Recording:

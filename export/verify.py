@@ -25,6 +25,8 @@ from muspike.tables import text_table
 
 FORMAT, VERSION = "muspike expected", 1
 LARGEST_BYTES = 2**30
+MOST_MEMBERS = 10_000
+MOST_TOLERATED = 0.05  # by any target, of an answer
 _PARTS = ("spikes", "answers", "membrane", "current")
 
 
@@ -92,16 +94,24 @@ class Proof:
             lines += text_table(["population", "neuron-ticks", "spikes", "differences"], cells)
         if self.worst_answer is not None:
             lines.append(f"largest difference of an answer: {self.worst_answer:.1e} (at most {self.tolerance:.0e})")
-        first = min(
-            (row for row in self.rows if row.first_tick is not None), key=lambda row: row.first_tick or 0, default=None
-        )
-        if first is not None:
-            lines.append(f"first difference: {first.population}, tick {first.first_tick}")
-        if self.spiking and not any(row.spikes for row in self.rows):
-            lines.append("nothing fired, so nothing is proved; try more words (--tokens)")
         lines += [f"{name.replace('_', ' ')}: {_told(value)}" for name, value in self.receipt.items()]
+        lines += [self.why] if self.why else []
         lines.append("equal" if self.holds else "NOT EQUAL")
         return "\n".join(lines)
+
+    @property
+    def why(self) -> str:
+        """Why the proof does not hold, in a few words; empty if it holds."""
+        if differing := [(row.first_tick, row.population) for row in self.rows if row.first_tick is not None]:
+            tick, population = min(differing)
+            return f"first difference: {population}, tick {tick}"
+        if self.spiking and not any(row.spikes for row in self.rows):
+            return "nothing fired, so nothing is proved; try more words (--tokens)"
+        if not self.holds:
+            return (
+                f"an answer differs by {self.worst_answer}" if self.worst_answer is not None else "nothing was compared"
+            )
+        return ""
 
 
 def _told(value: Any) -> str:
@@ -114,6 +124,9 @@ def compare(file: str, judgement: Judgement, expected: Recording, found: Recordi
     Raises:
         BadInput: the file lacks a population or an answer, or one has another shape.
     """
+    for what in ("membrane", "current"):
+        if missing := getattr(expected, what).keys() - getattr(found, what).keys():
+            raise BadInput(f"{file}: gives no {what} of {min(missing)}")
     states = [(found.membrane, expected.membrane), (found.current, expected.current)]
     # A readout does not spike. It has a row of its own if its u and v were recorded.
     silent = [{name: np.zeros_like(v, np.uint8) for name, v in of.membrane.items()} for of in (found, expected)]
@@ -151,7 +164,7 @@ class Expected:
 
     def save(self, path: Path) -> None:
         """Write the file. Spikes are packed, eight neurons to a byte."""
-        arrays: dict[str, Array] = {"inputs": _packed(self.inputs)}
+        arrays: dict[str, Array] = {"inputs": self.inputs}
         names: dict[str, list[str]] = {}
         shapes: dict[str, list[int]] = {"inputs": list(self.inputs.shape)}
         for part in _PARTS:
@@ -160,7 +173,10 @@ class Expected:
             for number, array in enumerate(found.values()):
                 key = f"{part}_{number}"
                 shapes[key] = list(array.shape)
-                arrays[key] = _packed(array) if part == "spikes" else array
+                arrays[key] = array
+        spiking = [key for key in arrays if key == "inputs" or key.startswith("spikes_")]
+        packed = [key for key in spiking if arrays[key].max(initial=0) <= 1]
+        arrays |= {key: np.packbits(arrays[key], axis=-1) for key in packed}
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -170,6 +186,7 @@ class Expected:
             "sha256": dict(self.sha256),
             "names": names,
             "shapes": shapes,
+            "packed": packed,
         }
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         with write_whole(path) as temporary, temporary.open("wb") as file:
@@ -185,6 +202,12 @@ class Expected:
         check_file(path, LARGEST_BYTES)
         try:
             with zipfile.ZipFile(path) as archive:
+                if (size := sum(info.file_size for info in archive.infolist())) > LARGEST_BYTES:
+                    raise BadInput(f"{path}: unpacks to {size:,} bytes; expected at most {LARGEST_BYTES:,}")
+                if len(archive.infolist()) > MOST_MEMBERS:
+                    raise BadInput(
+                        f"{path}: has {len(archive.infolist()):,} members; expected at most {MOST_MEMBERS:,}"
+                    )
                 arrays = {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
             header = json.loads(arrays["header"].tobytes())
             if header["format"] != FORMAT or header["version"] != VERSION:
@@ -192,13 +215,22 @@ class Expected:
                     f"{path}: is {header['format']!r:.40} version {header['version']!r:.10}; expected {FORMAT!r} "
                     f"version {VERSION}"
                 )
-            shapes = header["shapes"]
-            arrays = {key: _unpacked(array, shapes[key]) for key, array in arrays.items() if key in shapes}
+            for key, shape in header["shapes"].items():
+                held = [*shape[:-1], -(-shape[-1] // 8)] if key in header["packed"] else shape
+                if list(arrays[key].shape) != held or min(shape[:2]) < 1 or arrays[key].dtype.kind not in "uif":
+                    what = f"{arrays[key].dtype} {list(arrays[key].shape)}"
+                    raise BadInput(f"{path}: {key} is {what}, which does not fit the shape {shape!r:.60}")
+            for key in header["packed"]:
+                arrays[key] = np.unpackbits(arrays[key], axis=-1, count=header["shapes"][key][-1])
             parts = {
                 part: {name: arrays[f"{part}_{number}"] for number, name in enumerate(header["names"][part])}
                 for part in _PARTS
             }
+            if strange := [name for name in header["sha256"] if Path(name).name != name]:
+                raise BadInput(f"{path}: names {strange[0]!r:.60}; expected files of its own folder")
             judgement = Judgement(**header["judgement"])
+            if not 0 <= judgement.tolerance <= MOST_TOLERATED:
+                raise BadInput(f"{path}: tolerates {judgement.tolerance!r:.20}; expected 0 to {MOST_TOLERATED}")
             about = str(header["target"]), dict(header["options"]), judgement, dict(header["sha256"])
             found = cls(*about, arrays["inputs"], Recording(**parts))
         except BadInput as error:
@@ -229,17 +261,4 @@ def digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
-    if info.file_size > LARGEST_BYTES:
-        raise BadInput(f"{info.filename}: has {info.file_size:,} bytes; expected at most {LARGEST_BYTES:,}")
     return read_array(archive.read(info))
-
-
-def _packed(spikes: Array) -> Array:
-    largest = int(spikes.max(initial=0))
-    return np.packbits(spikes, axis=-1) if largest <= 1 else spikes
-
-
-def _unpacked(array: Array, shape: Sequence[int]) -> Array:
-    if list(array.shape) == list(shape):
-        return array
-    return np.unpackbits(array, axis=-1, count=shape[-1])

@@ -112,7 +112,9 @@ class Converted:
             fired = sum(row.spikes for row in self.proof)
             compared = sum(row.neuron_ticks for row in self.proof)
             lines.append(
-                f"proved against the module in float64: {fired:,} spikes in {compared:,} neuron-ticks of "
+                "nothing fired, so nothing is proved: give a sample on which the module's neurons spike"
+                if not fired
+                else f"proved against the module in float64: {fired:,} spikes in {compared:,} neuron-ticks of "
                 f"{len(self.proof)} layers, all equal"
             )
         lines += [change.told for change in self.changes]

@@ -7,21 +7,23 @@ What it prints goes to standard error.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import traceback
 import types
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 from torch import nn
 
 from muspike.errors import BadInput, MuspikeError
 from muspike.files import check_file
+from muspike.hardware.npz import UNREADABLE, read_array
+
+T = TypeVar("T")
 
 FUNCTION = "build"
 """The function of a file that names none."""
@@ -47,13 +49,13 @@ def build(file: Path, function: str | None = None) -> tuple[nn.Module, Any]:
     made = types.ModuleType(re.sub(r"\W", "_", file.stem))
     made.__file__ = str(file)
     with _in_folder(file, made):
-        _called(file, lambda: exec(compile(source, str(file), "exec"), made.__dict__))
+        called(file, lambda: exec(compile(source, str(file), "exec"), made.__dict__))
         found = getattr(made, name, None)
         if not callable(found):
             functions = {n: v for n, v in vars(made).items() if isinstance(v, types.FunctionType)}
             own = [n for n, v in functions.items() if v.__module__ == made.__name__]
             raise BadInput(f"{file}: has no function {name!r}; it has {', '.join(own) or 'none'} (FILE.py:FUNCTION)")
-        returned = _called(file, found)
+        returned = called(file, found)
     module, sample = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
     if not isinstance(module, nn.Module):
         raise BadInput(
@@ -70,12 +72,12 @@ def read_sample(file: Path) -> npt.NDArray[Any]:
     """
     check_file(file)
     try:
-        found = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        found = read_array(file.read_bytes())
+    except (*UNREADABLE, BadInput) as error:
         raise BadInput(f"{file}: is no .npy file of numbers") from error
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "bfiu":
-        raise BadInput(f"{file}: is no .npy file of numbers")
-    return found
+    if found.dtype.kind not in "bfiu" or found.dtype.itemsize > 8:
+        raise BadInput(f"{file}: holds {found.dtype}; expected numbers that torch has")
+    return found.astype(found.dtype.newbyteorder("="))
 
 
 @contextlib.contextmanager
@@ -91,15 +93,23 @@ def _in_folder(file: Path, made: types.ModuleType | None) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _called(file: Path, run: Callable[[], Any]) -> Any:
+def called(file: Path, run: Callable[[], T]) -> T:
+    """What `run` returns, which runs code of the user's file.
+
+    Raises:
+        BadInput: the code raises an error, or ends the program. The message names the file, the line and the error.
+    """
+    place = Path.cwd()
     try:
         return run()
     except MuspikeError:
         raise
     except SyntaxError as error:
         raise BadInput(f"{file}, line {error.lineno}: {type(error).__name__}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        place = f", line {lines[-1]}" if lines else ""
+        where = f", line {lines[-1]}" if lines else ""
         told = " ".join(str(error).split())[:300]
-        raise BadInput(f"{file}{place}: {type(error).__name__}{f': {told}' if told else ''}") from error
+        raise BadInput(f"{file}{where}: {type(error).__name__}{f': {told}' if told else ''}") from error
+    finally:
+        os.chdir(place)  # the code may have gone elsewhere, and paths of the command are meant from here

@@ -21,6 +21,7 @@ order follows edges, a Linear of zeros leads from each node to the next.
 from __future__ import annotations
 
 import graphlib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -72,12 +73,12 @@ def plain_name(node: str) -> str:
 
 
 def populations_of(graph: nir.NIRGraph) -> dict[str, str]:
-    """The nodes of a rewritten graph that are spiking populations of the network: plain names by node name.
+    """The nodes of a rewritten graph that are spiking populations of the network, with their names there.
 
     Relays and readouts are none of them.
     """
-    kept = [n for n in graph.metadata["populations"].split("\n") if n]
-    return {name: plain_name(name) for name in graph.nodes if plain_name(name) in kept}
+    kept = json.loads(graph.metadata["populations"])
+    return {name: str(kept[name]) for name in graph.nodes if name in kept}
 
 
 @dataclass(eq=False)
@@ -322,8 +323,14 @@ class _Writer:
         joined = [(source, part) for part in self.parts for source in part.sources]
         joined.sort(key=lambda edge: (rank[id(edge[0])], rank[id(edge[1])] != rank[id(edge[0])] + 1, rank[id(edge[1])]))
         edges = [(names[id(source)], names[id(part)]) for source, part in joined]
-        spiking = "\n".join(p.name for p in self.order if p.kind == "lif")
-        about = {**self.source.metadata, "dt": self.dialect.dt_s, "reader": self.dialect.name, "populations": spiking}
+        spiking = {p.name for p in self.order if p.kind == "lif"}
+        told = {names[id(part)]: part.name for part in self.parts if part.name in spiking}
+        about = {
+            **self.source.metadata,
+            "dt": self.dialect.dt_s,
+            "reader": self.dialect.name,
+            "populations": json.dumps(told),
+        }
         return nir.NIRGraph(nodes, edges, metadata=about, type_check=False)
 
     def _thread(self) -> None:

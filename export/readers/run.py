@@ -202,7 +202,7 @@ def find_python(name: str, python: str | os.PathLike[str] | None = None) -> Path
     given = python if python is not None else os.environ.get(reader.variable)
     if given:
         versions_in(name, given)
-        return Path(given)
+        return environments.checked(given)
     cached = reader.environment / environments.PYTHON_IN_ENVIRONMENT
     return cached if os.access(cached, os.X_OK) else make_environment(name)
 

@@ -127,7 +127,7 @@ def read_network(
             return from_nir(graph, args.dt), None
     with waiting("loading torch"):
         from muspike.export.from_torch.convert import convert
-        from muspike.export.from_torch.python_file import build, read_sample
+        from muspike.export.from_torch.python_file import build, called, read_sample
 
     given = None if args.sample is None else read_sample(args.sample)
     module, own = build(*python)
@@ -135,13 +135,16 @@ def read_network(
     if sample is None:
         raise BadInput(f"{args.file}: returns no sample input of the module; return (module, sample), or give --sample")
     with about(args.file), contextlib.redirect_stdout(sys.stderr):  # a forward may print
-        found = convert(
-            module,
-            sample,
-            dt_s=args.dt or _DT_S,
-            per_tick=args.per_tick,
-            allow=args.allow or (),
-            labels=None if args.input else labels,
+        found = called(
+            python[0],
+            lambda: convert(
+                module,
+                sample,
+                dt_s=args.dt or _DT_S,
+                per_tick=args.per_tick,
+                allow=args.allow or (),
+                labels=None if args.input else labels,
+            ),
         )
         graph = from_nir(found.graph)
     args.file = python[0]
@@ -266,7 +269,7 @@ def read_labels_of(args: argparse.Namespace) -> tuple[npt.NDArray[np.int64] | No
     own = labels_file(args)
     file = own or args.input
     labels, array = read_labels(file, None if own else args.labels)
-    inside = array is not None and os.path.realpath(file) == os.path.realpath(args.input)
+    inside = array is not None and bool(args.input) and os.path.realpath(file) == os.path.realpath(args.input)
     return labels, array if inside else None, f"{file}" if array is None else f"array {array!r} of {file}"
 
 

@@ -255,7 +255,6 @@ def _simulate(args: argparse.Namespace) -> int:
     _check_apart(args, args.file, args.input, args.input_bias, labels_file(args))
     _check_outputs(args)
     if onnx.is_onnx(args.file):
-        refuse_unused(args, f"for an ONNX file ({args.file})", "sample", "per_tick", "allow")
         return onnx.simulate(args, lambda file: read_input(args, {n: (s,) for n, s in file.inputs.items()}, file.dt_s))
     _check_report(args)
     labels, array, labels_from = read_labels_of(args)

@@ -37,8 +37,8 @@ def simulate(args: argparse.Namespace, spikes: Callable[[OnnxFile], InputSpikes]
     An ONNX file does not say on which cores its neurons lie, so nothing is priced.
     """
     why = f"for an ONNX file ({args.file})"
-    unused = ("chip", "dt", "reset_every", "scale", "reads_as", "graded", "no_float", "device", "picture")
-    refuse_unused(args, why, *unused, "labels", "answer", "decide", "report")
+    unused = ("chip", "dt", "reset_every", "scale", "reads_as", "graded", "no_float", "device", "picture", "input_bias")
+    refuse_unused(args, why, *unused, "labels", "answer", "decide", "report", "sample", "per_tick", "allow")
     with waiting("loading ONNX Runtime"):
         import numpy as np
 

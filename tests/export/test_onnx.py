@@ -45,11 +45,16 @@ FORMS = ("step", "scan", "chip")
 CHIP = "loihi2"
 
 
+def of(form: str) -> dict[str, Any]:
+    """The options of a form."""
+    return {"form": form, "chip": CHIP} if form == "chip" else {"form": form}
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_proved_in_every_form(name: str, form: str, tmp_path: Path) -> None:
     model = made(name)
-    proof = export(model, "onnx", tmp_path / "model.onnx", 8, form=form, chip=CHIP)
+    proof = export(model, "onnx", tmp_path / "model.onnx", 8, **of(form))
     assert proof.holds, proof.table()
     if form != "chip":
         layers = [p.name for p in model.spiking.populations.values() if p.kind == "lif"]
@@ -78,7 +83,7 @@ def test_any_graph_that_a_tool_may_write_runs_equally(form: str, tmp_path: Path)
     for seed in range(25):
         subject = Subject.of(random_graph(seed))
         try:
-            proof = ran(subject, tmp_path / "graph.onnx", form=form, chip=CHIP)
+            proof = ran(subject, tmp_path / "graph.onnx", **of(form))
         except BadInput as error:
             assert "has no" in str(error) or form == "chip", error
             continue
@@ -98,7 +103,7 @@ def reference_outputs(path: Path, given: dict[str, Any]) -> list[Any]:
 @pytest.mark.parametrize("form", FORMS)
 def test_the_reference_evaluator_of_onnx_agrees_with_onnx_runtime(form: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    assert export(made("s-rnn"), "onnx", path, 4, form=form, chip=CHIP).holds
+    assert export(made("s-rnn"), "onnx", path, 4, **of(form)).holds
     file = OnnxFile(path)
     spikes = (np.random.default_rng(0).random((2 * file.period, 3, file.size)) < 0.1).astype(np.uint8)
     state = {} if form == "scan" else file.rest(3)
@@ -136,7 +141,7 @@ def test_the_same_seed_composes_the_same_pieces_as_torch_and_as_the_simulator(tm
         ("chip", ChipRunner(compile_model(model, CHIP).program)),
     ):
         path = tmp_path / f"{form}.onnx"
-        export(model, "onnx", path, 4, form=form, chip=CHIP)
+        export(model, "onnx", path, 4, **of(form))
         ours = generate(OnnxRunner(OnnxFile(path)), pieces=3, length=64, seed=5, batch=2)
         theirs = generate(runner, pieces=3, length=64, seed=5, batch=2)
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
@@ -434,7 +439,7 @@ def test_populations_may_have_any_name(layer: str, readout: str, given: str, for
     nodes = {given: ports[0], "w": weights[0], layer: lif(3), "r": weights[1], readout: li(2), "out": ports[1]}
     network = graph(nodes, chain(given, "w", layer, "r", readout, "out"))
     try:
-        assert export(network, "onnx", tmp_path / "m.onnx", form=form, chip=CHIP).holds
+        assert export(network, "onnx", tmp_path / "m.onnx", **of(form)).holds
     except BadInput as error:
         assert re.match(
             r"'[\w.]+': two tensors of the ONNX graph would have this name; rename the population", str(error)

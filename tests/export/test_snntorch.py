@@ -18,6 +18,7 @@ from every_network import NETWORKS, made
 from muspike.cli import main
 from muspike.errors import BadInput, Failed
 from muspike.export import to_snntorch
+from muspike.export.readers.run import known_reader
 from muspike.export.subject import Subject
 from muspike.export.targets import TARGETS, export, verify
 from muspike.export.to_snntorch import attribute_names, python_file
@@ -26,7 +27,7 @@ from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.weights import Sparse
 from random_nir import primitives, random_graph
 
-HERE = importlib.util.find_spec("snntorch") is not None
+HERE = importlib.util.find_spec("snntorch") is not None or known_reader("snntorch").environment.exists()
 needs_snntorch = pytest.mark.skipif(not HERE, reason="needs the extra snntorch")
 
 
@@ -213,6 +214,7 @@ def test_a_missing_snntorch_is_named_with_its_extra(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "snntorch" else right(name, *more)
     )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert main(["export", str(path), "--to", "snntorch", "-o", str(tmp_path / "m.py")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'muspike[snntorch]'" in line and not (tmp_path / "m.py").exists()
