@@ -12,7 +12,7 @@ folder with the content of lava-dl 0.6.0. REQUEST says:
     options       what `lava.lib.dl.netx.hdf5.Network` is given beside the file
 
 OUTPUT holds `spikes_<k>`, uint8 `[ticks, size]` in the order of the file, and `v_<k>` (int32), of the k-th process that
-the reader makes (layers without neurons of their own make none), and `levels`.
+the reader makes (layers without neurons of their own make none).
 
 What the reader needs to run here:
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 _LENGTH = ". For a network without input, the length of the run"
 _WORKER_HELP = """{}
-needs nothing of muspike, only a Python that has lava-nc 0.10.0:
+needs lava_network.py, which lies beside it, and a Python that has lava-nc 0.10.0; nothing else of muspike:
   python lava_worker.py PROGRAM.npz INPUTS.npy OUTPUT.npz [--membranes]
 INPUTS.npy is uint8 [ticks, batch, size] (uint16 if inputs are graded), the inputs side by side in the program's order.
 OUTPUT.npz holds, for the program's population i, spikes_<i>, and v_<i> and u_<i>."""
