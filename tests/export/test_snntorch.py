@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,19 @@ def equal(proof: Proof) -> bool:
     return all(row.exact for row in proof.rows) and (proof.worst_answer or 0) <= proof.tolerance
 
 
+HARMFUL = 'x"""\nraise SystemExit(9)\n"""'
+FEW = ("s-rnn", "by hand", "s-transformer, windowed", "0", "class", "größe", HARMFUL)
+"""Every proof starts a Python with torch and snnTorch, so the other networks and names are for the night."""
+
+
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    """A parameter `name`."""
+    marks: dict[bool, Any] = {True: (), False: pytest.mark.nightly}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name in FEW]) for name in names])
+
+
 @needs_snntorch
-@pytest.mark.parametrize("name", NETWORKS)
+@each(NETWORKS)
 def test_every_network_is_proved(name: str, tmp_path: Path) -> None:
     model = made(name)
     proof = export(model, "snntorch", tmp_path / "model.py", 8)
@@ -63,6 +75,7 @@ def test_every_network_is_proved(name: str, tmp_path: Path) -> None:
 
 
 @needs_snntorch
+@pytest.mark.nightly
 def test_any_graph_that_a_tool_may_write_runs_equally(tmp_path: Path) -> None:
     seen, spikes = set[str](), 0
     for seed in range(12):
@@ -91,7 +104,6 @@ def odd(name: str, other: str, threshold: float = 0.5, bias: float = 0.0) -> Spi
     )
 
 
-HARMFUL = 'x"""\nraise SystemExit(9)\n"""'
 NAMES = [
     "0",
     "a-b",
@@ -111,7 +123,7 @@ NAMES = [
 
 
 @needs_snntorch
-@pytest.mark.parametrize("name", NAMES)
+@each(NAMES)
 def test_a_name_is_data_and_never_code(name: str, tmp_path: Path) -> None:
     source, _ = python_file(odd(name, f"{name}_current"), None, name)
     calls = {ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Raise)}

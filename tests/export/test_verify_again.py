@@ -72,7 +72,7 @@ def header_with(path: Path, **changes: object) -> None:
     header = {**json.loads(arrays["header"].tobytes()), **changes}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with expected_path(path).open("wb") as out:
-        np.savez(out, **arrays)  # type: ignore[arg-type]
+        np.savez(out, **arrays)
 
 
 def elsewhere(path: Path) -> None:
