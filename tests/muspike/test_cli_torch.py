@@ -174,7 +174,8 @@ def test_a_sample_that_is_none_and_options_of_a_nir_file(folder: Path, capsys: p
         capsys, "map", "model.py:alone", "--sample", "sample.npy", status=2
     )
     Path("network.nir").write_bytes(b"x")
-    assert "--allow is not used for a network in a file" in said(capsys, "map", "network.nir", "--allow", "reset", status=2)
+    told = said(capsys, "map", "network.nir", "--allow", "reset", status=2)
+    assert "--allow is not used for a network in a file" in told
 
 
 def test_help_says_that_the_file_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
