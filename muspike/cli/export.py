@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from muspike.cli.given import PYTHON_HELP, add_python, python_file, read_module
 from muspike.cli.options import (
     Commands,
     add_json,
@@ -29,7 +30,9 @@ def add(commands: Commands) -> None:
     export = commands.add(
         "export", _export, "Write a model in another format and prove it equal.", "muspike export s-rnn --to nir"
     )
-    add_model(export, "; or a .nir file of any tool, a .net of lava-dl, or a chip program (.npz)")
+    files = "; or a .nir file of any tool, a .net of lava-dl, a chip program (.npz), or FILE.py:FUNCTION, "
+    add_model(export, files + PYTHON_HELP)
+    add_python(export)
     export.add_argument(
         "--to",
         choices=tuple(TARGETS),
@@ -122,14 +125,19 @@ def _export(args: argparse.Namespace) -> int:
         options["chip"] = find_chip(options["chip"])
         warnings = {"chip_warnings": list(options["chip"].warnings)}
     folder = Path(args.model).resolve()
-    name = folder.parent.name if folder.name == "model" else folder.name
+    name = folder.parent.name if folder.name == "model" else folder.name.replace(":", "-")
     output = args.output or Path(f"{name}{chip}{target.suffix}")
     check_target(output)  # before torch is loaded, which takes seconds
     with waiting("loading torch"):
         from muspike.export.subject import Subject
         from muspike.export.targets import export
 
-        subject = Subject.of(args.model, args.dt)
+        python = python_file(Path(args.model))
+        if python is None:
+            refuse_unused(args, f"for {args.model}, only for a .py file", "sample", "per_tick", "allow")
+            subject = Subject.of(args.model, args.dt)
+        else:
+            subject = Subject(args.model, read_module(args, python).graph)
     proof = export(subject, args.to, output, args.tokens, **options)
     if args.json:
         say_json({**proof.to_dict(), **warnings})

@@ -125,6 +125,17 @@ def read_network(
         graph = read_nir(args.file)
         with about(args.file):
             return from_nir(graph, args.dt), None
+    found = read_module(args, python, None if args.input else labels)
+    with about(args.file):
+        graph = from_nir(found.graph)
+    args.file = python[0]
+    return graph, found
+
+
+def read_module(
+    args: argparse.Namespace, python: tuple[Path, str | None], labels: npt.NDArray[np.int64] | None = None
+) -> Converted:
+    """The torch module that a function of a Python file builds, as a graph."""
     with waiting("loading torch"):
         from muspike.export.from_torch.convert import convert
         from muspike.export.from_torch.python_file import build, called, read_sample
@@ -133,9 +144,9 @@ def read_network(
     module, own = build(*python)
     sample = own if given is None else given
     if sample is None:
-        raise BadInput(f"{args.file}: returns no sample input of the module; return (module, sample), or give --sample")
-    with about(args.file), contextlib.redirect_stdout(sys.stderr):  # a forward may print
-        found = called(
+        raise BadInput(f"{python[0]}: returns no sample input of the module; return (module, sample), or give --sample")
+    with about(python[0]), contextlib.redirect_stdout(sys.stderr):  # a forward may print
+        return called(
             python[0],
             lambda: convert(
                 module,
@@ -143,12 +154,9 @@ def read_network(
                 dt_s=args.dt or _DT_S,
                 per_tick=args.per_tick,
                 allow=args.allow or (),
-                labels=None if args.input else labels,
+                labels=labels,
             ),
         )
-        graph = from_nir(found.graph)
-    args.file = python[0]
-    return graph, found
 
 
 def python_file(file: Path) -> tuple[Path, str | None] | None:

@@ -142,6 +142,16 @@ def test_counts_need_graded_spikes(folder: Path, capsys: pytest.CaptureFixture[s
     assert "proved" in out
 
 
+def test_a_module_is_exported_as_any_network_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    out = said(capsys, "export", "model.py:build", "--to", "onnx", "-o", "model.onnx")
+    assert out.endswith("\nequal\n") and Path("model.onnx").exists()
+    said(capsys, "export", "model.py:talks", "--to", "nir")
+    assert Path("model.py-talks.nir").exists()
+    err = said(capsys, "export", "model.onnx", "--to", "nir", "--allow", "reset", status=2)
+    assert "--allow is not used for model.onnx, only for a .py file" in err
+
+
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
@@ -161,8 +171,8 @@ def test_errors_of_the_file_are_one_line(
 ) -> None:
     Path("syntax.py").write_text("x = 1\ndef f(:\n", encoding="utf-8")
     Path("lacks.py").write_text("import no_such_package\n", encoding="utf-8")
-    for command in ("map", "simulate"):
-        err = said(capsys, command, argument, status=2)
+    for command in (("map",), ("simulate",), ("export", "--to", "nir")):
+        err = said(capsys, *command, argument, status=2)
         line = err.splitlines()[-1]
         assert told in line and line.startswith("muspike: "), err
         assert "Traceback" not in err
