@@ -173,7 +173,14 @@ def recurrent() -> nir.NIRGraph:
 
 @pytest.mark.parametrize(
     "made",
-    [dense_net, recurrent_net, conv_net, biased_net, reset_net, perceptron, recurrent],
+    [
+        perceptron,
+        conv_net,
+        *(
+            pytest.param(made, marks=pytest.mark.nightly)
+            for made in (dense_net, recurrent_net, biased_net, reset_net, recurrent)
+        ),
+    ],
 )
 def test_lava_dls_reader_gives_every_spike_and_v(
     lava: Path, tmp_path: Path, made: Callable[[], Program | nir.NIRGraph]

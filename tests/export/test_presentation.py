@@ -35,7 +35,7 @@ def test_a_file_and_a_program_tell_what_the_network_is_presented_with(tmp_path: 
     model = small_model()
     with torch.no_grad():
         model.spiking.bias.copy_(torch.randn(tokens.N_AXONS))
-    write(Subject.of(model), tmp_path / "model.nir", {})
+    write(Subject.of(model), tmp_path / "model.nir", {"for": None, "python": None})
     compile_model(model, "loihi1").program.save(tmp_path / "model.npz")
     wanted = Presentation.of(model.spiking)
     assert (wanted.ticks, wanted.period) == (model.spiking.timing.ticks, model.spiking.timing.period)

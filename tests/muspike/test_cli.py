@@ -230,7 +230,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("train s-rnn --preset tiny -o file", "file: is a file; a folder is wanted"),
         (
             "export MODEL --to nir --chip loihi2",
-            "--chip is not used with --to nir, only with --to onnx, --to lava; leave it out",
+            "--chip is not used with --to nir, only with --to onnx, --to lava, --to lava-dl; leave it out",
         ),
         (
             "export MODEL --to nir --python /nowhere",

@@ -213,6 +213,7 @@ def test_nirtorch_runs_the_nodes_in_the_order_that_is_meant(name: str, reader: s
     assert_equal(written, run_by_nirtorch(written, reader, given), meant(GRAPHS[name], given))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("reader", WRITTEN)
 def test_the_reader_executes_them_equally(reader: str, tmp_path: Path) -> None:
     python, given = python_of(reader), inputs()
