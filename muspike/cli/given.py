@@ -145,7 +145,11 @@ def read_module(
     sample = own if given is None else given
     if sample is None:
         raise BadInput(f"{python[0]}: returns no sample input of the module; return (module, sample), or give --sample")
-    with about(python[0]), contextlib.redirect_stdout(sys.stderr):  # a forward may print
+    file, function = python
+    with (
+        about(f"{file}:{function}" if function else file),
+        contextlib.redirect_stdout(sys.stderr),
+    ):  # a forward may print
         return called(
             python[0],
             lambda: convert(
