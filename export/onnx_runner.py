@@ -31,6 +31,7 @@ except ImportError as error:
 
 Logits = npt.NDArray[np.float32]
 _FORMS = ("step", "scan", "chip")
+_FREE = ("batch", "past")  # axes of a state that have any length
 # What onnx_float, onnx_chip and onnx_twin write, and what ONNX Runtime's quantisation makes of the last.
 OPERATORS = frozenset({
     "Abs", "Add", "And", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Cos", "Div",
@@ -103,14 +104,25 @@ class OnnxFile:
         if inputs != set(self._types) or not outputs <= has:
             wrong = sorted((inputs ^ set(self._types)) | (outputs - has))
             raise BadInput(f"{self.path}: what it says of itself is damaged: {wrong[0]!r:.60} is not in its graph")
+        fired = {name.removeprefix("spikes.") for name in has if name.startswith("spikes.")}
+        if self.form != "chip" and fired != set(self._slots):
+            raise BadInput(f"{self.path}: what it says of itself is damaged: it has slots of other populations")
         for value in self._session.get_inputs():
-            name = value.name.removeprefix("past.")
-            axes = value.shape if value.name == name else self._state[name][1]
-            same = len(axes) == len(value.shape) and all(
-                n == m for n, m in zip(axes, value.shape, strict=True) if isinstance(n, int)
-            )
-            if not same:
-                raise BadInput(f"{self.path}: what it says of itself is damaged: the shape of {value.name!r:.60}")
+            if value.name in self.inputs:
+                right = value.shape[-1] == self.inputs[value.name]
+            else:
+                dtype, axes = self._state[value.name.removeprefix("past.")]
+                told = {"float64": "double", "float32": "float"}.get(dtype, dtype)
+                right = told == self._types[value.name] and len(axes) == len(value.shape)
+                right = right and all(
+                    n == m if isinstance(n, int) else n in _FREE and not isinstance(m, int)
+                    for n, m in zip(axes, value.shape, strict=True)
+                )
+            if not right:
+                raise BadInput(
+                    f"{self.path}: what it says of itself is damaged: in its graph, {value.name!r:.60} is {value.type} "
+                    f"{value.shape}"
+                )
         if not 1 <= self.ticks <= self.period <= MOST_TICKS or not 0 < self.dt_s < float("inf"):
             raise BadInput(
                 f"{self.path}: what it says of itself is damaged: {self.ticks} of {self.period} ticks of {self.dt_s} s"
@@ -340,7 +352,10 @@ def _refuse_strangers(path: Path, model: Any) -> None:
                 raise BadInput(f"{path}: has the operator {node.op_type!r:.40}, which no export of muspike writes")
         for one in graph.initializer:
             if one.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
-                array = onnx.numpy_helper.to_array(one)
+                try:
+                    array = onnx.numpy_helper.to_array(one)
+                except ValueError as error:
+                    raise BadInput(f"{path}: tensor {one.name!r:.60} is damaged: {one_line(error)}") from error
                 if np.isnan(array).any():
                     raise BadInput(f"{path}: tensor {one.name!r:.60} holds a number that is not finite")
 

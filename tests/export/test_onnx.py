@@ -341,6 +341,32 @@ def elsewhere_in_an_attribute(model: Any) -> None:
     attribute.t.external_data.add(key="location", value="../x")
 
 
+def told(model: Any, **changes: Any) -> None:
+    about = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps({**about, **changes})
+
+
+def no_slots(model: Any) -> None:
+    told(model, slots={})
+
+
+def other_size(model: Any) -> None:
+    told(model, inputs={"input": 10**12})
+
+
+def endless(model: Any) -> None:
+    told(model, period=10**11)
+
+
+def loop(model: Any) -> None:
+    model.graph.node.add(op_type="Loop", output=["round"])
+
+
+def not_a_number(model: Any) -> None:
+    tensor = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+    tensor.raw_data = np.full(len(tensor.raw_data) // 4, np.nan, np.float32).tobytes()
+
+
 def broken(model: Any) -> None:
     model.graph.node[0].input[0] = "nothing"
 
@@ -354,6 +380,11 @@ def broken(model: Any) -> None:
         (elsewhere, "lies in another file"),
         (elsewhere_in_a_body, "lies in another file"),
         (elsewhere_in_an_attribute, "lies in another file"),
+        (no_slots, "damaged: it has slots of other populations"),
+        (other_size, "damaged: in its graph, 'input' is tensor"),
+        (endless, "damaged: 2 of 100000000000 ticks of 0.001 s"),
+        (loop, "has the operator 'Loop', which no export of muspike writes"),
+        (not_a_number, "holds a number that is not finite"),
         (broken, "ONNX Runtime cannot run it"),
     ],
 )
