@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -118,7 +119,13 @@ def test_torchrun_trains_as_one_process_does(
         corpora._write(corpus(), cache)
     command = ["train", "s-rnn", "--preset", "tiny", "--target-rate", "0.01", "--json", "-o"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "muspike"]
-    ended = subprocess.run([*launch, *command, "two"], capture_output=True, text=True, timeout=600, check=False)
+    for folder in ("two", "again"):
+        ended = subprocess.run([*launch, *command, "two"], capture_output=True, text=True, timeout=600, check=False)
+        # Now and then gloo of torch 2.13 aborts while Python ends, when all is written (in 3 of 30 runs).
+        if "terminate called without an active exception" not in ended.stderr:
+            break
+        shutil.rmtree("two")
+        assert folder == "two", ended.stderr
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("step 20: training") == 1
     assert main([*command, "one"]) == 0
