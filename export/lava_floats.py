@@ -13,7 +13,6 @@ population's spikes are `level` ticks later than in the network. There is no lon
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +27,9 @@ from muspike.export.recording import Spikes
 from muspike.export.subject import Subject
 from muspike.files import check_file, write_whole
 from muspike.hardware import weights as w
-from muspike.hardware.graph import Kind, Population, SpikingGraph, Synapses
-from muspike.hardware.mapping.retime import ONCE, levels_of
-from muspike.hardware.npz import UNREADABLE, read_array
+from muspike.hardware.graph import Kind, Population, Synapses
+from muspike.hardware.mapping.retime import levels_of, once_resets
+from muspike.hardware.npz import UNREADABLE, read_archive
 from muspike.hardware.weights import Conv, Sparse
 
 FORMAT, VERSION = "muspike floats", 1
@@ -77,7 +76,7 @@ class FloatNetwork:
         """
         graph = subject.graph
         levels = levels_of(graph.populations, graph.synapses)
-        resets = _resets(graph, levels)
+        resets = once_resets((p.name for p in graph.populations if p.bias.any()), graph.synapses, levels)
         populations = tuple(LavaPopulation(p.name, p.kind, p.size, levels[p.name]) for p in graph.populations)
         by_name = {p.name: p for p in graph.populations}
         arrays = {name: np.concatenate(parts) for name, parts in _neurons(graph.populations).items()}
@@ -118,10 +117,7 @@ class FloatNetwork:
         """
         check_file(path, LARGEST_BYTES)
         try:
-            with zipfile.ZipFile(path) as archive:
-                if (size := sum(info.file_size for info in archive.infolist())) > LARGEST_BYTES:
-                    raise BadInput(f"has {size:,} bytes; expected at most {LARGEST_BYTES:,}")
-                arrays = {name.removesuffix(".npy"): read_array(archive.read(name)) for name in archive.namelist()}
+            arrays = read_archive(path, LARGEST_BYTES)
             header = json.loads(arrays.pop("header").tobytes())
             if (header["format"], header["version"]) != (FORMAT, VERSION):
                 raise BadInput(f"is {header['format']!r:.40} version {header['version']!r:.10}; expected {FORMAT!r} 1")
@@ -168,11 +164,3 @@ def _synapses(s: Synapses, target: Population) -> tuple[dict[str, Any], dict[str
     names = ("input_shape", "output_shape", "stride", "padding", "dilation")
     geometry = {name: list(getattr(weight, name)) for name in names} | {"groups": weight.groups}
     return about | {"form": "conv", "geometry": geometry}, numbers
-
-
-def _resets(graph: SpikingGraph, levels: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Interval and offset of the one reset of each population that a bias moves before its ideal time (`retime`)."""
-    moved = {p.name for p in graph.populations if p.bias.any()}
-    while more := {s.target for s in graph.synapses if s.source in moved} - moved:
-        moved |= more
-    return {name: (ONCE, levels[name]) for name in moved if levels[name]}

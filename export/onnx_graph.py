@@ -6,6 +6,7 @@ The `onnx` package is optional (`pip install 'muspike[onnx]'`).
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -171,19 +172,19 @@ class Builder:
         return helper.make_graph(self.nodes, name, list(inputs), list(outputs), constants)
 
 
-class Product:
-    """How numbers are multiplied in a graph: `Floats` or `Integers`."""
+class Product(ABC):
+    """How numbers are multiplied in a graph: `Floats`, `Rounded` or `Integers`."""
 
     spikes: str
     """The type of spikes in products, by NumPy's name."""
 
+    @abstractmethod
     def multiplied(self, to: Builder, spikes: str, matrix: Array, name: str) -> str:
         """Spikes `[..., source]` times `matrix` `[..., source, target]`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scaled(self, to: Builder, spikes: str, diagonal: Array, name: str) -> str:
         """Spikes `[..., size]` times `diagonal` `[size]`, element by element."""
-        raise NotImplementedError
 
 
 class Floats(Product):

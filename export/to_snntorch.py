@@ -39,7 +39,7 @@ from muspike.export.subject import Stimulus, Subject
 from muspike.export.targets import Options
 from muspike.export.verify import Judgement
 from muspike.hardware.graph import Population, SpikingGraph, Synapses, by_end
-from muspike.hardware.weights import Conv, Sparse
+from muspike.hardware.weights import Conv, Sparse, diagonal
 from muspike.tokens import FEATURES
 
 MOST_ENTRIES = 2**26
@@ -201,7 +201,7 @@ class _Writer:
         self.into = by_end(synapses, "target")
         kept = {p.name: max((s.delay for s in synapses if s.source == p.name), default=0) for p in populations}
         self.kept = {name: delay for name, delay in kept.items() if delay}
-        self.one_to_one = {s.name for s in synapses if _is_diagonal(s)}
+        self.one_to_one = {s.name for s in synapses if diagonal(s.weight) is not None}
 
     def source(self) -> str:
         parts = [self._head(), self._network(), _MAIN_WORDS if self.presentation else _MAIN_TICKS]
@@ -449,16 +449,6 @@ def _leaky(name: str, arguments: list[str]) -> list[str]:
 
 def _filtered(p: Population) -> bool:
     return bool((p.tau_syn != 1).any())
-
-
-def _is_diagonal(s: Synapses) -> bool:
-    """Whether the synapses join neurons one to one."""
-    weight = s.weight
-    return (
-        isinstance(weight, Sparse)
-        and weight.shape[0] == weight.shape[1]
-        and bool(np.array_equal(weight.targets, weight.sources))
-    )
 
 
 _MAIN = '''

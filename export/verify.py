@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ import numpy as np
 from muspike.errors import BadInput, one_line
 from muspike.export.recording import Array, Recording
 from muspike.files import check_file, write_whole
-from muspike.hardware.npz import UNREADABLE, read_array
+from muspike.hardware.npz import UNREADABLE, read_archive
 from muspike.hardware.running.agreement import Exactness, exactness
 from muspike.tables import text_table
 
 FORMAT, VERSION = "muspike expected", 1
 LARGEST_BYTES = 2**30
-MOST_MEMBERS = 10_000
 MOST_TOLERATED = 0.05  # by any target, of an answer
 _PARTS = ("spikes", "answers", "membrane", "current")
 
@@ -201,14 +199,7 @@ class Expected:
         """
         check_file(path, LARGEST_BYTES)
         try:
-            with zipfile.ZipFile(path) as archive:
-                if (size := sum(info.file_size for info in archive.infolist())) > LARGEST_BYTES:
-                    raise BadInput(f"{path}: unpacks to {size:,} bytes; expected at most {LARGEST_BYTES:,}")
-                if len(archive.infolist()) > MOST_MEMBERS:
-                    raise BadInput(
-                        f"{path}: has {len(archive.infolist()):,} members; expected at most {MOST_MEMBERS:,}"
-                    )
-                arrays = {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
+            arrays = read_archive(path, LARGEST_BYTES)
             header = json.loads(arrays["header"].tobytes())
             if header["format"] != FORMAT or header["version"] != VERSION:
                 raise BadInput(
@@ -258,7 +249,3 @@ def digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
         check_file(folder / name)
         found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     return found
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
-    return read_array(archive.read(info))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import tokenize
 import zipfile
@@ -52,3 +53,18 @@ def read_array(data: bytes) -> npt.NDArray[Any]:
         raise BadInput(f"damaged: an array claims shape {list(shape)} of {dtype}, its data say otherwise")
     array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def read_archive(path: str | os.PathLike[str], largest_bytes: int, most: int = 10_000) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an `.npz` file by name, compressed or not, of at most `largest_bytes` together and `most` members.
+
+    Raises:
+        BadInput: there are more, or an array is damaged. Of the errors in `UNREADABLE`, all others pass through.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if (size := sum(info.file_size for info in members)) > largest_bytes:
+            raise BadInput(f"unpacks to {size:,} bytes; expected at most {largest_bytes:,}")
+        if len(members) > most:
+            raise BadInput(f"has {len(members):,} members; expected at most {most:,}")
+        return {info.filename.removesuffix(".npy"): read_array(archive.read(info)) for info in members}

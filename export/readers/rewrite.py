@@ -57,7 +57,8 @@ def rewrite(graph: nir.NIRGraph, reader: str) -> nir.NIRGraph:
     """The network of `graph` as a graph that the tool `reader` executes equally.
 
     Returns:
-        The graph, with the metadata of `graph` and the reader's `dt`. `plain_name` gives a population of its nodes.
+        The graph, with the metadata of `graph` and the reader's `dt`. `populations_of` gives the populations of its
+        nodes.
 
     Raises:
         BadInput: the reader cannot execute the network. The message names the node and the reason.
@@ -65,11 +66,6 @@ def rewrite(graph: nir.NIRGraph, reader: str) -> nir.NIRGraph:
     if reader not in DIALECTS:
         raise BadInput(f"reader {reader!r} is not known; known are {', '.join(DIALECTS)}")
     return _Writer(from_nir(graph), DIALECTS[reader]).graph()
-
-
-def plain_name(node: str) -> str:
-    """The name that a node of a rewritten graph has in the graph it was made from."""
-    return node.partition("_")[2]
 
 
 def populations_of(graph: nir.NIRGraph) -> dict[str, str]:

@@ -82,15 +82,29 @@ class Retimed:
         """
         if every is not None:
             return {p.name: (every, self.levels[p.name] % every) for p in self.graph.populations if p.kind != "input"}
-        moved = {p.name for p in self.graph.populations if p.bias_mant.any()}
-        while more := {s.target for s in self.graph.synapses if s.source in moved} - moved:
-            moved |= more
-        return {name: (ONCE, self.levels[name]) for name in moved if self.levels[name]}
+        biased = (p.name for p in self.graph.populations if p.bias_mant.any())
+        return once_resets(biased, self.graph.synapses, self.levels)
 
     @property
     def relay_neurons(self) -> int:
         """The number of neurons in relays, which do nothing but wait."""
         return sum(p.size for p in self.graph.populations if p.name in self.relays)
+
+
+def once_resets(
+    biased: Iterable[str], synapses: Iterable[_Joins], levels: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """Interval and offset of the one reset of each population that a bias moves before its ideal time.
+
+    Args:
+        biased: names of the populations that have a bias.
+        synapses: what else the biases move, through others.
+        levels: by population, the chip tick at which its ideal time begins.
+    """
+    moved, joins = set(biased), list(synapses)
+    while more := {s.target for s in joins if s.source in moved} - moved:
+        moved |= more
+    return {name: (ONCE, levels[name]) for name in moved if levels[name]}
 
 
 def retime(graph: IntegerGraph, chip: Chip) -> Retimed:

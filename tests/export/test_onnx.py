@@ -23,8 +23,7 @@ from muspike.checkpoint import Model, load_model, save_model
 from muspike.errors import BadInput, Failed
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.subject import Subject
-from muspike.export.targets import TARGETS, export
-from muspike.export.verify import compare
+from muspike.export.targets import export
 from muspike.generation import generate
 from muspike.hardware.graph import always_firing
 from muspike.hardware.mapping.compile import compile_graph
@@ -33,6 +32,7 @@ from muspike.hardware.reader.from_nir import from_nir
 from random_nir import primitives, random_graph
 from small_model import small_model
 from small_nir import chain, graph, li, lif
+from tried_target import equal, tried
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -61,29 +61,13 @@ def test_every_network_is_proved_in_every_form(name: str, form: str, tmp_path: P
         assert [row.population for row in proof.rows] == layers and proof.worst_answer is not None
 
 
-def ran(subject: Subject, path: Path, **options: Any) -> Any:
-    """The proof of a subject of which perhaps nothing fires."""
-    target = TARGETS["onnx"]
-    chosen = target.chosen(options)
-    target.exporter.write(subject, path, chosen)
-    judgement = target.exporter.judgement(subject, chosen)
-    stimulus = subject.stimulus(8, judgement.batch)
-    expected = target.exporter.expect(subject, stimulus, chosen)
-    return compare(str(path), judgement, expected, target.exporter.run(path, stimulus.spikes, chosen))
-
-
-def equal(proof: Any) -> bool:
-    """Whether nothing differs."""
-    return all(row.exact for row in proof.rows) and (proof.worst_answer or 0) <= proof.tolerance
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_any_graph_that_a_tool_may_write_runs_equally(form: str, tmp_path: Path) -> None:
     seen, spikes = set[str](), 0
     for seed in range(25):
         subject = Subject.of(random_graph(seed))
         try:
-            proof = ran(subject, tmp_path / "graph.onnx", **of(form))
+            proof = tried("onnx", subject, tmp_path / "graph.onnx", **of(form))
         except BadInput as error:
             assert "has no" in str(error) or form == "chip", error
             continue

@@ -21,29 +21,15 @@ from muspike.errors import BadInput, Failed
 from muspike.export import to_snntorch
 from muspike.export.readers.run import known_reader
 from muspike.export.subject import Subject
-from muspike.export.targets import TARGETS, export, verify
+from muspike.export.targets import export, verify
 from muspike.export.to_snntorch import attribute_names, python_file
-from muspike.export.verify import Proof, compare
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.weights import Sparse
 from random_nir import primitives, random_graph
+from tried_target import equal, tried
 
 HERE = importlib.util.find_spec("snntorch") is not None or known_reader("snntorch").environment.exists()
 needs_snntorch = pytest.mark.skipif(not HERE, reason="needs the extra snntorch")
-
-
-def ran(subject: Subject, path: Path) -> Proof:
-    """The proof of a subject of which perhaps nothing fires."""
-    exporter, options = TARGETS["snntorch"].exporter, TARGETS["snntorch"].chosen({})
-    exporter.write(subject, path, options)
-    judgement = exporter.judgement(subject, options)
-    stimulus = subject.stimulus(8, judgement.batch)
-    expected = exporter.expect(subject, stimulus, options)
-    return compare(str(path), judgement, expected, exporter.run(path, stimulus.spikes, options))
-
-
-def equal(proof: Proof) -> bool:
-    return all(row.exact for row in proof.rows) and (proof.worst_answer or 0) <= proof.tolerance
 
 
 HARMFUL = 'x"""\nraise SystemExit(9)\n"""'
@@ -80,7 +66,7 @@ def test_any_graph_that_a_tool_may_write_runs_equally(tmp_path: Path) -> None:
     seen, spikes = set[str](), 0
     for seed in range(12):
         subject = Subject.of(random_graph(seed))
-        proof = ran(subject, tmp_path / "graph.py")
+        proof = tried("snntorch", subject, tmp_path / "graph.py")
         assert equal(proof), f"seed {seed}\n{proof.table()}"
         seen |= primitives(subject.nir_graph())
         spikes += sum(row.spikes for row in proof.rows)
