@@ -1,11 +1,15 @@
-"""Tables as text, for people."""
+"""Tables, for people: as text, and in the forms in which other programs take them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import csv
+import io
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from muspike.arguments import one_of
 from muspike.errors import printable
 
 
@@ -55,3 +59,100 @@ def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Colle
     for row in cells:
         sized = enumerate(zip(row, widths, strict=True))
         yield "  ".join(cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in sized).rstrip()
+
+
+def written(tables: Sequence[Table], form: str) -> str:
+    """Tables one after another, in one of `FORMS`.
+
+    >>> from muspike.tables import Table, written
+    >>> print(written([Table("spikes per note", ["model", "spikes"], [["s-rnn", "1,024"]])], "csv"))
+    # spikes per note
+    model,spikes
+    s-rnn,1024
+
+    Args:
+        tables: the tables.
+        form: a key of `FORMS`.
+
+    Raises:
+        BadInput: there is no such form.
+    """
+    write = FORMS[one_of("format", form, FORMS)]
+    return "\n\n".join("\n".join(write(table)) for table in tables)
+
+
+def _text(table: Table) -> Iterator[str]:
+    yield f"{printable(table.caption)}:"
+    yield from table.lines()
+
+
+def _csv(table: Table) -> Iterator[str]:
+    yield f"# {printable(table.caption)}"
+    for row in (_one_line(table.titles), *table.rows):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([_COMMAS.sub("", printable(cell)) for cell in row])
+        yield line.getvalue()
+
+
+def _markdown(table: Table) -> Iterator[str]:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(printable(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+    yield f"{printable(table.caption)}:"
+    yield ""
+    yield line(_one_line(table.titles))
+    yield f"|{'|'.join('---' if i in table.left else '---:' for i in range(len(table.titles)))}|"
+    yield from map(line, table.rows)
+
+
+def _latex(table: Table) -> Iterator[str]:
+    def line(cells: Sequence[str]) -> str:
+        return f"{' & '.join(_escaped(printable(cell)) for cell in cells)} \\\\"
+
+    yield "\\begin{table}"
+    yield f"\\caption{{{_escaped(printable(table.caption))}}}"
+    yield f"\\begin{{tabular}}{{{''.join('l' if i in table.left else 'r' for i in range(len(table.titles)))}}}"
+    yield "\\toprule"
+    yield line(_one_line(table.titles))
+    yield "\\midrule"
+    yield from map(line, table.rows)
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+    yield "\\end{table}"
+
+
+FORMS: Mapping[str, Callable[[Table], Iterator[str]]] = {
+    "table": _text,
+    "csv": _csv,
+    "markdown": _markdown,
+    "latex": _latex,
+}
+"""The forms of `written`, by name.
+
+| form | a table is |
+|---|---|
+| `table` | text with aligned columns, as on a terminal |
+| `csv` | RFC 4180 after a line `# caption`; numbers have no commas between thousands |
+| `markdown` | a pipe table, as GitHub and Pandoc read it |
+| `latex` | a `table` in the style of the package booktabs |
+"""
+
+_COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "µ": r"\textmu{}",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def _one_line(titles: Sequence[str]) -> list[str]:
+    return [title.replace("\n", " ") for title in titles]
+
+
+def _escaped(cell: str) -> str:
+    return "".join(_LATEX.get(mark, mark) for mark in cell)

@@ -47,14 +47,15 @@ def say_json(value: Any) -> None:
 
     Raises what `say` raises.
     """
-    say(json.dumps(_finite(value), indent=1, allow_nan=False))
+    say(json.dumps(finite(value), indent=1, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value with None in place of NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

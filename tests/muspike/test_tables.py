@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import re
+
 import pytest
 
-from muspike.tables import text_table
+from muspike.errors import BadInput
+from muspike.tables import Table, text_table, written
 
 
 def test_columns_are_flush_and_as_wide_as_their_widest_cell() -> None:
@@ -37,3 +41,42 @@ def test_a_table_without_rows_is_its_titles() -> None:
 def test_a_row_of_another_length_is_refused(row: list[str]) -> None:
     with pytest.raises(ValueError, match="argument"):
         list(text_table(["name", "n"], [row]))
+
+
+SMALL = Table("spikes of 50 % | a_b", ["name", "n\nper note"], [["a|b", "1,234"], ["c & d", "12,345.5"]])
+
+
+def test_csv_is_read_back_and_its_numbers_are_numbers() -> None:
+    caption, *lines = written([SMALL], "csv").splitlines()
+    assert caption == "# spikes of 50 % | a_b"
+    rows = list(csv.reader(lines))
+    assert rows == [["name", "n per note"], ["a|b", "1234"], ["c & d", "12345.5"]]
+    assert [float(row[1]) for row in rows[1:]] == [1234, 12345.5]
+
+
+def test_csv_keeps_commas_that_are_not_between_thousands() -> None:
+    table = Table("t", ["a"], [["1,2"], ["at 3,4567"], ["x, y"], ["1,234,567"]])
+    assert [row[0] for row in csv.reader(written([table], "csv").splitlines()[2:])] == [
+        "1,2",
+        "at 3,4567",
+        "x, y",
+        "1234567",
+    ]
+
+
+def test_markdown_has_a_cell_for_each_title_whatever_the_cell_holds() -> None:
+    lines = written([SMALL], "markdown").splitlines()
+    assert lines[3] == "|---|---:|"
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:]} == {3}
+
+
+def test_latex_escapes_what_tex_would_act_on() -> None:
+    told = written([SMALL], "latex")
+    assert r"\caption{spikes of 50 \% | a\_b}" in told
+    assert r"c \& d & 12,345.5 \\" in told
+    assert r"\begin{tabular}{lr}" in told
+
+
+def test_an_unknown_form_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(BadInput, match="format 'xml' is not known; known are table, csv, markdown, latex"):
+        written([SMALL], "xml")
