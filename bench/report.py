@@ -64,7 +64,7 @@ import numpy.typing as npt
 from muspike.bench import pictures
 from muspike.errors import BadInput
 from muspike.files import write_whole
-from muspike.hardware.chip import TAGS
+from muspike.hardware.constant import TAGS
 from muspike.hardware.cost.energy import Energy
 from muspike.hardware.running.page import environment
 from muspike.midi import Score

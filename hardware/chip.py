@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -17,12 +16,9 @@ from typing import Any, Literal, cast
 
 from muspike.arguments import shown
 from muspike.errors import BadInput
-from muspike.files import check_file
 from muspike.hardware.chip_sources import changes
-
-Tag = Literal["measured", "fitted", "simulated", "inferred", "assumed"]
-TAGS: tuple[Tag, ...] = ("measured", "fitted", "simulated", "inferred", "assumed")
-"""How a constant came to be, from the strongest to the weakest."""
+from muspike.hardware.citations import citations_of
+from muspike.hardware.constant import Constant, FileTable, constant_of, read_toml, text_of
 
 EVENTS: Mapping[str, str] = {
     "synop_dense": "a synaptic operation, from a list that holds every target",
@@ -52,34 +48,7 @@ STEP_FLOORS: Mapping[str, str] = {
 }
 """Lower bounds of the latency of a tick, in ns, and what they are."""
 
-LARGEST_FILE = 1 << 20
-"""The most bytes of a chip's file. A larger one is refused before it is read."""
-
-_LARGEST_WHOLE = 2**40  # products of three counts and a number of neurons still fit into a float exactly enough
 _MOST_PLACES = 2**20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A number with its band, unit, tag and source.
-
-    Attributes:
-        value: the number.
-        low, high: the band that the true value lies in; `low <= value <= high`.
-        unit: its unit.
-        tag: how it came to be, one of `TAGS`.
-        source: where it comes from.
-        band_known: false if nobody has published how far the value may be off; `low` and `high` are then the value.
-    """
-
-    value: float
-    low: float
-    high: float
-    unit: str
-    tag: Tag
-    source: str
-    band_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -256,6 +225,7 @@ class Chip:
         default_costs: the name of the cost set that is used unless another is asked for.
         warnings: what is doubtful about the chip's file, in sentences for people: numbers that were changed and kept
             their old source, or the name of another chip. Empty for the chips that come with muspike.
+        citations: the BibTeX entries of its sources, by the key of the source.
     """
 
     name: str
@@ -268,6 +238,7 @@ class Chip:
     costs: Mapping[str, CostSet] = field(repr=False)
     default_costs: str
     warnings: tuple[str, ...] = ()
+    citations: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def cost_set(self, name: str | None = None) -> CostSet:
         """The cost set called `name`; None: the default one.
@@ -313,7 +284,7 @@ def load_chip(name_or_path: str | os.PathLike[str]) -> Chip:
     path = Path(name)
     if path.suffix != ".toml":
         raise BadInput(f"chip {shown(name)} is not known; {known}")
-    text = _text_of(path)
+    text = text_of(path)
     chip = parse_chip(text, str(path))
     shipped = {known: tomllib.loads(text_of_known(known)) for known in known_chips()}
     return replace(chip, warnings=tuple(f"{path}: {change}" for change in changes(tomllib.loads(text), shipped)))
@@ -327,20 +298,6 @@ def as_chip(chip: Chip | str | os.PathLike[str]) -> Chip:
 def text_of_known(name: str) -> str:
     """The text of the file of the chip `name`, one of `known_chips`."""
     return (resources.files("muspike.hardware") / "chips" / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def _text_of(path: Path) -> str:
-    check_file(path)
-    try:
-        if (size := path.stat().st_size) > LARGEST_FILE:
-            raise BadInput(f"{path}: {size:,} bytes; the file of a chip has at most {LARGEST_FILE:,}")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{path}: byte {error.start} is {error.object[error.start]:#04x}; a chip's file is UTF-8 text"
-        ) from error
 
 
 @cache
@@ -357,9 +314,9 @@ def parse_chip(text: str, where: str) -> Chip:
     # Imported here, because `program` needs numpy, and the command line asks for the chips' names without numpy.
     from muspike.hardware.program import DELAY_MAX
 
-    raw = _toml(text, where)
-    sources = _Table(raw, where, {}).table("sources")
-    top = _Table(raw, where, {key: sources.text(key) for key in sources.entries})
+    raw = read_toml(text, where)
+    sources = FileTable(raw, where, {}).table("sources")
+    top = FileTable(raw, where, {key: sources.text(key) for key in sources.entries})
     top.used.add("sources")
     costs = top.table("costs")
     default = costs.text("default")
@@ -370,9 +327,10 @@ def parse_chip(text: str, where: str) -> Chip:
         limits=_limits(top.table("limits")),
         ranges=_ranges(top.table("ranges")),
         synapse_format=_synapse_format(top.table("synapse_format")),
-        static_power=_constant(top.table("static_power"), "mW"),
+        static_power=constant_of(top.table("static_power"), "mW"),
         costs={name: _cost_set(name, costs.table(name)) for name in costs.entries if name != "default"},
         default_costs=default,
+        citations=citations_of(top.table("citations")) if "citations" in raw else {},
     )
     top.close()
     for name in ("cores_per_chip", "synaptic_delay", "graded_spike_bits"):
@@ -389,113 +347,20 @@ def parse_chip(text: str, where: str) -> Chip:
     return chip
 
 
-def _toml(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # Its messages name a line, but neither the key nor the value there.
-        at = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = text.splitlines()[int(at[1]) - 1].strip() if at else ""
-        raise BadInput(f"{where}: not TOML: {error}{f': {line[:80]}' if line else ''}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; tables in tables in tables
-        raise BadInput(f"{where}: not TOML that a chip needs: {error}") from error
-
-
-class _Table:
-    """A TOML table that knows its place in the file and which of its keys have been used.
-
-    Attributes:
-        entries: keys and values.
-        where: the file and the table, for error messages.
-        sources: the file's [sources] by key.
-        used: the keys used so far; `close` refuses all others.
-    """
-
-    def __init__(self, entries: Mapping[str, Any], where: str, sources: Mapping[str, str]) -> None:
-        self.entries = entries
-        self.where = where
-        self.sources = sources
-        self.used: set[str] = set()
-
-    def take(self, key: str, kind: type | tuple[type, ...], named: str) -> Any:
-        if key not in self.entries:
-            raise BadInput(f"{self.where}: {key} is missing (expected {named})")
-        value = self.entries[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected {named}")
-        self.used.add(key)
-        return value
-
-    def table(self, key: str) -> _Table:
-        return _Table(self.take(key, dict, "a table"), f"{self.where}: {key}", self.sources)
-
-    def text(self, key: str) -> str:
-        value = str(self.take(key, str, "a text"))
-        if not value.strip():
-            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected a text that is not empty")
-        return value
-
-    def name(self, key: str) -> str:
-        """A name that can be part of a file's name."""
-        value = self.text(key)
-        if not _NAME.fullmatch(value):
-            raise BadInput(
-                f"{self.where}: {key} is {shown(value)}, expected at most 64 letters, digits, dots, hyphens and "
-                "underscores, a letter or digit first"
-            )
-        return value
-
-    def choice(self, key: str, choices: Collection[str]) -> str:
-        value = self.take(key, str, f"one of {', '.join(choices)}")
-        if value not in choices:
-            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected one of {', '.join(choices)}")
-        return str(value)
-
-    def whole(self, key: str, least: int = -_LARGEST_WHOLE) -> int:
-        value = int(self.take(key, int, "a whole number"))
-        if value < least:
-            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected at least {least}")
-        if value > _LARGEST_WHOLE:
-            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected at most {_LARGEST_WHOLE}")
-        return value
-
-    def count(self, key: str) -> int:
-        return self.whole(key, 1)
-
-    def number(self, key: str) -> float:
-        value = self.take(key, (int, float), "a number")
-        if not -1e30 <= value <= 1e30:  # NaN too is refused here
-            raise BadInput(f"{self.where}: {key} is {shown(value)}, expected a finite number of at most 1e30")
-        return float(value)
-
-    def source(self) -> str:
-        """The source of the table: a key of [sources], optionally followed by `: ` and a remark."""
-        key, _, remark = self.text("source").partition(": ")
-        if key not in self.sources:
-            listed = ", ".join(self.sources) or "none"
-            raise BadInput(f"{self.where}: source {shown(key)} is not in [sources], which has {listed}")
-        return f"{self.sources[key]} ({remark})" if remark else self.sources[key]
-
-    def close(self) -> None:
-        unknown = [key for key in self.entries if key not in self.used]
-        if unknown:
-            raise BadInput(f"{self.where}: unknown key {shown(unknown[0])}; known here: {', '.join(sorted(self.used))}")
-
-
-def _filled(kind: Any, table: _Table, read: Callable[[_Table], Any]) -> Any:
+def _filled(kind: Any, table: FileTable, read: Callable[[FileTable], Any]) -> Any:
     made = kind(**{entry.name: read(table.table(entry.name)) for entry in fields(kind)})
     table.close()
     return made
 
 
-def _limits(table: _Table) -> Limits:
+def _limits(table: FileTable) -> Limits:
     least = {"graded_spike_bits": 0}  # no bits are a number that a maker can tell
     made = Limits(**{e.name: _limit(table.table(e.name), least.get(e.name, 1)) for e in fields(Limits)})
     table.close()
     return made
 
 
-def _limit(table: _Table, least: int) -> Limit:
+def _limit(table: FileTable, least: int) -> Limit:
     value: int | None
     if isinstance(given := table.entries.get("value"), str):
         if given != "unpublished":
@@ -512,7 +377,7 @@ def _limit(table: _Table, least: int) -> Limit:
     return limit
 
 
-def _range(table: _Table) -> Range:
+def _range(table: FileTable) -> Range:
     step = table.count("step") if "step" in table.entries else 1
     made = Range(table.whole("low"), table.whole("high"), step, table.source())
     table.close()
@@ -521,7 +386,7 @@ def _range(table: _Table) -> Range:
     return made
 
 
-def _ranges(table: _Table) -> Ranges:
+def _ranges(table: FileTable) -> Ranges:
     """The chip's ranges. Its registers must lie within those of a Program, its state must have a Program's ranges."""
     from muspike.hardware.program import REGISTERS, STATE, WEIGHT_MAX, WEIGHT_MIN, WEIGHT_STEP
 
@@ -554,7 +419,7 @@ def _ranges(table: _Table) -> Ranges:
     return ranges
 
 
-def _mesh(table: _Table) -> Mesh:
+def _mesh(table: FileTable) -> Mesh:
     mesh = Mesh(table.count("tiles_x"), table.count("tiles_y"), table.count("cores_per_tile"), table.source())
     table.close()
     if (cores := mesh.tiles_x * mesh.tiles_y * mesh.cores_per_tile) > _MOST_PLACES:
@@ -562,7 +427,7 @@ def _mesh(table: _Table) -> Mesh:
     return mesh
 
 
-def _synapse_format(table: _Table) -> SynapseFormat:
+def _synapse_format(table: FileTable) -> SynapseFormat:
     index_bits = table.take("sparse_index_bits", list, "a rising list of whole numbers")
     if not index_bits or any(type(n) is not int for n in index_bits) or sorted(set(index_bits)) != index_bits:
         raise BadInput(
@@ -586,42 +451,20 @@ def _synapse_format(table: _Table) -> SynapseFormat:
     return made
 
 
-def _constant(table: _Table, unit: str) -> Constant:
-    value = table.number("value")
-    unknown = "band" in table.entries and table.choice("band", ("unknown",)) == "unknown"
-    constant = Constant(
-        value=value,
-        low=value if unknown else table.number("low"),
-        high=value if unknown else table.number("high"),
-        band_known=not unknown,
-        unit=table.choice("unit", (unit,)),
-        tag=cast(Tag, table.choice("tag", TAGS)),
-        source=table.source(),
-    )
-    if not 0 <= constant.low <= value <= constant.high:
-        raise BadInput(
-            f"{table.where}: expected 0 <= low <= value <= high, found {constant.low}, {value}, {constant.high}"
-        )
-    if constant.low == constant.high and not unknown:
-        raise BadInput(f'{table.where}: low and high are both {value}; a number without a spread says band = "unknown"')
-    table.close()
-    return constant
-
-
-def _priced(table: _Table, unit: str, events: Collection[str]) -> dict[str, Constant]:
+def _priced(table: FileTable, unit: str, events: Collection[str]) -> dict[str, Constant]:
     for event in table.entries:
         if event not in events:
             raise BadInput(f"{table.where}: unknown key {shown(event)}; known: {', '.join(events)}")
-    return {event: _constant(table.table(event), unit) for event in table.entries}
+    return {event: constant_of(table.table(event), unit) for event in table.entries}
 
 
-def _cost_set(name: str, table: _Table) -> CostSet:
+def _cost_set(name: str, table: FileTable) -> CostSet:
     covers = table.take("covers", list, "a list of events")
     for event in covers:
         if event not in (*EVENTS, BARRIER):
             raise BadInput(f"{table.where}: covers {shown(event)}, which is none of {', '.join((*EVENTS, BARRIER))}")
     rows = table.take("barrier", list, "a list of tables") if "barrier" in table.entries else []
-    barrier = [_barrier(_Table(row, f"{table.where}: barrier {i}", table.sources)) for i, row in enumerate(rows)]
+    barrier = [_barrier(FileTable(row, f"{table.where}: barrier {i}", table.sources)) for i, row in enumerate(rows)]
     tiles = [row.tiles for row in barrier]
     if twice := next((n for n in tiles if tiles.count(n) > 1), None):
         raise BadInput(f"{table.where}: barrier: two rows for {twice} tiles; expected one for each number")
@@ -642,9 +485,9 @@ def _cost_set(name: str, table: _Table) -> CostSet:
     return made
 
 
-def _barrier(row: _Table) -> Barrier:
+def _barrier(row: FileTable) -> Barrier:
     if not isinstance(row.entries, dict):
         raise BadInput(f"{row.where} is {shown(row.entries)}, expected a table")
     tiles = row.count("tiles")
     constant = {key: value for key, value in row.entries.items() if key != "tiles"}
-    return Barrier(tiles, _constant(_Table(constant, row.where, row.sources), "ns"))
+    return Barrier(tiles, constant_of(FileTable(constant, row.where, row.sources), "ns"))

@@ -1,4 +1,7 @@
-"""A documented TOML file to change into a chip of one's own: the file of a known chip, with every key explained."""
+"""A documented TOML file to change into a chip, or a price list, of one's own.
+
+It is the file of one that comes with muspike, with every key explained.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,26 @@ import re
 from collections.abc import Iterator
 
 from muspike.errors import BadInput
-from muspike.hardware.chip import EVENTS, STEP_FLOORS, TAGS, known_chips, text_of_known
+from muspike.hardware import price_list
+from muspike.hardware.chip import EVENTS, STEP_FLOORS, known_chips, text_of_known
+from muspike.hardware.constant import TAGS
+from muspike.hardware.price_list import OPERATIONS, known_price_lists
 
-_HEAD = f"""\
+_CHIP = """\
 # A chip for muspike: what it can hold, and what its events cost.
 #
 # Change what differs on your chip, and give it a name of its own. Then use the file wherever a command takes a chip:
 #   muspike map network.nir --chip FILE.toml
 #
+"""
+_PRICE_LIST = """\
+# A price list for muspike: what single operations cost on a machine onto which muspike maps no network.
+#
+# Change what differs on your machine, and give it a name of its own. Then use the file where a command prices:
+#   muspike compare s-rnn --on FILE.toml
+#
+"""
+_CONSTANTS = f"""\
 # Every number names its source by a key of [sources]. A remark may follow the key after a colon and a space. A changed
 # number needs a source of its own: muspike warns of a number that differs from the one which its source gave.
 #
@@ -55,6 +70,11 @@ _SECTIONS = {
         f"The time of each event, in ns, and the least time of a tick: {', '.join(STEP_FLOORS)}. Tables called "
         "[[costs.SET.barrier]] may follow, with the time to synchronise tiles."
     ),
+    "energy": "The energy of each operation, in pJ.",
+    "citations": (
+        "BibTeX for the sources, for muspike compare --cite: an entry, which begins with an @, or the key of one that "
+        "muspike knows. This table may be left out."
+    ),
     "costs.*.barrier": (
         "The time to synchronise the tiles in use at the end of a tick, in ns, by rising number of tiles, from 1. "
         "Leave these tables out if the time is in step_floor."
@@ -64,6 +84,12 @@ _SECTIONS = {
 _KEYS = {
     "name": "The name that results and programs tell: letters, digits, dots, hyphens and underscores.",
     "title": "The name for people.",
+    "precision": "The numbers that the machine computes with, in words.",
+    "boundary": "What the prices contain and what they leave out, in words.",
+    "energy.all_in": (
+        "true: the prices contain everything that happens on the machine, idle power included. Operations without a "
+        "price are then covered; else they are unpriced, which does not mean that they are free."
+    ),
     "mesh.tiles_x": "Tiles from east to west.",
     "mesh.tiles_y": "Tiles from north to south.",
     "mesh.cores_per_tile": "Cores on a tile. Messages between them cross no link.",
@@ -111,19 +137,26 @@ _KEYS = {
         "barrier, the synchronisation at the end of a tick."
     ),
     "costs.*.barrier.tiles": "The number of tiles in use.",
-    **{name: f"{what[0].upper()}{what[1:]}." for name, what in [*EVENTS.items(), *STEP_FLOORS.items()]},
+    **{
+        name: f"{what[0].upper()}{what[1:]}."
+        for name, what in [*EVENTS.items(), *STEP_FLOORS.items(), *OPERATIONS.items()]
+    },
 }
 
 
 def chip_template(name: str) -> str:
-    """The text of a TOML file that `load_chip` loads: the known chip `name` under the name `my-NAME`, explained.
+    """The text of a TOML file that `load_chip` or `load_price_list` loads: the known one under the name `my-NAME`.
 
     Raises:
-        BadInput: there is no such known chip.
+        BadInput: there is neither a chip nor a price list of this name.
     """
-    if name not in known_chips():
-        raise BadInput(f"chip {name!r} is not known; known: {', '.join(known_chips())}")
-    return "\n".join([_HEAD, *_explained(text_of_known(name), name)]) + "\n"
+    if name in known_chips():
+        head, text = _CHIP, text_of_known(name)
+    elif name in known_price_lists():
+        head, text = _PRICE_LIST, price_list.text_of_known(name)
+    else:
+        raise BadInput(f"chip {name!r} is not known; known: {', '.join([*known_chips(), *known_price_lists()])}")
+    return "\n".join([head + _CONSTANTS, *_explained(text, name)]) + "\n"
 
 
 def _explained(text: str, name: str) -> Iterator[str]:

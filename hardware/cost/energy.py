@@ -30,7 +30,8 @@ import numpy.typing as npt
 
 from muspike.arguments import instance, whole
 from muspike.errors import BadInput
-from muspike.hardware.chip import BARRIER, GRADED_EVENTS, TAGS, Chip, Constant, CostSet, Tag, as_chip
+from muspike.hardware.chip import BARRIER, GRADED_EVENTS, Chip, CostSet, as_chip
+from muspike.hardware.constant import TAGS, Constant, Tag
 from muspike.hardware.cost.activity import Counts
 
 Array = npt.NDArray[Any]

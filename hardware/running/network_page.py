@@ -13,7 +13,7 @@ from typing import Any
 
 from muspike.errors import BadInput
 from muspike.files import write_whole
-from muspike.hardware.chip import TAGS
+from muspike.hardware.constant import TAGS
 from muspike.hardware.cost.energy import Energy
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.readings import READINGS

@@ -1,20 +1,21 @@
-"""`chips`: the chips that muspike knows, and a file to describe another one."""
+"""`chips`: the chips and price lists that muspike knows, and a file to describe another one."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muspike.cli.options import Commands, add_json, chips, refuse_unused
-from muspike.cli.output import say, say_json
+from muspike.cli.formats import add_format, put
+from muspike.cli.options import Commands, chips, refuse_unused
+from muspike.cli.output import say
 from muspike.errors import BadInput
 from muspike.files import check_target, write_whole
-from muspike.tables import text_table
+from muspike.tables import Table
 
 if TYPE_CHECKING:
     from muspike.hardware.chip import Chip, Limit
+    from muspike.hardware.price_list import PriceList
 
 _LIMITS = ("cores_per_chip", "neurons_per_core", "synaptic_memory_bits_per_core", "synaptic_delay")
 _FROM = "loihi1"
@@ -25,8 +26,9 @@ def add(commands: Commands) -> None:
     found = commands.add(
         "chips",
         _chips,
-        "List the chips that muspike knows, or write a chip's file, with every key explained, to change into a chip of "
-        "your own. Every command that takes a chip takes such a file.",
+        "List the chips onto which muspike maps networks, and the machines whose operations it prices without mapping; "
+        "or write the file of one, with every key explained, to change into one of your own. Every command that takes "
+        "a chip takes such a file.",
         "muspike chips --template loihi2 -o mine.toml",
     )
     found.add_argument(
@@ -34,18 +36,18 @@ def add(commands: Commands) -> None:
         nargs="?",
         const=_FROM,
         metavar="NAME",
-        help=f"write the file of this chip ({', '.join(chips())}; default: {_FROM}), explained, instead of the list",
+        help=f"write the file of this chip or price list (default: {_FROM}), explained, instead of the list",
     )
-    found.add_argument("-o", "--output", type=Path, help="with --template: the .toml file to write (default: print it)")
-    add_json(found, "the list")
+    add_format(found, "the list, or with --template the .toml file,")
 
 
 def _chips(args: argparse.Namespace) -> int:
     from muspike.hardware.chip import load_chip
     from muspike.hardware.chip_template import chip_template
+    from muspike.hardware.price_list import OPERATIONS, known_price_lists, load_price_list
 
     if args.template is not None:
-        refuse_unused(args, "with --template", "json")
+        refuse_unused(args, "with --template", "json", "format")
         text = chip_template(args.template)
         if args.output is None:
             say(text.rstrip("\n"))
@@ -57,15 +59,47 @@ def _chips(args: argparse.Namespace) -> int:
             temporary.write_text(text, encoding="utf-8")
         say(f"{args.output}: {args.template}, to change")
         return 0
-    refuse_unused(args, "without --template", "output")
+    if args.output is not None and args.output.suffix == ".toml":
+        raise BadInput(f"{args.output}: only --template writes a .toml file; add it, with a name from the list")
     known = [load_chip(name) for name in chips()]
-    if args.json:
-        say_json([_row(chip) for chip in known])
-    else:
-        titles = ("chip", "", "cores", "neurons\nper core", "synaptic\nmemory per core", "longest delay,\nticks")
-        rows = [[chip.name, chip.title, *_cells(chip), f"{_costs(chip)}"] for chip in known]
-        say("\n".join(text_table((*titles, "prices: how they came to be"), rows, left=(0, 1, 6))))
+    priced = [load_price_list(name) for name in known_price_lists()]
+    titles = ("chip", "", "cores", "neurons\nper core", "synaptic\nmemory per core", "longest delay,\nticks")
+    mapped = Table(
+        "chips onto which networks are mapped",
+        (*titles, "prices: how they came to be"),
+        [[chip.name, chip.title, *_cells(chip), _costs(chip)] for chip in known],
+        left=(0, 1, 6),
+    )
+    operations = Table(
+        "machines whose operations are priced, without mapping: pJ of each, and how the price came to be",
+        ("machine", "", *(name.replace("_", " ") for name in OPERATIONS), "in the prices"),
+        [
+            [of.name, of.title, *(_price(of, name) for name in OPERATIONS), of.boundary.partition(";")[0]]
+            for of in priced
+        ],
+        left=(0, 1, 6),
+    )
+    data = {"chips": [_row(chip) for chip in known], "price_lists": [_prices(of) for of in priced]}
+    put(args, "chips", [mapped, operations], [], data)
     return 0
+
+
+def _price(of: PriceList, operation: str) -> str:
+    price = of.energy.get(operation)
+    if price is None:
+        return "covered" if of.all_in and of.prices_dense == (operation == "mac") else "–"
+    return f"{price.value:,g} {price.tag}"
+
+
+def _prices(of: PriceList) -> dict[str, Any]:
+    return {
+        "name": of.name,
+        "title": of.title,
+        "precision": of.precision,
+        "boundary": of.boundary,
+        "all_in": of.all_in,
+        "energy_pj": {operation: dict(vars(price)) for operation, price in of.energy.items()},
+    }
 
 
 def _row(chip: Chip) -> dict[str, Any]:

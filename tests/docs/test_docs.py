@@ -25,7 +25,8 @@ from muspike.cli import main
 from muspike.corpora import Corpus
 from muspike.errors import Failed
 from muspike.export import lava_runner
-from muspike.hardware.chip import Constant, known_chips, load_chip
+from muspike.hardware.chip import known_chips, load_chip
+from muspike.hardware.constant import Constant
 from muspike.model_folder import shipped_models
 from noise_corpus import noise_corpus
 from small_model import small_model

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from muspike.errors import BadInput
-from muspike.hardware.chip import GRADED_EVENTS, TAGS, known_chips, load_chip, parse_chip
+from muspike.hardware.chip import GRADED_EVENTS, known_chips, load_chip, parse_chip
 from muspike.hardware.chip_template import chip_template
+from muspike.hardware.constant import TAGS
 from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.price_list import known_price_lists, load_price_list
 from muspike.hardware.running.simulate import simulate
 
 
@@ -225,8 +227,8 @@ def test_a_broken_file_says_where(old: str, new: str, message: str) -> None:
         ("tiles = 2\n", "tiles = 1\n", "costs: fitted: barrier: two rows for 1 tiles"),
         ("tiles = 2\n", "tiles = 0\n", "barrier 1: tiles is 0, expected at least 1"),
         ('default = "fitted"', "default = {}", r"costs: default is \{\}, expected a text"),
-        ("[mesh]", f"x = {'[' * 3000}{']' * 3000}\n[mesh]", "mine.toml: not TOML that a chip needs: "),
-        ("[mesh]", f"x = {'9' * 5000}\n[mesh]", "mine.toml: not TOML that a chip needs: "),
+        ("[mesh]", f"x = {'[' * 3000}{']' * 3000}\n[mesh]", "mine.toml: not TOML as it is needed here: "),
+        ("[mesh]", f"x = {'9' * 5000}\n[mesh]", "mine.toml: not TOML as it is needed here: "),
     ],
 )
 def test_a_broken_file_says_in_one_line_what_was_found(old: str, new: str, message: str) -> None:
@@ -240,7 +242,7 @@ def test_a_broken_file_says_in_one_line_what_was_found(old: str, new: str, messa
 
 def test_files_that_are_no_text_are_refused_before_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "latin1.toml").write_bytes(text("loihi1").replace("Intel Loihi", "Intel Löihi").encode("latin-1"))
-    with pytest.raises(BadInput, match=r"latin1\.toml: byte 32 is 0xf6; a chip's file is UTF-8 text"):
+    with pytest.raises(BadInput, match=r"latin1\.toml: byte 32 is 0xf6; such a file is UTF-8 text"):
         load_chip(tmp_path / "latin1.toml")
     with (tmp_path / "huge.toml").open("wb") as huge:
         huge.truncate(2**40)
@@ -359,12 +361,15 @@ def test_no_number_of_a_file_can_break_more_than_one_line(tmp_path: Path) -> Non
                 assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("name", known_chips())
+@pytest.mark.parametrize("name", [*known_chips(), *known_price_lists()])
 def test_the_template_is_the_chip_and_explains_every_key(name: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(chip_template(name), encoding="utf-8")
-    chip, known = load_chip(path), load_chip(name)
-    assert chip == dataclasses.replace(known, name=f"my-{name}") and chip.warnings == ()
+    if name in known_chips():
+        chip, known = load_chip(path), load_chip(name)
+        assert chip == dataclasses.replace(known, name=f"my-{name}") and chip.warnings == ()
+    else:
+        assert load_price_list(path) == dataclasses.replace(load_price_list(name), name=f"my-{name}")
     lines = path.read_text(encoding="utf-8").splitlines()
     explained = {"source", "value", "low", "high", "band", "unit", "tag"}  # at the top, once for all tables
     assert all(re.search(rf"^#   {key} ", "\n".join(lines), re.MULTILINE) for key in explained)
@@ -374,7 +379,7 @@ def test_the_template_is_the_chip_and_explains_every_key(name: str, tmp_path: Pa
         if line.startswith("["):
             assert before.startswith("# ") or line.startswith(("[costs.", "[[costs.")), line
             section = line
-        elif key and section != "[sources]" and key[1] not in explained:
+        elif key and section not in ("[sources]", "[citations]") and key[1] not in explained:
             assert before.startswith("# "), f"{line} is not explained"
             explained.add(key[1])
     assert max(map(len, (line for line in lines if line.startswith("#")))) <= 120

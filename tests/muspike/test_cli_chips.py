@@ -20,6 +20,7 @@ from muspike.export import lava_runner, to_lava
 from muspike.export.references import chip_reference
 from muspike.hardware.chip import known_chips, load_chip
 from muspike.hardware.chip_template import chip_template
+from muspike.hardware.price_list import known_price_lists
 from muspike.hardware.program import Program
 from muspike.model_folder import shipped_models
 from noise_corpus import noise_corpus
@@ -151,7 +152,9 @@ def test_generate_says_that_it_takes_torch_too(here: Path, capsys: pytest.Captur
 
 def test_chips_lists_the_chips_with_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chips", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)
+    rows = told["chips"]
+    assert tuple(row["name"] for row in told["price_lists"]) == known_price_lists()
     assert tuple(row["name"] for row in rows) == known_chips()
     for row in rows:
         chip = load_chip(row["name"])
@@ -159,8 +162,31 @@ def test_chips_lists_the_chips_with_what_they_are(capsys: pytest.CaptureFixture[
         assert row["costs"] == {name: costs.description for name, costs in chip.costs.items()}
     assert main(["chips"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in out[-2:]] == ["loihi1", "loihi2"]
-    assert "Intel Loihi 2" in out[-1] and "8,192" in out[-1] and "inferred" in out[-1]
+    assert [line.split()[0] for line in out[3:5]] == ["loihi1", "loihi2"]
+    assert "Intel Loihi 2" in out[4] and "8,192" in out[4] and "inferred" in out[4]
+    assert [line.split()[0] for line in out[-len(known_price_lists()) :]] == list(known_price_lists())
+
+
+@pytest.mark.parametrize(
+    ("ending", "opens"),
+    [
+        ("csv", "# chips onto"),
+        ("md", "chips onto"),
+        ("tex", r"\begin{table}"),
+        ("json", "{"),
+        ("html", "<!doctype html>"),
+    ],
+)
+def test_chips_are_listed_in_the_form_that_the_file_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, opens: str
+) -> None:
+    file = tmp_path / f"list.{ending}"
+    assert main(["chips", "-o", str(file)]) == 0
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith(opens) and "truenorth" in text and capsys.readouterr().out == f"{file}: chips\n"
+    if ending == "html":
+        page = Page(text)
+        assert page.addresses == [] and page.tables == 2 and page.open == []
 
 
 @pytest.mark.parametrize("name", [None, "loihi1", "loihi2"])
@@ -177,7 +203,16 @@ def test_a_template_can_be_used_as_it_stands(here: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("chips -o mine.toml", "--output is not used without --template; leave it out"),
+        ("chips -o mine.toml", "mine.toml: only --template writes a .toml file; add it, with a name from the list"),
+        (
+            "chips -o list.xml",
+            "list.xml: ends in none of .txt, .csv, .md, .tex, .json, .html, .htm; --format says what it is to be",
+        ),
+        ("chips --json --format csv", "--json is not used with --format csv; leave it out"),
+        (
+            "chips --template tpu",
+            "chip 'tpu' is not known; known: " + ", ".join([*known_chips(), *known_price_lists()]),
+        ),
         ("chips --template --json", "--json is not used with --template; leave it out"),
         ("chips --template loihi1 -o mine.txt", "mine.txt: a chip's file ends in .toml"),
         ("chips --template -o small.toml", "small.toml: is a folder; a file is wanted"),
