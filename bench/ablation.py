@@ -18,6 +18,7 @@ import numpy as np
 from muspike import architectures, metrics, tokens
 from muspike.bench import suite
 from muspike.bench.report import misfit_entry
+from muspike.bench.workload import EXCERPT, excerpts_of, notes_in, read_after_pad
 from muspike.checkpoint import Model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
@@ -132,7 +133,7 @@ def ablate(
         BadInput: no piece of the validation split is long enough, or a network cannot be compiled for the chip.
     """
     chip = as_chip(chip)
-    excerpts = suite.excerpts_of(corpus, "validation")
+    excerpts = excerpts_of(corpus, "validation")
     rows = []
     steps = suite.Steps(len(found))
     for variant in found:
@@ -148,7 +149,7 @@ def ablate(
         "split": "validation",
         "seed": seed,
         "composed_pieces": pieces,
-        "excerpt_words": suite.EXCERPT,
+        "excerpt_words": EXCERPT,
         "rows": rows,
         "data": {"excerpts": excerpts.shape[1], "empty_beat_rate": _empty_beat_rate(list(excerpts.swapaxes(0, 1)))},
     }
@@ -161,12 +162,12 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: Chip, pieces: 
     whole = [piece.words for piece in corpus.split("validation")]
     nll = suite.likelihoods(model, {chip.name: runner} if runner else {}, whole)
     rate = firing_rate(model.network, whole)
-    composed = generate(runner or model.network.runner(), pieces, suite.EXCERPT, seed, ended=False)
+    composed = generate(runner or model.network.runner(), pieces, EXCERPT, seed, ended=False)
     costs = misfit_entry("; ".join(compiled.use.problems))
     if runner:
-        reading = suite.Reading(runner, (compiled,), model.spiking.noise.behind(suite.read_after_pad(excerpts)))
+        reading = suite.Reading(runner, (compiled,), model.spiking.noise.behind(read_after_pad(excerpts)))
         words = excerpts.shape[0] * excerpts.shape[1]
-        entry = suite.costs_on_chip((compiled,), runner, reading, words, suite.notes_in(excerpts))
+        entry = suite.costs_on_chip((compiled,), runner, reading, words, notes_in(excerpts))
         costs = {"fits": True} | {key: entry[key] for key in _COSTS}
     return {
         "step": model.training["step"],

@@ -27,6 +27,7 @@ import torch
 from muspike import __version__, corpora, metrics, midi, tokens
 from muspike.bench.activity import summarise
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
+from muspike.bench.workload import EXCERPT, excerpts_of, read_music
 from muspike.checkpoint import Model, load_model
 from muspike.errors import BadInput
 from muspike.evaluation import likelihood
@@ -47,8 +48,6 @@ from muspike.tokens import Words
 
 # This chip composes the pieces if it is reported on and the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
-# Excerpts must have equal length, because most metrics grow with it.
-EXCERPT = 128
 # Sequences are computed in parts that take at most so many bytes.
 _PART_BYTES = 2**27
 PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
@@ -168,8 +167,8 @@ def _profile(
         test = [piece.words for piece in corpus.split("test")]
         excerpts = excerpts_of(corpus, "test")
         # Activity and energy are those of as many excerpts as are composed. The music is compared with all excerpts.
-        heard = excerpts[:, :pieces]
-        given = model.spiking.noise.behind(read_after_pad(heard))
+        heard = read_music(Presentation.of(model.spiking), corpus, pieces)
+        assert heard.words is not None and heard.tokens is not None  # it is music
     with steps.step(f"{name}: programs for {', '.join(chip.name for chip in on)}"):
         compiled, misfits = _on_chips(model, on)
     # A network that does not fit a chip is not run on it, so it has no quality and no cost there.
@@ -183,10 +182,9 @@ def _profile(
     with steps.step(f"{name}: {pieces} pieces composed by {shown}"):
         composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
         music, samples = _music(composed, excerpts)
-    with steps.step(f"{name}: activity and energy on {heard.shape[1]} excerpts"):
-        notes = notes_in(heard)
-        words = heard.shape[0] * heard.shape[1]
-        reading = {"pieces": heard.shape[1], "words": words, "notes": notes, "of_words": sum(map(len, test))}
+    with steps.step(f"{name}: activity and energy on {heard.batch} excerpts"):
+        notes, words = heard.shares, heard.tokens
+        reading = {"pieces": heard.batch, "words": words, "notes": notes, "of_words": sum(map(len, test))}
         chips: dict[str, Any] = {}
         for chip in (c.name for c in on):
             if chip in misfits:
@@ -194,7 +192,7 @@ def _profile(
                 continue
             # One chip after another, because the counts of all mappings of one chip already take much memory.
             mappings = spread_over(compiled[chip])
-            read = Reading(runners[chip], mappings, given)
+            read = Reading(runners[chip], mappings, heard.words)
             chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
                 spikes_on_chip = read.spikes
@@ -202,7 +200,7 @@ def _profile(
                     compiled[chip].program, read.spikes, read.counts[0], runners[chip].presentation, words, notes
                 )
             del read
-        followed = _float_integer(model, compiled[shown], spikes_on_chip, given)
+        followed = _float_integer(model, compiled[shown], spikes_on_chip, heard.words)
     followed["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
     spikes = differences = None
     if lava_words:
@@ -260,23 +258,6 @@ def _on_chips(model: Model, on: Sequence[Chip]) -> tuple[dict[str, Compiled], di
         else:
             misfits[chip.name] = "; ".join(found.use.problems)
     return compiled, misfits
-
-
-def excerpts_of(corpus: corpora.Corpus, split: str) -> Words:
-    """The first `EXCERPT` words of each piece of a split that is long enough, `[EXCERPT, pieces, 7]`.
-
-    Raises:
-        BadInput: no piece is long enough.
-    """
-    pieces = [piece.words for piece in corpus.split(split)]
-    if not (long_enough := [words[:EXCERPT] for words in pieces if len(words) >= EXCERPT]):
-        raise BadInput(f"corpus {corpus.name}: no piece of its {split} split has {EXCERPT} compound words")
-    return np.stack(long_enough, axis=1)
-
-
-def notes_in(words: Words) -> int:
-    """The number of NOTE words in `words` `[..., 7]`."""
-    return int((words[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
 
 
 def _about(model: Model, name: str) -> dict[str, Any]:
@@ -368,11 +349,6 @@ class Reading:
             spikes.append(run.spikes)
         self.counts = [activity.Counts.joined(of) for of in counts]
         self.spikes = {name: np.concatenate([s[name] for s in spikes], axis=1) for name in spikes[0]}
-
-
-def read_after_pad(words: Words) -> Words:
-    """The words that are read to predict `words`: PAD, then each word except the last, as in training."""
-    return np.concatenate([np.zeros_like(words[:1]), words[:-1]])
 
 
 def costs_on_chip(

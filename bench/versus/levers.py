@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from muspike import architectures, corpora, evaluation, tokens, training
-from muspike.bench import suite
 from muspike.bench.ablation import measured
+from muspike.bench.workload import excerpts_of
 from muspike.checkpoint import Model
 from muspike.progress import bar
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"variant {stranger!r} is not known; known are {'; '.join(VARIANTS)}")
     torch.set_flush_denormal(True)
     corpus = corpora.load("jsb")
-    excerpts = suite.excerpts_of(corpus, "validation")
+    excerpts = excerpts_of(corpus, "validation")
     print(f"S-RNN 192 wide on JSB, {STEPS} steps of {BATCH} x 128 words, seed 0; torch {torch.__version__}")
     print(f"{'variant':<26}{'NLL':>7}{'on chip':>9}{'rate':>7}{'uJ per note':>13}{'gradient':>10}{'minutes':>9}")
     preset = architectures.preset("s-rnn", "small")["training"]

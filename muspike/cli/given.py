@@ -10,21 +10,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muspike.cli.options import number, path, refuse_unused, whole
+from muspike.cli.options import named, number, path, refuse_unused, seconds, whole
 from muspike.cli.output import note, waiting
 from muspike.errors import BadInput
 from muspike.files import check_file
 from muspike.ranges import RATE, SEED, TICKS
+from muspike.ranges import whole as whole_numbers
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from muspike.bench.workload import Workload
     from muspike.export.from_torch.convert import Converted
+    from muspike.export.subject import Subject
     from muspike.hardware.graph import SpikingGraph
     from muspike.hardware.running.spikes import InputSpikes
 
 RANDOM_TICKS = 100
+_LENGTH = ". For a network without input, the length of the run"
 _DT_S = 1e-3  # of a torch module, which has no seconds
 PYTHON_HELP = (
     "a Python file with a function that returns a torch module of Norse, snnTorch, SpikingJelly or sinabs neurons and "
@@ -106,6 +110,76 @@ def add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") 
         f"{RANDOM_TICKS} for --random){without_input}",
     )
     sub.add_argument("--seed", type=whole(SEED), help="seed of --random (default: 0)")
+
+
+def add_network(sub: argparse.ArgumentParser) -> None:
+    """Add the argument NETWORK, which `subject_of` reads, and the options of a file that it may name."""
+    sub.add_argument(
+        "file",
+        metavar="NETWORK",
+        type=named,
+        help="a shipped model (see muspike models), the folder of a model, a .nir file of any tool, a .net of lava-dl, "
+        f"a chip program (.npz); or FILE.py:FUNCTION, {PYTHON_HELP}",
+    )
+    sub.add_argument("--dt", type=seconds, help="seconds per tick of a .nir or .net file that does not say them")
+    add_python(sub)
+
+
+def add_workload(sub: argparse.ArgumentParser) -> None:
+    """Add the options that say what a network is run on, which `workload_of` reads."""
+    sub.add_argument(
+        "--pieces",
+        type=whole(whole_numbers(1, 10_000)),
+        help="of a network that reads music: the most test pieces to read, 128 words of each (default: 16)",
+    )
+    sub.add_argument("--data", help="the data set whose test pieces are read (default: the one it was trained on)")
+    add_input(sub, "the spikes to run on, instead of music; each sequence is a sample", _LENGTH)
+
+
+def subject_of(args: argparse.Namespace) -> tuple[Subject, Converted | None]:
+    """The network of the argument NETWORK; of a torch module, also how it was converted.
+
+    Raises:
+        BadInput: there is no such network, or it cannot be read.
+    """
+    with waiting("loading torch"):
+        from muspike.export.subject import Subject
+
+    python = python_file(Path(args.file))
+    if python is None:
+        refuse_unused(args, f"for {args.file}, only for a .py file", "sample", "per_tick", "allow")
+        return Subject.of(args.file, args.dt), None
+    found = read_module(args, python)
+    return Subject(args.file, found.graph), found
+
+
+def workload_of(args: argparse.Namespace, subject: Subject, converted: Converted | None = None) -> Workload:
+    """What the options of `add_workload` ask to run a network on.
+
+    Raises:
+        BadInput: options contradict each other, or the network cannot be run on what they ask for.
+    """
+    from muspike.bench import workload
+    from muspike.hardware.program import Program
+    from muspike.hardware.running.report import graded_inputs
+    from muspike.hardware.running.simulate import input_shapes
+
+    given = None
+    if converted is not None or args.input or args.random or args.ticks:
+        refuse_unused(args, "with spikes; it is for music", "pieces", "data")
+        network = subject.given if isinstance(subject.given, Program) else subject.graph
+        graded = graded_inputs(network) if isinstance(network, Program) else ()
+        given = sample_spikes(args, converted) or read_input(args, input_shapes(network), network.dt_s, graded=graded)
+    else:
+        refuse_unused(args, "without --random", "seed")
+    drawn = given is not None and (bool(args.random) or not given.spikes)
+    return workload.workload_of(
+        subject,
+        given,
+        per="tick" if drawn else "sample",
+        pieces=args.pieces or workload.PIECES,
+        corpus=args.data,
+    )
 
 
 def read_network(
@@ -254,7 +328,7 @@ def sample_spikes(args: argparse.Namespace, converted: Converted | None) -> Inpu
         return None
     refuse_unused(args, "without --input or --random", "ticks", "seed")
     spikes = converted.spikes
-    if spikes.max(initial=0) > 1 and not args.graded:
+    if spikes.max(initial=0) > 1 and not getattr(args, "graded", False):
         raise BadInput(
             f"{args.file}: the sample holds up to {spikes.max()} spikes of an input in a tick, and an input of a chip "
             "spikes once: --graded, on a chip whose spikes carry a value, or a sample of 0 and 1"

@@ -12,7 +12,7 @@ import torch
 
 from muspike import architectures, corpora, evaluation, metrics, tokens, training
 from muspike.bench import ablation
-from muspike.bench.suite import read_after_pad
+from muspike.bench.workload import read_after_pad
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus

@@ -15,6 +15,7 @@ import torch
 import small_nir
 from muspike import architectures, corpora, metrics, tokens
 from muspike.bench import report, suite
+from muspike.bench.workload import read_after_pad
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
@@ -258,7 +259,7 @@ def test_torch_and_chip_hear_the_same_noise_and_no_population_is_left_out(name: 
     pieces = [piece.words[:40] for piece in corpus.split("test")]
     nll = suite.likelihoods(model, {"loihi1": runner}, pieces)
     assert nll["chip"]["loihi1"] == pytest.approx(nll["torch"], rel=1e-6)
-    given = exact.noise.behind(suite.read_after_pad(np.stack(pieces, axis=1)), seed=1)
+    given = exact.noise.behind(read_after_pad(np.stack(pieces, axis=1)), seed=1)
     reading = suite.Reading(runner, [compiled], given)
     agreement = suite._float_integer(model, compiled, reading.spikes, given)
     assert agreement == {"spike_agreement": 1.0, "rate_change": 0.0}
