@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
@@ -36,21 +37,83 @@ class Likelihood:
         bits_by_feature: NLL in bits, by the name of the feature.
         notes: number of NOTEs in the pieces.
         words: number of words in the pieces.
+        of_pieces: bits and notes of each piece, `[pieces, 2]`, in an order that depends
+            on the pieces alone; None unless `likelihood` was asked for it.
     """
 
     bits_by_feature: dict[str, float]
     notes: int
     words: int
+    of_pieces: npt.NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     @property
     def bits_per_note(self) -> float:
         """NLL of all features of all words, BAR and BEAT included, in bits per note."""
         return sum(self.bits_by_feature.values()) / self.notes
 
+    def interval(self, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+        """The interval of the bits per note over other pieces of the same kind.
+
+        It is the percentile bootstrap over pieces: pieces are drawn with replacement, and their bits are divided by
+        their notes (Efron & Tibshirani 1993, section 13.3). A single piece tells no interval, and gives its own value.
+
+        Args:
+            level: the share of the drawn sets that the interval holds.
+            seed: of the drawing.
+
+        Raises:
+            BadInput: `likelihood` was not asked for single pieces.
+        """
+        bits, notes = self._single().T
+        return _interval((bits, notes), lambda bits, notes: bits / notes, level, seed)
+
+    def change_from(self, other: Likelihood, level: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
+        """How many bits per note more this is than `other`, as a share of `other`, and the interval of that share.
+
+        Both must be of the same pieces. They are drawn together, so the interval is far narrower than those of the two.
+
+        Raises:
+            BadInput: one of the two has no single pieces, or they are of other pieces.
+        """
+        (bits, notes), (others, same) = self._single().T, other._single().T
+        if not np.array_equal(notes, same):
+            raise BadInput("likelihood: a change is that of the same pieces; these have other notes")
+        low, high = _interval((bits, others), lambda bits, others: bits / others - 1, level, seed)
+        return self.bits_per_note / other.bits_per_note - 1, low, high
+
+    def _single(self) -> npt.NDArray[np.float64]:
+        if self.of_pieces is None:
+            raise BadInput("likelihood: has no single pieces; ask for them with each=True")
+        return self.of_pieces
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able table: `bits_per_note`, the part of each feature in it, and the number of notes."""
         features = {name: bits / self.notes for name, bits in self.bits_by_feature.items()}
         return {"bits_per_note": self.bits_per_note, "bits_per_note_by_feature": features, "notes": self.notes}
+
+
+def _interval(
+    sums: tuple[npt.NDArray[np.float64], ...],
+    of_sums: Callable[..., npt.NDArray[np.float64]],
+    level: float,
+    seed: int,
+) -> tuple[float, float]:
+    """The percentile bootstrap of a function of sums over pieces."""
+    from scipy.stats import bootstrap  # it takes half a second to load
+
+    if len(sums[0]) < 2:
+        only = float(of_sums(*(of.sum() for of in sums)))
+        return only, only
+    found = bootstrap(
+        sums,
+        lambda *drawn, axis: of_sums(*(of.sum(axis) for of in drawn)),
+        paired=True,
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
@@ -94,7 +157,12 @@ def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tup
 
 @torch.no_grad()
 def likelihood(
-    logits_of: Generator | Logits, pieces: Sequence[Words], at_once: int = 4096, device: torch.device | str = CPU
+    logits_of: Generator | Logits,
+    pieces: Sequence[Words],
+    at_once: int = 4096,
+    device: torch.device | str = CPU,
+    *,
+    each: bool = False,
 ) -> Likelihood:
     """The negative log likelihood of whole pieces.
 
@@ -109,6 +177,7 @@ def likelihood(
         pieces: compound words, each `[tokens, 7]`.
         at_once: the most words in one batch, padding included. A piece with more words is a batch of its own.
         device: where `logits_of` needs its words.
+        each: whether to keep the bits and notes of each piece, for `Likelihood.interval`.
 
     Raises:
         BadInput: `logits_of` is neither, there are no pieces or no notes, or a piece is no compound words.
@@ -128,6 +197,7 @@ def likelihood(
     at_once = whole("likelihood: at_once", at_once, 1)
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
+    of_pieces: list[tuple[float, int]] = []
     for group in _of_like_length(pieces, at_once):
         words, wanted = lined_up(group, [0] * len(group), max(map(len, group)))
         found = logits(words.to(device))
@@ -139,10 +209,14 @@ def likelihood(
         kind = wanted[..., tokens.BAR_BEAT]
         notes += int((kind == tokens.BarBeat.NOTE).sum())
         words_seen += int((kind != tokens.BarBeat.PAD).sum())
+        for b in range(len(group) if each else 0):
+            one = feature_losses(found[:, b : b + 1], wanted[:, b : b + 1].to(device)).double().sum()
+            of_pieces.append((float(one) / math.log(2), int((kind[:, b] == tokens.BarBeat.NOTE).sum())))
     if not notes:
         raise BadInput("likelihood: the pieces hold no NOTE; bits per note need at least one")
     bits = (nats / math.log(2)).tolist()
-    return Likelihood(dict(zip(tokens.FEATURES, bits, strict=True)), notes, words_seen)
+    by_feature = dict(zip(tokens.FEATURES, bits, strict=True))
+    return Likelihood(by_feature, notes, words_seen, np.array(of_pieces) if each else None)
 
 
 @torch.no_grad()

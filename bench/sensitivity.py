@@ -1,0 +1,126 @@
+"""Which conclusions survive the bands of the constants, and which single constant turns one over.
+
+A conclusion is that one network on one machine takes less energy than another. It holds if it does so whatever values
+the constants have within their bands. If both are on one chip with one set of costs, a constant moves both at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from muspike.hardware.cost.energy import Quantity
+
+
+class Ends(NamedTuple):
+    """A total with one constant at the low and at the high end of its band, the others at their values."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Priced:
+    """An energy and how its constants move it. All energies have one unit, and are per one thing.
+
+    Attributes:
+        label: network and machine, for people.
+        prices: chip and cost set, or price list; constants of one name are one constant where this is equal.
+        total: the energy with its band.
+        moves: the total with each constant at its ends, by name.
+    """
+
+    label: str
+    prices: str
+    total: Quantity
+    moves: Mapping[str, Ends]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """That `first` takes less than `second`, which it does with every constant at its value.
+
+    Attributes:
+        first, second: their labels.
+        ratio: energy of `second` by energy of `first`.
+        low, high: the ratio's ends, over the bands of all constants.
+        band_known: whether every constant has a published spread; if not, the ratio's true band is wider.
+        flips: each constant that alone turns the conclusion over within its band.
+    """
+
+    first: str
+    second: str
+    ratio: float
+    low: float
+    high: float
+    band_known: bool
+    flips: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds over the bands."""
+        return self.low > 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The conclusion as a JSON-able dict."""
+        return {**vars(self), "flips": list(self.flips), "holds": self.holds}
+
+
+def conclusions(priced: Sequence[Priced]) -> list[Conclusion]:
+    """The conclusion of each pair, the surest first. Pairs of equal energy have none."""
+    found = [_conclude(*pair) for pair in combinations(priced, 2) if pair[0].total.value != pair[1].total.value]
+    return sorted(found, key=lambda of: -of.low)
+
+
+def _conclude(one: Priced, other: Priced) -> Conclusion:
+    first, second = sorted((one, other), key=lambda of: of.total.value)
+    a, b = first.total, second.total
+    shared = first.prices == second.prices
+    low, high = _shared_ends(first, second) if shared else (_ratio(b.low, a.high), _ratio(b.high, a.low))
+    return Conclusion(
+        first=first.label,
+        second=second.label,
+        ratio=_ratio(b.value, a.value),
+        low=low,
+        high=high,
+        band_known=a.band_known and b.band_known,
+        flips=tuple(_flips(first, second, shared)),
+    )
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else float("inf")
+
+
+def _shared_ends(first: Priced, second: Priced) -> tuple[float, float]:
+    """The ends of the ratio if the two share their constants.
+
+    An energy is a sum of products of a price and a count, and of static power and time. So it is nearly linear in each
+    constant. Each constant is taken to the end at which it moves the logarithm of the ratio down, or up.
+    """
+    a, b = first.total.value, second.total.value
+    low = high = _ratio(b, a)
+    for name in {**first.moves, **second.moves}:
+        of_first, of_second = (of.moves.get(name, Ends(of.total.value, of.total.value)) for of in (first, second))
+        factors = [(y / b) / (x / a) for x, y in zip(of_first, of_second, strict=True) if x > 0]
+        low *= min([1.0, *factors])
+        high *= max([1.0, *factors])
+    return low, high
+
+
+def _flips(first: Priced, second: Priced, shared: bool) -> list[str]:
+    found = []
+    for name in {**first.moves, **second.moves}:
+        ends = [of.moves.get(name, Ends(of.total.value, of.total.value)) for of in (first, second)]
+        if shared:
+            turned = any(x > y for x, y in zip(*ends, strict=True))
+            if turned:
+                found.append(name)
+            continue
+        if max(ends[0]) > second.total.value:
+            found.append(f"{name} of {first.prices}")
+        if min(ends[1]) < first.total.value:
+            found.append(f"{name} of {second.prices}")
+    return found
