@@ -41,7 +41,7 @@ clean: ## remove what make made: .venv, build, report, caches
 	@rm -rf .venv build report muspike.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find muspike hardware export bench tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(DEMO): EXTRAS := [onnx]
+$(DEMO): EXTRAS := [audio,onnx]
 $(TEST): EXTRAS := [test]
 $(CHECK): EXTRAS := [check]
 $(DEMO) $(TEST) $(CHECK): pyproject.toml constraints.txt
