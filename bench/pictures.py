@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
+from muspike.bench.answer import Costed, front
 from muspike.hardware.running.pictures import (
     COLOURS,
     DPI,
@@ -24,7 +26,15 @@ from muspike.hardware.running.pictures import (
 )
 from muspike.midi import Score
 
-__all__ = ["Picture", "core_use", "energy_by_component", "metric_distributions", "piano_roll", "spike_raster"]
+__all__ = [
+    "Picture",
+    "core_use",
+    "energy_against_likelihood",
+    "energy_by_component",
+    "metric_distributions",
+    "piano_roll",
+    "spike_raster",
+]
 
 Array = npt.NDArray[Any]
 
@@ -173,6 +183,55 @@ def energy_by_component(components: Mapping[str, Sequence[Mapping[str, Any]]], u
             if rows
         )
         return picture_of(figure, f"Modelled energy per note by component, with bands. {largest}.")
+
+
+def energy_against_likelihood(points: Mapping[str, Sequence[Costed]]) -> Picture:
+    """Draw energy per note against bits per note, with the band of the energy and the Pareto front, one panel per chip.
+
+    Args:
+        points: by chip, the networks on it.
+    """
+    names = list(dict.fromkeys(point.name for of in points.values() for point in of))
+    with figure_of(3.6) as figure:
+        grid = figure.subplots(1, len(points), squeeze=False, sharex=True, sharey=True)[0]
+        for axes, (chip, of) in zip(grid, points.items(), strict=True):
+            best = front(of)
+            axes.plot(
+                [point.bits for point in best],
+                [point.energy["value"] for point in best],
+                color="0.6",
+                linewidth=1.2,
+                drawstyle="steps-post",
+                zorder=1,
+            )
+            for point in of:
+                value, low, high = (point.energy[end] for end in ("value", "low", "high"))
+                axes.errorbar(
+                    point.bits,
+                    value,
+                    yerr=[[value - low], [high - value]],
+                    fmt="o",
+                    color=_cycle(len(names))[names.index(point.name)],
+                    markersize=7 if point in best else 5,
+                    markerfacecolor=None if point in best else "white",
+                    capsize=3,
+                )
+                axes.annotate(named(point.name), (point.bits, value), xytext=(6, 4), textcoords="offset points")
+            axes.set_yscale("log")
+            axes.margins(x=0.16)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.grid(True, color="0.9")
+            axes.set_title(chip)
+            axes.set_xlabel("bits per note on the chip (fewer are better)")
+        grid[0].set_ylabel("µJ per note, logarithmic")
+        figure.suptitle("Energy against likelihood (mark: value, line: band; grey: the front)", fontsize=10)
+        told = "; ".join(
+            f"{chip}: " + ", ".join(f"{p.name} {p.bits:.3f} bits {p.energy['value']:.3g} µJ" for p in of)
+            for chip, of in points.items()
+        )
+        return picture_of(figure, f"Modelled energy per note against bits per note. {told}.")
 
 
 def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> Picture:

@@ -18,6 +18,8 @@ is too narrow. "Per note" means per note that the network read or wrote in the r
                       piece, `words` of `of_words` in all
       quality
         nll_bits_per_note   {"torch": number, "chip": {chip: number or None}}
+        nll_interval?       {"torch": [low, high], "chip": {chip: [low, high]}}: 95 %, over pieces
+        twin?               {"name", "bits_per_note", "parameters"}: a network of the same size that does not spike
         metrics?            {metric: {"generated": {"mean", "std"}, "reference": {"mean", "std"}, "overlapping_area"?}}
       activity?       what `muspike.bench.activity.summarise` returns; missing if the network fits no chip
       chip            {chip: CHIP}
@@ -56,12 +58,14 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+from markupsafe import Markup
 
-from muspike.bench import pictures
+from muspike.bench import answer, audio, pictures
 from muspike.errors import BadInput
 from muspike.files import write_whole
 from muspike.hardware.constant import TAGS
@@ -83,6 +87,7 @@ class Material:
         samples: by metric, `generated` and `reference`: a value per piece.
         first_token: the first token of `spikes` that is drawn. By then every population hears what went in.
         relays: the neurons of each population of relays, by name. Relays only repeat spikes, and are not in `spikes`.
+        mp3: the generated piece as sound.
     """
 
     score: Score | None = None
@@ -92,6 +97,7 @@ class Material:
     samples: Mapping[str, Mapping[str, npt.ArrayLike]] | None = None
     first_token: int = 0
     relays: Mapping[str, int] = field(default_factory=dict)
+    mp3: bytes | None = None
 
 
 _NUMBER = (int, float)
@@ -145,6 +151,8 @@ _SCHEMA = {
             "reading?": {"pieces": int, "words": int, "notes": int, "of_words": int},
             "quality": {
                 "nll_bits_per_note": {"torch": _NUMBER, "chip": {"*": (int, float, None)}},
+                "nll_interval?": {"torch": [_NUMBER], "chip": {"*": [_NUMBER]}},
+                "twin?": {"name": str, "bits_per_note": _NUMBER, "parameters": int},
                 "metrics?": {"*": {"generated": _MOMENTS, "reference": _MOMENTS, "overlapping_area?": _NUMBER}},
             },
             "activity?": {
@@ -280,7 +288,10 @@ def misfit_entry(reason: str) -> dict[str, Any]:
 
 
 def write_report(
-    results: Mapping[str, Any], directory: str | os.PathLike[str], material: Mapping[str, Material] | None = None
+    results: Mapping[str, Any],
+    directory: str | os.PathLike[str],
+    material: Mapping[str, Material] | None = None,
+    reference_mp3: Mapping[str, bytes] | None = None,
 ) -> tuple[Path, Path]:
     """Write `report.html` and `bench.json` into a folder and return their paths.
 
@@ -288,6 +299,7 @@ def write_report(
         results: as in the schema above.
         directory: the folder.
         material: by architecture, the material of its pictures. A picture without material is left out.
+        reference_mp3: pieces of the data as sound, to be heard beside those of the networks, by what they are.
 
     Raises:
         BadInput: the results break the schema, or `material` names an architecture that the results lack.
@@ -310,7 +322,16 @@ def write_report(
                 name: _pictures(architecture, material.get(name, Material()))
                 for name, architecture in results["architectures"].items()
             },
-            midi={name: _midi_uri(of.midi) for name, of in material.items() if of.midi},
+            midi={name: _uri("audio/midi", of.midi) for name, of in material.items() if of.midi},
+            heard={
+                what: _uri("audio/mpeg", mp3)
+                for what, mp3 in [*((name, of.mp3) for name, of in material.items()), *(reference_mp3 or {}).items()]
+                if mp3
+            },
+            no_sound=None if reference_mp3 is None else audio.missing(),
+            answer=answer.sentences(results),
+            front=_front(results),
+            sorting=Markup((resources.files("muspike.bench") / "templates" / "sort.js").read_text(encoding="utf-8")),
             left_out={name: _left_out(of.relays) for name, of in material.items()},
             tags=TAGS,
         )
@@ -352,5 +373,11 @@ def _left_out(relays: Mapping[str, int]) -> str:
     return f" Left out: {populations} of relays ({neurons}), which only repeat spikes later."
 
 
-def _midi_uri(midi: bytes) -> str:
-    return "data:audio/midi;base64," + base64.b64encode(midi).decode()
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _front(results: Mapping[str, Any]) -> pictures.Picture | None:
+    """Energy against likelihood of all networks; None if there are fewer than two."""
+    points = {chip: found for chip, found in answer.costed(results).items() if len(found) > 1}
+    return pictures.energy_against_likelihood(points) if points else None

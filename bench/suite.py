@@ -25,6 +25,7 @@ import psutil
 import torch
 
 from muspike import __version__, corpora, metrics, midi, tokens
+from muspike.bench import audio
 from muspike.bench.activity import summarise
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
 from muspike.bench.workload import EXCERPT, excerpts_of, read_music
@@ -123,7 +124,7 @@ def _measured(
         "chip_warnings": [warning for chip in on for warning in chip.warnings],
         "architectures": architectures,
     }
-    page, _ = write_report(results, folder, material)
+    page, _ = write_report(results, folder, material, _heard_of_data(models) if audio.missing() is None else {})
     return results, page
 
 
@@ -223,6 +224,7 @@ def _profile(
     material = Material(
         score=score,
         midi=_as_midi(score),
+        mp3=audio.mp3(score) if audio.missing() is None else None,
         period=period,
         samples=samples,
         **_drawn_spikes(compiled[shown].program, spikes_on_chip, period),
@@ -424,6 +426,13 @@ def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple
     program = compiled.program
     rows, _ = lava_runner.verify(program, Presentation.read(program.metadata).spikes(words), python)
     return sum(r.spikes for r in rows), sum(r.differences for r in rows)
+
+
+def _heard_of_data(models: Mapping[str, Model]) -> dict[str, bytes]:
+    """A test piece of each corpus that the models were trained on, as sound, as long as the composed ones."""
+    names = dict.fromkeys(str(model.training["corpus"]) for model in models.values())
+    pieces = {name: excerpts_of(corpora.load(name), "test")[:, 0] for name in names}
+    return {f"{name}, a test piece": audio.mp3(tokens.decode(words)) for name, words in pieces.items()}
 
 
 def _as_midi(score: midi.Score) -> bytes:

@@ -42,7 +42,7 @@ def environment(*packages: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "percent": percent, "thousands": _thousands, "fact": _fact, "unit": _unit}
-    made.filters |= {"sentence": _sentence, "sources": _sources}
+    made.filters |= {"sentence": _sentence, "sources": _sources, "plain": _plain}
     return made
 
 
@@ -88,6 +88,11 @@ def _thousands(cell: str) -> str:
 def _sentence(text: str) -> str:
     """A text with a capital at its start."""
     return text[:1].upper() + text[1:]
+
+
+def _plain(caption: str) -> str:
+    """The first sentence of a caption, as the name of what it is the caption of."""
+    return re.split(r"(?<=[^A-Z])[.:;] ", caption, maxsplit=1)[0].rstrip(".")
 
 
 def _unit(unit: str) -> str:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 class Page(HTMLParser):
     """Every address of a page, its visible text, the tags left open, and the captions that scroll with their tables.
 
-    A script, or a tag that asks for another file, fails.
+    A tag that asks for another file fails. A script of the page's own is no text.
     """
 
     VOID = ("meta", "img", "br")
@@ -26,7 +26,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("link", "iframe", "object") and (tag != "script" or not attrs)
         if tag not in self.VOID:
             self.open.append(tag)
             scrolls = ("class", "wide") in attrs or any(self._scrolling[-1:])
@@ -44,7 +44,7 @@ class Page(HTMLParser):
         self._scrolling.pop()
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "style" not in self.open and "script" not in self.open:
             self.words.append(data)
 
     @property
