@@ -44,8 +44,8 @@ def test_of_equal_bits_the_cheaper_one_is_on_the_front() -> None:
 def test_the_answer_names_the_best_the_cheapest_and_the_beaten() -> None:
     (told,) = sentences(results(best=(2.5, 90, 80, 100), cheap=(3, 10, 8, 12), beaten=(3.1, 60, 50, 70)))
     assert told == (
-        "On loihi1, best predicts best: 2.500 bits per note at 90 µJ (80 to 100, fitted) per note. cheap takes the least "
-        "energy: 10 µJ (8 to 12, fitted), with 3.000 bits. beaten is beaten in both."
+        "On loihi1, best predicts best: 2.500 bits per note at 90 µJ (80 to 100, fitted) per note. cheap takes the "
+        "least energy: 10 µJ (8 to 12, fitted), with 3.000 bits. beaten is beaten in both."
     )
 
 
