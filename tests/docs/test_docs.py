@@ -33,7 +33,7 @@ from small_model import small_model
 
 DOCS = Path(__file__).parents[2] / "docs"
 # The map of the code has nothing to run; the recipes are run by test_extending.py, the pack's script by its own test.
-NOT_RUN = ("architecture.md", "conformance.md", "extending.md", "nir-readers.md")
+NOT_RUN = ("architecture.md", "conformance.md", "extending.md", "nir-readers.md", "predictions.md")
 PAGES = sorted(page for page in DOCS.glob("*.md") if page.name not in NOT_RUN)
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 
