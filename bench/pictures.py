@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from muspike.bench.answer import Costed, front
+from muspike.bench.crossover import AXES, Band, Crossing
 from muspike.hardware.running.pictures import (
     COLOURS,
     DPI,
@@ -29,6 +30,7 @@ from muspike.midi import Score
 __all__ = [
     "Picture",
     "core_use",
+    "crossover",
     "energy_against_likelihood",
     "energy_by_component",
     "metric_distributions",
@@ -232,6 +234,70 @@ def energy_against_likelihood(points: Mapping[str, Sequence[Costed]]) -> Picture
             for chip, of in points.items()
         )
         return picture_of(figure, f"Modelled energy per note against bits per note. {told}.")
+
+
+def crossover(crossings: Sequence[Crossing], title: str) -> Picture:
+    """Draw who takes less energy per note where: a column of panels for each axis.
+
+    Above, each machine's energy with its band. Below, a strip for each pair of machines: in the colour of the one that
+    takes less for certain, grey where the bands overlap, so that both sides of a comparison are drawn alike.
+
+    Args:
+        crossings: pairs of machines over axes, as `crossover_map` gives them.
+        title: the title, without what the axes say.
+    """
+    axes_of: dict[str, list[Crossing]] = {}
+    for of in crossings:
+        axes_of.setdefault(of.axis, []).append(of)
+    machines = list(dict.fromkeys(label for of in crossings for label in (of.first, of.second)))
+    colours = dict(zip(machines, _cycle(len(machines)), strict=True))
+    pairs = max(len(of) for of in axes_of.values())
+    with figure_of(4.3 + 0.22 * pairs + 0.2 * -(-len(machines) // 3)) as figure:
+        grid = figure.subplots(
+            2, len(axes_of), squeeze=False, sharex="col", sharey="row", height_ratios=[3.2, 0.22 * pairs]
+        )
+        for above, below, (axis, of) in zip(grid[0], grid[1], axes_of.items(), strict=True):
+            drawn: set[str] = set()
+            for crossing in of:
+                for label, bands in zip(
+                    (crossing.first, crossing.second), zip(*crossing.bands, strict=True), strict=True
+                ):
+                    if label not in drawn:
+                        drawn.add(label)
+                        _energy_band(above, crossing.at, bands, colours[label], label)
+            for row, crossing in enumerate(of):
+                owner = {"first": colours[crossing.first], "second": colours[crossing.second], "open": "0.8"}
+                regions = crossing.regions
+                ends = [*(low for low, *_ in regions[1:]), crossing.at[-1]]
+                for (low, _, who), end in zip(regions, ends, strict=True):
+                    below.barh(row, end - low, left=low, height=0.8, color=owner[who])
+            above.set(xscale="log", yscale="log")
+            above.yaxis.grid(True, color="0.9")
+            below.set_xlabel(AXES[axis][0])
+            below.set_ylim(pairs - 0.5, -0.5)
+            below.set_yticks([])
+        first = next(iter(axes_of.values()))
+        grid[1][0].set_yticks(
+            range(len(first)), [f"{named(of.first)} | {named(of.second)}" for of in first], fontsize=6
+        )
+        grid[0][0].set_ylabel("µJ per note, logarithmic")
+        figure.suptitle(f"{title} (line: value, shade: band; below: who takes less, grey: open)", fontsize=9)
+        figure.legend(
+            *grid[0][0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=min(len(machines), 3),
+            frameon=False,
+        )
+        return picture_of(figure, f"{title}. {'. '.join(of.sentence() for of in crossings)}.")
+
+
+def _energy_band(axes: Axes, at: Sequence[float], bands: Sequence[Band], colour: str, label: str) -> None:
+    value, low, high = (np.array([getattr(band, end) for band in bands]) for end in ("value", "low", "high"))
+    if np.isfinite(high).all():
+        axes.plot(at, value, color=colour, linewidth=1.4, label=named(label))
+        axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+    else:  # a bound from below
+        axes.plot(at, low, color=colour, linewidth=1.4, linestyle="--", label=named(label))
 
 
 def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> Picture:
