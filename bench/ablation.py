@@ -17,6 +17,7 @@ import numpy as np
 
 from muspike import architectures, metrics, tokens
 from muspike.bench import suite
+from muspike.bench.reading import Reading
 from muspike.bench.report import misfit_entry
 from muspike.bench.workload import EXCERPT, excerpts_of, notes_in, read_after_pad
 from muspike.checkpoint import Model
@@ -165,7 +166,7 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: Chip, pieces: 
     composed = generate(runner or model.network.runner(), pieces, EXCERPT, seed, ended=False)
     costs = misfit_entry("; ".join(compiled.use.problems))
     if runner:
-        reading = suite.Reading(runner, (compiled,), model.spiking.noise.behind(read_after_pad(excerpts)))
+        reading = Reading(runner, [compiled.program], model.spiking.noise.behind(read_after_pad(excerpts)))
         words = excerpts.shape[0] * excerpts.shape[1]
         entry = suite.costs_on_chip((compiled,), runner, reading, words, notes_in(excerpts))
         costs = {"fits": True} | {key: entry[key] for key in _COSTS}

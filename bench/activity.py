@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from muspike.errors import BadInput
-from muspike.export.presentation import Presentation
-from muspike.hardware.cost.activity import Counts, operations
+from muspike.hardware.cost.activity import Counts
+from muspike.hardware.cost.firing import Firing, FiringMeter
+from muspike.hardware.cost.operations import Operations, operations_of
 from muspike.hardware.program import Program
 
-Array = npt.NDArray[Any]
 
-
-def summarise(
-    program: Program, spikes: Mapping[str, Array], counts: Counts, presentation: Presentation, tokens: int, notes: int
-) -> dict[str, Any]:
+def summarise(program: Program, firing: FiringMeter, counts: Counts, tokens: int, notes: int) -> dict[str, Any]:
     """Summarise a run for people.
 
     Args:
         program: the program that ran.
-        spikes: `[ticks, batch, size]` of every input and LIF population.
-        counts: what happened on the cores with these spikes.
-        presentation: how the words went in.
+        firing: what its neurons did.
+        counts: what happened on the cores.
         tokens: input words presented in the run, over all sequences.
         notes: notes among these words; the events are divided by it.
 
@@ -42,43 +34,33 @@ def summarise(
         counts messages to cores, the neuron's own core included.
 
     Raises:
-        BadInput: the spikes are not those of the program, or `tokens` or `notes` is not positive.
+        BadInput: there is no run, or `tokens` or `notes` is not positive.
     """
     if tokens <= 0 or notes <= 0:
         raise BadInput(f"tokens {tokens}, notes {notes}: need at least one of each to give a figure per note")
-    totals = operations(program, spikes, counts.ticks)
-    relays = program.roles.relays
-    run_ticks = counts.synops.shape[0]
-    inside = np.arange(run_ticks)[:, None] < counts.ticks
-    populations = {}
-    spikes_of = {"input": 0, "lif": 0, "relay": 0}
-    for population in program.populations:
-        if population.kind == "li":
-            continue
-        fired = (np.asarray(spikes[population.name]) != 0).sum(2) * inside  # [ticks, batch]
-        spikes_of["relay" if population.name in relays else population.kind] += int(fired.sum())
-        since = np.arange(run_ticks) - population.level
-        sees_a_token = (since >= 0) & (since % presentation.period < presentation.ticks)
-        rate = _rate(fired, inside, population.size)
-        presented = _rate(fired, inside & sees_a_token[:, None], population.size)
-        populations[population.name] = {
-            "size": population.size,
-            "firing_rate": rate,
-            "sparsity": 1 - rate,
-            "presented_firing_rate": presented,
-            "presented_sparsity": 1 - presented,
-        }
+    firings = firing.firings()
+    done = operations_in(program, firing)
+    spikes = spikes_by_kind(firings)
     return {
         "chip": program.chip,
         "tokens": tokens,
         "notes": notes,
-        "spikes_per_note": spikes_of["lif"] / notes,
-        **({"relay_spikes_per_note": spikes_of["relay"] / notes} if relays else {}),
-        "input_spikes_per_note": spikes_of["input"] / notes,
-        "populations": populations,
+        "spikes_per_note": spikes["lif"] / notes,
+        **({"relay_spikes_per_note": spikes["relay"] / notes} if program.roles.relays else {}),
+        "input_spikes_per_note": spikes["input"] / notes,
+        "populations": {
+            of.name: {
+                "size": of.size,
+                "firing_rate": of.rate,
+                "sparsity": of.sparsity,
+                "presented_firing_rate": of.presented_rate,
+                "presented_sparsity": 1 - of.presented_rate,
+            }
+            for of in firings
+        },
         "synops_per_note": {
-            "dense": totals.dense / notes,
-            "effective": totals.effective_acs / notes,
+            "dense": done.dense / notes,
+            "effective": done.effective_acs / notes,
             "chip": int(counts.synops.sum()) / notes,
         },
         "neuron_updates_per_note": int(counts.neuron_updates.sum()) / notes,
@@ -88,7 +70,22 @@ def summarise(
     }
 
 
-def _rate(fired: Array, where: Array, size: int) -> float:
-    """Spikes per neuron and tick over the (tick, sequence) pairs that are in `where` `[ticks, batch]`."""
-    ticks = int(where.sum())
-    return float((fired * where).sum() / (ticks * size)) if ticks else 0.0
+def operations_in(program: Program, firing: FiringMeter) -> Operations:
+    """The operations of the network in a run."""
+    firings = firing.firings()
+    updates = firing.membrane_updates()
+    relays = program.roles.relays
+    return operations_of(
+        program,
+        {of.name: of.of_neuron for of in firings},
+        firings[0].ticks * firings[0].batch,
+        None if updates is None else sum(n for name, n in updates.items() if name not in relays),
+    )
+
+
+def spikes_by_kind(firings: tuple[Firing, ...]) -> dict[str, int]:
+    """All spikes of inputs (`input`), of the network's own neurons (`lif`), and of relays (`relay`)."""
+    spikes = {"input": 0, "lif": 0, "relay": 0}
+    for of in firings:
+        spikes["relay" if of.relay else of.kind] += of.spikes
+    return spikes

@@ -27,6 +27,7 @@ import torch
 from muspike import __version__, corpora, metrics, midi, tokens
 from muspike.bench import audio
 from muspike.bench.activity import summarise
+from muspike.bench.reading import Reading, parts
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
 from muspike.bench.workload import EXCERPT, excerpts_of, read_music
 from muspike.checkpoint import Model, load_model
@@ -39,7 +40,7 @@ from muspike.export.words import example_words
 from muspike.files import owned_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware.chip import Chip, as_chip, known_chips
-from muspike.hardware.cost import activity, energy
+from muspike.hardware.cost import energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
@@ -49,8 +50,6 @@ from muspike.tokens import Words
 
 # This chip composes the pieces if it is reported on and the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
-# Sequences are computed in parts that take at most so many bytes.
-_PART_BYTES = 2**27
 PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
 
 
@@ -193,13 +192,11 @@ def _profile(
                 continue
             # One chip after another, because the counts of all mappings of one chip already take much memory.
             mappings = spread_over(compiled[chip])
-            read = Reading(runners[chip], mappings, heard.words)
+            read = Reading(runners[chip], [mapping.program for mapping in mappings], heard.words)
             chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
                 spikes_on_chip = read.spikes
-                activities = summarise(
-                    compiled[chip].program, read.spikes, read.counts[0], runners[chip].presentation, words, notes
-                )
+                activities = summarise(compiled[chip].program, read.firing, read.counts[0], words, notes)
             del read
         followed = _float_integer(model, compiled[shown], spikes_on_chip, heard.words)
     followed["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
@@ -326,33 +323,6 @@ def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], 
     return table, {m: {"generated": generated[m], "reference": reference[m]} for m in metrics.METRICS}
 
 
-class Reading:
-    """The spikes and counts of a chip that reads given words `[tokens, batch, 7 + draws]`.
-
-    Some sequences are read at a time: membranes are needed to know which updates move a state, and are too large to
-    keep.
-
-    Attributes:
-        counts: what happened on the cores, for each mapping.
-        spikes: every spike, by population.
-    """
-
-    def __init__(self, runner: ChipRunner, mappings: Sequence[Compiled], words: Words) -> None:
-        spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
-        counts: list[list[activity.Counts]] = [[] for _ in mappings]
-        program = runner.program
-        ticks = len(words) * runner.presentation.period
-        for part in _parts(words.shape[1], 8 * ticks * sum(p.size for p in program.populations)):  # bytes of u and v
-            read = words[:, part]
-            runner.reset(read.shape[1])
-            _, run = runner.run(read, record_membranes=True)
-            for mapping, of in zip(mappings, counts, strict=True):
-                of.append(activity.count(mapping.program, run.spikes, currents=run.current, membranes=run.membrane))
-            spikes.append(run.spikes)
-        self.counts = [activity.Counts.joined(of) for of in counts]
-        self.spikes = {name: np.concatenate([s[name] for s in spikes], axis=1) for name in spikes[0]}
-
-
 def costs_on_chip(
     mappings: Sequence[Compiled], runner: ChipRunner, reading: Reading, words: int, notes: int
 ) -> dict[str, Any]:
@@ -399,7 +369,7 @@ def _float_integer(
     layers = [p for p in program.populations if p.kind == "lif" and p.name in network.populations]
     period = network.timing.period
     rows: list[SpikeAgreement] = []
-    for part in _parts(words.shape[1], 4 * len(words) * period * sum(p.size for p in layers)):
+    for part in parts(words.shape[1], 4 * len(words) * period * sum(p.size for p in layers)):
         with torch.no_grad():
             _, spikes = network(torch.from_numpy(words[:, part]), record=[p.name for p in layers])
         ideal = {}
@@ -412,13 +382,6 @@ def _float_integer(
         rows += (row for row in agreement(program, ideal, {}, chip, {}) if isinstance(row, SpikeAgreement))
     total = SpikeAgreement.together("all layers", rows)
     return {"spike_agreement": total.agreement, "rate_change": total.rate_change}
-
-
-def _parts(sequences: int, bytes_each: int) -> Iterator[slice]:
-    """Sequences in parts that take at most `_PART_BYTES`, at least one sequence at a time."""
-    at_once = max(1, _PART_BYTES // bytes_each)
-    for start in range(0, sequences, at_once):
-        yield slice(start, start + at_once)
 
 
 def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:

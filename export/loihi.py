@@ -67,10 +67,12 @@ class ChipRunner:
         self._answer = _answer_tick(self.program, self.presentation)
         (readout,) = self.program.readouts
         self._readout, self._scale = readout.name, readout.scale
+        self._inputs = sum(p.size for p in program.inputs)
         self.reset(1)
 
     def reset(self, batch: int) -> None:
         """Bring the chip to rest, and make it ready for `batch` pieces side by side."""
+        self._batch = batch
         self._simulator = Simulator(self.program, batch)
         self._heard = sounding.silence(batch)
 
@@ -91,3 +93,7 @@ class ChipRunner:
         self.readout_resets += sum(run.readout_resets.values())
         membrane = run.membrane[self._readout][self._answer :: self.presentation.period]
         return (membrane / self._scale + self.presentation.bias).astype(np.float32), run
+
+    def silence(self, ticks: int) -> Run:
+        """Run ticks without input, and record all membranes."""
+        return self._simulator.run(np.zeros((ticks, self._batch, self._inputs), np.uint8), record_membranes=True)

@@ -193,6 +193,20 @@ def count(weights: Weights) -> int:
     return values(weights).size
 
 
+def fan_out(weights: Weights) -> npt.NDArray[np.int64]:
+    """The number of connections of each source neuron whose weight is not 0, `[source]`."""
+    if isinstance(weights, Sparse):
+        return np.bincount(weights.sources[weights.values != 0], minlength=weights.shape[1])
+    if not isinstance(weights, Conv):
+        return np.asarray(np.count_nonzero(weights, axis=0))
+    per_group = weights.kernel.reshape(weights.groups, -1, *weights.kernel.shape[1:])
+    taps = np.count_nonzero(per_group, axis=1).reshape(-1, *weights.kernel.shape[2:])  # [c_in, k_y, k_x]
+    reached = np.zeros(weights.input_shape, np.int64)
+    for a, b in np.ndindex(taps.shape[1:]):
+        reached[:, weights.reached(0, a)[1], weights.reached(1, b)[1]] += taps[:, a, b, None, None]
+    return reached.ravel()
+
+
 def applied(weights: Weights, x: Array) -> Array:
     """The product of the matrix with each row of `x` `[batch, source]`: what reaches the targets `[batch, target]`."""
     if isinstance(weights, Sparse):

@@ -17,10 +17,9 @@ from scipy.sparse import csc_array, csr_array, hstack
 
 from muspike.arguments import instance, mapping, refuse
 from muspike.errors import BadInput
-from muspike.hardware import weights as w
 from muspike.hardware.graph import by_end
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Layout, Program
-from muspike.hardware.weights import Conv, Sparse, Weights
+from muspike.hardware.weights import Conv, Sparse
 
 Array = npt.NDArray[Any]
 
@@ -156,24 +155,6 @@ _OF_RUN = ("chip", "ticks", "core_xy", "messages_between", "activity_known")
 _PER_TICK = tuple(field.name for field in fields(Counts) if field.name not in (*_PENDING, *_OF_RUN))
 
 
-@dataclass(frozen=True)
-class Operations:
-    """Synaptic operations by NeuroBench's definitions (Yik et al. 2025): totals over ticks and sequences.
-
-    Neither delays nor the layout of the lists matter.
-
-    Attributes:
-        dense: every connection in every tick. A `Sparse` matrix, such as wires, has the connections that it holds; a
-            convolution has every tap inside its input.
-        effective_acs: connections with a non-zero weight, in ticks in which their source spikes with 0 or 1.
-        effective_macs: the same for sources whose spikes are graded; 0 without graded inputs.
-    """
-
-    dense: int
-    effective_acs: int
-    effective_macs: int = 0
-
-
 def count(
     program: Program,
     spikes: Mapping[str, Array],
@@ -206,7 +187,7 @@ def count(
         BadInput: a population's spikes are missing or have another shape, or a length exceeds the run.
     """
     instance("count: program", program, Program, "a Program, such as compile_graph(...).program")
-    run_ticks, batch = next(iter(_checked(program, spikes).values())).shape[:2]
+    run_ticks, batch = next(iter(checked_spikes(program, spikes).values())).shape[:2]
     for what, states in (("currents", currents), ("membranes", membranes)):
         if states is not None:
             mapping(f"count: {what}", states, "a dict of arrays by population, as Run has it")
@@ -257,7 +238,7 @@ class Counter:
         The result's pending events are those after this part. `Counts.joined(parts, "ticks")` gives the counts of the
         whole.
         """
-        recorded = _checked(self._program, spikes)
+        recorded = checked_spikes(self._program, spikes)
         run_ticks, batch = next(iter(recorded.values())).shape[:2]
         cores = len(self._core_xy)
         lengths = np.clip(self._lengths - self._begun, 0, run_ticks)
@@ -369,29 +350,7 @@ def _ways(program: Program, source: ChipPopulation, leaving: Sequence[ChipSynaps
     return _Ways(source, tuple(arrivals), reached, tuple(_on_core(source, cores, number) for number in numbers))
 
 
-def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:
-    """Count NeuroBench's dense and effective synaptic operations. Arguments and errors are as for `count`.
-
-    The operations are those of the network, so synapses into a relay (`Program.roles`) are left out.
-    """
-    recorded = _checked(program, spikes)
-    run_ticks, batch = next(iter(recorded.values())).shape[:2]
-    lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
-    inside = np.arange(run_ticks)[:, None] < lengths
-    relays = program.roles.relays
-    dense = acs = macs = 0
-    for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
-        dense += w.count(synapses.weight) * int(lengths.sum())
-        fired = ((recorded[synapses.source] != 0) & inside[..., None]).sum((0, 1))  # spikes of each source neuron
-        effective = int(_effective_fan_out(synapses.weight) @ fired)
-        if program.population(synapses.source).graded_bits:
-            macs += effective
-        else:
-            acs += effective
-    return Operations(dense, acs, macs)
-
-
-def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
+def checked_spikes(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
     """The spikes of every spiking population. All have the same number of ticks and of sequences."""
     recorded: dict[str, Array] = {}
     mapping("spikes", spikes, "a dict of arrays [ticks, batch, size] by population, as Run.spikes")
@@ -482,20 +441,6 @@ def _conv_fan_out(conv: Conv, core: Array, cores: int) -> Any:
         taps = np.ones(lands.size, np.int64)
         total = total + csr_array((taps, (source.ravel(), lands.ravel())), shape=total.shape)
     return total[np.repeat(pixels, conv.kernel.shape[1], axis=0).ravel()]
-
-
-def _effective_fan_out(weight: Weights) -> Array:
-    """The number of connections of each source neuron whose weight is not 0, `[source]`."""
-    if isinstance(weight, Sparse):
-        return np.bincount(weight.sources[weight.values != 0], minlength=weight.shape[1])
-    if not isinstance(weight, Conv):
-        return np.asarray(np.count_nonzero(weight, axis=0))
-    per_group = weight.kernel.reshape(weight.groups, -1, *weight.kernel.shape[1:])
-    taps = np.count_nonzero(per_group, axis=1).reshape(-1, *weight.kernel.shape[2:])  # [c_in, k_y, k_x]
-    fan_out = np.zeros(weight.input_shape, np.int64)
-    for a, b in np.ndindex(taps.shape[1:]):
-        fan_out[:, weight.reached(0, a)[1], weight.reached(1, b)[1]] += taps[:, a, b, None, None]
-    return fan_out.ravel()
 
 
 def _hops(source: ChipPopulation, reached: Any, core_xy: Array) -> Array:

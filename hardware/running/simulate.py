@@ -169,6 +169,7 @@ def simulate(
     record_membranes: bool = False,
     device: str | None = None,
     progress: Callable[[int], object] | None = None,
+    watch: Callable[[Run], object] | None = None,
 ) -> Simulation:
     """Run a network on its chip, from silence, on spikes; count, price and compare.
 
@@ -201,6 +202,8 @@ def simulate(
         device: where torch multiplies matrices, "cuda" or "cpu"; None: the event-driven simulator.
         progress: called with the number of ticks done since its last call: first all ticks of the chip, then those of
             the float network, which are `deepest` fewer.
+        watch: called with each part of the chip's run in turn, with all its membranes. These are not kept, so that the
+            run may be long.
 
     Raises:
         BadInput: the inputs do not fit the program; the run is too long to hold all its spikes; there is no such chip,
@@ -220,6 +223,8 @@ def simulate(
         ticks = whole("simulate: ticks", ticks, 1)
     if progress is not None and not callable(progress):
         raise refuse("simulate: progress", progress, "a function of a number of ticks, or None")
+    if watch is not None and not callable(watch):
+        raise refuse("simulate: watch", watch, "a function of a part of the run, or None")
     merged: tuple[Merged, ...] = ()
     given_counts: Mapping[str, Array] | None = None
     if isinstance(inputs, InputSpikes):
@@ -240,7 +245,7 @@ def simulate(
     _check_memory(program, run_ticks, batch, record_membranes, beside is not None, 2 if reading.counts else 1)
     meters, no_energy, problems = _meters(compiled, program, chip)
     simulator = Simulator(program, batch) if device is None else _dense(program, batch, device)
-    run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None))
+    run, counts, seconds = _run(simulator, given, record_membranes, meters, progress or (lambda _: None), watch)
     apart = any(of.lengths is not None and of.lengths.apart_s is not None for of in merged)
     energies: tuple[Energy, ...] = ()
     try:
@@ -331,6 +336,7 @@ def _run(
     record_membranes: bool,
     meters: Sequence[Meter],
     progress: Callable[[int], object],
+    watch: Callable[[Run], object] | None = None,
 ) -> tuple[Run, activity.Counts, float]:
     """Run all ticks, some at a time; each part is counted and priced before the next one.
 
@@ -340,7 +346,7 @@ def _run(
     program, (ticks, batch, _) = simulator.program, given.shape
     width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # width of the simulator's arrays
     at_once = max(1, min(_CELLS_AT_ONCE // (batch * width), _COUNTS_AT_ONCE // (batch * max(program.n_cores, 1))))
-    exact = ticks * batch * program.n_neurons <= _EXACT_CELLS
+    exact = watch is not None or ticks * batch * program.n_neurons <= _EXACT_CELLS
     readouts = {p.name for p in program.readouts}
     simulator.run(given[:1], record_membranes or exact)  # compiles the loops before they are timed
     simulator.reset()
@@ -353,6 +359,8 @@ def _run(
         started = time.perf_counter()
         run = simulator.run(given[part], record_membranes or exact)
         seconds += time.perf_counter() - started
+        if watch is not None:
+            watch(run)
         states = {"currents": run.current, "membranes": run.membrane} if record_membranes or exact else {}
         counted = counter.count(run.spikes, **states)
         counts = activity.Counts.summed([counts, counted] if counts else [counted])

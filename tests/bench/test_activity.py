@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 
 import chip_programs
-from muspike import tokens
 from muspike.bench.activity import summarise
 from muspike.errors import BadInput
-from muspike.export.presentation import Presentation
 from muspike.hardware.cost import activity
+from muspike.hardware.cost.firing import FiringMeter, Presented
 from muspike.hardware.program import ChipSynapses, Program
-from muspike.host import Noise
-
-PRESENTATION = Presentation(ticks=2, period=5, noise=Noise(), bias=np.zeros(tokens.N_AXONS))
 
 
 @pytest.fixture
@@ -41,17 +37,31 @@ def program() -> Program:
 
 @pytest.fixture
 def spikes(program: Program) -> dict[str, Any]:
-    """10 ticks of 2 sequences: a, at level 1, fires in exactly the ticks that see a word of the first sequence."""
-    fired = {p.name: np.zeros((10, 2, p.size), np.uint8) for p in program.populations if p.kind != "li"}
+    """10 ticks of 2 sequences: a, at level 1, fires in exactly the ticks that see a word of the first sequence.
+
+    Three more ticks follow, until the deepest population has received all of it.
+    """
+    fired = {p.name: np.zeros((13, 2, p.size), np.uint8) for p in program.populations if p.kind != "li"}
     fired["a"][[1, 2, 6, 7], 0] = 1
     fired["words"][0, 1, :3] = 1
     fired["words"][9, 1, 0] = 1
     return fired
 
 
+def counted(program: Program, spikes: dict[str, Any]) -> activity.Counts:
+    """What happened on the cores in the ticks of the input."""
+    return activity.count(program, {name: fired[:10] for name, fired in spikes.items()})
+
+
+def metered(program: Program, spikes: dict[str, Any]) -> FiringMeter:
+    meter = FiringMeter(program, 10, Presented(2, 5))
+    meter.add(spikes)
+    return meter
+
+
 def test_rates_are_over_all_and_over_presented_ticks(program: Program, spikes: dict[str, Any]) -> None:
-    counts = activity.count(program, spikes)
-    summary = summarise(program, spikes, counts, PRESENTATION, tokens=4, notes=2)
+    counts = counted(program, spikes)
+    summary = summarise(program, metered(program, spikes), counts, tokens=4, notes=2)
     a = summary["populations"]["a"]
     assert a["firing_rate"] == pytest.approx(4 / 20)
     assert a["presented_firing_rate"] == pytest.approx(4 / 8)
@@ -77,7 +87,7 @@ def test_spikes_of_relays_are_told_apart(program: Program, spikes: dict[str, Any
     relayed = Program(
         program.chip, program.dt_s, program.populations, program.synapses, program.core_xy, {"relays": ["a"]}
     )
-    summary = summarise(relayed, spikes, activity.count(relayed, spikes), PRESENTATION, tokens=4, notes=2)
+    summary = summarise(relayed, metered(relayed, spikes), counted(relayed, spikes), tokens=4, notes=2)
     assert (summary["spikes_per_note"], summary["relay_spikes_per_note"]) == (2 / 2, 4 * 5 / 2)
 
 
@@ -86,4 +96,4 @@ def test_without_a_note_there_is_no_figure_per_note(
     program: Program, spikes: dict[str, Any], tokens_read: int, notes: int
 ) -> None:
     with pytest.raises(BadInput, match="at least one of each"):
-        summarise(program, spikes, activity.count(program, spikes), PRESENTATION, tokens_read, notes)
+        summarise(program, metered(program, spikes), counted(program, spikes), tokens_read, notes)

@@ -14,7 +14,8 @@ import torch
 
 import small_nir
 from muspike import architectures, corpora, metrics, tokens
-from muspike.bench import report, suite
+from muspike.bench import reading, report, suite
+from muspike.bench.reading import Reading, parts
 from muspike.bench.workload import read_after_pad
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
@@ -260,22 +261,22 @@ def test_torch_and_chip_hear_the_same_noise_and_no_population_is_left_out(name: 
     nll = suite.likelihoods(model, {"loihi1": runner}, pieces)
     assert nll["chip"]["loihi1"] == pytest.approx(nll["torch"], rel=1e-6)
     given = exact.noise.behind(read_after_pad(np.stack(pieces, axis=1)), seed=1)
-    reading = suite.Reading(runner, [compiled], given)
-    agreement = suite._float_integer(model, compiled, reading.spikes, given)
+    read = Reading(runner, [compiled.program], given)
+    agreement = suite._float_integer(model, compiled, read.spikes, given)
     assert agreement == {"spike_agreement": 1.0, "rate_change": 0.0}
-    gates = [p for p in reading.spikes if p != "input"]
-    assert gates and all(reading.spikes[p].any() for p in gates)
+    gates = [p for p in read.spikes if p != "input"]
+    assert gates and all(read.spikes[p].any() for p in gates)
     # A spike that is not the network's is counted, in whatever population.
     for p in gates:
-        wrong = {**reading.spikes, p: 1 - reading.spikes[p]}
+        wrong = {**read.spikes, p: 1 - read.spikes[p]}
         lower = suite._float_integer(model, compiled, wrong, given)["spike_agreement"]
         assert lower is not None and lower < 1
 
 
 def test_sequences_are_read_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "_PART_BYTES", 100)
-    assert [(part.start, part.stop) for part in suite._parts(5, 40)] == [(0, 2), (2, 4), (4, 6)]
-    assert len(list(suite._parts(5, 1000))) == 5
+    monkeypatch.setattr(reading, "_PART_BYTES", 100)
+    assert [(part.start, part.stop) for part in parts(5, 40)] == [(0, 2), (2, 4), (4, 6)]
+    assert len(list(parts(5, 1000))) == 5
 
 
 def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from muspike.hardware import interpreter
 from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity
 from muspike.hardware.cost.energy import Energy, price
+from muspike.hardware.cost.operations import operations
 from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import Program
@@ -156,10 +157,10 @@ def test_a_graded_spike_is_one_message_and_one_operation_for_each_synapse() -> N
     assert found.synops_graded.sum() == spikes * 6  # onto a and b
     assert found.synops.sum() > found.synops_graded.sum() and found.spikes_in.sum() > spikes
     run = simulate(compiled, {"in": COUNTS}).run
-    done = activity.operations(compiled.program, run.spikes)
+    done = operations(compiled.program, run.spikes)
     assert done.effective_macs > 0 < done.effective_acs
     binary = replace(compiled.program, populations=[replace(p, graded_bits=0) for p in compiled.program.populations])
-    whole = activity.operations(binary, {**run.spikes, "in": (run.spikes["in"] != 0).astype(np.uint8)})
+    whole = operations(binary, {**run.spikes, "in": (run.spikes["in"] != 0).astype(np.uint8)})
     assert (whole.effective_acs, whole.effective_macs) == (done.effective_acs + done.effective_macs, 0)
     with pytest.raises(BadInput, match="in: spikes hold 70000; each is 0 to 65535"):
         activity.count(compiled.program, {**run.spikes, "in": np.full_like(run.spikes["in"], 1, np.int64) * 70000})

@@ -16,6 +16,7 @@ import chip_programs
 import float_populations
 from muspike.errors import BadInput
 from muspike.hardware.cost import activity
+from muspike.hardware.cost.operations import operations
 from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
@@ -194,7 +195,7 @@ def test_every_form_of_weights_is_counted_as_if_unrolled(seed: int) -> None:
         connections = stored(s).sum() if isinstance(s.weight, Conv) else count(s.weight)
         dense += connections * sum(lengths)
         effective += (matrix != 0).sum(0) @ fired
-    found = activity.operations(program, spikes, lengths)
+    found = operations(program, spikes, lengths)
     assert (found.dense, found.effective_acs) == (dense, effective)
 
 
@@ -310,12 +311,12 @@ def test_operations_of_a_small_feed_forward_network_by_hand() -> None:
         "x": np.array([[1, 1], [0, 1], [0, 0]], np.uint8)[:, None],
         "h": np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0]], np.uint8)[:, None],
     }
-    found = activity.operations(program, spikes)
+    found = operations(program, spikes)
     assert found.dense == 3 * (6 + 3)  # every connection in every step
     assert found.effective_acs == (1 * 2 + 2 * 1) + (1 * 1 + 1 * 1 + 1 * 0)  # x0 once, x1 twice; h0, h1, h2 once each
     assert found.effective_macs == 0  # spikes are binary: nothing is multiplied
     relayed = Program("loihi1", 1e-3, (x, h, y), (first, second), np.zeros((1, 2), np.int32), {"relays": ["h"]})
-    assert activity.operations(relayed, spikes).dense == 3 * 3
+    assert operations(relayed, spikes).dense == 3 * 3
 
 
 def test_relays_are_no_part_of_the_network() -> None:
@@ -336,7 +337,7 @@ def test_relays_are_no_part_of_the_network() -> None:
     assert program.metadata["relays"] == ["a.relay1"]
     spikes = Simulator(program).run((rng.random((250, 1, 4)) < 0.2).astype(np.uint8)).spikes
     assert spikes["a"].sum() > spikes["a.relay1"].sum() > 0
-    found = activity.operations(program, spikes)
+    found = operations(program, spikes)
     assert found.dense == 250 * (4 * n + n * n)
     weights = {s.source: listed(s).sum(0) for s in program.synapses if s.target == "a"}
     assert set(weights) == {"x", "a.relay1"}
