@@ -7,7 +7,7 @@ from typing import Any
 from muspike.errors import BadInput
 from muspike.hardware.cost.activity import Counts
 from muspike.hardware.cost.firing import Firing, FiringMeter
-from muspike.hardware.cost.operations import Operations, operations_of
+from muspike.hardware.cost.operations import operations
 from muspike.hardware.program import Program
 
 
@@ -39,7 +39,7 @@ def summarise(program: Program, firing: FiringMeter, counts: Counts, tokens: int
     if tokens <= 0 or notes <= 0:
         raise BadInput(f"tokens {tokens}, notes {notes}: need at least one of each to give a figure per note")
     firings = firing.firings()
-    done = operations_in(program, firing)
+    done = operations(program, firing)
     spikes = spikes_by_kind(firings)
     return {
         "chip": program.chip,
@@ -68,19 +68,6 @@ def summarise(program: Program, firing: FiringMeter, counts: Counts, tokens: int
         "host_messages_per_note": int(counts.host_messages.sum()) / notes,
         "hops_per_note": int(counts.hops_x.sum() + counts.hops_y.sum()) / notes,
     }
-
-
-def operations_in(program: Program, firing: FiringMeter) -> Operations:
-    """The operations of the network in a run."""
-    firings = firing.firings()
-    updates = firing.membrane_updates()
-    relays = program.roles.relays
-    return operations_of(
-        program,
-        {of.name: of.of_neuron for of in firings},
-        firings[0].ticks * firings[0].batch,
-        None if updates is None else sum(n for name, n in updates.items() if name not in relays),
-    )
 
 
 def spikes_by_kind(firings: tuple[Firing, ...]) -> dict[str, int]:

@@ -300,6 +300,11 @@ class Program:
         """The population called `name`. KeyError if there is none."""
         return self._by_name[name]
 
+    def ideal_delay(self, synapses: ChipSynapses) -> int:
+        """The delay of synapses in ideal time, in ticks (see `ChipPopulation.level`)."""
+        source, target = self.population(synapses.source), self.population(synapses.target)
+        return int(synapses.delay + source.level - target.level)
+
     @functools.cached_property
     def _by_name(self) -> dict[str, ChipPopulation]:
         return {p.name: p for p in self.populations}

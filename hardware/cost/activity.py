@@ -187,7 +187,7 @@ def count(
         BadInput: a population's spikes are missing or have another shape, or a length exceeds the run.
     """
     instance("count: program", program, Program, "a Program, such as compile_graph(...).program")
-    run_ticks, batch = next(iter(checked_spikes(program, spikes).values())).shape[:2]
+    run_ticks, batch = next(iter(_checked(program, spikes).values())).shape[:2]
     for what, states in (("currents", currents), ("membranes", membranes)):
         if states is not None:
             mapping(f"count: {what}", states, "a dict of arrays by population, as Run has it")
@@ -238,7 +238,7 @@ class Counter:
         The result's pending events are those after this part. `Counts.joined(parts, "ticks")` gives the counts of the
         whole.
         """
-        recorded = checked_spikes(self._program, spikes)
+        recorded = _checked(self._program, spikes)
         run_ticks, batch = next(iter(recorded.values())).shape[:2]
         cores = len(self._core_xy)
         lengths = np.clip(self._lengths - self._begun, 0, run_ticks)
@@ -350,7 +350,7 @@ def _ways(program: Program, source: ChipPopulation, leaving: Sequence[ChipSynaps
     return _Ways(source, tuple(arrivals), reached, tuple(_on_core(source, cores, number) for number in numbers))
 
 
-def checked_spikes(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
+def _checked(program: Program, spikes: Mapping[str, Array]) -> dict[str, Array]:
     """The spikes of every spiking population. All have the same number of ticks and of sequences."""
     recorded: dict[str, Array] = {}
     mapping("spikes", spikes, "a dict of arrays [ticks, batch, size] by population, as Run.spikes")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput
+from muspike.hardware.graph import by_end
 from muspike.hardware.program import ChipPopulation, Kind, Program
 
 Array = npt.NDArray[Any]
@@ -43,6 +44,8 @@ class Firing:
         of_neuron_presented: its spikes in the presented ticks, int64 `[size]`.
         of_tick: spikes of all neurons and sequences, by tick, int64 `[ticks]`.
         of_sequence: spikes of all neurons, by sequence, int64 `[batch]`.
+        of_neuron_late: for each ideal delay with which synapses leave, the spikes of each neuron in the last so many
+            ticks, int64 `[size]`: they arrive after the end.
     """
 
     name: str
@@ -55,11 +58,17 @@ class Firing:
     of_neuron_presented: Integers
     of_tick: Integers
     of_sequence: Integers
+    of_neuron_late: Mapping[int, Integers]
 
     @property
     def batch(self) -> int:
         """The number of sequences."""
         return len(self.of_sequence)
+
+    @property
+    def ticks_of_all(self) -> int:
+        """The ticks of all sequences together."""
+        return self.ticks * self.batch
 
     @property
     def spikes(self) -> int:
@@ -69,7 +78,7 @@ class Firing:
     @property
     def rate(self) -> float:
         """Spikes per neuron and tick."""
-        return self.spikes / (self.size * self.ticks * self.batch)
+        return self.spikes / (self.size * self.ticks_of_all)
 
     @property
     def sparsity(self) -> float:
@@ -153,6 +162,10 @@ class FiringMeter:
         self._of_neuron_presented = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
         self._of_tick = {name: np.zeros(ticks, np.int64) for name in sizes}
         self._of_sequence: dict[str, list[Integers]] = {name: [] for name in sizes}
+        leaving = by_end(program.synapses, "source")
+        self._of_neuron_late = {
+            p.name: {program.ideal_delay(s): np.zeros(p.size, np.int64) for s in leaving[p.name]} for p in self._spiking
+        }
         self._updates: dict[str, int] = {p.name: 0 for p in program.populations if p.kind != "input"}
         self._has_membranes = True
         self._begun = 0
@@ -182,6 +195,8 @@ class FiringMeter:
                 self._of_sequence[name][-1] += fired.sum((0, 2))
                 self._of_neuron[name] += fired.sum((0, 1))
                 self._of_neuron_presented[name] += fired[inside].sum((0, 1))
+                for delay, late in self._of_neuron_late[name].items():
+                    late += fired[max(self._ticks - delay - first, 0) :].sum((0, 1))
         if membranes is None:
             self._has_membranes = False
         else:
@@ -228,6 +243,7 @@ class FiringMeter:
                 of_neuron_presented=self._of_neuron_presented[p.name],
                 of_tick=self._of_tick[p.name],
                 of_sequence=np.concatenate(self._of_sequence[p.name]),
+                of_neuron_late=self._of_neuron_late[p.name],
             )
             for p in self._spiking
         )

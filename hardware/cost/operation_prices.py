@@ -2,7 +2,7 @@
 
     energy = operations x price, for each operation that the list prices
 
-The operations are those of the deployed integer network (`activity.operations`), so relays and zero weights are left
+The operations are those of the deployed integer network (`operations`), so relays and zero weights are left
 out. A price list has no latency, so there is no static energy; a list that is `all_in` contains it.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from muspike.errors import BadInput
-from muspike.hardware.cost.activity import Operations
 from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.operations import Operations
 from muspike.hardware.price_list import OPERATIONS, PriceList
 
 
@@ -72,12 +72,11 @@ class OperationEnergy:
         }
 
 
-def price_spikes(operations: Operations, neuron_updates: int, prices: PriceList) -> OperationEnergy:
+def price_spikes(operations: Operations, prices: PriceList) -> OperationEnergy:
     """Price a network that spikes.
 
     Args:
-        operations: its synaptic operations in the run.
-        neuron_updates: updates of its neurons in the run, every neuron in every tick, without relays.
+        operations: what it computes in the run.
         prices: the price list.
 
     Raises:
@@ -91,7 +90,7 @@ def price_spikes(operations: Operations, neuron_updates: int, prices: PriceList)
     counts = {
         "synop": operations.effective_acs,
         "synop_graded": operations.effective_macs,
-        "neuron_update": neuron_updates,
+        "neuron_update": operations.neuron_updates,
     }
     return _priced({name: count for name, count in counts.items() if count or name != "synop_graded"}, prices)
 

@@ -6,18 +6,14 @@ relays, which only make a delay longer, have no part in them. What the chip does
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from muspike.hardware import weights as w
-from muspike.hardware.cost.activity import checked_spikes
+from muspike.hardware.cost.firing import FiringMeter
 from muspike.hardware.program import Program
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,8 @@ class Operations:
     effective_acs: int
     effective_macs: int
     neuron_updates: int
-    membrane_updates: int | None
-    connections: tuple[Connection, ...]
+    membrane_updates: int | None = None
+    connections: tuple[Connection, ...] = ()
 
     @property
     def connection_sparsity(self) -> float:
@@ -73,35 +69,27 @@ class Operations:
         return sum(of.zero_weights for of in self.connections) / weights if weights else 0.0
 
 
-def operations(program: Program, spikes: Mapping[str, Array], ticks: npt.ArrayLike | None = None) -> Operations:
-    """Count the operations of a run. Arguments and errors are as for `activity.count`.
+def operations(program: Program, firing: FiringMeter) -> Operations:
+    """The operations of a run, in ideal time.
 
-    All spikes of the run count, and no membrane.
-    """
-    recorded = checked_spikes(program, spikes)
-    run_ticks, batch = next(iter(recorded.values())).shape[:2]
-    lengths = np.full(batch, run_ticks, np.int64) if ticks is None else np.asarray(ticks, np.int64)
-    inside = np.arange(run_ticks)[:, None] < lengths
-    fired = {name: ((array != 0) & inside[..., None]).sum((0, 1)) for name, array in recorded.items()}
-    return operations_of(program, fired, int(lengths.sum()))
-
-
-def operations_of(
-    program: Program, fired: Mapping[str, Array], ticks: int, membrane_updates: int | None = None
-) -> Operations:
-    """The operations of a network of which it is known how often each neuron fired.
+    A synaptic operation counts in the tick in which its spike arrives, so not if that is after the end of the run.
 
     Args:
         program: the deployed network.
-        fired: the spikes of each neuron, int64 `[size]`, for every `input` and `lif` population.
-        ticks: the ticks of all sequences together.
-        membrane_updates: as in `Operations`.
+        firing: what its neurons did.
+
+    Raises:
+        BadInput: there is no run.
     """
+    firings = {of.name: of for of in firing.firings()}
+    ticks = next(iter(firings.values())).ticks_of_all
     relays = program.roles.relays
     connections = []
     for synapses in (synapses for synapses in program.synapses if synapses.target not in relays):
         stored = w.values(synapses.weight)
-        effective = int(w.fan_out(synapses.weight) @ fired[synapses.source])
+        source = firings[synapses.source]
+        arriving = source.of_neuron - source.of_neuron_late[program.ideal_delay(synapses)]
+        effective = int(w.fan_out(synapses.weight) @ arriving)
         graded = program.population(synapses.source).graded_bits > 0
         connections.append(
             Connection(
@@ -116,13 +104,14 @@ def operations_of(
                 effective_macs=effective if graded else 0,
             )
         )
+    updates = firing.membrane_updates()
     neurons = sum(p.size for p in program.populations if p.kind != "input" and p.name not in relays)
     return Operations(
         dense=_sum(of.dense for of in connections),
         effective_acs=_sum(of.effective_acs for of in connections),
         effective_macs=_sum(of.effective_macs for of in connections),
         neuron_updates=neurons * ticks,
-        membrane_updates=membrane_updates,
+        membrane_updates=None if updates is None else sum(n for name, n in updates.items() if name not in relays),
         connections=tuple(connections),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from muspike.hardware import interpreter
 from muspike.hardware.chip import load_chip
 from muspike.hardware.cost import activity
 from muspike.hardware.cost.energy import Energy, price
+from muspike.hardware.cost.firing import FiringMeter
 from muspike.hardware.cost.operations import operations
 from muspike.hardware.graph import SpikingGraph, Synapses
 from muspike.hardware.mapping.compile import compile_graph
@@ -149,6 +151,12 @@ def test_the_chip_follows_the_float_network(dtype: Any, device: str | None) -> N
         simulate(compile_graph(network(), "loihi2"), {"in": COUNTS.astype(dtype)})
 
 
+def metered(program: Program, spikes: Mapping[str, Any]) -> FiringMeter:
+    meter = FiringMeter(program, len(COUNTS))
+    meter.add(spikes)
+    return meter
+
+
 def test_a_graded_spike_is_one_message_and_one_operation_for_each_synapse() -> None:
     compiled = compile_graph(network(), "loihi2", graded=True)
     found = simulate(compiled, {"in": COUNTS}).counts
@@ -157,10 +165,9 @@ def test_a_graded_spike_is_one_message_and_one_operation_for_each_synapse() -> N
     assert found.synops_graded.sum() == spikes * 6  # onto a and b
     assert found.synops.sum() > found.synops_graded.sum() and found.spikes_in.sum() > spikes
     run = simulate(compiled, {"in": COUNTS}).run
-    done = operations(compiled.program, run.spikes)
-    assert done.effective_macs > 0 < done.effective_acs
     binary = replace(compiled.program, populations=[replace(p, graded_bits=0) for p in compiled.program.populations])
-    whole = operations(binary, {**run.spikes, "in": (run.spikes["in"] != 0).astype(np.uint8)})
+    done, whole = (operations(of, metered(of, run.spikes)) for of in (compiled.program, binary))
+    assert done.effective_macs > 0 < done.effective_acs
     assert (whole.effective_acs, whole.effective_macs) == (done.effective_acs + done.effective_macs, 0)
     with pytest.raises(BadInput, match="in: spikes hold 70000; each is 0 to 65535"):
         activity.count(compiled.program, {**run.spikes, "in": np.full_like(run.spikes["in"], 1, np.int64) * 70000})

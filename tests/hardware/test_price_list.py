@@ -9,8 +9,8 @@ import pytest
 
 from muspike.errors import BadInput
 from muspike.hardware.citations import bibtex, references
-from muspike.hardware.cost.activity import Operations
 from muspike.hardware.cost.operation_prices import price_macs, price_spikes
+from muspike.hardware.cost.operations import Operations
 from muspike.hardware.price_list import (
     OPERATIONS,
     known_price_lists,
@@ -35,7 +35,7 @@ def test_every_price_has_a_band_a_tag_and_a_source_that_can_be_cited(name: str) 
 @pytest.mark.parametrize("name", SPIKING)
 def test_a_run_costs_its_operations_times_their_prices(name: str) -> None:
     prices = load_price_list(name)
-    cost = price_spikes(Operations(dense=10_000, effective_acs=120), 50, prices)
+    cost = price_spikes(Operations(10_000, 120, 0, 50), prices)
     expected = sum(
         count * prices.energy[operation].value
         for operation, count in (("synop", 120), ("neuron_update", 50))
@@ -47,29 +47,29 @@ def test_a_run_costs_its_operations_times_their_prices(name: str) -> None:
 
 
 def test_a_price_that_is_all_in_gets_no_further_terms() -> None:
-    cost = price_spikes(Operations(dense=1000, effective_acs=100), 10**9, load_price_list("truenorth"))
+    cost = price_spikes(Operations(1000, 100, 0, 10**9), load_price_list("truenorth"))
     assert cost.total.value == 2600
     assert [row.status for row in cost.rows] == ["priced", "covered"]
 
 
 def test_what_has_no_price_is_not_free() -> None:
     text = re.sub(r"neuron_update = .*\n", "", text_of_known("spinnaker"))
-    cost = price_spikes(Operations(1000, 100), 10, parse_price_list(text, "mine.toml"))
+    cost = price_spikes(Operations(1000, 100, 0, 10), parse_price_list(text, "mine.toml"))
     assert cost.rows[1].status == "unpriced" and cost.rows[1].energy is None
 
 
 def test_graded_spikes_need_a_price_of_their_own() -> None:
-    graded = Operations(1000, 100, effective_macs=7)
+    graded = Operations(1000, 100, 7, 10)
     with pytest.raises(BadInput, match="spinnaker2: has no price of a synop_graded, of which the run has some"):
-        price_spikes(graded, 10, load_price_list("spinnaker2"))
-    cost = price_spikes(graded, 10, load_price_list("ideal-45nm-int8"))
+        price_spikes(graded, load_price_list("spinnaker2"))
+    cost = price_spikes(graded, load_price_list("ideal-45nm-int8"))
     assert cost.total.value == pytest.approx(100 * 0.03 + 7 * 0.23 + 10 * 0.23)
 
 
 def test_a_list_prices_the_kind_of_network_for_which_it_has_prices() -> None:
     assert price_macs(1000, load_price_list("h100-peak-fp16")).total.value == pytest.approx(1420)
     with pytest.raises(BadInput, match="h100-peak-fp16: has no price of a synop"):
-        price_spikes(Operations(1, 1), 1, load_price_list("h100-peak-fp16"))
+        price_spikes(Operations(1, 1, 0, 1), load_price_list("h100-peak-fp16"))
     with pytest.raises(BadInput, match="truenorth: has no price of a mac"):
         price_macs(1, load_price_list("truenorth"))
 

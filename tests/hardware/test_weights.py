@@ -83,6 +83,7 @@ def test_every_form_does_what_its_dense_matrix_does(weights: Weights, seed: int)
     np.testing.assert_array_equal(w.dense(w.columns_scaled(weights, of_source)), of_source * dense)
     np.testing.assert_array_equal(w.dense(w.astype(weights, np.int16)), dense.astype(np.int16))
     np.testing.assert_array_equal(w.dense(w.unrolled(weights)), dense)
+    np.testing.assert_array_equal(w.fan_out(weights), (dense != 0).sum(0))
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,4 +1,4 @@
-"""Counts derived from spikes against counting event by event, and against NeuroBench's definitions by hand."""
+"""Counts derived from spikes against counting event by event."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chip_programs
-import float_populations
 from muspike.errors import BadInput
 from muspike.hardware.cost import activity
-from muspike.hardware.cost.operations import operations
-from muspike.hardware.graph import SpikingGraph, Synapses
-from muspike.hardware.mapping.compile import compile_graph
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
-from muspike.hardware.simulator.events import Simulator
-from muspike.hardware.weights import Conv, Sparse, count, dense, unrolled, with_values
+from muspike.hardware.weights import Conv, Sparse, dense, unrolled, with_values
 
 CORE_XY = np.array([[0, 0], [0, 0], [2, 1], [5, 3]])
 
@@ -188,15 +183,6 @@ def test_every_form_of_weights_is_counted_as_if_unrolled(seed: int) -> None:
         for name, array in expected.items():
             assert np.array_equal(getattr(counts, name), array), name
         assert np.array_equal(counts.messages_between.sum(1), counts.messages_out.sum((0, 1)))
-    dense = effective = 0
-    for s in program.synapses:
-        matrix = s.weight if isinstance(s.weight, np.ndarray) else unrolled(s.weight).columns.toarray()
-        fired = sum(spikes[s.source][:length, b].sum(0, dtype=int) for b, length in enumerate(lengths))
-        connections = stored(s).sum() if isinstance(s.weight, Conv) else count(s.weight)
-        dense += connections * sum(lengths)
-        effective += (matrix != 0).sum(0) @ fired
-    found = operations(program, spikes, lengths)
-    assert (found.dense, found.effective_acs) == (dense, effective)
 
 
 def test_profile_has_the_totals_of_each_core(program: Program) -> None:
@@ -297,51 +283,6 @@ def test_active_updates_are_those_whose_state_is_not_zero(program: Program) -> N
     unknown = activity.count(program, spikes)
     assert not unknown.activity_known
     assert np.array_equal(unknown.active_updates, unknown.neuron_updates)
-
-
-def test_operations_of_a_small_feed_forward_network_by_hand() -> None:
-    """As NeuroBench counts two Linear layers over three time steps: see the sums in the comments."""
-    x = population("x", "input", [-1, -1])
-    h = population("h", "lif", [0, 0, 0], level=1)
-    y = population("y", "li", [0], level=2)
-    first = ChipSynapses("first", "x", "h", np.array([[2, 0], [2, 4], [0, 0]], np.int16), 0, 1)
-    second = ChipSynapses("second", "h", "y", np.array([[2, 2, 0]], np.int16), 0, 1)
-    program = Program("loihi1", 1e-3, (x, h, y), (first, second), np.zeros((1, 2), np.int32), {})
-    spikes = {
-        "x": np.array([[1, 1], [0, 1], [0, 0]], np.uint8)[:, None],
-        "h": np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0]], np.uint8)[:, None],
-    }
-    found = operations(program, spikes)
-    assert found.dense == 3 * (6 + 3)  # every connection in every step
-    assert found.effective_acs == (1 * 2 + 2 * 1) + (1 * 1 + 1 * 1 + 1 * 0)  # x0 once, x1 twice; h0, h1, h2 once each
-    assert found.effective_macs == 0  # spikes are binary: nothing is multiplied
-    relayed = Program("loihi1", 1e-3, (x, h, y), (first, second), np.zeros((1, 2), np.int32), {"relays": ["h"]})
-    assert operations(relayed, spikes).dense == 3 * 3
-
-
-def test_relays_are_no_part_of_the_network() -> None:
-    """A loop of 100 ticks takes a relay: its synapses are the chip's, not the network's."""
-    rng = np.random.default_rng(2)
-    n = 6
-
-    graph = SpikingGraph(
-        [float_populations.population("x", "input", 4), float_populations.population("a", "lif", n)],
-        [
-            Synapses("in", "x", "a", rng.normal(0, 1, (n, 4)), 0),
-            Synapses("loop", "a", "a", rng.normal(0, 1, (n, n)), 100),
-        ],
-        1e-3,
-        ("a",),
-    )
-    program = compile_graph(graph, "loihi1").program
-    assert program.metadata["relays"] == ["a.relay1"]
-    spikes = Simulator(program).run((rng.random((250, 1, 4)) < 0.2).astype(np.uint8)).spikes
-    assert spikes["a"].sum() > spikes["a.relay1"].sum() > 0
-    found = operations(program, spikes)
-    assert found.dense == 250 * (4 * n + n * n)
-    weights = {s.source: listed(s).sum(0) for s in program.synapses if s.target == "a"}
-    assert set(weights) == {"x", "a.relay1"}
-    assert found.effective_acs == sum(int((spikes[source] @ fan_out).sum()) for source, fan_out in weights.items())
 
 
 @pytest.mark.parametrize(
