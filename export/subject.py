@@ -25,7 +25,7 @@ from muspike.export.to_nir_file import to_nir
 from muspike.export.words import drawn_words, example_words
 from muspike.hardware.chip import Chip
 from muspike.hardware.graph import SpikingGraph
-from muspike.hardware.mapping.compile import compile_graph
+from muspike.hardware.mapping.compile import Compiled, compile_graph
 from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
@@ -137,18 +137,26 @@ class Subject:
         """The network in floats. Raises BadInput as `nir_graph`."""
         return self.given if isinstance(self.given, SpikingGraph) else from_nir(self.nir_graph(), self.dt_s)
 
+    def compiled(self, chip: Chip | str | os.PathLike[str], must_fit: bool = True) -> Compiled:
+        """The network compiled for a chip.
+
+        Raises:
+            BadInput: the network does not spike, the chip cannot hold it (limits of cores only with `must_fit`), or the
+                subject is a program.
+        """
+        if isinstance(self.given, Model):
+            return compile_model(self.given, chip, must_fit)
+        # The numbers of a lava-dl network are a chip's integers already.
+        scale = "keep" if isinstance(self.given, SpikingGraph) else "auto"
+        return compile_graph(self.graph, chip, must_fit=must_fit, scale=scale)
+
     def program(self, chip: Chip | str | os.PathLike[str]) -> Program:
         """The network as the integers of a chip; a program as it is, whatever `chip`.
 
         Raises:
             BadInput: the network does not spike, or the chip cannot hold it.
         """
-        if isinstance(self.given, Program):
-            return self.given
-        if isinstance(self.given, Model):
-            return compile_model(self.given, chip).program
-        # The numbers of a lava-dl network are a chip's integers already.
-        return compile_graph(self.graph, chip, scale="keep" if isinstance(self.given, SpikingGraph) else "auto").program
+        return self.given if isinstance(self.given, Program) else self.compiled(chip).program
 
     @property
     def presentation(self) -> Presentation | None:

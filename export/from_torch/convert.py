@@ -24,6 +24,7 @@ from muspike.export.from_torch import layers, norse, sinabs, snntorch, spikingje
 from muspike.export.from_torch.graph import Wired, wire
 from muspike.export.from_torch.neuron import Neuron
 from muspike.export.from_torch.trace import prepared, recorded, trace
+from muspike.export.size import Size, size_of_module
 from muspike.hardware import interpreter
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.reader.from_nir import from_nir
@@ -79,6 +80,7 @@ class Converted:
     Attributes:
         graph: the NIR graph. Its metadata hold `dt`, in seconds.
         spikes: the sample as input of the graph, uint8 or uint16 `[ticks, batch, size]`; None: it holds no spikes.
+        size: how large the module is.
         proof: for each layer, the module against the graph, on all inputs of the proof. Empty if an allowance changed
             the network.
         changes: what an allowance did on the sample. Empty if none was used.
@@ -88,6 +90,7 @@ class Converted:
 
     graph: nir.NIRGraph
     spikes: Array | None
+    size: Size
     proof: Sequence[Exactness]
     changes: Sequence[Change] = ()
     own_accuracy: float | None = None
@@ -177,7 +180,7 @@ def convert(
     seconds("dt_s", dt_s)
     if stranger := next((name for name in allow if name not in ALLOWANCES), None):
         raise BadInput(f"allow: {stranger!r} is not known; known are {', '.join(ALLOWANCES)}")
-    given = _tensor(sample)
+    given, size = _tensor(sample), size_of_module(module)
     driven = _Driven(module, per_tick)
     neurons = _neurons(driven)
     copied = prepared(driven, lambda made: [neuron.reset() for neuron in _neurons(made).values()])
@@ -207,7 +210,7 @@ def convert(
     check = _Check(fresh, neurons, wired, read)
     if changed:
         changes, own, other = check.changes(given, spikes, labels)
-        return Converted(wired.graph, spikes, (), changes, own, other, remarks)
+        return Converted(wired.graph, spikes, size, (), changes, own, other, remarks)
     generator = torch.Generator().manual_seed(seed)
     inputs = [] if spikes is None else [given]
     inputs += [(torch.rand(given.shape, generator=generator) < rate).to(given.dtype) for rate in RANDOM_RATES]
@@ -219,7 +222,7 @@ def convert(
     own = other = None
     if labels is not None and spikes is not None:
         _, own, other = check.changes(given, spikes, labels)
-    return Converted(wired.graph, spikes, rows, (), own, other, remarks)
+    return Converted(wired.graph, spikes, size, rows, (), own, other, remarks)
 
 
 def from_torch(

@@ -148,7 +148,11 @@ def subject_of(args: argparse.Namespace) -> tuple[Subject, Converted | None]:
     python = python_file(Path(args.file))
     if python is None:
         refuse_unused(args, f"for {args.file}, only for a .py file", "sample", "per_tick", "allow")
-        return Subject.of(args.file, args.dt), None
+        subject = Subject.of(args.file, args.dt)
+        if _is_net(Path(args.file)):
+            for told in subject.graph.metadata.get("notes", []):
+                note(f"{args.file}: {told}")
+        return subject, None
     found = read_module(args, python)
     return Subject(args.file, found.graph), found
 
