@@ -309,6 +309,7 @@ class Transformer(Twin):
 
     def __init__(self, config: Attending) -> None:
         super().__init__(config.width, config.hears)
+        self.window = config.window
         self.attentions = nn.ModuleList(_Attention(config) for _ in range(config.layers))
         self.mlps = nn.ModuleList(
             nn.Sequential(
@@ -376,6 +377,6 @@ def _turned(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """`x` `[batch, heads, tokens, size]` with its pairs of units rotated by angles in proportion to the position."""
     half = x.shape[-1] // 2
     angle = position[:, None] * 10000.0 ** (-torch.arange(half, device=x.device) / half)  # [tokens, size / 2]
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
