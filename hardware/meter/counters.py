@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 
 from muspike.errors import Failed, one_line
@@ -249,6 +250,10 @@ def _is_partitioned(pynvml: Any, handle: Any) -> bool:
 # --- CPU --------------------------------------------------------------------------------------------------------------
 
 
+NO_RAPL = TimeOnly("CPU: this machine shows no RAPL counter; a virtual machine has none")
+_RAPL = "/sys/class/powercap/intel-rapl"
+
+
 class RaplCounter:
     """The energy counters of all CPU packages of a machine, and of their memory where RAPL has it, in zeus.
 
@@ -287,10 +292,10 @@ def cpu_meter() -> Meter:
     try:
         from zeus.device.cpu.rapl import RAPLCPUs, rapl_is_available
     except ImportError as error:
-        return TimeOnly(f"CPU: {_missing(error)}")
+        return NO_RAPL if not Path(_RAPL).exists() else TimeOnly(f"CPU: {_missing(error)}")
     rapl_is_available.cache_clear()
     if not rapl_is_available():
-        return TimeOnly("CPU: this machine shows no RAPL counter; a virtual machine has none")
+        return NO_RAPL
     try:
         cpus = RAPLCPUs().cpus
         if not cpus:

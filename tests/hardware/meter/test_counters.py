@@ -192,14 +192,17 @@ def test_a_counter_that_stops_answering_is_a_failure_in_words(nvml: Nvml) -> Non
         meter.read()
 
 
-def test_without_zeus_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_zeus_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zeus", None)
     monkeypatch.setitem(sys.modules, "zeus.device.gpu.nvidia", None)
     monkeypatch.setitem(sys.modules, "zeus.device.cpu.rapl", None)
     monkeypatch.setitem(sys.modules, "pynvml", types.ModuleType("pynvml"))
+    monkeypatch.setattr(counters, "_RAPL", str(tmp_path))
     for meter in (gpu_meter(), cpu_meter()):
         assert isinstance(meter, TimeOnly)
         assert meter.why.endswith("pip install 'muspike[measure]'")
+    monkeypatch.setattr(counters, "_RAPL", str(tmp_path / "none"))
+    assert cpu_meter() == counters.NO_RAPL
 
 
 # --- RAPL -------------------------------------------------------------------------------------------------------------
@@ -272,8 +275,7 @@ def test_rapl_that_only_root_may_read_is_refused(powercap: Path, monkeypatch: py
 
 def test_a_machine_without_rapl_measures_time_only(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zeus.device.cpu.rapl.RAPL_DIR", str(powercap / "none"))
-    meter = cpu_meter()
-    assert meter == TimeOnly("CPU: this machine shows no RAPL counter; a virtual machine has none")
+    assert cpu_meter() == counters.NO_RAPL
 
 
 # --- what is known of the counters ------------------------------------------------------------------------------------
