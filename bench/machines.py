@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -192,7 +193,13 @@ def _prepare(
     makes[form] = shop.build(form)
     if known:
         return
-    found = find_best(lambda batch: shop.start(form, makes[form], batch), meter, most_batch, look_s, clock)
+    room = _Room(shop.device)
+
+    def start(batch: int) -> Work:
+        room.check(batch)
+        return shop.start(form, makes[form], batch)
+
+    found = find_best(start, meter, most_batch, look_s, clock)
 
     def entry(batch: int, role: Literal["one", "best", "one and best"]) -> Entry:
         made = Entry(form, FORMS[form].what, _ran_in(shop, record, form), _precision(shop, form), batch, role)
@@ -204,6 +211,39 @@ def _prepare(
         record.entries.append(entry(1, "one and best"))
     else:
         record.entries += [entry(1, "one"), entry(found.best, "best")]
+
+
+class _Room:
+    """The memory of the CPU, of which a system does not say that it ends: it ends the process."""
+
+    def __init__(self, device: str) -> None:
+        self.watched = device == "cpu" and sys.platform != "win32"
+        self.peak = _peak_bytes()
+
+    def check(self, batch: int) -> None:
+        """Refuse a batch if it would take more than is free, by what the peak grew with the batch before.
+
+        Raises:
+            MemoryError: it is not.
+        """
+        if not self.watched:
+            return
+        peak = _peak_bytes()
+        # The peak of twice the batch grows by twice as much again; what is held now is taken already.
+        takes = peak + 2 * (peak - self.peak) - psutil.Process().memory_info().rss
+        free, self.peak = psutil.virtual_memory().available, peak
+        if batch > 1 and takes > free:
+            raise MemoryError(f"about {takes / 2**30:.1f} GiB would be needed, {free / 2**30:.1f} GiB are free")
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has had."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _precision(shop: Workshop, form: str) -> str:

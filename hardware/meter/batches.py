@@ -17,7 +17,7 @@ GAIN = 1.02
 """A batch is better only if it gives so much more per joule or second: less is noise."""
 PATIENCE = 2
 """After so many batches that are no better, the search ends."""
-FEWEST_PERIODS = 20
+FEWEST_PERIODS = 50
 """Periods of the counter in a look."""
 _FEWEST_CALLS = 3
 

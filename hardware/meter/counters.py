@@ -29,6 +29,7 @@ GPU_BOUNDARY = (
     "the whole GPU board: GPU, its memory, its power conversion, and whatever else runs on it; no host, no fans of the "
     "server, no power supply"
 )
+_NOT_SUPPORTED = 3  # NVML_ERROR_NOT_SUPPORTED
 MODULE_BOUNDARY = (
     "the whole module: the Grace CPU, the Hopper GPU and the memories of both, and whatever else runs on them; no fans "
     "of the server, no power supply"
@@ -242,8 +243,10 @@ def _index_of(pynvml: Any, uuid: str | None) -> int | TimeOnly:
 def _is_partitioned(pynvml: Any, handle: Any) -> bool:
     try:
         current, _ = pynvml.nvmlDeviceGetMigMode(handle)
-    except Exception:  # a GPU that cannot be divided does not know the question
-        return False
+    except Exception as error:  # pynvml makes its classes at run time
+        if getattr(error, "value", None) == _NOT_SUPPORTED:  # a GPU that cannot be divided does not know the question
+            return False
+        raise
     return bool(current)
 
 

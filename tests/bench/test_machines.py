@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,19 @@ def test_no_memory_on_the_gpu_is_no_memory(shop: Workshop) -> None:
     call = shop.start("eager", FullLater, 2)
     with pytest.raises(MemoryError, match=r"^CUDA out of memory$"):
         call()
+
+
+def test_the_search_ends_before_the_memory_of_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of n takes n GiB on top of 1 GiB, which are held all the time."""
+    peaks = iter([1, 1, 2, 3, 5, 9])
+    monkeypatch.setattr(machines, "_peak_bytes", lambda: next(peaks) * 2**30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=7 * 2**30, total=8 * 2**30))
+    held = types.SimpleNamespace(memory_info=lambda: types.SimpleNamespace(rss=2**30))
+    monkeypatch.setattr("psutil.Process", lambda: held)
+    record = measured(what=["eager"], most_batch=64)
+    (best,) = (entry for entry in record.entries if "best" in entry.role)
+    assert best.ended == "no memory for a batch of 8: about 8.0 GiB would be needed, 7.0 GiB are free"
+    assert [one.batch for one in best.tried] == [1, 2, 4]
 
 
 def test_the_twin_has_the_preset_of_its_architecture() -> None:

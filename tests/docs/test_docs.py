@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from muspike import corpora, metrics, tokens
+from muspike.bench.forms import FORMS
 from muspike.bench.shipped import __main__ as shipped
 from muspike.checkpoint import save_model
 from muspike.cli import main
@@ -182,6 +183,12 @@ def test_music_has_every_feature_and_every_metric() -> None:
         assert f"| `{name}` | {size} | {'all' if len(kinds) == 4 else ', '.join(kinds)} |" in text
     rows = [f"| `{m.name}` | {m.unit} | {m.meaning} | {m.source} |" for m in metrics.METRICS.values()]
     assert re.findall(r"^\| `\w+` \|(?: [^|]+ \|){3}$", text, re.MULTILINE) == rows
+
+
+def test_measure_has_every_form_and_where_it_runs() -> None:
+    text = (DOCS / "measure.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([\w, ]+) \|$", text, re.MULTILINE)
+    assert rows == [(name, ", ".join(form.devices)) for name, form in FORMS.items()]
 
 
 def test_report_describes_every_entry_of_bench_json(folder: Path) -> None:

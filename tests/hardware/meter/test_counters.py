@@ -114,7 +114,10 @@ def error(name: str, code: int) -> BaseException:
     """An error of NVML, of pynvml's class where that is installed."""
     pynvml: Any = sys.modules["pynvml"]
     kind = getattr(pynvml, "NVMLError", None)
-    return kind(code) if kind else RuntimeError(name)
+    made: Any = kind(code) if kind else RuntimeError(name)
+    made.value = code
+    assert isinstance(made, Exception)
+    return made
 
 
 def test_a_gpu_gives_joules_and_says_what_they_are_of(nvml: Nvml) -> None:
@@ -160,6 +163,8 @@ def test_mig_is_refused_in_one_line(nvml: Nvml) -> None:
 def test_a_gpu_that_cannot_be_divided_is_measured(nvml: Nvml) -> None:
     nvml.raises("nvmlDeviceGetMigMode", error("Not Supported", 3))
     assert isinstance(gpu_meter(UUID), NvmlCounter)
+    nvml.raises("nvmlDeviceGetMigMode", error("Insufficient Permissions", 4))
+    assert "NVML refuses: Insufficient Permissions" in refused(gpu_meter(UUID))
 
 
 def test_the_gpu_that_computes_is_found_by_its_uuid(nvml: Nvml) -> None:
