@@ -129,7 +129,8 @@ def measure_network(
                 record.save(path)
 
         makes: dict[str, Make] = {}
-        record.entries = [entry for entry in record.entries if not entry.failed]  # what failed is tried again
+        # What failed is tried again.
+        record.entries = [entry for entry in record.entries if not entry.failed or entry.form not in names]
         for form in names:
             told(f"{name}: {form}: {FORMS[form].what}")
             try:

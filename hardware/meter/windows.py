@@ -56,6 +56,7 @@ DISAGREEMENT = 0.1
 
 On one idle GPU they differed by 75 % over 5 s: https://github.com/ml-energy/zeus/issues/181.
 """
+_TOLD_DRIFT = 0.02  # of the idle power
 _SENSE_S = 0.5
 _DEAD_PERIODS = 50  # a counter that stands still for so long while the device works is dead
 
@@ -547,6 +548,11 @@ def _doubts(windows: Sequence[Window], sessions: Sequence[Session]) -> list[str]
         told.append(f"other processes on the device: {others}; their energy is in the figures")
     if any(s.idle_before is not None and s.idle_after is None for s in sessions):
         told.append("a session was stopped before its last idling, so its drift is not known")
+    for s in sessions:
+        if s.idle_before is not None and s.idle_after is not None:
+            before, after = s.idle_before.watts, s.idle_after.watts
+            if abs(after - before) > _TOLD_DRIFT * before:
+                told.append(f"the idle power moved from {before:.4g} to {after:.4g} W; half of it is in the interval")
     if any(w.joules is not None for w in windows) and len(windows) < FEWEST_RUNS:
         told.append(f"{len(windows)} windows, fewer than {FEWEST_RUNS}")
     clocks = [mhz for w in windows for mhz in w.clock_mhz if mhz is not None]

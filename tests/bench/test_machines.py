@@ -259,6 +259,7 @@ def test_a_form_that_fails_fails_alone_and_is_tried_again(tmp_path: Path, monkey
     assert entries["compiled"].failed == "RuntimeError: no C++ compiler of any kind"
     assert len(entries["eager"].windows) == 2
     assert "compiled: not measured: RuntimeError: no C++ compiler of any kind" in remarks(read_recorded(path))
+    assert [entry.form for entry in measured(path, what=["eager"]).entries if entry.failed] == ["compiled"]
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     again = measured(path, what=["eager", "compiled"])
     assert next(len(entry.windows) for entry in again.entries if entry.form == "compiled") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -105,6 +106,7 @@ def test_a_drifting_idle_power_goes_into_the_interval() -> None:
         device = make(seed)
         found, _, session = measure(device.work(), FakeCounter(device), Settings(warm_up_s=0.1), device.clock())
         assert found.drift_w is not None and 4 < found.drift_w < 10
+        assert any(re.fullmatch(r"the idle power moved from 7\d\.\d+ to 7\d\.\d+ W; .*", d) for d in found.doubts)
         assert found.above_idle_interval is not None
         covered += found.above_idle_interval[0] <= ABOVE <= found.above_idle_interval[1]
         assert session.idle_before is not None and session.idle_after is not None
