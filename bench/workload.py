@@ -103,10 +103,12 @@ def workload_of(
     instance("workload_of: subject", subject, Subject, "a Subject, such as Subject.of gives")
     if given is not None:
         return _spikes_given(subject, given, per)
+    pieces = whole("workload_of: pieces", pieces, 1)
+    if subject.twin is not None:
+        return _read_by_twin(corpora.load(corpus or _trained_on(subject)), pieces)
     presentation = subject.presentation
     if presentation is None:
         raise BadInput(f"{subject.name}: reads no words; give it spikes (--input SPIKES, or --random RATE)")
-    pieces = whole("workload_of: pieces", pieces, 1)
     return read_music(presentation, corpora.load(corpus or _trained_on(subject)), pieces)
 
 
@@ -119,13 +121,30 @@ def read_music(presentation: Presentation, corpus: corpora.Corpus, pieces: int) 
     heard = excerpts_of(corpus, "test")[:, :pieces]
     words = presentation.noise.behind(read_after_pad(heard))
     return Workload(
-        what=f"the first {EXCERPT} words of {several(heard.shape[1], 'test piece')} of {corpus.name}",
+        what=_said(heard, corpus),
         spikes=presentation.spikes(words),
         words=words,
         per="note",
         shares=notes_in(heard),
         period=presentation.period,
     )
+
+
+def _read_by_twin(corpus: corpora.Corpus, pieces: int) -> Workload:
+    """The same words for a network that does not spike. It has no ticks: a tick of the workload is a word."""
+    heard = excerpts_of(corpus, "test")[:, :pieces]
+    return Workload(
+        what=_said(heard, corpus),
+        spikes=np.zeros((*heard.shape[:2], 0), np.uint8),
+        words=read_after_pad(heard),
+        per="note",
+        shares=notes_in(heard),
+        period=1,
+    )
+
+
+def _said(heard: Words, corpus: corpora.Corpus) -> str:
+    return f"the first {EXCERPT} words of {several(heard.shape[1], 'test piece')} of {corpus.name}"
 
 
 def _trained_on(subject: Subject) -> str:

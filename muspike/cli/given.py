@@ -112,11 +112,15 @@ def add_input(sub: argparse.ArgumentParser, what: str, without_input: str = "") 
     sub.add_argument("--seed", type=whole(SEED), help="seed of --random (default: 0)")
 
 
-def add_network(sub: argparse.ArgumentParser) -> None:
-    """Add the argument NETWORK, which `subject_of` reads, and the options of a file that it may name."""
+def add_network(sub: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the argument NETWORK, which `subject_of` reads, and the options of a file that it may name.
+
+    With `several`, any number of networks may be given, as `networks`.
+    """
     sub.add_argument(
-        "file",
+        "networks" if several else "file",
         metavar="NETWORK",
+        nargs="*" if several else None,
         type=named,
         help="a shipped model (see muspike models), the folder of a model, a .nir file of any tool, a .net of lava-dl, "
         f"a chip program (.npz); or FILE.py:FUNCTION, {PYTHON_HELP}",
