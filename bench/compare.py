@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from muspike import corpora, tokens
 from muspike.bench import quality
-from muspike.bench.crossover import Band, Bound, Crossing, Machine, Measured, OnChip, Point, crossover_map
+from muspike.bench.crossover import AXES, Band, Bound, Crossing, Machine, Measured, OnChip, Point, crossover_map
 from muspike.bench.forms import network_digest, untrained_twin
 from muspike.bench.profile import Profile, profile
 from muspike.bench.quality import Quality
@@ -160,11 +160,15 @@ class Comparison:
         if self.conclusions:
             yield self._conclusions()
         if self.crossings:
+            told: dict[tuple[str, str], list[str]] = {}
+            for of in self.crossings:
+                told.setdefault((of.first, of.second), []).append(of.sentence())
             yield Table(
-                "who takes less energy per note where; neither for certain: the bands overlap",
-                ["first", "second", "where"],
-                [[of.first, of.second, of.sentence()] for of in self.crossings],
-                left=(0, 1, 2),
+                "who takes less energy per note, over the pieces composed together, the notes wanted per second, and "
+                "the ms of the host for each word; neither for certain: the bands overlap",
+                ["first", "second", *(what for what, _ in AXES.values())],
+                [[*pair, *(line.partition(": ")[2] for line in lines)] for pair, lines in told.items()],
+                left=(0, 1, 2, 3, 4),
             )
         if self.missing:
             yield Table(
@@ -213,6 +217,8 @@ class Comparison:
             one, other = by[of.first], by[of.second]
             band = f"{of.low:.3g} – {of.high:.3g}{'' if of.band_known else ' or wider'}"
             held = ("yes" if of.band_known else "by the known bands") if of.holds else "no"
+            if not of.band_known and of.low == of.high:
+                held, band = "not known", "no spread is published"
             tags = " | ".join(row.energy.tag for row in (one, other) if row.energy)
             turned = ", ".join(of.flips[:_FLIPS]) + (f" and {len(of.flips) - _FLIPS} more" if of.flips[_FLIPS:] else "")
             rows.append([of.first, of.second, f"{of.ratio:.3g}", band, held, turned or "none", tags])
@@ -451,7 +457,11 @@ class _Job:
             return [self._dense(machine, self.subject.model)]
         rows = [self._operations(machine)] if machine.prices_spikes else []
         if machine.prices_dense:
-            rows += [self._dense(machine, self._twin())]
+            try:
+                rows.append(self._dense(machine, self._twin()))
+            except BadInput:  # a list that prices both prices the twin too, if there is one
+                if not rows:
+                    raise
         return rows
 
     def judged(self, rows: Sequence[Row]) -> list[Row]:
@@ -531,7 +541,9 @@ class _Job:
             price_macs(self._macs(model), prices), "the multiplications in torch, reading whole sequences"
         )
         name = self.subject.name if own else f"{model.architecture} (untrained twin of {self.subject.name})"
-        bound = Bound(f"{name} on {prices.name}", row.energy) if row.energy and self.workload.per == "note" else None
+        # Arithmetic alone would be no machine to hold a chip against.
+        whole = row.energy is not None and prices.all_in and self.workload.per == "note"
+        bound = Bound(f"{name} on {prices.name}", row.energy) if row.energy and whole else None
         return replace(row, network=name, quality=self.in_torch() if own else None, curve=bound)
 
     def _macs(self, model: Model) -> int:

@@ -232,7 +232,7 @@ class Crossing:
         what, _ = AXES[self.axis]
         names = {"first": self.first, "second": self.second, "open": "neither for certain"}
         if len(self.regions) == 1:
-            return f"{what}: {names[self.regions[0][2]]}, everywhere from {self.at[0]:g} to {self.at[-1]:,g}"
+            return f"{what}: {names[self.regions[0][2]]}, from {self.at[0]:g} to {self.at[-1]:,g}"
         parts = [f"{names[who]} from {low:.3g} to {high:.3g}" for low, high, who in self.regions]
         return f"{what}: {'; '.join(parts)}"
 
