@@ -28,6 +28,7 @@ from muspike.errors import Failed
 from muspike.export import lava_runner
 from muspike.hardware.chip import known_chips, load_chip
 from muspike.hardware.constant import Constant
+from muspike.hardware.price_list import known_price_lists, load_price_list
 from muspike.model_folder import shipped_models
 from noise_corpus import noise_corpus
 from small_model import small_model
@@ -174,6 +175,17 @@ def test_energy_has_every_constant_of_the_chips() -> None:
             rows += [row(f"barrier, {b.tiles} tile{'s' if b.tiles > 1 else ''}", b.latency) for b in costs.barrier]
         rows.append(row("static_power", chip.static_power))
     assert re.findall(r"^\| `.*$", text, re.MULTILINE) == rows, "the rows are:\n" + "\n".join(rows)
+
+
+def test_energy_has_every_price_of_the_price_lists() -> None:
+    text = (DOCS / "energy.md").read_text(encoding="utf-8")
+    rows = []
+    for name in known_price_lists():
+        for operation, c in load_price_list(name).energy.items():
+            band = f"{c.low:g} – {c.high:g}" if c.band_known else "unknown"
+            rows.append(f"| {name} | {operation} | {c.value:g} {c.unit} | {band} | {c.tag} |")
+    (table,) = re.findall(r"\| machine \| operation \|[^\n]*\n[^\n]*\n((?:\|[^\n]*\n)+)", text)
+    assert table.splitlines() == rows, "the rows are:\n" + "\n".join(rows)
 
 
 def test_music_has_every_feature_and_every_metric() -> None:

@@ -28,6 +28,7 @@ RECIPES = {
 # What each recipe prints in the end, where what it adds is there.
 PRINTED = {
     "A chip": r"network\.nir on sketch: .*",
+    "A price list": r"abacus +An abacus +5e\+09 assumed .*",
     "A NIR primitive": r"neuron 0 fires\n",
     "A target": r"s-rnn\.npz: the arrays in NumPy, against the network in float64\n.*\nequal\n",
     "A corpus": r"scales-run/model: [\d.]+ bits per note, .* on validation \(step 1\)",
