@@ -67,7 +67,7 @@ def test_a_ratio_says_its_band_and_takes_in_another() -> None:
     assert one.with_(other) == Ratio(1, 0.25, 2, "assumed", False)
 
 
-@pytest.mark.parametrize("model", ["lemaire"])
+@pytest.mark.parametrize("model", ["lemaire", "yan"])
 def test_every_constant_has_a_band_a_tag_and_a_source(model: str) -> None:
     for name, c in constants_of(model).items():
         assert 0 <= c.low <= c.value <= c.high and c.source, name
