@@ -327,6 +327,9 @@ def profile(
     chip: Chip | str | os.PathLike[str] | None = None,
     *,
     size: Size | None = None,
+    scale: str | None = None,
+    reset_every: int | None = None,
+    graded: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Profile:
     """Run a network on its chip, and measure what it does.
@@ -337,13 +340,14 @@ def profile(
             then on silence until the deepest population has received them, as in `simulate`.
         chip: a `Chip`, the name of a known one, or the path of a TOML file; None: loihi1, or a program's own chip.
         size: how large the network is; None: what `size_of` says.
+        scale, reset_every, graded: how a graph is compiled, as for `Subject.compiled`.
         progress: called with the number of ticks done since its last call, if the workload has no words.
 
     Raises:
         BadInput: the network does not spike or does not fit the chip, whose limit is named; there is no such chip; a
-            program is for another one; or an event has no price.
+            program is for another one; an event has no price; or a program or model cannot be compiled as asked.
     """
-    compiled, program, found = _on_chip(subject, chip)
+    compiled, program, found = _on_chip(subject, chip, scale, reset_every, graded)
     use = compiled.use if compiled else use_of(program, found)
     if use.misfit:
         more = f" (and {len(use.problems) - 1} more)" if len(use.problems) > 1 else ""
@@ -367,15 +371,23 @@ def profile(
     )
 
 
-def _on_chip(subject: Subject, chip: Chip | str | os.PathLike[str] | None) -> tuple[Compiled | None, Program, Chip]:
+def _on_chip(
+    subject: Subject,
+    chip: Chip | str | os.PathLike[str] | None,
+    scale: str | None,
+    reset_every: int | None,
+    graded: bool,
+) -> tuple[Compiled | None, Program, Chip]:
     given = subject.given
     if isinstance(given, Program):
         found = as_chip(given.chip if chip is None else chip)
         if found.name != given.chip:
             raise BadInput(f"{subject.name}: is a program for {given.chip}, not for {found.name}")
+        if scale is not None or reset_every is not None or graded:
+            raise BadInput(f"{subject.name}: a program has its own scale, resets and graded inputs; leave them out")
         return None, given, found
     found = as_chip("loihi1" if chip is None else chip)
-    compiled = subject.compiled(found, must_fit=False)
+    compiled = subject.compiled(found, must_fit=False, scale=scale, reset_every=reset_every, graded=graded)
     return compiled, compiled.program, found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -83,6 +84,7 @@ def workload_of(
     per: Per = "sample",
     pieces: int = PIECES,
     corpus: str | None = None,
+    graded: bool = False,
 ) -> Workload:
     """What to measure a network on: spikes that are given, or else the music of a corpus.
 
@@ -95,6 +97,7 @@ def workload_of(
         per: what figures are per if spikes are given: "sample", if each sequence is one, or "tick".
         pieces: the most pieces to read.
         corpus: the corpus whose test pieces are read; None: the one that the model was trained on.
+        graded: whether the inputs of a graph take counts of events. A program says it itself.
 
     Raises:
         BadInput: no spikes are given to a network that reads no words; the music that a network was trained on is not
@@ -102,7 +105,7 @@ def workload_of(
     """
     instance("workload_of: subject", subject, Subject, "a Subject, such as Subject.of gives")
     if given is not None:
-        return _spikes_given(subject, given, per)
+        return _spikes_given(subject, given, per, graded)
     pieces = whole("workload_of: pieces", pieces, 1)
     if subject.twin is not None:
         return _read_by_twin(corpora.load(corpus or _trained_on(subject)), pieces)
@@ -158,12 +161,13 @@ def _trained_on(subject: Subject) -> str:
     return name
 
 
-def _spikes_given(subject: Subject, given: InputSpikes, per: Per) -> Workload:
+def _spikes_given(subject: Subject, given: InputSpikes, per: Per, graded: bool) -> Workload:
     network = subject.given if isinstance(subject.given, Program) else subject.graph
-    graded = graded_inputs(network) if isinstance(network, Program) else ()
+    shapes = input_shapes(network)
+    counting: Collection[str] = graded_inputs(network) if isinstance(network, Program) else shapes if graded else ()
     arrays: list[Spikes] = []
-    for name, shape in input_shapes(network).items():
-        counts = (given.counts or {}).get(name) if name in graded else None
+    for name, shape in shapes.items():
+        counts = (given.counts or {}).get(name) if name in counting else None
         spikes = given.spikes.get(name) if counts is None else counts
         wanted = (given.ticks, given.batch, int(np.prod(shape)))
         if spikes is None or spikes.shape != wanted:

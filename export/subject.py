@@ -137,18 +137,35 @@ class Subject:
         """The network in floats. Raises BadInput as `nir_graph`."""
         return self.given if isinstance(self.given, SpikingGraph) else from_nir(self.nir_graph(), self.dt_s)
 
-    def compiled(self, chip: Chip | str | os.PathLike[str], must_fit: bool = True) -> Compiled:
+    def compiled(
+        self,
+        chip: Chip | str | os.PathLike[str],
+        must_fit: bool = True,
+        *,
+        scale: str | None = None,
+        reset_every: int | None = None,
+        graded: bool = False,
+    ) -> Compiled:
         """The network compiled for a chip.
 
+        Args:
+            chip: a `Chip`, the name of a known one, or the path of a TOML file.
+            must_fit, reset_every, graded: as for `compile_graph`.
+            scale: as for `compile_graph`; None: "keep" for a network of lava-dl, whose numbers are a chip's integers
+                already, else "auto".
+
         Raises:
-            BadInput: the network does not spike, the chip cannot hold it (limits of cores only with `must_fit`), or the
-                subject is a program.
+            BadInput: the network does not spike, the chip cannot hold it (limits of cores only with `must_fit`), the
+                subject is a program, or another setting than the usual one is given for a model.
         """
         if isinstance(self.given, Model):
+            if scale is not None or reset_every is not None or graded:
+                raise BadInput(f"{self.name}: a model reads words in one way; scale, reset and graded are for files")
             return compile_model(self.given, chip, must_fit)
-        # The numbers of a lava-dl network are a chip's integers already.
-        scale = "keep" if isinstance(self.given, SpikingGraph) else "auto"
-        return compile_graph(self.graph, chip, must_fit=must_fit, scale=scale)
+        usual = "keep" if isinstance(self.given, SpikingGraph) else "auto"
+        return compile_graph(
+            self.graph, chip, must_fit=must_fit, scale=scale or usual, reset_every=reset_every, graded=graded
+        )
 
     def program(self, chip: Chip | str | os.PathLike[str]) -> Program:
         """The network as the integers of a chip; a program as it is, whatever `chip`.

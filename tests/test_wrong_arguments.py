@@ -167,6 +167,7 @@ PAIRS: list[tuple[str, dict[str, Any], str]] = [
     ("price", {"chip": "loihi2", "constants": None}, "the counts are of a program for loihi1, which loihi2 cannot"),
     ("price", {"counts": RUN}, "counts is of type Run; expected what count gives"),
     ("price", {"reads": -1}, "reads is -1; expected a whole number of at least 0"),
+    ("simulate", {"watch": 3}, "watch is 3; expected a function of a part of the run, or None"),
     ("simulate", {"progress": 3}, "progress is 3; expected a function of a number of ticks, or None"),
     ("simulate", {"chip": "loihi3"}, "chip 'loihi3' is not known; known: loihi1, loihi2"),
     ("simulate", {"chip": "loihi2"}, "chip loihi2 is given for a program for loihi1"),

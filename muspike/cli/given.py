@@ -176,8 +176,9 @@ def workload_of(args: argparse.Namespace, subject: Subject, converted: Converted
     if converted is not None or args.input or args.random or args.ticks:
         refuse_unused(args, "with spikes; it is for music", "pieces", "data")
         network = subject.given if isinstance(subject.given, Program) else subject.graph
-        graded = graded_inputs(network) if isinstance(network, Program) else ()
-        given = sample_spikes(args, converted) or read_input(args, input_shapes(network), network.dt_s, graded=graded)
+        shapes = input_shapes(network)
+        counting = graded_inputs(network) if isinstance(network, Program) else shapes if _graded(args) else ()
+        given = sample_spikes(args, converted) or read_input(args, shapes, network.dt_s, graded=counting)
     else:
         refuse_unused(args, "without --random", "seed")
     drawn = given is not None and (bool(args.random) or not given.spikes)
@@ -187,7 +188,13 @@ def workload_of(args: argparse.Namespace, subject: Subject, converted: Converted
         per="tick" if drawn else "sample",
         pieces=args.pieces or workload.PIECES,
         corpus=args.data,
+        graded=_graded(args),
     )
+
+
+def _graded(args: argparse.Namespace) -> bool:
+    """Whether the command has the option of `add_graded`, and it is given."""
+    return bool(getattr(args, "graded", False))
 
 
 def read_network(
@@ -336,7 +343,7 @@ def sample_spikes(args: argparse.Namespace, converted: Converted | None) -> Inpu
         return None
     refuse_unused(args, "without --input or --random", "ticks", "seed")
     spikes = converted.spikes
-    if spikes.max(initial=0) > 1 and not getattr(args, "graded", False):
+    if spikes.max(initial=0) > 1 and not _graded(args):
         raise BadInput(
             f"{args.file}: the sample holds up to {spikes.max()} spikes of an input in a tick, and an input of a chip "
             "spikes once: --graded, on a chip whose spikes carry a value, or a sample of 0 and 1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from muspike.cli.formats import add_format, form_of, put
-from muspike.cli.given import add_network, add_workload, subject_of, workload_of
+from muspike.cli.given import add_graded, add_network, add_reset, add_scale, add_workload, subject_of, workload_of
 from muspike.cli.options import Commands, add_chip, find_chip, path
 from muspike.cli.output import waiting
 from muspike.files import check_target
@@ -24,6 +24,9 @@ def add(commands: Commands) -> None:
     add_network(found)
     add_chip(found, None, "default loihi1, or the program's")
     add_workload(found)
+    add_reset(found)
+    add_scale(found)
+    add_graded(found)
     found.add_argument(
         "--picture",
         type=path,
@@ -49,7 +52,15 @@ def _profile(args: argparse.Namespace) -> int:
             check_picture(args.picture)
     workload = workload_of(args, subject, converted)
     with waiting(f"running {args.file}"):
-        found = profile(subject, workload, chip, size=None if converted is None else converted.size)
+        found = profile(
+            subject,
+            workload,
+            chip,
+            size=None if converted is None else converted.size,
+            scale=args.scale,
+            reset_every=args.reset_every,
+            graded=args.graded,
+        )
     if args.picture:
         write_rates(found, args.picture)
     notes = [f"warning: {line}" for line in found.warnings]

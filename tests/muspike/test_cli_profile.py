@@ -149,6 +149,21 @@ def test_bad_use_is_one_line(
     assert out == "" and message in err and err.count("\n") == 1
 
 
+def test_a_file_is_compiled_as_asked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("counts.npz", input=np.random.default_rng(0).integers(0, 3, (25, 2, 4)))
+    graded = ("net.nir", "--chip", "loihi2", "--graded", "--input", "counts.npz", "--json")
+    operations = json.loads(told(capsys, *graded)[0])["operations_per_sample"]
+    assert operations["synaptic_effective_macs"] > 0 == operations["synaptic_effective_acs"]
+    spikes = ("net.nir", "--input", "spikes.npz", "--json")
+    once, often = (json.loads(told(capsys, *spikes, *more)[0]) for more in ((), ("--reset-every", "2")))
+    assert once["program"] != often["program"]
+    for network, name in (("small", "a model reads words in one way"), ("program.npz", "a program has its own scale")):
+        if network == "program.npz":
+            assert main(["map", "net.nir", "-o", network]) == 0
+        _, err = told(capsys, network, "--random", "0.1", "--reset-every", "2", status=2)
+        assert f"{network}: {name}" in err
+
+
 def test_a_network_that_does_not_fit_names_the_limit(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = chip_template("loihi1")
     start = text.index("synaptic_memory_bits_per_core")
