@@ -32,6 +32,7 @@ from muspike.hardware.chip import Chip, known_chips, load_chip
 from muspike.hardware.constant import read_toml, text_of
 from muspike.hardware.cost.energy import BOUNDARY, Energy, Quantity
 from muspike.hardware.cost.operation_prices import OperationEnergy, price_macs, price_spikes
+from muspike.hardware.cost.opinions import Opinions
 from muspike.hardware.meter.recorded import Recorded
 from muspike.hardware.price_list import PriceList, known_price_lists, load_price_list
 from muspike.tables import Table
@@ -64,6 +65,7 @@ class Row:
         prices: chip and cost set, or price list; "" if it was measured.
         moves: the energy with each constant at the ends of its band.
         curve: the same over batch, demand and wait; None: it has none.
+        opinions: what three energy models say of it, beside a network without spikes; None: they were not asked.
         citations: BibTeX entries of its sources.
         notes: what a reader must know, in sentences.
     """
@@ -83,6 +85,7 @@ class Row:
     prices: str = ""
     moves: Mapping[str, Ends] = field(default_factory=dict)
     curve: Machine | None = None
+    opinions: Opinions | None = None
     citations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -106,6 +109,7 @@ class Row:
             f"latency_ms_per_{self.per}": self.latency and dict(vars(self.latency)),
             "quality": self.quality and self.quality.to_dict(),
             "prices": self.prices,
+            "opinions": self.opinions and self.opinions.to_dict(),
             "notes": list(self.notes),
         }
 
@@ -157,6 +161,8 @@ class Comparison:
         """The comparison for people."""
         yield self._figures()
         yield self._boundaries()
+        if any(row.opinions for row in self.rows):
+            yield self._opinions()
         if self.conclusions:
             yield self._conclusions()
         if self.crossings:
@@ -209,6 +215,23 @@ class Comparison:
     def _boundaries(self) -> Table:
         told = dict.fromkeys((row.machine, row.what, row.boundary) for row in self.rows)
         return Table("what ran, and what its energy contains", ["machine", "what", "boundary"], [*told], left=(0, 1, 2))
+
+    def _opinions(self) -> Table:
+        judged = [(row, row.opinions) for row in self.rows if row.opinions is not None]
+        rows = []
+        for row, found in judged:
+            ratios = [f"{of.ratio.value:.3g} ({of.ratio.band}): {of.verdict}" for of in found.all]
+            rate = f"{found.yan.rate:.1%} | {found.yan.break_even:.1%}"
+            rows.append([row.network, row.machine, *ratios, rate, found.verdict])
+        titles = ["network", "machine", "its prices", *(of.name for of in judged[0][1].all[1:])]
+        return Table(
+            "is it cheaper than the equivalent network without spikes? Energy of the spiking network by that of the "
+            "other, by three models with a boundary each (muspike profile tells them), the spike rate per presented "
+            "tick beside the break-even rate, and the verdict: cheaper only where all agree",
+            [*titles, "rate | break-even", "verdict"],
+            rows,
+            left=(0, 1, 2, 3, 4, 6),
+        )
 
     def _conclusions(self) -> Table:
         by = {row.label: row for row in self.rows}
@@ -516,6 +539,7 @@ class _Job:
             prices=f"{chip.name}, {cost.costs}",
             moves=_moves(cost, shares),
             curve=self._curve(chip, cost, latency),
+            opinions=found.opinions,
             citations=tuple(chip.citations.values()),
             notes=found.warnings,
         )

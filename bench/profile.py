@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from muspike.hardware.cost.energy import Energy, Quantity
 from muspike.hardware.cost.firing import SATURATED, Firing, FiringMeter
 from muspike.hardware.cost.footprint import ChipMemory
 from muspike.hardware.cost.operations import Operations, operations
+from muspike.hardware.cost.opinions import Opinions, opinions
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.program import Program
@@ -48,7 +49,9 @@ class Profile:
         memory: what it takes on the chip.
         counts: what happened on the cores in the run.
         energies: what the run costs, one for each cost set of the chip.
-        warnings: sentences on what makes the figures not those of the chip; mostly none.
+        opinions: what three energy models say: is it cheaper than the equivalent network without spikes? None: they
+            cannot tell.
+        warnings: sentences on what makes the figures not those of the chip, and why there are no opinions; mostly none.
     """
 
     network: str
@@ -61,6 +64,7 @@ class Profile:
     memory: ChipMemory
     counts: Counts
     energies: tuple[Energy, ...]
+    opinions: Opinions | None
     warnings: tuple[str, ...]
 
     @property
@@ -134,6 +138,7 @@ class Profile:
                 priced.to_dict(shares, per) | {"components": [row.to_dict(shares, per) for row in shown_rows(priced)]}
                 for priced in self.energies
             ],
+            "opinions": self.opinions and self.opinions.to_dict(),
             "warnings": list(self.warnings),
         }
 
@@ -203,7 +208,8 @@ class Profile:
 
     def tables(self) -> list[Table]:
         """The profile as tables."""
-        return [self._populations(), self._computed(), self._connections(), self._footprint(), self._cost()]
+        found = [self._populations(), self._computed(), self._connections(), self._footprint(), self._cost()]
+        return [*found, self.opinions.table()] if self.opinions else found
 
     def _populations(self) -> Table:
         per, shares, token = self.workload.per, self.workload.shares, self.workload.period is not None
@@ -353,21 +359,23 @@ def profile(
         more = f" (and {len(use.problems) - 1} more)" if len(use.problems) > 1 else ""
         raise BadInput(f"{subject.name}: {use.misfit}{more}; what does not fit has no energy")
     if workload.words is None:
-        meter, counts, energies, warned = _on_spikes(compiled or program, workload, found, progress)
+        ran = _on_spikes(compiled or program, workload, found, progress)
     else:
-        meter, counts, energies, warned = _on_words(program, workload, found)
+        ran = _on_words(program, workload, found)
+    judged, warned = _opinions(program, ran, found)
     return Profile(
         network=subject.name,
         program=program,
         workload=workload,
-        firings=meter.firings(),
-        membrane_updates=meter.membrane_updates() or {},
-        operations=operations(program, meter),
+        firings=ran.meter.firings(),
+        membrane_updates=ran.meter.membrane_updates() or {},
+        operations=operations(program, ran.meter),
         size=size or size_of(subject),
         memory=ChipMemory.of(use, found),
-        counts=counts,
-        energies=energies,
-        warnings=tuple(warned),
+        counts=ran.counts.totals(),
+        energies=ran.energies,
+        opinions=judged,
+        warnings=(*ran.warnings, *warned),
     )
 
 
@@ -391,7 +399,28 @@ def _on_chip(
     return compiled, compiled.program, found
 
 
-_Ran = tuple[FiringMeter, Counts, tuple[Energy, ...], list[str]]
+@dataclass(frozen=True, eq=False)
+class _Ran:
+    """A run: its spikes and counts, whose `ticks` are those of each sequence, and how it divides into inferences."""
+
+    meter: FiringMeter
+    spikes: Mapping[str, Any]
+    counts: Counts
+    energies: tuple[Energy, ...]
+    warnings: list[str]
+    ticks: int
+    period: int
+
+
+def _opinions(program: Program, ran: _Ran, chip: Chip) -> tuple[Opinions | None, list[str]]:
+    """What the energy models say of a run, or nothing and why not."""
+    try:
+        found = opinions(
+            program, ran.spikes, ran.counts, ticks=ran.ticks, period=ran.period, chip=chip, energy=ran.energies[0]
+        )
+    except BadInput as error:  # graded inputs, or silence
+        return None, [f"no opinions: {error}"]
+    return found, []
 
 
 def _on_words(program: Program, workload: Workload, chip: Chip) -> _Ran:
@@ -405,7 +434,8 @@ def _on_words(program: Program, workload: Workload, chip: Chip) -> _Ran:
         warned.append(f"{runner.overflows:,} sums left the 16-bit accumulator: from then on the chip would differ")
     if runner.readout_resets:
         warned.append(f"readouts reached the largest threshold and were reset {runner.readout_resets:,} times")
-    return read.firing, read.counts[0].totals(), energies, warned
+    presented = runner.presentation
+    return _Ran(read.firing, read.spikes, read.counts[0], energies, warned, presented.ticks, presented.period)
 
 
 def _on_spikes(
@@ -427,7 +457,9 @@ def _on_spikes(
     )
     if not run.energies:
         raise BadInput(f"no energy: {run.no_energy}")
-    return meter, run.counts, run.energies, list(warnings(run))
+    # A sequence is an inference. The counts are totals; what the opinions ask them is the length of each sequence.
+    counts = replace(run.counts, ticks=np.full(run.batch, run.ticks))
+    return _Ran(meter, run.run.spikes, counts, run.energies, list(warnings(run)), run.ticks, run.ticks)
 
 
 def _number(value: float) -> str:

@@ -191,7 +191,7 @@ def test_figures_say_what_they_are_per(of_music: Profile, of_spikes: Profile) ->
         names = json.dumps(found.to_dict())
         assert f"operations_per_{per}" in names and f"spikes_per_{per}" in names and f"_per_{other}" not in names
         tables = found.tables()
-        assert len(tables) == 5 and all(len(row) == len(table.titles) for table in tables for row in table.rows)
+        assert len(tables) == 6 and all(len(row) == len(table.titles) for table in tables for row in table.rows)
         captions = [table.caption for table in tables]
         assert sum(f"per {per}" in caption for caption in captions) == 3
         assert energy.BOUNDARY in captions[-1]
