@@ -51,9 +51,10 @@ class Band(NamedTuple):
 
 
 class Machine(Protocol):
-    """What one machine takes for a note of one network, in uJ."""
+    """What one machine takes for a note of one network, in uJ. `label` names both, for people."""
 
-    label: str
+    @property
+    def label(self) -> str: ...
 
     def batch(self, pieces: float) -> Band:
         """With so many pieces composed together."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from muspike.bench.answer import Costed, front
-from muspike.bench.crossover import AXES, Band, Crossing
+from muspike.bench.crossover import AXES, Axis, Band, Crossing
 from muspike.hardware.running.pictures import (
     COLOURS,
     DPI,
@@ -246,7 +246,7 @@ def crossover(crossings: Sequence[Crossing], title: str) -> Picture:
         crossings: pairs of machines over axes, as `crossover_map` gives them.
         title: the title, without what the axes say.
     """
-    axes_of: dict[str, list[Crossing]] = {}
+    axes_of: dict[Axis, list[Crossing]] = {}
     for of in crossings:
         axes_of.setdefault(of.axis, []).append(of)
     machines = list(dict.fromkeys(label for of in crossings for label in (of.first, of.second)))
@@ -256,16 +256,16 @@ def crossover(crossings: Sequence[Crossing], title: str) -> Picture:
         grid = figure.subplots(
             2, len(axes_of), squeeze=False, sharex="col", sharey="row", height_ratios=[3.2, 0.22 * pairs]
         )
-        for above, below, (axis, of) in zip(grid[0], grid[1], axes_of.items(), strict=True):
+        for above, below, (axis, crossed) in zip(grid[0], grid[1], axes_of.items(), strict=True):
             drawn: set[str] = set()
-            for crossing in of:
+            for crossing in crossed:
                 for label, bands in zip(
                     (crossing.first, crossing.second), zip(*crossing.bands, strict=True), strict=True
                 ):
                     if label not in drawn:
                         drawn.add(label)
                         _energy_band(above, crossing.at, bands, colours[label], label)
-            for row, crossing in enumerate(of):
+            for row, crossing in enumerate(crossed):
                 owner = {"first": colours[crossing.first], "second": colours[crossing.second], "open": "0.8"}
                 regions = crossing.regions
                 ends = [*(low for low, *_ in regions[1:]), crossing.at[-1]]

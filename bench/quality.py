@@ -13,7 +13,8 @@ from muspike import metrics, tokens
 from muspike.bench.workload import EXCERPT
 from muspike.evaluation import Likelihood, likelihood
 from muspike.export.loihi import ChipRunner
-from muspike.generation import Runner, generate
+from muspike.generation import generate
+from muspike.host import Runner
 from muspike.network import Generator
 from muspike.tokens import Words
 

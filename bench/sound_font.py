@@ -198,7 +198,7 @@ def _zone(outer: Mapping[int, Any], inner: Mapping[int, Any], samples: Any, wave
         Zone(
             keys=both(_KEYS),
             velocities=both(_VELOCITIES),
-            wave=waves[start:end].astype(np.float32) / 32768,
+            wave=waves[start:end].astype(np.float32) / np.float32(32768),
             rate=int(sample["rate"]),
             loop=loop if inner.get(_MODE, 0) & 1 and 0 <= loop[0] < loop[1] <= end - start else None,
             root=tuned - value(_COARSE) - value(_FINE) / 100,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 
 from muspike.errors import Failed, one_line
-from muspike.hardware.chip import Constant
+from muspike.hardware.constant import Constant
 
 INSTALL = "pip install 'muspike[measure]'"
 

@@ -10,9 +10,9 @@ import pytest
 from torch import nn
 
 from muspike import architectures, corpora
-from muspike.bench import compare as compared
 from muspike.bench.compare import Comparison, compare, machine_of
 from muspike.bench.profile import profile
+from muspike.bench.quality import MUSIC
 from muspike.bench.workload import Workload, workload_of
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
@@ -70,7 +70,7 @@ def test_quality_is_that_of_exactly_what_ran(found: Comparison, network: tuple[S
     assert first is not None and second is not None
     assert first.bits_per_note.low <= first.bits_per_note.value <= first.bits_per_note.high
     assert judged["truenorth"] is first  # whose operations are priced
-    assert set(first.music) <= set(compared.quality.MUSIC) and first.music
+    assert set(first.music) <= set(MUSIC) and first.music
     change = second.change_from(first)
     assert change.value == pytest.approx(second.bits_per_note.value / first.bits_per_note.value - 1)
 

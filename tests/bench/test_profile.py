@@ -194,8 +194,9 @@ def test_figures_say_what_they_are_per(of_music: Profile, of_spikes: Profile) ->
         assert len(tables) == 6 and all(len(row) == len(table.titles) for table in tables for row in table.rows)
         captions = [table.caption for table in tables]
         assert sum(f"per {per}" in caption for caption in captions) == 3
-        assert energy.BOUNDARY in captions[-1]
-        assert [row[0] for row in tables[-1].rows] == [e.costs for e in found.energies]
+        assert energy.BOUNDARY in captions[4]
+        assert [row[0] for row in tables[4].rows] == [e.costs for e in found.energies]
+        assert found.opinions is not None and f"verdict: {found.opinions.verdict}" in captions[5]
 
 
 def test_random_spikes_are_per_tick(subject: Subject) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from muspike.errors import Failed
-from muspike.hardware.chip import TAGS
+from muspike.hardware.constant import TAGS
 from muspike.hardware.meter import counters
 from muspike.hardware.meter.counters import NvmlCounter, RaplCounter, Sensors, TimeOnly, cpu_meter, gpu_meter
 
