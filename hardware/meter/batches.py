@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from muspike.arguments import whole
 from muspike.errors import BadInput, Failed
 from muspike.hardware.meter.counters import Meter, TimeOnly
@@ -19,7 +21,7 @@ PATIENCE = 2
 """After so many batches that are no better, the search ends."""
 FEWEST_PERIODS = 50
 """Periods of the counter in a look."""
-_FEWEST_CALLS = 3
+_FEWEST_CALLS = 5
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Tried:
 
     Attributes:
         batch: samples of a call.
-        rate: samples per second.
+        rate: samples per second, by the median of the calls.
         per_joule: samples per joule; None: no counter.
     """
 
@@ -96,21 +98,25 @@ def _gain(tried: Tried) -> float:
 def _look(work: Work, batch: int, meter: Meter, look_s: float, clock: Clock) -> Tried:
     work()
     if isinstance(meter, TimeOnly):
-        samples, seconds = _called(work, look_s, clock)
-        return Tried(batch, samples / seconds, None)
+        return Tried(batch, _called(work, look_s, clock)[1], None)
     for _ in range(3):
         joules = meter.read()
-        samples, seconds = _called(work, max(look_s, FEWEST_PERIODS * meter.period_s), clock)
+        samples, rate = _called(work, max(look_s, FEWEST_PERIODS * meter.period_s), clock)
         if (spent := meter.read() - joules) > 0:
-            return Tried(batch, samples / seconds, samples / spent)
+            return Tried(batch, rate, samples / spent)
     raise Failed(f"the {meter.name} does not move, or starts anew again and again; its joules mean nothing")
 
 
 def _called(work: Work, look_s: float, clock: Clock) -> tuple[int, float]:
-    """Samples and seconds of calls that take at least `look_s` seconds."""
-    samples = calls = 0
+    """Samples of calls that take at least `look_s` seconds, and samples per second by the median of the calls.
+
+    On a busy machine some calls take many times as long as they need. The median leaves them out.
+    """
+    samples: list[int] = []
+    call_s: list[float] = []
     begun = clock.now()
-    while clock.now() - begun < look_s or calls < _FEWEST_CALLS:
-        samples += work()
-        calls += 1
-    return samples, clock.now() - begun
+    while clock.now() - begun < look_s or len(samples) < _FEWEST_CALLS:
+        before = clock.now()
+        samples.append(work())
+        call_s.append(clock.now() - before)
+    return sum(samples), float(np.mean(samples) / np.median(call_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -29,6 +30,22 @@ def test_the_batch_doubles_until_it_pays_no_more() -> None:
     assert [t.batch for t in found.tried] == [1, 2, 4, 8, 16, 32, 64]
     assert found.tried[4].rate == pytest.approx(1600) and found.tried[4].per_joule is None
     assert found.ended == "larger batches give no more samples per second"
+
+
+def test_calls_that_others_held_up_do_not_mislead_the_search() -> None:
+    """Every fourth call takes 50 times as long, because the machine is busy."""
+    device = Device()
+
+    def start(batch: int) -> Work:
+        calls = itertools.count()
+
+        def call() -> int:
+            device.spend(0.01 * max(1, batch / 16) * (50 if next(calls) % 4 == 3 else 1))
+            return batch
+
+        return call
+
+    assert find_best(start, NOTHING, 1024, 0.2, device.clock()).best == 16
 
 
 def test_with_a_counter_joules_decide() -> None:
