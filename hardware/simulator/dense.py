@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.program import FULL_DECAY, SHIFT, STATE, WEIGHT_STEP, ChipPopulation, Program
-from muspike.hardware.simulator.events import Run, as_inputs, check_batch, check_sums
+from muspike.hardware.simulator.events import Run, as_inputs, check_batch, check_sums, words
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 # Below this, float32 holds every multiple of a weight's step. So every partial sum is exact, in any order of adding.
@@ -88,7 +88,12 @@ class DenseSimulator:
         self._tick = 0
 
     @torch.inference_mode()
-    def run(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike], record_membranes: bool = False) -> Run:
+    def run(
+        self,
+        inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        record_membranes: bool = False,
+        record_activity: bool = False,
+    ) -> Run:
         """Run as `Simulator.run` does, with the same arguments. Records stay on the device until the run is over."""
         ticks, given = as_inputs(self.program, self.batch, inputs)
         check_sums(self.program, given)
@@ -100,12 +105,19 @@ class DenseSimulator:
         def record(dtype: torch.dtype, start: int) -> Tensor:
             return torch.empty((ticks, self.batch, self._n - start), dtype=dtype, device=self.device)
 
+        # Which states are not 0, before the first tick and after each one.
+        moved = torch.zeros((ticks + 1, self.batch, self._n if record_activity else 0), dtype=torch.bool)
+        moved = moved.to(self.device)
+        if record_activity:
+            moved[0] = (self._u | self._v) != 0
         fired, u, v = record(torch.uint8, 0), record(torch.int32, first["u"]), record(torch.int32, first["v"])
         overflows = torch.zeros(self._n, dtype=torch.int64, device=self.device)
         with _exact_products():
             for t in range(ticks):
                 fired[t] = self._step({name: spikes[t] for name, spikes in host.items()}, overflows)
                 u[t], v[t] = self._u[:, first["u"] :], self._v[:, first["v"] :]
+                if record_activity:
+                    moved[t + 1] = (self._u | self._v) != 0
         spikes, current, membrane = (x.cpu().numpy() for x in (fired, u, v))
         kinds = {p.name: p.kind for p in self.program.populations}
 
@@ -114,12 +126,14 @@ class DenseSimulator:
             return {name: values[:, :, c.start - start : c.stop - start] for name, c in at.items()}
 
         by_name = states(spikes, 0)
+        active = states((moved[1:] | moved[:-1]).cpu().numpy(), 0) if record_activity else {}
         return Run(
             spikes={n: given[n] if kind == "input" else by_name[n] for n, kind in kinds.items() if kind != "li"},
             membrane=states(membrane, first["v"]),
             current=states(current, first["u"]),
             overflows={name: int(overflows[c].sum()) for name, c in self._columns.items()},
             readout_resets={p.name: int(by_name[p.name].sum()) for p in self.program.readouts},
+            active={n: words(a | (by_name[n] != 0) if kinds[n] == "lif" else a) for n, a in active.items()},
         )
 
     def _step(self, given: Mapping[str, Tensor], overflows: Tensor) -> Tensor:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +19,13 @@ from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.program import FULL_DECAY, SHIFT, WEIGHT_STEP, ChipPopulation, ChipSynapses, Program
 from muspike.hardware.simulator.kernels import CONV, DENSE, LINE, SOURCE, SPARSE, Neurons, Synapses, run_sequences
+from muspike.hardware.threads import in_threads
 from muspike.hardware.weights import Conv, Sparse, Weights
 
 Part = tuple[slice, slice]  # the sources and the targets of a part of a matrix
 
 _TABLES = {"dense": DENSE, "sparse": SPARSE, "conv": CONV}
 _LARGEST_SUM = 2**30  # of graded spikes; binary ones may add as much
-_WORTH_THREADS = 1024  # from so many ticks x sequences on, starting threads pays
 _WORTH_JOINING = 1.5  # how much larger than two parts together their joint matrix may be
 _WORTH_LISTS = 16  # so many weights of a row are added in the time of one synapse of a list
 
@@ -47,6 +45,9 @@ class Run:
             input of 2^18; beyond that, Lava wraps only once.
         readout_resets: of every `li` population, how often a membrane crossed the threshold that it should never reach,
             and was reset.
+        active: with `record_activity`, which updates of every `lif` and `li` population were active: uint64 `[ticks,
+            batch, words]`, bit j % 64 of word j // 64 for neuron j. An update is active if u or v is not 0 before or
+            after it, or if a `lif` neuron spikes. Else empty.
     """
 
     spikes: Mapping[str, npt.NDArray[Any]]
@@ -54,6 +55,7 @@ class Run:
     current: Mapping[str, npt.NDArray[np.int32]]
     overflows: Mapping[str, int]
     readout_resets: Mapping[str, int]
+    active: Mapping[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
 
 
 class Simulator:
@@ -108,7 +110,12 @@ class Simulator:
         self._pending = _zeros((self.batch, self.program.max_delay + 1, n), np.int32)
         self._tick = 0
 
-    def run(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike], record_membranes: bool = False) -> Run:
+    def run(
+        self,
+        inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        record_membranes: bool = False,
+        record_activity: bool = False,
+    ) -> Run:
         """Run as many ticks as `inputs` has.
 
         An input can be run in parts, one after another; the result is that of the whole.
@@ -118,6 +125,7 @@ class Simulator:
                 size]`: one array with the input populations side by side in their order, or a dict of arrays by
                 population name.
             record_membranes: record u and v of every `lif` and `li` population, instead of v of the readouts alone.
+            record_activity: record which updates were active, a bit for each.
 
         Raises:
             BadInput: a shape does not fit, a value is not a spike of its input, a population is missing or unknown, or
@@ -136,7 +144,9 @@ class Simulator:
             first = dict.fromkeys("uv", self._first_neuron)
         recorded = {x: np.empty((self.batch, ticks, self._width - first[x]), np.int32) for x in "uv"}
         overflows = np.zeros((self.batch, self._width - self._first_neuron), np.int64)
-        out = (spikes, values, recorded["u"], recorded["v"], overflows)
+        lines = (self._width - self._first_neuron) // LINE if record_activity else 0
+        active = np.empty((self.batch, ticks, lines), np.uint64)
+        out = (spikes, values, recorded["u"], recorded["v"], active, overflows)
         state = (self._u, self._v, self._pending)
 
         def work(begin: int, end: int) -> None:
@@ -146,9 +156,10 @@ class Simulator:
             for name in graded:
                 turned_values[:, begin:end, self._columns[name]] = given[name][:, begin:end]
             found = np.empty(self._width * (2 if graded else 1), np.int64)
-            run_sequences(begin, end, out, state, self._tick, self._parameters, self._synapses, found)
+            last = self._first_readout
+            run_sequences(begin, end, out, state, self._tick, last, self._parameters, self._synapses, found)
 
-        _in_threads(self.batch, ticks, work)
+        in_threads(self.batch, ticks, work)
         self._tick += ticks
 
         def states(x: str) -> dict[str, npt.NDArray[np.int32]]:
@@ -165,6 +176,11 @@ class Simulator:
             current=states("u"),
             overflows={name: int(overflows[:, c.start - start : c.stop - start].sum()) for name, c in at.items()},
             readout_resets={p.name: int(spikes[:, :, at[p.name]].sum()) for p in self.program.readouts},
+            active={
+                name: active.swapaxes(0, 1)[:, :, (c.start - start) // LINE : (c.stop - start + LINE - 1) // LINE]
+                for name, c in at.items()
+                if record_activity
+            },
         )
 
 
@@ -419,19 +435,7 @@ def _reach(conv: Conv, axis: int) -> npt.NDArray[np.int32]:
     return table
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_threads(batch: int, ticks: int, work: Callable[[int, int], None]) -> None:
-    """Call `work(begin, end)` for all sequences of the batch: in parts on threads if that pays, else once."""
-    # These are Python's threads, not numba's parallel loop. At the end of that loop, OpenMP's threads spin for each
-    # other. On a machine that has other work to do, a short call is then 30 times slower (7 ticks of 16 sequences: 8 ms
-    # instead of 0.26 ms).
-    threads = min(batch, _cores())
-    if threads == 1 or batch * ticks < _WORTH_THREADS:
-        work(0, batch)
-        return
-    bounds = np.linspace(0, batch, min(batch, 4 * threads) + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, bounds[:-1], bounds[1:]))
+def words(active: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """`[ticks, batch, size]` as `Run.active` has it, `[ticks, batch, words]`."""
+    padded = np.pad(active, ((0, 0), (0, 0), (0, -active.shape[2] % 64)))
+    return np.packbits(padded, axis=2, bitorder="little").view("<u8").astype(np.uint64, copy=False)

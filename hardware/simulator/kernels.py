@@ -124,6 +124,23 @@ def _gathering(_context, spikes, first):  # type: ignore[no-untyped-def]
     return types.uint64(spikes, first), generate
 
 
+def _gathering_states(_context, u, v, first):  # type: ignore[no-untyped-def]
+    """Which of a line of neurons, from `first` on, have u or v other than 0, as the bits of a 64-bit word."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        line = ir.VectorType(ir.IntType(32), LINE)
+        u, v = (
+            builder.load(
+                _vector_at(builder, make_array(kind)(context, builder, array).data, arguments[2], line), align=4
+            )
+            for kind, array in zip(signature.args[:2], arguments[:2], strict=True)
+        )
+        moved = builder.icmp_unsigned("!=", builder.or_(u, v), ir.Constant(line, None))
+        return builder.bitcast(moved, ir.IntType(64))
+
+    return types.uint64(u, v, first), generate
+
+
 def _adding_rows(_context, weights, stride, rows, factor, arriving, at):  # type: ignore[no-untyped-def]
     """Add one line of the `rows` of int8 weights, times `factor`, to the line of `arriving` that starts at `at`.
 
@@ -182,8 +199,9 @@ def _vector_at(builder: Any, data: Any, index: Any, kind: Any) -> Any:
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
 
 
-_borrowed: Any = intrinsic(_borrowing)
+borrowed: Any = intrinsic(_borrowing)
 _gathered: Any = intrinsic(_gathering)
+_gathered_states: Any = intrinsic(_gathering_states)
 _add_rows: Any = intrinsic(_adding_rows)
 _prefetch: Any = intrinsic(_prefetching)
 
@@ -213,6 +231,29 @@ def _update(a_in, u, v, keep_u, keep_v, bias, threshold, spikes):  # type: ignor
         v[j] = np.int32(0) if fired else y
         spikes[j] = fired
     return peak
+
+
+@njit(nogil=True)
+def _mark_states(u, v, marks):  # type: ignore[no-untyped-def]
+    """Write for each line of neurons which of them have u or v other than 0."""
+    for line in range(len(marks)):
+        marks[line] = _gathered_states(u, v, line * LINE)
+
+
+@njit(nogil=True)
+def _mark_active(u, v, spikes, before, active):  # type: ignore[no-untyped-def]
+    """Write for each line of neurons which of them were active in this tick: state before or after, or a spike.
+
+    `before` are the marks of the states before the tick, and then those after it. `spikes` are those of the lines whose
+    spikes count.
+    """
+    for line in range(len(active)):
+        after = _gathered_states(u, v, line * LINE)
+        moved = before[line] | after
+        if line * LINE < len(spikes):
+            moved |= _gathered(spikes, line * LINE)
+        active[line] = moved
+        before[line] = after
 
 
 @njit(nogil=True)
@@ -358,11 +399,13 @@ def _run_sequence(  # type: ignore[no-untyped-def]
     values,  # uint16 [ticks, columns of the inputs]: the spikes of graded inputs; without such inputs no columns
     current,  # int32 [ticks, recorded neurons]: u is written for the last neurons
     membrane,  # int32 [ticks, recorded neurons]: v is written for the last neurons
+    active,  # uint64 [ticks, lines of neurons]: a bit for each neuron is written; not recorded: no lines
     overflows,  # int64 [neurons]: counted up when the input leaves 16 bits
     u,  # int32 [neurons]
     v,  # int32 [neurons]
     pending,  # int32 [depth, neurons]: what arrives in this tick, and in the next ones
     tick,  # the number of the first tick
+    last,  # the column after the last one whose spikes make an update active: readouts have none
     neurons,  # Neurons
     synapses,  # Synapses
     found,  # scratch, int64 [width]; if there are graded inputs, twice as long
@@ -371,6 +414,8 @@ def _run_sequence(  # type: ignore[no-untyped-def]
     first = spikes.shape[1] - n
     tap_sums, touched = np.zeros(synapses.scratch[0], np.int32), np.zeros(synapses.scratch[1], np.uint8)
     starts, targets, reach, weights = synapses.starts, synapses.targets, synapses.reach, synapses.weights
+    before = np.empty(active.shape[1], np.uint64)
+    _mark_states(u, v, before)
     for t in range(len(spikes)):
         slot = (tick + t) % depth
         a_in = pending[slot]
@@ -387,6 +432,8 @@ def _run_sequence(  # type: ignore[no-untyped-def]
         a_in[:] = 0
         current[t] = u[n - current.shape[1] :]
         membrane[t] = v[n - membrane.shape[1] :]
+        if len(before):
+            _mark_active(u, v, spikes[t, first:last], before, active[t])
         for source in synapses.sources:
             count = _find(spikes[t, source.first : source.end], found)
             if count == 0:
@@ -416,18 +463,19 @@ def _run_sequence(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def run_sequences(begin, end, out, state, tick, neurons, synapses, found):  # type: ignore[no-untyped-def]
-    """Run the sequences `begin` to `end - 1`, for as many ticks as the spikes in `out` have. `tick` is the first tick.
+def run_sequences(begin, end, out, state, tick, last, neurons, synapses, found):  # type: ignore[no-untyped-def]
+    """Run the sequences `begin` to `end - 1`, for as many ticks as the spikes in `out` have. `tick` is the first tick,
+    `last` the column of the first readout.
 
-    `out` holds spikes, the values of graded spikes, recorded u, recorded v and overflows; `state` holds u, v and
-    pending. The first axis of each of these arrays is the sequence. `found` is scratch: int64, as long as the spikes of
-    a tick, and twice as long if there are graded inputs.
+    `out` holds spikes, the values of graded spikes, recorded u, recorded v, active neurons and overflows; `state` holds
+    u, v and pending. The first axis of each of these arrays is the sequence. `found` is scratch: int64, as long as the
+    spikes of a tick, and twice as long if there are graded inputs.
     """
-    spikes, values, current, membrane, overflows = _borrowed(out)
-    u, v, pending = _borrowed(state)
-    neurons, synapses, found = _borrowed(neurons), _borrowed(synapses), _borrowed(found)
+    spikes, values, current, membrane, active, overflows = borrowed(out)
+    u, v, pending = borrowed(state)
+    neurons, synapses, found = borrowed(neurons), borrowed(synapses), borrowed(found)
     for b in range(begin, end):
         _run_sequence(
-            spikes[b], values[b], current[b], membrane[b], overflows[b],
-            u[b], v[b], pending[b], tick, neurons, synapses, found,
+            spikes[b], values[b], current[b], membrane[b], active[b], overflows[b],
+            u[b], v[b], pending[b], tick, last, neurons, synapses, found,
         )  # fmt: skip
