@@ -166,7 +166,8 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: Chip, pieces: 
     composed = generate(runner or model.network.runner(), pieces, EXCERPT, seed, ended=False)
     costs = misfit_entry("; ".join(compiled.use.problems))
     if runner:
-        reading = Reading(runner, [compiled.program], model.spiking.noise.behind(read_after_pad(excerpts)))
+        given = model.spiking.noise.behind(read_after_pad(excerpts))
+        reading = Reading(runner, [compiled.program], given, compiled.chip)
         words = excerpts.shape[0] * excerpts.shape[1]
         entry = suite.costs_on_chip((compiled,), runner, reading, words, notes_in(excerpts))
         costs = {"fits": True} | {key: entry[key] for key in _COSTS}

@@ -30,9 +30,10 @@ from muspike.export.loihi import ChipRunner
 from muspike.export.subject import Subject
 from muspike.hardware.chip import Chip, known_chips, load_chip
 from muspike.hardware.constant import read_toml, text_of
-from muspike.hardware.cost.energy import BOUNDARY, Energy, Quantity
+from muspike.hardware.cost.energy import BOUNDARY, Energy
 from muspike.hardware.cost.operation_prices import OperationEnergy, price_macs, price_spikes
 from muspike.hardware.cost.opinions import Opinions
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.meter.recorded import Recorded
 from muspike.hardware.price_list import PriceList, known_price_lists, load_price_list
 from muspike.tables import Table

@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from muspike.errors import BadInput
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 
 Axis = Literal["batch", "demand", "wait"]
 AXES: dict[Axis, tuple[str, tuple[float, float]]] = {

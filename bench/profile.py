@@ -19,11 +19,12 @@ from muspike.export.subject import Subject
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.cost import energy
 from muspike.hardware.cost.activity import Counts
-from muspike.hardware.cost.energy import Energy, Quantity
+from muspike.hardware.cost.energy import Energy
 from muspike.hardware.cost.firing import SATURATED, Firing, FiringMeter
 from muspike.hardware.cost.footprint import ChipMemory
 from muspike.hardware.cost.operations import Operations, operations
 from muspike.hardware.cost.opinions import Opinions, opinions
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.program import Program
@@ -401,7 +402,7 @@ def _on_chip(
 
 @dataclass(frozen=True, eq=False)
 class _Ran:
-    """A run: its spikes and counts, whose `ticks` are those of each sequence, and how it divides into inferences."""
+    """A run: its spikes, its counts in all (but for `ticks`, of each sequence), and how it divides into inferences."""
 
     meter: FiringMeter
     spikes: Mapping[str, Any]
@@ -426,16 +427,17 @@ def _opinions(program: Program, ran: _Ran, chip: Chip) -> tuple[Opinions | None,
 def _on_words(program: Program, workload: Workload, chip: Chip) -> _Ran:
     assert workload.words is not None and workload.tokens is not None
     runner = ChipRunner(program)
-    read = Reading(runner, [program], workload.words)
+    read = Reading(runner, [program], workload.words, chip, membranes=True)
     reads = workload.tokens * sum(p.size for p in program.readouts)
-    energies = energy.price_all(read.counts[0], chip, reads=reads)
+    energies = tuple(meter.energy(reads=reads) for meter in read.meters[0])
     warned = []
     if runner.overflows:
         warned.append(f"{runner.overflows:,} sums left the 16-bit accumulator: from then on the chip would differ")
     if runner.readout_resets:
         warned.append(f"readouts reached the largest threshold and were reset {runner.readout_resets:,} times")
     presented = runner.presentation
-    return _Ran(read.firing, read.spikes, read.counts[0], energies, warned, presented.ticks, presented.period)
+    counts = replace(read.counts[0], ticks=np.full(workload.batch, workload.ticks))
+    return _Ran(read.firing, read.spikes, counts, energies, warned, presented.ticks, presented.period)
 
 
 def _on_spikes(
@@ -457,7 +459,7 @@ def _on_spikes(
     )
     if not run.energies:
         raise BadInput(f"no energy: {run.no_energy}")
-    # A sequence is an inference. The counts are totals; what the opinions ask them is the length of each sequence.
+    # A sequence is an inference.
     counts = replace(run.counts, ticks=np.full(run.batch, run.ticks))
     return _Ran(meter, run.run.spikes, counts, run.energies, list(warnings(run)), run.ticks, run.ticks)
 

@@ -1,4 +1,4 @@
-"""A chip reads words: its spikes, what happened on its cores, what its neurons did."""
+"""A chip reads words: its spikes, what happened on its cores, what that costs, what its neurons did."""
 
 from __future__ import annotations
 
@@ -8,53 +8,71 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.export.loihi import ChipRunner
-from muspike.hardware.cost import activity
+from muspike.hardware.chip import Chip
+from muspike.hardware.cost.account import Account
+from muspike.hardware.cost.energy import Meter, meters
 from muspike.hardware.cost.firing import FiringMeter, Presented
 from muspike.hardware.program import Program
 from muspike.hardware.running.simulate import deepest
 from muspike.tokens import Words
 
 # Sequences are computed in parts that take at most so many bytes.
-_PART_BYTES = 2**27
+_PART_BYTES = 2**28
 
 
 class Reading:
-    """The spikes and counts of a chip that reads given words `[tokens, batch, 7 + draws]`.
-
-    Some sequences are read at a time: membranes are needed to know which updates move a state, and are too large to
-    keep.
+    """The spikes and costs of a chip that reads given words `[tokens, batch, 7 + draws]`.
 
     Args:
         runner: the network on its chip.
         mappings: programs of the same network whose cores are counted; the placement of cores alone may differ.
         words: the words, with their noise.
+        chip: the chip, which prices.
+        membranes: whether `firing` tells membrane updates, which takes memory and time.
 
     Attributes:
-        counts: what happened on the cores, for each mapping.
+        counts: what happened on the cores in all, for each mapping.
+        meters: what it costs: of the first mapping with each of the chip's cost sets, of the others with the default.
         spikes: every spike, by population.
         firing: what the neurons did. So that deep populations answer to the last word too, silence follows the words;
             what happens then is neither in `counts` nor in `spikes`.
     """
 
-    def __init__(self, runner: ChipRunner, mappings: Sequence[Program], words: Words) -> None:
+    def __init__(
+        self,
+        runner: ChipRunner,
+        mappings: Sequence[Program],
+        words: Words,
+        chip: Chip,
+        membranes: bool = False,
+    ) -> None:
         spikes: list[Mapping[str, npt.NDArray[np.uint8]]] = []
-        counts: list[list[activity.Counts]] = [[] for _ in mappings]
+        first, *others = mappings
+        self.meters: list[tuple[Meter, ...]] = [
+            meters(first.core_xy, chip),
+            *((Meter(of.core_xy, chip, influences=False),) for of in others),
+        ]
+        account = Account(mappings, self.meters)
         program, presentation = runner.program, runner.presentation
         ticks = len(words) * presentation.period
         self.firing = FiringMeter(program, ticks, Presented(presentation.ticks, presentation.period))
-        for part in parts(words.shape[1], 8 * ticks * sum(p.size for p in program.populations)):  # bytes of u and v
+        each = sum(p.size * (8 if membranes else 4 if p.kind == "li" else 1) for p in program.populations)
+        for part in parts(words.shape[1], ticks * each):
             read = words[:, part]
             runner.reset(read.shape[1])
-            _, run = runner.run(read, record_membranes=True)
-            for mapping, of in zip(mappings, counts, strict=True):
-                of.append(activity.count(mapping, run.spikes, currents=run.current, membranes=run.membrane))
+            account.begin(read.shape[1])
+            _, run = runner.run(read, record_membranes=membranes, record_activity=True)
+            account.add(run.spikes, run.active)
             spikes.append(run.spikes)
             self.firing.begin()
-            self.firing.add(run.spikes, run.membrane)
-            rest = runner.silence(deepest(program))
-            self.firing.add(rest.spikes, rest.membrane)
-        self.counts = [activity.Counts.joined(of) for of in counts]
-        self.spikes = {name: np.concatenate([s[name] for s in spikes], axis=1) for name in spikes[0]}
+            self.firing.add(run.spikes, run.membrane if membranes else None)
+            rest = runner.silence(deepest(program), record_membranes=membranes)
+            self.firing.add(rest.spikes, rest.membrane if membranes else None)
+        self.counts = account.totals
+        self.spikes = {
+            name: array if len(spikes) == 1 else np.concatenate([s[name] for s in spikes], axis=1)
+            for name, array in spikes[0].items()
+        }
 
 
 def parts(sequences: int, bytes_each: int) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 
 
 class Ends(NamedTuple):

@@ -40,7 +40,6 @@ from muspike.export.words import example_words
 from muspike.files import owned_folder
 from muspike.generation import Sampling, generate
 from muspike.hardware.chip import Chip, as_chip, known_chips
-from muspike.hardware.cost import energy
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
@@ -190,9 +189,9 @@ def _profile(
             if chip in misfits:
                 chips[chip] = misfit_entry(misfits[chip])
                 continue
-            # One chip after another, because the counts of all mappings of one chip already take much memory.
             mappings = spread_over(compiled[chip])
-            read = Reading(runners[chip], [mapping.program for mapping in mappings], heard.words)
+            programs = [mapping.program for mapping in mappings]
+            read = Reading(runners[chip], programs, heard.words, compiled[chip].chip)
             chips[chip] = costs_on_chip(mappings, runners[chip], read, words, notes)
             if chip == shown:
                 spikes_on_chip = read.spikes
@@ -331,18 +330,18 @@ def costs_on_chip(
     Args:
         mappings: the mappings onto the chip, the main one first.
         runner: ran the reading.
-        reading: counts what each mapping did.
+        reading: what each mapping did, and the meters that ran along.
         words: words read.
         notes: notes read.
     """
     compiled = mappings[0]
-    use, chip = compiled.use, compiled.chip
+    use = compiled.use
     rows = [{"core": core.core, "percent": dict(core.per_cent)} for core in use.cores]
     reads = words * sum(p.size for p in compiled.program.readouts)
-    first, *others = energy.price_all(reading.counts[0], chip, reads=reads)
+    first, *others = (meter.energy(reads=reads) for meter in reading.meters[0])
     spread = [
-        (mapping.fill, len(mapping.use.cores), energy.price(counts, chip))
-        for mapping, counts in zip(mappings, reading.counts, strict=True)
+        (mapping.fill, len(mapping.use.cores), meter.energy())
+        for mapping, (meter, *_) in zip(mappings, reading.meters, strict=True)
     ]
     entry = chip_entry(
         first, notes, len(use.cores), use.binding, rows, fill=compiled.fill, others=others, mappings=spread
@@ -369,19 +368,35 @@ def _float_integer(
     layers = [p for p in program.populations if p.kind == "lif" and p.name in network.populations]
     period = network.timing.period
     rows: list[SpikeAgreement] = []
-    for part in parts(words.shape[1], 4 * len(words) * period * sum(p.size for p in layers)):
-        with torch.no_grad():
-            _, spikes = network(torch.from_numpy(words[:, part]), record=[p.name for p in layers])
-        ideal = {}
-        for population in layers:
-            recorded = spikes[population.name].numpy()  # [tokens, slots, batch, neurons]
-            ticks = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), np.uint8)
-            ticks[:, : recorded.shape[1]] = recorded != 0
-            ideal[population.name] = ticks.reshape(-1, *recorded.shape[2:])
-        chip = {name: spikes[:, part] for name, spikes in on_chip.items()}
-        rows += (row for row in agreement(program, ideal, {}, chip, {}) if isinstance(row, SpikeAgreement))
+    with _one_thread():
+        for part in parts(words.shape[1], 4 * len(words) * period * sum(p.size for p in layers)):
+            with torch.no_grad():
+                _, spikes = network(torch.from_numpy(words[:, part]), record=[p.name for p in layers])
+            ideal = {}
+            for population in layers:
+                recorded = spikes[population.name].numpy()  # [tokens, slots, batch, neurons]
+                ticks = np.zeros((recorded.shape[0], period, *recorded.shape[2:]), np.uint8)
+                ticks[:, : recorded.shape[1]] = recorded != 0
+                ideal[population.name] = ticks.reshape(-1, *recorded.shape[2:])
+            chip = {name: spikes[:, part] for name, spikes in on_chip.items()}
+            rows += (row for row in agreement(program, ideal, {}, chip, {}) if isinstance(row, SpikeAgreement))
     total = SpikeAgreement.together("all layers", rows)
     return {"spike_agreement": total.agreement, "rate_change": total.rate_change}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work on one thread for a while.
+
+    The products of a network that is computed slot by slot are small. On two threads that wait for each other, S-LSTM
+    took 46 s of two cores' time, and 6 s on one thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple[int, int]:

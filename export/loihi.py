@@ -81,19 +81,20 @@ class ChipRunner:
         logits: Logits = self.run(words[None])[0][0]
         return logits
 
-    def run(self, words: Words, record_membranes: bool = False) -> tuple[Logits, Run]:
-        """Run all of `words` `[tokens, batch, 7 + draws]`.
+    def run(self, words: Words, record_membranes: bool = False, record_activity: bool = False) -> tuple[Logits, Run]:
+        """Run all of `words` `[tokens, batch, 7 + draws]`; the other arguments are as for `Simulator.run`.
 
         Returns:
             logits: float32 `[tokens, batch, N_AXONS]`.
             run: all that happened on the chip.
         """
-        run = self._simulator.run(self.presentation.spikes(words, self._heard), record_membranes)
+        spikes = self.presentation.spikes(words, self._heard)
+        run = self._simulator.run(spikes, record_membranes, record_activity)
         self.overflows += sum(run.overflows.values())
         self.readout_resets += sum(run.readout_resets.values())
         membrane = run.membrane[self._readout][self._answer :: self.presentation.period]
         return (membrane / self._scale + self.presentation.bias).astype(np.float32), run
 
-    def silence(self, ticks: int) -> Run:
-        """Run ticks without input, and record all membranes."""
-        return self._simulator.run(np.zeros((ticks, self._batch, self._inputs), np.uint8), record_membranes=True)
+    def silence(self, ticks: int, record_membranes: bool = False) -> Run:
+        """Run ticks without input."""
+        return self._simulator.run(np.zeros((ticks, self._batch, self._inputs), np.uint8), record_membranes)

@@ -25,7 +25,7 @@ from muspike.hardware import Simulator, compile_graph, price, read_net
 from muspike.hardware.chip import Chip
 from muspike.hardware.constant import Tag
 from muspike.hardware.cost.activity import Counter
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.graph import Population, SpikingGraph, Synapses
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 

@@ -16,7 +16,7 @@ from importlib import resources
 from muspike.errors import BadInput
 from muspike.hardware.citations import citations_of
 from muspike.hardware.constant import TAGS, Constant, FileTable, Tag, constant_of, read_toml
-from muspike.hardware.cost.energy import Quantity, weakest
+from muspike.hardware.cost.quantity import Quantity, weakest
 
 
 @dataclass(frozen=True)

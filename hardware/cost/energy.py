@@ -19,10 +19,9 @@ power, without a price.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -31,95 +30,17 @@ import numpy.typing as npt
 from muspike.arguments import instance, whole
 from muspike.errors import BadInput
 from muspike.hardware.chip import BARRIER, GRADED_EVENTS, Chip, CostSet, as_chip
-from muspike.hardware.constant import TAGS, Constant, Tag
+from muspike.hardware.constant import Constant
 from muspike.hardware.cost.activity import Counts
+from muspike.hardware.cost.events import EVENTS
+from muspike.hardware.cost.quantity import Quantity
+from muspike.hardware.cost.timing import ACTIVE, ALL, Bottleneck, Bound, Timing
 
 Array = npt.NDArray[Any]
-Bound = Literal["value", "low", "high"]
-
 BOUNDARY = (
     "the chip alone, running freely: it never waits for its host; cores, mesh and static power; "
     "no host, board, off-chip memory, input or output"
 )
-
-_PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
-_UNIT = re.compile(r"([munp]?)([JsW])")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A figure with its band and tag.
-
-    Bands add and multiply as intervals of numbers that are not negative.
-
-    Attributes:
-        value: the figure.
-        low, high: its band: `low <= value <= high`.
-        unit: its unit, such as pJ.
-        tag: the weakest tag of everything that went into the figure.
-        band_known: False if something in the figure has no published spread; then the true band is wider than `low` to
-            `high`.
-    """
-
-    value: float
-    low: float
-    high: float
-    unit: str
-    tag: Tag
-    band_known: bool = True
-
-    @property
-    def band(self) -> str:
-        """The band in words, without the unit: "1.44 – 1.83", "30 – 97.3 or wider" or "band unknown"."""
-        if self.low == self.high and not self.band_known:
-            return "band unknown"
-        return f"{self.low:.3g} – {self.high:.3g}{'' if self.band_known else ' or wider'}"
-
-    @classmethod
-    def of(cls, constant: Constant) -> Quantity:
-        """The constant as a quantity."""
-        return cls(constant.value, constant.low, constant.high, constant.unit, constant.tag, constant.band_known)
-
-    def __add__(self, other: Quantity) -> Quantity:
-        if self.unit != other.unit:
-            raise BadInput(f"cannot add {other.unit} to {self.unit}; bring both to one unit first")
-        tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
-        return Quantity(self.value + other.value, self.low + other.low, self.high + other.high, self.unit, tag, known)
-
-    def __mul__(self, factor: float) -> Quantity:
-        if factor < 0:
-            raise BadInput(f"cannot multiply a quantity by {factor}; counts are not negative")
-        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: float) -> Quantity:
-        return self * (1 / divisor)
-
-    def times(self, other: Quantity, unit: str) -> Quantity:
-        """The product, in `unit`. The caller knows that `unit` is the product of the two units (mW x ns = pJ)."""
-        tag, known = weakest((self.tag, other.tag)), self.band_known and other.band_known
-        return Quantity(self.value * other.value, self.low * other.low, self.high * other.high, unit, tag, known)
-
-    def to(self, unit: str) -> Quantity:
-        """The same quantity in another unit of the same kind, such as uJ for pJ.
-
-        Raises:
-            BadInput: the two units are not of the same kind.
-        """
-        old, new = _UNIT.fullmatch(self.unit), _UNIT.fullmatch(unit)
-        if not old or not new or old[2] != new[2]:
-            raise BadInput(f"cannot express {self.unit} in {unit}")
-        return replace(self * (_PREFIX[old[1]] / _PREFIX[new[1]]), unit=unit)
-
-    def to_dict(self, unit: str, shares: int = 1) -> dict[str, Any]:
-        """One of `shares` equal shares of the quantity as a JSON-able dict, in `unit` (of the same kind)."""
-        return dict(vars((self / shares).to(unit)))
-
-
-def weakest(tags: Iterable[Tag]) -> Tag:
-    """The weakest of the tags, in the order measured > fitted > simulated > inferred > assumed."""
-    return max(tags, key=TAGS.index)
 
 
 @dataclass(frozen=True)
@@ -162,23 +83,6 @@ class Row:
             "source": constant and constant.source,
             "note": self.note,
         }
-
-
-@dataclass(frozen=True)
-class Bottleneck:
-    """What the run waits for.
-
-    Attributes:
-        resource: the resource with the largest share of the time on the critical path.
-        share: that share, 0 to 1.
-        core: the core that is the slowest one for more time than any other.
-        core_share: the share of the time for which it is the slowest, 0 to 1.
-    """
-
-    resource: str
-    share: float
-    core: int
-    core_share: float
 
 
 @dataclass(frozen=True)
@@ -274,86 +178,6 @@ class Energy:
         }
 
 
-@dataclass(frozen=True)
-class _Event:
-    """An event that a cost set may price.
-
-    Attributes:
-        name: the name of its row.
-        group: whose time it takes.
-        count: finds its count in the counts of a run.
-        note: what the count contains.
-    """
-
-    name: str
-    group: Literal["synapses", "neurons", "spikes", "mesh"]
-    count: Callable[[Counts], Array]
-    note: str
-
-
-_EVENTS: Mapping[str, _Event] = {
-    "synop_dense": _Event(
-        "synaptic operations, dense lists",
-        "synapses",
-        lambda counts: counts.synops - counts.synops_sparse - counts.synops_conv - counts.synops_graded,
-        "every stored synapse of an arriving spike, zero weights included",
-    ),
-    "synop_sparse": _Event(
-        "synaptic operations, sparse lists",
-        "synapses",
-        lambda counts: counts.synops_sparse,
-        "every stored synapse of an arriving spike",
-    ),
-    "synop_conv": _Event(
-        "synaptic operations, shared lists",
-        "synapses",
-        lambda counts: counts.synops_conv,
-        "every tap of a convolution that an arriving spike meets, zero weights included",
-    ),
-    "synop_graded": _Event(
-        "synaptic operations of graded spikes",
-        "synapses",
-        lambda counts: counts.synops_graded,
-        "every stored synapse of an arriving graded spike, whatever its value, in lists of any kind",
-    ),
-    "neuron_access": _Event(
-        "neuron updates, access", "neurons", lambda counts: counts.neuron_updates, "every mapped neuron, every tick"
-    ),
-    "neuron_update": _Event(
-        "neuron updates, active",
-        "neurons",
-        lambda counts: counts.active_updates,
-        "added to the access if the state is not 0 before or after the update, or if the neuron spikes",
-    ),
-    "neuron_spike": _Event("spikes", "neurons", lambda counts: counts.neuron_spikes, "on top of the update"),
-    "message_out": _Event(
-        "messages out",
-        "spikes",
-        lambda counts: counts.messages_out,
-        "one per spike and target core, the neuron's own core included",
-    ),
-    "spike_in": _Event(
-        "axon events in",
-        "spikes",
-        lambda counts: counts.spikes_in - counts.spikes_in_graded,
-        "one per spike and target core, spikes of the host included",
-    ),
-    "spike_in_graded": _Event(
-        "axon events in, graded",
-        "spikes",
-        lambda counts: counts.spikes_in_graded,
-        "one per graded spike and target core, whatever its value",
-    ),
-    "hop_x": _Event(
-        "hops east-west", "mesh", lambda counts: counts.hops_x, "between tiles, without messages of the host"
-    ),
-    "hop_y": _Event(
-        "hops north-south", "mesh", lambda counts: counts.hops_y, "between tiles, without messages of the host"
-    ),
-}
-_ALL = "all"
-_ACTIVE = "count: active updates"
-_Case = tuple[str, Bound]
 _ACTIVE_BOUND = "; upper bound, at least the spikes: membranes were not recorded"
 
 
@@ -403,13 +227,21 @@ class Meter:
         core_xy: the place of each core, as in `Counts`.
         chip: the chip.
         constants: as for `price`.
+        influences: whether to find how much each input moves the total; else `uncertainty` is empty, and pricing is
+            several times quicker.
+
+    Attributes:
+        timing: the times of the ticks so far.
     """
 
-    def __init__(self, core_xy: Array, chip: Chip, constants: str | CostSet | None = None) -> None:
+    def __init__(
+        self, core_xy: Array, chip: Chip, constants: str | CostSet | None = None, *, influences: bool = True
+    ) -> None:
         self._chip = chip
         self._costs = constants if isinstance(constants, CostSet) else chip.cost_set(constants)
         self._chips = _chips(core_xy, chip)
-        self._timing = _Timing(core_xy, self._costs, self._chips)
+        self.timing = Timing(core_xy, self._costs, self._chips, one_by_one=influences)
+        self._influences = influences
         self._totals: Counts | None = None
 
     def add(self, counts: Counts) -> None:
@@ -418,18 +250,22 @@ class Meter:
             raise BadInput(
                 f"price: the counts are of a program for {counts.chip}, which {self._chip.name} cannot price"
             )
-        self._timing.add(counts)
+        self.timing.add(counts)
+        self.add_totals(counts)
+
+    def add_totals(self, counts: Counts) -> None:
+        """Add counts of ticks whose times were added to `timing` already."""
         self._totals = Counts.summed([self._totals, counts] if self._totals else [counts])
 
     def energy(self, *, reads: int | None = None) -> Energy:
         """The cost of everything that was added; `reads` and errors as for `price`."""
         if reads is not None:
             reads = whole("price: reads", reads, 0)
-        counts, chip, chips, timing, costs = self._totals, self._chip, self._chips, self._timing, self._costs
+        counts, chip, chips, timing, costs = self._totals, self._chip, self._chips, self.timing, self._costs
         if counts is None or not counts.ticks.sum():
             raise BadInput("the run has no tick: there is nothing to price")
         latency = timing.latency()
-        rows = [_row(event, counts, costs) for event in _EVENTS if _is_shown(event, counts, costs)]
+        rows = [_row(event, counts, costs) for event in EVENTS if _is_shown(event, counts, costs)]
         power = Quantity.of(chip.static_power) * chips
         static = power.times(latency, "pJ")
         note = f"of whole chips: {chips}, for the time of the run"
@@ -448,7 +284,7 @@ class Meter:
             slowest_tick=timing.slowest_tick(),
             waiting=power,
             bottleneck=timing.bottleneck(),
-            uncertainty=_uncertainty(rows, chip, chips, timing),
+            uncertainty=_uncertainty(rows, chip, chips, timing) if self._influences else (),
             unbanded=_unbanded(rows, chip, timing),
             time_sources=tuple(dict.fromkeys(constant.source for constant in timing.playing.values())),
             chips=chips,
@@ -469,7 +305,7 @@ def meters(core_xy: Array, chip: Chip) -> tuple[Meter, ...]:
     return tuple(Meter(core_xy, chip, name) for name in names)
 
 
-def _barrier_row(costs: CostSet, timing: _Timing) -> Row:
+def _barrier_row(costs: CostSet, timing: Timing) -> Row:
     name, barrier = "barrier and time step", timing.constants.get(BARRIER)
     if BARRIER in costs.covers:
         return Row(name, None, None, None, None, "covered", "its time is in the latency, and so in static")
@@ -542,14 +378,14 @@ def _is_shown(event: str, counts: Counts, costs: CostSet) -> bool:
     """
     if not event.startswith("synop") and event not in GRADED_EVENTS:
         return True
-    used = bool(_EVENTS[event].count(counts).any())
+    used = bool(EVENTS[event].count(counts).any())
     if used and event.startswith("synop") and event not in costs.energy and event not in costs.covers:
         raise BadInput(f"cost set {costs.name!r}: no price for {event}, of which the run has some")
     return used or event == "synop_dense"
 
 
 def _row(name: str, counts: Counts, costs: CostSet) -> Row:
-    event = _EVENTS[name]
+    event = EVENTS[name]
     count = int(event.count(counts).sum())
     bounded = name == "neuron_update" and not counts.activity_known
     low = int(counts.neuron_spikes.sum()) if bounded else count
@@ -566,171 +402,28 @@ def _row(name: str, counts: Counts, costs: CostSet) -> Row:
     return Row(event.name, count, low, energy, constant, "priced", note)
 
 
-class _Timing:
-    """The times of the ticks added so far, case by case: all latencies at their values, or some at an end."""
-
-    def __init__(self, core_xy: Array, costs: CostSet, chips: int) -> None:
-        self.costs = costs
-        self.events = [name for name, event in _EVENTS.items() if name in costs.latency and event.group != "mesh"]
-        extent = np.ptp(core_xy, axis=0) if len(core_xy) else np.zeros(2, int)
-        self.route = {"hop_x": int(extent[0]), "hop_y": int(extent[1])}  # tiles; XY routing
-        self.constants: dict[str, Constant] = {name: costs.latency[name] for name in self.events}
-        self.constants |= {name: costs.latency[name] for name in self.route if name in costs.latency}
-        tiles = len(np.unique(core_xy, axis=0))
-        self.barrier_extrapolated = bool(costs.barrier) and tiles > costs.barrier[-1].tiles
-        if costs.barrier:
-            self.constants[BARRIER] = _barrier(costs, tiles)
-        floor = "step_floor" if chips == 1 else "step_floor_several_chips"
-        if floor in costs.latency:
-            self.constants["step floor"] = costs.latency[floor]
-        self.activity_known = True
-        self.graded = False  # whether there were graded spikes; if not, their times have no part in the run
-        ends: tuple[Bound, Bound] = ("low", "high")
-        # A case says which constants are at which bound: all of them, or one with the others at their values.
-        named = [(name, end) for name in (_ALL, *self.constants, _ACTIVE) for end in ends]
-        self.cases: list[_Case] = [(_ALL, "value"), *named]
-        self.sums = dict.fromkeys(self.cases, 0.0)
-        self.longest = dict.fromkeys(self.cases, 0.0)
-        self.waited: dict[str, float] = {}  # time that each resource takes on the critical path, at the values
-        self.slowest = np.zeros(max(len(core_xy), 1))  # time for which each core was the slowest, at the values
-
-    def add(self, counts: Counts) -> None:
-        inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
-        if not inside.any():
-            return
-        self.activity_known &= counts.activity_known
-        events = {name: _EVENTS[name].count(counts)[inside] for name in self.events}  # [ticks inside, cores]
-        self.graded |= any(events[name].any() for name in GRADED_EVENTS if name in events)
-        least = events if counts.activity_known else events | {"neuron_update": counts.neuron_spikes[inside]}
-        sends = np.asarray(counts.messages_out[inside].any(1))
-        for case in self.cases:
-            name, bound = case
-            fewest = bound == "low" and name in (_ALL, _ACTIVE)
-            path, time, slowest = self._ticks(case, least if fewest else events, sends)
-            self.sums[case] += float(time.sum())
-            self.longest[case] = max(self.longest[case], float(time.max()))
-            if bound == "value":
-                self._wait(path, time, slowest)
-
-    def _ticks(self, case: _Case, events: Mapping[str, Array], sends: Array) -> tuple[dict[str, Array], Array, Array]:
-        """The time per resource on the critical path, the time of the tick, and the slowest core.
-
-        Each array is `[ticks inside]`; times are in ns.
-        """
-        of, bound = case
-        ns = {
-            name: float(getattr(constant, bound if of in (_ALL, name) else "value"))
-            for name, constant in self.constants.items()
-        }
-        shape = next(iter(events.values())).shape if events else (len(sends), 1)
-        groups = {group: np.zeros(shape) for group in ("synapses", "neurons", "spikes")}
-        for name in self.events:
-            groups[_EVENTS[name].group] += ns[name] * events[name]
-        if self.costs.core_time == "max":
-            # Synapses and neurons work side by side. Handing spikes over counts with the neurons.
-            neurons = groups["neurons"] + groups["spikes"]
-            ahead = groups["synapses"] > neurons
-            groups["synapses"] = np.where(ahead, groups["synapses"], 0)
-            groups["neurons"] = np.where(ahead, 0, groups["neurons"])
-            groups["spikes"] = np.where(ahead, 0, groups["spikes"])
-        busy = groups["synapses"] + groups["neurons"] + groups["spikes"]
-        slowest = busy.argmax(1)
-        path: dict[str, Array] = {
-            group: np.take_along_axis(time, slowest[:, None], 1)[:, 0] for group, time in groups.items()
-        }
-        transit = sum(ns.get(name, 0.0) * tiles for name, tiles in self.route.items())
-        path["mesh"] = np.where(sends, transit, 0.0)
-        path[BARRIER] = np.full(len(slowest), ns.get(BARRIER, 0.0))
-        path["step floor"] = np.maximum(ns.get("step floor", 0.0) - np.sum(list(path.values()), axis=0), 0)
-        return path, np.sum(list(path.values()), axis=0), slowest
-
-    def _wait(self, path: dict[str, Array], time: Array, slowest: Array) -> None:
-        if "step floor" in self.constants:
-            # A tick below the floor waits for the floor, whatever fills a part of it.
-            floored = path["step floor"] > 0
-            path = {name: np.where(floored, 0, spent) for name, spent in path.items()}
-            path["step floor"] = np.where(floored, time, 0)
-        for name, spent in path.items():
-            self.waited[name] = self.waited.get(name, 0.0) + float(spent.sum())
-        self.slowest += np.bincount(slowest, weights=time, minlength=len(self.slowest))
-
-    @property
-    def playing(self) -> dict[str, Constant]:
-        """The constants that have a part in the run."""
-        left_out = () if self.graded else GRADED_EVENTS
-        return {name: constant for name, constant in self.constants.items() if name not in left_out}
-
-    def _quantity(self, of: Mapping[_Case, float]) -> Quantity:
-        value, low, high = (of[_ALL, bound] for bound in ("value", "low", "high"))
-        tag = weakest(constant.tag for constant in self.playing.values())
-        known = all(constant.band_known for constant in self.playing.values())
-        return Quantity(value, low, high, "ns", tag, known)
-
-    def latency(self) -> Quantity:
-        if not self.constants:
-            raise BadInput(f"cost set {self.costs.name!r}: no latency at all, so static energy cannot be priced")
-        return self._quantity(self.sums)
-
-    def slowest_tick(self) -> Quantity:
-        return self._quantity(self.longest)
-
-    def bottleneck(self) -> Bottleneck:
-        resource = max(self.waited, key=lambda name: self.waited[name])
-        share, core_share = self.waited[resource] / self.sums[_ALL, "value"], self.slowest.max() / self.slowest.sum()
-        return Bottleneck(resource, share, int(self.slowest.argmax()), float(core_share))
-
-
-def _barrier(costs: CostSet, tiles: int) -> Constant:
-    """The barrier for a number of tiles.
-
-    Between published numbers of tiles the barrier follows a straight line. Beyond them the line is continued, and the
-    result is tagged `assumed`.
-
-    Raises:
-        BadInput: there are more tiles than the only published number.
-    """
-    rows, last = costs.barrier, costs.barrier[-1]
-    known = all(row.latency.band_known for row in rows)
-    tag, source = weakest(row.latency.tag for row in rows), last.latency.source
-    if tiles > last.tiles:
-        if len(rows) < 2:
-            raise BadInput(
-                f"cost set {costs.name!r}: {tiles} tiles, barrier known for {last.tiles} only; needs another row"
-            )
-        tag = "assumed"
-        source = f"extrapolated from {rows[-2].tiles} and {last.tiles} tiles to {tiles}, in a straight line"
-
-    def at(bound: Bound) -> float:
-        ends = [float(getattr(row.latency, bound)) for row in rows]
-        if tiles <= last.tiles:
-            return float(np.interp(tiles, [row.tiles for row in rows], ends))
-        return ends[-1] + (tiles - last.tiles) / (last.tiles - rows[-2].tiles) * (ends[-1] - ends[-2])
-
-    return Constant(at("value"), at("low"), at("high"), last.latency.unit, tag, source, known)
-
-
-def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: _Timing) -> tuple[Influence, ...]:
+def _uncertainty(rows: Iterable[Row], chip: Chip, chips: int, timing: Timing) -> tuple[Influence, ...]:
     """For each input, the total with that input at the ends of its band and the others at their values."""
     priced = [(row, row.constant, row.count, row.count_low) for row in rows if row.constant is not None]
 
     def total(name: str, bound: Bound) -> float:
-        time = timing.sums.get((name.removeprefix("time: "), bound), timing.sums[_ALL, "value"])
+        time = timing.sums.get((name.removeprefix("time: "), bound), timing.sums[ALL, "value"])
         power = getattr(chip.static_power, bound if name == "static power" else "value")
         energy = power * chips * time
         for row, constant, count, count_low in priced:
             price_pj = getattr(constant, bound if name == f"energy: {row.name}" else "value")
-            energy += price_pj * (count_low if (name, bound) == (_ACTIVE, "low") else count)
+            energy += price_pj * (count_low if (name, bound) == (ACTIVE, "low") else count)
         return float(energy)
 
     names = [f"energy: {row.name}" for row, *_ in priced]
     names += ["static power", *(f"time: {name}" for name in timing.playing)]
     if not timing.activity_known:
-        names.append(_ACTIVE)
+        names.append(ACTIVE)
     found = (Influence(_readable(name), total(name, "low"), total(name, "high")) for name in names)
     return tuple(sorted(found, key=lambda influence: -influence.width))
 
 
-def _unbanded(rows: Iterable[Row], chip: Chip, timing: _Timing) -> tuple[str, ...]:
+def _unbanded(rows: Iterable[Row], chip: Chip, timing: Timing) -> tuple[str, ...]:
     """The inputs whose spread nobody has published, without those that play no part."""
     inputs = [(f"energy: {row.name}", row.constant) for row in rows if row.constant is not None and row.count]
     inputs += [("static power", chip.static_power), *((f"time: {name}", c) for name, c in timing.playing.items())]
@@ -739,4 +432,4 @@ def _unbanded(rows: Iterable[Row], chip: Chip, timing: _Timing) -> tuple[str, ..
 
 def _readable(name: str) -> str:
     kind, _, event = name.partition(": ")
-    return f"{kind}: {_EVENTS[event].name}" if event in _EVENTS else name
+    return f"{kind}: {EVENTS[event].name}" if event in EVENTS else name

@@ -35,8 +35,8 @@ import numpy.typing as npt
 from muspike.errors import BadInput
 from muspike.hardware import weights as w
 from muspike.hardware.cost.bill import Bill, Ratio, constants_of, ratio, total
-from muspike.hardware.cost.energy import Quantity
 from muspike.hardware.cost.inference import Inferences, activity_of, connections, fan_out
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.program import ChipSynapses, Program
 from muspike.hardware.weights import Conv
 

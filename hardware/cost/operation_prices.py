@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from muspike.errors import BadInput
-from muspike.hardware.cost.energy import Quantity
 from muspike.hardware.cost.operations import Operations
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.price_list import OPERATIONS, PriceList
 
 

@@ -35,9 +35,10 @@ from muspike.arguments import instance
 from muspike.hardware.chip import Chip
 from muspike.hardware.cost.activity import Counts
 from muspike.hardware.cost.bill import Ratio, constants_of, values_of
-from muspike.hardware.cost.energy import Energy, Quantity, price, weakest
+from muspike.hardware.cost.energy import Energy, price
 from muspike.hardware.cost.inference import Inferences
 from muspike.hardware.cost.lemaire import Lemaire, lemaire
+from muspike.hardware.cost.quantity import Quantity, weakest
 from muspike.hardware.cost.yan import Yan, yan
 from muspike.hardware.program import Program
 from muspike.tables import Table

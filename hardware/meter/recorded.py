@@ -19,7 +19,7 @@ from muspike.arguments import path as path_of
 from muspike.arguments import shown
 from muspike.errors import BadInput
 from muspike.files import check_file, write_whole
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.meter.batches import Tried
 from muspike.hardware.meter.counters import Meter, TimeOnly
 from muspike.hardware.meter.windows import QUANTILES, Measured, Session, Settings, Window, measured

@@ -35,7 +35,7 @@ import numpy as np
 from scipy import stats
 
 from muspike.errors import BadInput, Failed
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.meter.counters import Counter, Meter, Sensors, TimeOnly
 from muspike.ranges import at_least, check, setting, whole
 

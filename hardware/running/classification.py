@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike.errors import BadInput
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.program import ChipPopulation, Program
 from muspike.hardware.running.report import float_network
 from muspike.hardware.running.simulate import Simulation

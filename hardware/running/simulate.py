@@ -21,7 +21,9 @@ from muspike.errors import BadInput, printable
 from muspike.hardware import interpreter
 from muspike.hardware.chip import Chip, as_chip, load_chip
 from muspike.hardware.cost import activity, energy
-from muspike.hardware.cost.energy import Energy, Meter, Quantity, Row
+from muspike.hardware.cost.account import BYTES, Account
+from muspike.hardware.cost.energy import Energy, Meter, Row
+from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.mapping.compile import Compiled
 from muspike.hardware.mapping.fit import use_of
@@ -45,11 +47,6 @@ Agreements = tuple[SpikeAgreement | ReadoutAgreement, ...]
 
 # How much is simulated, counted and priced at a time. This bounds the memory that a run takes beside its spikes.
 _CELLS_AT_ONCE = 1 << 24  # neurons x sequences x ticks
-_COUNTS_AT_ONCE = 1 << 18  # cores x sequences x ticks, of each kind of count
-_BYTES_PER_COUNT = 400  # counts of every kind, and what pricing makes of them
-# Currents and membranes tell which updates move a state. Finding out takes longer than the run itself, so for runs of
-# more cells the number of active updates is only an upper bound.
-_EXACT_CELLS = 1 << 28
 _DEVICES = ("cpu", "cuda")
 _MOST_LINES = 10  # of problems, and of risks, printed at most
 _EVENTS = ("overflows", "readout_resets")  # what a run counts beside spikes, by their names in `Run`
@@ -293,7 +290,7 @@ def _check_memory(
     spiking = neurons - readouts
     states = 8 * neurons if record_membranes else 4 * readouts  # int32 u and v, or v alone
     kept = inputs + spiking + states + (bytes_per_count * (inputs + spiking) + 8 * readouts if with_float else 0)
-    working = 4 * neurons * (program.max_delay + 3) + _BYTES_PER_COUNT * program.n_cores
+    working = 4 * neurons * (program.max_delay + 3) + BYTES * program.n_cores * (program.max_delay + 3)
     together = neurons + sum(p.size for p in program.inputs)
     run = f"{ticks:,} ticks x {batch:,} sequences x {together:,} neurons on {program.n_cores:,} cores"
     most = f"{2 * LARGEST_BYTES:,} bytes can be held"
@@ -345,27 +342,23 @@ def _run(
     """
     program, (ticks, batch, _) = simulator.program, given.shape
     width = sum(-(-p.size // LINE) * LINE for p in program.populations)  # width of the simulator's arrays
-    at_once = max(1, min(_CELLS_AT_ONCE // (batch * width), _COUNTS_AT_ONCE // (batch * max(program.n_cores, 1))))
-    exact = watch is not None or ticks * batch * program.n_neurons <= _EXACT_CELLS
+    at_once = max(1, _CELLS_AT_ONCE // (batch * width))
+    every = record_membranes or watch is not None
     readouts = {p.name for p in program.readouts}
-    simulator.run(given[:1], record_membranes or exact)  # compiles the loops before they are timed
+    simulator.run(given[:1], every, record_activity=True)  # compiles the loops before they are timed
     simulator.reset()
-    counter, counts = activity.Counter(program, batch), None
+    account = Account([program], [meters], batch)
     recorded: dict[str, dict[str, Array]] = {"spikes": {}, "membrane": {}, "current": {}}
     totals: dict[str, dict[str, int]] = {"overflows": {}, "readout_resets": {}}
     seconds = 0.0
     for start in range(0, ticks, at_once):
         part = slice(start, min(start + at_once, ticks))
         started = time.perf_counter()
-        run = simulator.run(given[part], record_membranes or exact)
+        run = simulator.run(given[part], every, record_activity=True)
         seconds += time.perf_counter() - started
         if watch is not None:
             watch(run)
-        states = {"currents": run.current, "membranes": run.membrane} if record_membranes or exact else {}
-        counted = counter.count(run.spikes, **states)
-        counts = activity.Counts.summed([counts, counted] if counts else [counted])
-        for meter in meters:
-            meter.add(counted)
+        account.add(run.spikes, run.active)
         for kind, arrays in recorded.items():
             for name, array in getattr(run, kind).items():
                 if kind == "spikes" or record_membranes or (kind == "membrane" and name in readouts):
@@ -375,8 +368,7 @@ def _run(
             for name, number in getattr(run, kind).items():
                 numbers[name] = numbers.get(name, 0) + number
         progress(part.stop - part.start)
-    assert counts is not None  # there is at least one tick
-    return Run(**recorded, **totals), counts, seconds  # type: ignore[arg-type]
+    return Run(**recorded, **totals), account.totals[0], seconds  # type: ignore[arg-type]
 
 
 # --- for programs and for people --------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def _cells(chip: Chip) -> list[str]:
 
 def _costs(chip: Chip) -> str:
     from muspike.hardware.chip import GRADED_EVENTS
-    from muspike.hardware.cost.energy import weakest
+    from muspike.hardware.cost.quantity import weakest
 
     found = []
     for costs in chip.costs.values():

@@ -8,7 +8,7 @@ import pytest
 
 from muspike.bench.crossover import AXES, Band, Bound, Measured, OnChip, Point, crossing, crossover_map, winner
 from muspike.errors import BadInput
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 
 
 def quantity(value: float, unit: str, spread: float = 0.0) -> Quantity:

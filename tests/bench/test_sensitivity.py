@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from muspike.bench.sensitivity import Ends, Priced, conclusions
-from muspike.hardware.cost.energy import Quantity
+from muspike.hardware.cost.quantity import Quantity
 
 PRICES = {"synop": (10.0, 5.0, 20.0), "neuron": (100.0, 80.0, 150.0), "static": (30.0, 20.0, 50.0)}
 

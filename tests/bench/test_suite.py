@@ -261,7 +261,7 @@ def test_torch_and_chip_hear_the_same_noise_and_no_population_is_left_out(name: 
     nll = suite.likelihoods(model, {"loihi1": runner}, pieces)
     assert nll["chip"]["loihi1"] == pytest.approx(nll["torch"], rel=1e-6)
     given = exact.noise.behind(read_after_pad(np.stack(pieces, axis=1)), seed=1)
-    read = Reading(runner, [compiled.program], given)
+    read = Reading(runner, [compiled.program], given, compiled.chip)
     agreement = suite._float_integer(model, compiled, read.spikes, given)
     assert agreement == {"spike_agreement": 1.0, "rate_change": 0.0}
     gates = [p for p in read.spikes if p != "input"]

@@ -185,7 +185,9 @@ def test_it_tells_what_the_modules_compute(network: Path, spikes: Path, told: Ca
     for ours, theirs in zip(result["energy"], priced, strict=True):
         for part in ("total", "dynamic", "static"):
             found = ours["energy_uj_per_sequence"][part]
-            assert found == dict(vars((getattr(theirs, part) / BATCH).to("uJ")))
+            wanted = vars((getattr(theirs, part) / BATCH).to("uJ"))
+            # The times of ticks are added in another order.
+            assert found == {k: pytest.approx(v, rel=1e-12) if isinstance(v, float) else v for k, v in wanted.items()}
             assert found["low"] <= found["value"] <= found["high"]
         assert ours["latency_us_per_sequence"]["value"] == pytest.approx(theirs.latency.value / 1e3 / BATCH)
 
@@ -422,16 +424,7 @@ def test_a_run_in_parts_is_the_run(
     )
     for ours, theirs in zip(numbers(parts["energy"]), numbers(whole["energy"]), strict=True):
         assert ours == (pytest.approx(theirs, rel=1e-12) if isinstance(theirs, float) else theirs)
-    monkeypatch.setattr(module, "_EXACT_CELLS", 0)  # membranes are not asked for: active updates are a bound
-    bound = told("simulate", network, "--input", spikes, "--json")
-    assert all(
-        bound[key] == whole[key] for key in ("populations", "cores_in_all_sequences", "agreement_in_all_sequences")
-    )
-    assert (
-        bound["energy"][0]["energy_uj_per_sequence"]["total"]["value"]
-        > whole["energy"][0]["energy_uj_per_sequence"]["total"]["value"]
-    )
-    assert "upper bound" in json.dumps(bound["energy"]) and "upper bound" not in json.dumps(whole["energy"])
+    assert "upper bound" not in json.dumps(parts["energy"])
 
 
 def numbers(data: Any) -> list[Any]:
@@ -454,7 +447,6 @@ def test_a_layer_that_fires_in_every_tick_has_rate_1(told: Callable[..., Any]) -
 
 def test_a_long_run_takes_no_more_memory_than_its_spikes(compiled: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CELLS_AT_ONCE", 1 << 18)
-    monkeypatch.setattr(module, "_COUNTS_AT_ONCE", 1 << 10)
 
     def peak(ticks: int) -> int:
         tracemalloc.start()

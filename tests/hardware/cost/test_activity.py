@@ -12,17 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import chip_programs
-from muspike.errors import BadInput
+import plain_counts
 from muspike.hardware.cost import activity
 from muspike.hardware.program import ChipPopulation, ChipSynapses, Program
 from muspike.hardware.weights import Conv, Sparse, dense, unrolled, with_values
-
-CORE_XY = np.array([[0, 0], [0, 0], [2, 1], [5, 3]])
-
-
-def population(name: str, kind: str, cores: list[int], level: int = 0) -> ChipPopulation:
-    return chip_programs.population(name, len(cores), kind, core=cores, level=level)
+from programs_on_cores import CORE_XY, population, program_of_all_forms, random_spikes
 
 
 def synapses(
@@ -52,15 +46,6 @@ def program() -> Program:
     ]
     made = [synapses(rng, *wire) for wire in wiring]
     return Program("loihi1", 1e-3, (words, a, b, out), tuple(made), CORE_XY)
-
-
-def random_spikes(program: Program, ticks: int, batch: int, seed: int = 0) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    return {
-        p.name: (rng.random((ticks, batch, p.size)) < 0.3).astype(np.uint8)
-        for p in program.populations
-        if p.kind != "li"
-    }
 
 
 def listed(s: ChipSynapses) -> Any:
@@ -123,50 +108,6 @@ def by_event(program: Program, spikes: dict[str, Any], lengths: list[int]) -> di
     return counts | {f"pending_{name}": array for name, array in pending.items()}
 
 
-def random_conv(rng: np.random.Generator) -> Conv:
-    groups, g_in, g_out = rng.integers(1, 3, 3).tolist()
-    height, width, k_y, k_x = rng.integers(1, 5, 4).tolist()
-    (s_y, s_x), (p_y, p_x), (d_y, d_x) = (tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0, 1))
-    shape = tuple(rng.integers(1, 4, 2).tolist())
-    kernel = 2 * rng.integers(-2, 3, (groups * g_out, g_in, k_y, k_x))
-    return Conv(
-        kernel.astype(np.int16),
-        (groups * g_in, height, width),
-        (groups * g_out, *shape),
-        (s_y, s_x),
-        (p_y, p_x),
-        (d_y, d_x),
-        groups,
-    )
-
-
-def program_of_all_forms(rng: np.random.Generator) -> Program:
-    """x -conv-> a -sparse-> b, b -dense, in either layout-> a, x -sparse-> a; neurons anywhere on four cores."""
-    conv = random_conv(rng)
-    size, sources = conv.shape
-    x, b_size = population("x", "input", [-1] * sources), int(rng.integers(1, 6))
-    a, b = (population(n, "lif", rng.integers(0, 4, k).tolist(), level=1) for n, k in (("a", size), ("b", b_size)))
-
-    def some(shape: tuple[int, int]) -> Any:
-        return (2 * rng.integers(-9, 9, shape) * (rng.random(shape) < 0.4)).astype(np.int16)
-
-    a_from_x = Sparse.of(some(conv.shape))
-    if len(a_from_x.values):
-        a_from_x.values[0] = 0  # a zero that is listed is no synapse
-    wiring = [
-        ("x", "a", conv, False),
-        ("x", "a", a_from_x, False),
-        ("a", "b", Sparse.of(some((b_size, size))), False),
-        ("b", "a", some((size, b_size)), False),
-        ("b", "a", some((size, b_size)), True),
-    ]
-    made = [
-        ChipSynapses(f"s{i}", source, target, weight, 0, int(rng.integers(1, 4)), sparse)
-        for i, (source, target, weight, sparse) in enumerate(wiring)
-    ]
-    return Program("loihi1", 1e-3, (x, a, b), tuple(made), CORE_XY, {})
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_every_form_of_weights_is_counted_as_if_unrolled(seed: int) -> None:
@@ -175,11 +116,7 @@ def test_every_form_of_weights_is_counted_as_if_unrolled(seed: int) -> None:
     spikes = random_spikes(program, 4, 2, seed)
     lengths = rng.integers(0, 5, 2).tolist()
     expected = by_event(program, spikes, lengths)
-    whole = activity.count(program, spikes, lengths)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(activity, "_DENSE_ENTRIES", 0)  # no matrix is small enough for BLAS
-        sparse = activity.count(program, spikes, lengths)
-    for counts in (whole, sparse):
+    for counts in (activity.count(program, spikes, lengths), plain_counts.count(program, spikes, lengths)):
         for name, array in expected.items():
             assert np.array_equal(getattr(counts, name), array), name
         assert np.array_equal(counts.messages_between.sum(1), counts.messages_out.sum((0, 1)))
@@ -283,23 +220,3 @@ def test_active_updates_are_those_whose_state_is_not_zero(program: Program) -> N
     unknown = activity.count(program, spikes)
     assert not unknown.activity_known
     assert np.array_equal(unknown.active_updates, unknown.neuron_updates)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"a": None}, "a: no spikes recorded"),
-        ({"b": np.zeros((11, 3, 9), np.uint8)}, r"b: spikes have shape .*need \[ticks, batch, 4\]"),
-        ({"b": np.zeros((10, 3, 4), np.uint8)}, "the same ticks and batch"),
-    ],
-)
-def test_wrong_spikes_are_refused(program: Program, change: dict[str, Any], message: str) -> None:
-    spikes = random_spikes(program, 11, 3) | change
-    with pytest.raises(BadInput, match=message):
-        activity.count(program, {name: array for name, array in spikes.items() if array is not None})
-
-
-def test_wrong_lengths_are_refused(program: Program) -> None:
-    spikes = random_spikes(program, 11, 3)
-    with pytest.raises(BadInput, match=r"0\.\.11"):
-        activity.count(program, spikes, [11, 12, 3])

@@ -13,7 +13,8 @@ import pytest
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, CostSet, load_chip
 from muspike.hardware.cost.activity import Counts
-from muspike.hardware.cost.energy import BOUNDARY, Energy, Meter, Quantity, Row, price, price_all, weakest
+from muspike.hardware.cost.energy import BOUNDARY, Energy, Meter, Row, price, price_all
+from muspike.hardware.cost.quantity import Quantity, weakest
 
 # Two cores on two tiles, three ticks of one sequence, [tick][core].
 SYNOPS = [[100, 10], [50, 0], [0, 2000]]
