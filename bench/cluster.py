@@ -6,6 +6,8 @@ so nothing is lost and nothing is counted twice, whatever happens to the workers
 
 from __future__ import annotations
 
+import logging
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from muspike.errors import BadInput, Failed, one_line
 J = TypeVar("J")
 R = TypeVar("R")
 
+_PATIENCE_S = 5.0
 WANTED = "pip install 'muspike[cluster]'"
 
 
@@ -57,8 +60,21 @@ def _connected(address: str) -> Any:
         import ray
     except ImportError as error:
         raise BadInput(f"--cluster {address}: ray is not installed; {WANTED}") from error
+    _knock(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
         raise BadInput(f"--cluster {address}: no Ray cluster there: {one_line(error)}") from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Refuse an address at which nobody listens. Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "://" in address:  # such as "auto"
+        return
+    try:
+        with socket.create_connection((host, int(port)), _PATIENCE_S):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise BadInput(f"--cluster {address}: no Ray cluster there: {one_line(error)}") from error

@@ -68,7 +68,7 @@ class Part:
         for i, name in enumerate(metrics):
             arrays |= {f"{of}.{i}": np.asarray(self.samples[name][of], np.float64) for of in ("generated", "reference")}
         with write_whole(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # of none of its options has a name here
 
     @classmethod
     def load(cls, path: Path) -> Part:

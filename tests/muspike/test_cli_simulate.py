@@ -185,9 +185,9 @@ def test_it_tells_what_the_modules_compute(network: Path, spikes: Path, told: Ca
     for ours, theirs in zip(result["energy"], priced, strict=True):
         for part in ("total", "dynamic", "static"):
             found = ours["energy_uj_per_sequence"][part]
-            wanted = vars((getattr(theirs, part) / BATCH).to("uJ"))
+            right = vars((getattr(theirs, part) / BATCH).to("uJ"))
             # The times of ticks are added in another order.
-            assert found == {k: pytest.approx(v, rel=1e-12) if isinstance(v, float) else v for k, v in wanted.items()}
+            assert found == {k: pytest.approx(v, rel=1e-12) if isinstance(v, float) else v for k, v in right.items()}
             assert found["low"] <= found["value"] <= found["high"]
         assert ours["latency_us_per_sequence"]["value"] == pytest.approx(theirs.latency.value / 1e3 / BATCH)
 

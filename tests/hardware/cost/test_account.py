@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import plain_counts
 from graded_spikes import graded_spikes, with_graded_inputs
 from muspike.errors import BadInput
-from muspike.hardware.chip import BARRIER, Chip, Constant, CostSet, load_chip
+from muspike.hardware.chip import BARRIER, Chip, CostSet, load_chip
+from muspike.hardware.constant import Constant
 from muspike.hardware.cost import activity
 from muspike.hardware.cost.account import Account
 from muspike.hardware.cost.activity import Counts
