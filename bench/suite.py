@@ -8,6 +8,7 @@ enough (the entry `reading` says how many pieces and words). NLL is of whole pie
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,18 @@ import psutil
 import torch
 
 from muspike import __version__, corpora, metrics, midi, tokens
-from muspike.bench import audio
+from muspike.bench import audio, quality
 from muspike.bench.activity import summarise
+from muspike.bench.cluster import results as results_of
+from muspike.bench.parts import Part, part_path
 from muspike.bench.reading import Reading, parts
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
+from muspike.bench.shipped.queue import Place
+from muspike.bench.shipped.tables import read_results
+from muspike.bench.sweep import write_sweep
 from muspike.bench.workload import EXCERPT, excerpts_of, read_music
 from muspike.checkpoint import Model, load_model
-from muspike.errors import BadInput
-from muspike.evaluation import likelihood
+from muspike.errors import BadInput, MuspikeError
 from muspike.export import lava_runner
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.presentation import Presentation
@@ -44,12 +50,47 @@ from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
 from muspike.metrics.distance import distance
-from muspike.model_folder import shipped_models
+from muspike.model_folder import digest, find_folder, read_header, shipped_models
 from muspike.tokens import Words
 
 # This chip composes the pieces if it is reported on and the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
 PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model, one seed, and how it is measured. A job can be sent to another machine that has the same muspike.
+
+    Attributes:
+        model: the name or the folder of the model.
+        name: what the report calls it.
+        seed: seed of composing.
+        chips: the chips to report on.
+        pieces: pieces that are composed, and that are read.
+        lava_words: words that are compared with Lava; 0: none.
+        python: an interpreter that has Lava; None: the one that muspike makes.
+    """
+
+    model: str
+    name: str
+    seed: int
+    chips: tuple[Chip, ...]
+    pieces: int
+    lava_words: int
+    python: str | None
+
+    def depends_on(self) -> dict[str, Any]:
+        """Everything that the figures depend on, JSON-able."""
+        return {
+            "muspike": __version__,
+            "words": tokens.VERSION,
+            "model": digest(read_header(find_folder(self.model))),
+            "seed": self.seed,
+            "chips": hashlib.sha256(repr(self.chips).encode()).hexdigest(),
+            "pieces": self.pieces,
+            "lava_words": self.lava_words,
+        }
 
 
 def bench(
@@ -60,9 +101,13 @@ def bench(
     quick: bool = False,
     with_lava: bool = True,
     python: str | None = None,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
+    resume: bool = False,
+    cluster: str | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Measure models and write the report. No second command may use the folder meanwhile.
+
+    What is measured of a model is kept in `folder/parts`, so that a stopped report can go on.
 
     Args:
         names: names or folders of the models; empty: all shipped models.
@@ -71,63 +116,108 @@ def bench(
         quick: 16 generated pieces, 16 read pieces and 16 words against Lava, instead of 64 each.
         with_lava: whether to compare with Lava.
         python: an interpreter that has Lava; None: the one that muspike makes.
-        seed: seed of composing.
+        seeds: seeds of composing. The report is of the first. With several, `sweep.json` and `sweep.html` have the
+            mean and the spread of all.
+        resume: whether to take what was measured before, of the same model with the same settings.
+        cluster: the address of a Ray cluster that measures the models side by side; None: this process measures.
 
     Returns:
         The content of `bench.json`, and the path of the page.
 
     Raises:
-        BadInput: there is no such model or chip, two chips have one name, or the test split of a corpus has no piece of
-            `EXCERPT` words; or the folder cannot be written, or is in use.
+        BadInput: there is no such model, chip or cluster, two chips have one name, or the test split of a corpus has no
+            piece of `EXCERPT` words; or the folder cannot be written, or is in use.
         Failed: the disk refuses, or Lava was asked for and cannot run.
     """
-    on = [as_chip(chip) for chip in chips or known_chips()]
+    on = tuple(as_chip(chip) for chip in chips or known_chips())
     if twice := next((chip.name for chip in on if [c.name for c in on].count(chip.name) > 1), None):
         raise BadInput(f"bench: two chips are called {twice}; the report tells them apart by their names")
-    with owned_folder(folder):
-        return _measured(names, folder, quick, with_lava, python, seed, on)
-
-
-def _measured(
-    names: Sequence[str], folder: Path, quick: bool, with_lava: bool, python: str | None, seed: int, on: Sequence[Chip]
-) -> tuple[dict[str, Any], Path]:
-    models: dict[str, Model] = {}
-    for name in names or shipped_models():
-        model = load_model(name)
-        models[model.architecture if model.architecture not in models else str(name)] = model
-    if not models:
-        raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
-    if with_lava:
-        lava_runner.find_lava_python(python)  # before the work whose last step needs it
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise BadInput(f"bench: seeds are {', '.join(map(str, seeds)) or 'none'}; expected each once")
     pieces, words = (16, 16) if quick else (64, 64)
-    settings = {
-        "seed": seed,
-        "generated_pieces": pieces,
-        "excerpt_words": EXCERPT,
-        "lava_words": words if with_lava else 0,
-        "temperature": Sampling().temperature,
-        "top_p": Sampling().top_p,
-    }
-    steps = Steps(len(models) * (6 if with_lava else 5))
-    architectures, material = {}, {}
-    for name, model in models.items():
-        architectures[name], material[name] = _profile(
-            model, name, on, steps, pieces, words if with_lava else 0, python, seed
-        )
-    results = {
-        "muspike": __version__,
-        "machine": _machine(),
-        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
-        "settings": settings,
-        "chip_warnings": [warning for chip in on for warning in chip.warnings],
-        "architectures": architectures,
-    }
-    page, _ = write_report(results, folder, material, _heard_of_data(models) if audio.missing() is None else {})
-    return results, page
+    with owned_folder(folder):
+        models: dict[str, str] = {}
+        for name in names or shipped_models():
+            architecture = read_header(find_folder(name))["architecture"]
+            models[architecture if architecture not in models else str(name)] = str(name)
+        if not models:
+            raise BadInput("bench: muspike comes without models; name a model folder (see muspike train --help)")
+        if with_lava:
+            lava_runner.find_lava_python(python)  # before the work whose last step needs it
+        jobs = [
+            Job(model, name, seed, on, pieces, words if with_lava else 0, python)
+            for seed in seeds
+            for name, model in models.items()
+        ]
+        measured = _parts_of(jobs, folder, resume, cluster)
+        first = dict(zip(models, measured[: len(models)], strict=True))
+        results = {
+            "muspike": __version__,
+            "machine": _machine(),
+            "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+            "settings": {
+                "seed": seeds[0],
+                "generated_pieces": pieces,
+                "excerpt_words": EXCERPT,
+                "lava_words": words if with_lava else 0,
+                "temperature": Sampling().temperature,
+                "top_p": Sampling().top_p,
+            },
+            "chip_warnings": [warning for chip in on for warning in chip.warnings],
+            "architectures": {name: part.result for name, part in first.items()},
+        }
+        material = {name: _material(part) for name, part in first.items()}
+        trained_on = dict.fromkeys(str(part.result["model"]["trained_on"]) for part in first.values())
+        heard = {f"{name}, a test piece": _test_piece(name) for name in trained_on} if audio.missing() is None else {}
+        page, _ = write_report(results, folder, material, heard)
+        if len(seeds) > 1:
+            write_sweep([(job.name, job.seed, part.result) for job, part in zip(jobs, measured, strict=True)], folder)
+        return results, page
+
+
+def _parts_of(jobs: Sequence[Job], folder: Path, resume: bool, cluster: str | None) -> list[Part]:
+    """What is measured of each job, in their order. Each is on disk as soon as it is there."""
+    paths = [part_path(folder, f"{job.name}-seed-{job.seed}", job.depends_on()) for job in jobs]
+    found: dict[int, Part] = {}
+    for number, path in enumerate(paths):
+        if resume and path.exists():
+            found[number] = Part.load(path)
+            print(f"{jobs[number].name}, seed {jobs[number].seed}: as measured before", file=sys.stderr, flush=True)
+    missing = [number for number in range(len(jobs)) if number not in found]
+    for done, (index, part) in enumerate(results_of([jobs[number] for number in missing], measure, cluster), start=1):
+        number = missing[index]
+        part.save(paths[number])
+        found[number] = part
+        if cluster is not None:
+            told = f"[{done}/{len(missing)}] {jobs[number].name}, seed {jobs[number].seed}: measured"
+            print(told, file=sys.stderr, flush=True)
+    return [found[number] for number in range(len(jobs))]
+
+
+def measure(job: Job) -> Part:
+    """Measure one model.
+
+    Raises what `bench` raises.
+    """
+    return _profile(load_model(job.model), job)
+
+
+def _material(part: Part) -> Material:
+    score = tokens.decode(part.words)
+    return Material(
+        score=score,
+        midi=_as_midi(score),
+        mp3=audio.mp3(score) if audio.missing() is None else None,
+        period=part.period,
+        samples=part.samples,
+        spikes=part.spikes,
+        first_token=part.first_token,
+        relays=part.relays,
+    )
 
 
 class Steps:
-    """Prints a line on stderr per step of the work, and the seconds that the step took."""
+    """Prints a line on stderr per step of the work on one model, and the seconds that the step took."""
 
     def __init__(self, count: int) -> None:
         self.count, self.done = count, 0
@@ -151,16 +241,9 @@ def _machine() -> dict[str, str | int]:
     }
 
 
-def _profile(
-    model: Model,
-    name: str,
-    on: Sequence[Chip],
-    steps: Steps,
-    pieces: int,
-    lava_words: int,
-    python: str | None,
-    seed: int,
-) -> tuple[dict[str, Any], Material]:
+def _profile(model: Model, job: Job) -> Part:
+    name, pieces, seed = job.name, job.pieces, job.seed
+    steps = Steps(6 if job.lava_words else 5)
     with steps.step(f"{name}: test split of {model.training['corpus']}"):
         corpus = corpora.load(model.training["corpus"])
         test = [piece.words for piece in corpus.split("test")]
@@ -168,15 +251,15 @@ def _profile(
         # Activity and energy are those of as many excerpts as are composed. The music is compared with all excerpts.
         heard = read_music(Presentation.of(model.spiking), corpus, pieces)
         assert heard.words is not None and heard.tokens is not None  # it is music
-    with steps.step(f"{name}: programs for {', '.join(chip.name for chip in on)}"):
-        compiled, misfits = _on_chips(model, on)
+    with steps.step(f"{name}: programs for {', '.join(chip.name for chip in job.chips)}"):
+        compiled, misfits = _on_chips(model, job.chips)
     # A network that does not fit a chip is not run on it, so it has no quality and no cost there.
     runners = {chip: ChipRunner(c.program) for chip, c in compiled.items()}
     if not runners:
         raise BadInput(f"{name} fits no chip: {'; '.join(misfits.values())}")
     shown = PREFERRED_CHIP if PREFERRED_CHIP in runners else next(iter(runners))
     with steps.step(f"{name}: likelihood of {len(test)} pieces, torch and chip"):
-        nll = likelihoods(model, runners, test)
+        nll, intervals = likelihoods(model, runners, test)
         nll["chip"] |= dict.fromkeys(misfits)
     with steps.step(f"{name}: {pieces} pieces composed by {shown}"):
         composed = generate(runners[shown], pieces, EXCERPT, seed, ended=False)
@@ -185,7 +268,7 @@ def _profile(
         notes, words = heard.shares, heard.tokens
         reading = {"pieces": heard.batch, "words": words, "notes": notes, "of_words": sum(map(len, test))}
         chips: dict[str, Any] = {}
-        for chip in (c.name for c in on):
+        for chip in (c.name for c in job.chips):
             if chip in misfits:
                 chips[chip] = misfit_entry(misfits[chip])
                 continue
@@ -200,12 +283,13 @@ def _profile(
         followed = _float_integer(model, compiled[shown], spikes_on_chip, heard.words)
     followed["nll_change_percent"] = (nll["chip"][shown] / nll["torch"] - 1) * 100
     spikes = differences = None
-    if lava_words:
-        with steps.step(f"{name}: Lava fixed_pt on {lava_words} words"):
-            spikes, differences = _against_lava(compiled[shown], example_words(model, lava_words, batch=1), python)
+    if job.lava_words:
+        with steps.step(f"{name}: Lava fixed_pt on {job.lava_words} words"):
+            tried = example_words(model, job.lava_words, batch=1)
+            spikes, differences = _against_lava(compiled[shown], tried, job.python)
     result = {
         "model": _about(model, name),
-        "quality": {"nll_bits_per_note": nll, "metrics": music},
+        "quality": {"nll_bits_per_note": nll, "nll_interval": intervals, **_twin(job.model, model), "metrics": music},
         "reading": reading,
         "activity": activities | {"chip": shown},
         "chip": chips,
@@ -216,16 +300,25 @@ def _profile(
         },
     }
     period = model.spiking.timing.period
-    score = tokens.decode(composed[0])
-    material = Material(
-        score=score,
-        midi=_as_midi(score),
-        mp3=audio.mp3(score) if audio.missing() is None else None,
-        period=period,
-        samples=samples,
-        **_drawn_spikes(compiled[shown].program, spikes_on_chip, period),
-    )
-    return result, material
+    drawn = _drawn_spikes(compiled[shown].program, spikes_on_chip, period)
+    return Part(result=result, words=composed[0], period=period, samples=samples, **drawn)
+
+
+def _twin(name: str, model: Model) -> dict[str, Any]:
+    """The twin that the shipped model of this name is held against, if its result is at hand (in a checkout)."""
+    if name not in shipped_models():
+        return {}
+    try:
+        kept = read_results(Place.of_checkout(), ())
+    except MuspikeError:  # no checkout, or results of other words
+        return {}
+    own = next((found for found in kept.get(model.architecture, ()) if found["twin"]), None)
+    twins = kept.get(own["twin"], ()) if own else ()
+    if not twins:
+        return {}
+    measured = twins[0]["measured"]
+    named = {"name": twins[0]["family"], "bits_per_note": measured["test"], "parameters": measured["parameters"]}
+    return {"twin": named}
 
 
 def _drawn_spikes(program: Program, spikes: Mapping[str, npt.NDArray[np.uint8]], period: int) -> dict[str, Any]:
@@ -273,28 +366,19 @@ def _about(model: Model, name: str) -> dict[str, Any]:
     }
 
 
-def likelihoods(model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]) -> dict[str, Any]:
-    """Bits per note of whole pieces, for the float network (`torch`) and for the integer networks (`chip`, by chip)."""
-    noise = model.spiking.noise
+def likelihoods(
+    model: Model, runners: Mapping[str, ChipRunner], pieces: Sequence[Words]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Bits per note of whole pieces, for the float network (`torch`) and for the integer networks (`chip`, by chip).
 
-    def on_torch(words: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = model.network(torch.from_numpy(noise.behind(words.numpy())))[0]
-        return logits
-
-    def on_chip(runner: ChipRunner, words: torch.Tensor) -> torch.Tensor:
-        runner.reset(words.shape[1])
-        given = noise.behind(words.numpy())  # the same noise as for torch
-        # In parts, to save memory; the simulator keeps its state from part to part.
-        parts = [runner.run(given[start : start + EXCERPT])[0] for start in range(0, len(given), EXCERPT)]
-        return torch.from_numpy(np.concatenate(parts))
-
-    return {
-        "torch": likelihood(on_torch, pieces).bits_per_note,
-        "chip": {
-            chip: likelihood(lambda words, r=runner: on_chip(r, words), pieces).bits_per_note  # type: ignore[misc]
-            for chip, runner in runners.items()
-        },
-    }
+    Returns:
+        The figures, and in the same form their intervals over pieces.
+    """
+    in_torch = quality.of_network(model.network, pieces, compose=0).bits_per_note
+    on_chip = {chip: quality.of_program(runner, pieces, compose=0).bits_per_note for chip, runner in runners.items()}
+    figures = {"torch": in_torch.value, "chip": {chip: of.value for chip, of in on_chip.items()}}
+    ends = {"torch": [in_torch.low, in_torch.high], "chip": {chip: [of.low, of.high] for chip, of in on_chip.items()}}
+    return figures, ends
 
 
 def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -406,11 +490,9 @@ def _against_lava(compiled: Compiled, words: Words, python: str | None) -> tuple
     return sum(r.spikes for r in rows), sum(r.differences for r in rows)
 
 
-def _heard_of_data(models: Mapping[str, Model]) -> dict[str, bytes]:
-    """A test piece of each corpus that the models were trained on, as sound, as long as the composed ones."""
-    names = dict.fromkeys(str(model.training["corpus"]) for model in models.values())
-    pieces = {name: excerpts_of(corpora.load(name), "test")[:, 0] for name in names}
-    return {f"{name}, a test piece": audio.mp3(tokens.decode(words)) for name, words in pieces.items()}
+def _test_piece(name: str) -> bytes:
+    """A test piece of a corpus as sound, as long as the composed ones."""
+    return audio.mp3(tokens.decode(excerpts_of(corpora.load(name), "test")[:, 0]))
 
 
 def _as_midi(score: midi.Score) -> bytes:

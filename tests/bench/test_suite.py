@@ -65,7 +65,7 @@ def results(
         patch.setattr(corpora, "load", lambda name: corpus)
         patch.setattr(suite, "generate", listening)
         output = tmp_path_factory.mktemp("output") / "report"
-        found, page = suite.bench([str(folder)], output, quick=True, with_lava=False, seed=5)
+        found, page = suite.bench([str(folder)], output, quick=True, with_lava=False, seeds=[5])
     assert page == output / "report.html"
     return found, output
 
@@ -79,7 +79,7 @@ def entry(results: tuple[dict[str, Any], Path]) -> dict[str, Any]:
 def test_both_files_hold_the_results(results: tuple[dict[str, Any], Path]) -> None:
     found, output = results
     report.check(found)
-    assert sorted(path.name for path in output.iterdir()) == ["bench.json", "report.html"]
+    assert sorted(path.name for path in output.iterdir()) == ["bench.json", "parts", "report.html"]
     assert json.loads((output / "bench.json").read_text(encoding="utf-8")) == found
     page = (output / "report.html").read_text(encoding="utf-8")
     nll = found["architectures"]["s-rnn"]["quality"]["nll_bits_per_note"]
@@ -258,7 +258,8 @@ def test_torch_and_chip_hear_the_same_noise_and_no_population_is_left_out(name: 
     compiled = compile_model(model, "loihi1")
     runner = ChipRunner(compiled.program)
     pieces = [piece.words[:40] for piece in corpus.split("test")]
-    nll = suite.likelihoods(model, {"loihi1": runner}, pieces)
+    nll, intervals = suite.likelihoods(model, {"loihi1": runner}, pieces)
+    assert intervals["torch"][0] <= nll["torch"] <= intervals["torch"][1]
     assert nll["chip"]["loihi1"] == pytest.approx(nll["torch"], rel=1e-6)
     given = exact.noise.behind(read_after_pad(np.stack(pieces, axis=1)), seed=1)
     read = Reading(runner, [compiled.program], given, compiled.chip)
@@ -311,3 +312,69 @@ def test_the_raster_begins_when_the_deepest_population_hears_words_and_has_no_re
     assert drawn["spikes"]["out"].shape == (60, 2)  # of one sequence
     level = max(program.population(name).level for name in drawn["spikes"])
     assert level > 0 and (drawn["first_token"] - 1) * 2 < level <= drawn["first_token"] * 2
+
+
+def test_a_stopped_report_goes_on_and_measures_nothing_twice(
+    folder: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "load", lambda name: corpus)
+    measured: list[tuple[str, int]] = []
+    measure = suite.measure
+
+    def stops(job: suite.Job) -> Any:
+        if len(measured) == 1:
+            raise KeyboardInterrupt
+        measured.append((job.name, job.seed))
+        return measure(job)
+
+    monkeypatch.setattr(suite, "measure", stops)
+    asked: dict[str, Any] = {"quick": True, "with_lava": False, "chips": ["loihi1"], "seeds": [0, 1]}
+    with pytest.raises(KeyboardInterrupt):
+        suite.bench([str(folder)], tmp_path, **asked)
+    assert not (tmp_path / "report.html").exists() and len(list((tmp_path / "parts").iterdir())) == 1
+
+    def counts(job: suite.Job) -> Any:
+        measured.append((job.name, job.seed))
+        return measure(job)
+
+    monkeypatch.setattr(suite, "measure", counts)
+    first, _ = suite.bench([str(folder)], tmp_path, **asked, resume=True)
+    assert measured == [("s-rnn", 0), ("s-rnn", 1)]
+    again, _ = suite.bench([str(folder)], tmp_path, **asked, resume=True)
+    assert again == first and len(measured) == 2
+    # Another setting is another part; without resume, everything is measured again.
+    suite.bench([str(folder)], tmp_path, **{**asked, "chips": ["loihi2"], "seeds": [0]}, resume=True)
+    suite.bench([str(folder)], tmp_path, **{**asked, "seeds": [0]})
+    assert len(measured) == 4
+    told = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))
+    (group,) = told["groups"]
+    assert [run["seed"] for run in group["runs"]] == [0, 1]
+    bits = group["figures"]["bits per note, loihi1"]
+    on_chip = first["architectures"]["s-rnn"]["quality"]["nll_bits_per_note"]["chip"]["loihi1"]
+    assert bits["std"] == 0 and bits["mean"] == pytest.approx(on_chip)
+    assert (tmp_path / "sweep.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_damaged_part_is_named(folder: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "load", lambda name: corpus)
+    asked: dict[str, Any] = {"quick": True, "with_lava": False, "chips": ["loihi1"]}
+    suite.bench([str(folder)], tmp_path, **asked)
+    (part,) = (tmp_path / "parts").iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(BadInput, match=r"parts/s-rnn-seed-0-[0-9a-f]{16}\.npz: damaged, or no part of a report"):
+        suite.bench([str(folder)], tmp_path, **asked, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"seeds": []}, "bench: seeds are none; expected each once"),
+        ({"seeds": [1, 1]}, "bench: seeds are 1, 1; expected each once"),
+        ({"cluster": "127.0.0.1:1"}, "--cluster 127.0.0.1:1: "),
+    ],
+)
+def test_seeds_and_clusters_that_cannot_be_are_refused(
+    folder: Path, tmp_path: Path, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        suite.bench([str(folder)], tmp_path, quick=True, with_lava=False, **asked)
