@@ -114,12 +114,52 @@ def entry_bits(delay: int, highest_index: int | None, form: SynapseFormat) -> in
 def is_smaller_sparse(weight: Weights, delay: int, chip: Chip, fill: float) -> bool:
     """Whether a matrix takes less memory as lists without its zeros. True for a `Sparse`, false for a `Conv`.
 
-    For a dense matrix this is an estimate before packing. It assumes that each core holds as many neurons as it may
-    (`fill` is the share of the limit that is used), and that all of them are targets of the matrix. Packing may begin a
-    core at another target, put fewer targets on it, or add other populations.
+    For a dense matrix this is an estimate before packing; see `_memory`.
     """
     if not isinstance(weight, np.ndarray):
         return isinstance(weight, Sparse)
+    dense, sparse = _memory(weight, delay, chip, fill)
+    return sparse < dense
+
+
+def is_cheaper_sparse(weight: Weights, delay: int, chip: Chip, fill: float) -> bool:
+    """Whether a matrix costs less as lists without its zeros. True for a `Sparse`, false for a `Conv`.
+
+    A dense list takes fewer bits for each synapse, because it holds no indices. But each spike pays for its zeros. So
+    the two layouts are held against each other in memory (see `_memory`) and in what a spike costs (`_spike`), and the
+    one with the smaller product of both is cheaper. Memory counts as much as energy, because a network that takes more
+    memory takes more cores.
+
+    If the chip's default costs do not price one of the two kinds of lists, memory alone decides.
+    """
+    if not isinstance(weight, np.ndarray):
+        return isinstance(weight, Sparse)
+    dense, sparse = _memory(weight, delay, chip, fill)
+    of_dense, of_sparse = _spike(chip, "synop_dense"), _spike(chip, "synop_sparse")
+    if of_dense is None or of_sparse is None:
+        return sparse < dense
+    return bool(sparse * np.count_nonzero(weight) * of_sparse < dense * weight.size * of_dense)
+
+
+def _spike(chip: Chip, operation: str) -> float | None:
+    """What a synaptic operation costs, in pJ: its energy, and the chip's static power for its time.
+
+    The time counts as if all other cores waited for it. None: the chip's default costs lack one of the two.
+    """
+    costs = chip.cost_set()
+    energy, time = costs.energy.get(operation), costs.latency.get(operation)
+    if energy is None or time is None:
+        return None
+    return energy.value + chip.static_power.value * time.value  # mW x ns = pJ
+
+
+def _memory(weight: npt.NDArray[Any], delay: int, chip: Chip, fill: float) -> tuple[int, int]:
+    """The memory in bits of all lists of a matrix, with and without its zeros, as estimated before packing.
+
+    The estimate assumes that each core holds as many neurons as it may (`fill` is the share of the limit that is used),
+    and that all of them are targets of the matrix. Packing may begin a core at another target, put fewer targets on it,
+    or add other populations.
+    """
     form = chip.synapse_format
     full = max(int((chip.limits.neurons_per_core.value or len(weight)) * fill), 1)
     dense = sparse = 0
@@ -129,7 +169,7 @@ def is_smaller_sparse(weight: Weights, delay: int, chip: Chip, fill: float) -> b
         dense += sources * int(list_bits(np.array(len(part)), entry_bits(delay, None, form), form))
         stored = np.count_nonzero(part, axis=0)
         sparse += int(list_bits(stored, entry_bits(delay, len(part) - 1, form), form).sum())
-    return sparse < dense
+    return dense, sparse
 
 
 def _bits(lengths: npt.NDArray[Any], entry: int, form: SynapseFormat) -> int:

@@ -5,8 +5,9 @@ every rule in `RULES` allows; the rest begin a new core. A rule is one limit of 
 core uses:
 
 - Synaptic memory. Every axon of every `ChipSynapses` has a list of its synapses on the core, in the chip's own format
-  (`mapping.lists`). A dense matrix is stored as dense or as sparse lists, whichever is smaller. The axons of a
-  convolution share lists.
+  (`mapping.lists`). A dense matrix is stored as dense or as sparse lists, whichever are cheaper in memory and in what
+  a spike costs (`lists.is_cheaper_sparse`); whichever are smaller, if the network would else not fit or take more
+  chips. The axons of a convolution share lists.
 - Input axons. Each source neuron with a list on the core has an input axon there. Each delay, and each convolution,
   gets its own axon. (A list carries its delay in every synapse, so the chip might share axons between delays; we do
   not. The axons of a convolution have offsets. nengo-loihi counts one axon per source neuron and connection, which is
@@ -47,11 +48,19 @@ from scipy.sparse import csr_array
 from muspike.errors import BadInput
 from muspike.hardware.chip import Chip, Limit
 from muspike.hardware.graph import by_end
-from muspike.hardware.mapping.lists import Ints, Lists, Neurons, image_order, is_smaller_sparse, lists
+from muspike.hardware.mapping.lists import (
+    Ints,
+    Lists,
+    Neurons,
+    image_order,
+    is_cheaper_sparse,
+    is_smaller_sparse,
+    lists,
+)
 from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.mapping.retime import Retimed
 from muspike.hardware.program import ChipPopulation, ChipSynapses
-from muspike.hardware.weights import Conv
+from muspike.hardware.weights import Conv, Weights
 
 Axons = Mapping[tuple[str, int, str | None], Neurons]
 """The source neurons that have an axon, by source population, delay and `Lists.own`."""
@@ -288,8 +297,13 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
     if not 0 < fill <= 1:
         raise BadInput(f"fill is {fill}; it is a share of a core, above 0 and at most 1")
     graph = retimed.graph
-    packer = _packer(retimed, chip, fill)
-    core, loads = packer.best()
+    cheaper = _packer(retimed, chip, fill, is_cheaper_sparse)
+    smaller = _packer(retimed, chip, fill, is_smaller_sparse)
+    packer, (core, loads) = cheaper, cheaper.best()
+    if cheaper.sparse != smaller.sparse:
+        least = smaller.best()
+        if smaller.takes(least[1]) < cheaper.takes(loads):
+            packer, (core, loads) = smaller, least
     where = {p.name: core.get(p.name, np.full(p.size, -1, np.int32)) for p in graph.populations}
     core_xy = _place(loads, where, chip)
     problems = [*_fill_problems(loads, chip, fill), *delay_problems(graph.synapses, chip)]
@@ -298,13 +312,15 @@ def partition(retimed: Retimed, chip: Chip, fill: float = 1.0) -> Partition:
 
 
 def fewest_cores(retimed: Retimed, chip: Chip) -> int:
-    """The number of cores that the greedy packing takes."""
-    return len(_packer(retimed, chip, 1.0).best()[1])
+    """The number of cores that the greedy packing takes, with every matrix in the layout that takes less memory."""
+    return len(_packer(retimed, chip, 1.0, is_smaller_sparse).best()[1])
 
 
-def _packer(retimed: Retimed, chip: Chip, fill: float) -> _Packer:
+def _packer(
+    retimed: Retimed, chip: Chip, fill: float, is_sparse: Callable[[Weights, int, Chip, float], bool]
+) -> _Packer:
     graph = retimed.graph
-    sparse = {s.name: is_smaller_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
+    sparse = {s.name: is_sparse(s.weight, s.delay, chip, fill) for s in graph.synapses}
     placed = [p for p in graph.populations if p.kind != "input"]
     placed.sort(key=lambda p: retimed.levels[p.name])
     return _Packer(graph, placed, images_of(graph.synapses), sparse, chip, fill)
@@ -369,6 +385,12 @@ class _Packer:
                 best = self._packing(orders, most) or best
         assert best is not None  # the first packing has no cost to exceed
         return best
+
+    def takes(self, loads: Sequence[Load]) -> tuple[int, int]:
+        """The number of cores above a limit, then the number of chips."""
+        above, cores = self._cost(loads)
+        mesh, limits = self.chip.mesh, self.chip.limits
+        return above, -(-cores // (limits.cores_per_chip.value or mesh.tiles_x * mesh.tiles_y * mesh.cores_per_tile))
 
     def _fits(self, load: Load) -> bool:
         """Whether the load is within every limit, or within the share `fill` of the limits that spread."""

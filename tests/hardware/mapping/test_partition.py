@@ -14,9 +14,18 @@ from chip_limits import chip
 from integer_populations import population
 from muspike.hardware import weights as w
 from muspike.hardware.chip import SynapseFormat, load_chip
+from muspike.hardware.cost import activity
 from muspike.hardware.mapping.compile import _placed
 from muspike.hardware.mapping.fit import use_of
-from muspike.hardware.mapping.lists import Ints, entry_bits, image_order, list_bits, lists
+from muspike.hardware.mapping.lists import (
+    Ints,
+    entry_bits,
+    image_order,
+    is_cheaper_sparse,
+    is_smaller_sparse,
+    list_bits,
+    lists,
+)
 from muspike.hardware.mapping.partition import RULES, Partition, added, delay_problems, partition
 from muspike.hardware.mapping.quantise import IntegerGraph, IntegerPopulation, IntegerSynapses
 from muspike.hardware.mapping.retime import Retimed, retime
@@ -86,6 +95,65 @@ def test_sparse_where_it_is_smaller() -> None:
     assert full.sparse == {"s0": False} and sparse.sparse == {"s0": True}
     assert full.use.cores[0].synaptic_memory_bytes == 50 * (576 + 320) / 8
     assert sparse.use.cores[0].synaptic_memory_bytes == 50 * 192 / 8
+
+
+def pruned(sources: int, targets: int, share: float, seed: int = 0) -> Array:
+    """A matrix of which at random `share` of the weights are not 0."""
+    return dense(sources, targets) * (np.random.default_rng(seed).random((targets, sources)) < share)
+
+
+def test_sparse_where_memory_and_operations_together_are_cheaper() -> None:
+    # Loihi 1: a synapse of 8 bits, or of 15 with its index; 35.5 pJ + 104 mW x 3.8 ns = 430.7 pJ an operation, or
+    # 33.6 + 104 x 4.7 = 522.4. So sparse lists are smaller below 8 / 15 = 0.53 of the weights, and cheaper below
+    # sqrt(8 / 15 x 430.7 / 522.4) = 0.66 of them.
+    for share, smaller, cheaper in ((0.45, True, True), (0.6, False, True), (0.72, False, False), (1, False, False)):
+        weight = pruned(50, 100, share)
+        assert is_smaller_sparse(weight, 1, CHIP, 1) == smaller, share
+        assert is_cheaper_sparse(weight, 1, CHIP, 1) == cheaper, share
+        assert partition(feed(50, 100, weight), CHIP).sparse == {"s0": cheaper}, share
+
+
+def test_lists_that_take_the_same_words_are_sparse_if_that_saves_enough_operations() -> None:
+    weight = dense(5, 3)
+    weight[0] = 0  # 3 synapses of 8 bits, or 2 of 14, in a word of 64: two thirds of the operations, at 1.21 times each
+    assert partition(feed(5, 3, weight), CHIP).sparse == {"s0": True}
+    costs = CHIP.cost_set()
+    slow = {**costs.latency, "synop_sparse": dataclasses.replace(costs.latency["synop_sparse"], value=6.2)}
+    slower = dataclasses.replace(CHIP, costs={costs.name: dataclasses.replace(costs, latency=slow)})
+    assert partition(feed(5, 3, weight), slower).sparse == {"s0": False}  # 678 pJ are 1.58 times as much
+
+
+def test_memory_alone_decides_without_a_price() -> None:
+    costs = CHIP.cost_set()
+    energy = {event: price for event, price in costs.energy.items() if event != "synop_sparse"}
+    unpriced = dataclasses.replace(CHIP, costs={costs.name: dataclasses.replace(costs, energy=energy)})
+    for share, smaller in ((0.45, True), (0.6, False)):
+        assert partition(feed(50, 100, pruned(50, 100, share)), unpriced).sparse == {"s0": smaller}
+
+
+def test_cheaper_lists_give_way_to_smaller_ones_that_take_fewer_chips() -> None:
+    graph = feed(50, 100, pruned(50, 100, 0.6))  # 44,800 bits dense, some 48,000 sparse
+    for cores_per_chip, sparse, cores in ((2, True, 2), (1, False, 1)):
+        small = chip(synaptic_memory_bits_per_core=46_000, cores_per_chip=cores_per_chip)
+        p = partition(graph, small)
+        assert p.sparse == {"s0": sparse} and (len(p.use.cores), p.use.chips) == (cores, 1)
+
+
+def test_a_pruned_network_pays_only_for_its_weights() -> None:
+    rng = np.random.default_rng(1)
+    populations = [population("i", "input", 40), population("n", "lif", 100), population("o", "li", 30)]
+    first, second = pruned(40, 100, 0.2), pruned(100, 30, 0.3, seed=1)
+    retimed = net(populations, ("i", "n", first, 0), ("n", "o", second, 1))
+    program, _ = _placed(retimed, CHIP, 1.0, 1e-3, {}, None)
+    assert [s.layout for s in program.synapses] == ["sparse", "sparse"]
+    spikes = {"i": rng.random((20, 2, 40)) < 0.3, "n": rng.random((20, 2, 100)) < 0.1}
+    counts = activity.count(program, {name: fired.astype(np.uint8) for name, fired in spikes.items()})
+    paid = counts.synops.sum() + counts.pending_synops.sum()
+    assert paid == sum(
+        int((fired.sum((0, 1)) * np.count_nonzero(weight, axis=0)).sum())
+        for fired, weight in ((spikes["i"], first), (spikes["n"], second))
+    )
+    assert counts.synops_sparse.sum() == counts.synops.sum() > 0
 
 
 def test_a_sparse_list_without_synapses_needs_no_axon() -> None:
