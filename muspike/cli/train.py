@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -202,7 +203,8 @@ def watched(run: training.Run, part: str) -> Iterator[Callable[[int, float, floa
             best, kept = run.progress.best_bits, step
             if first:
                 left = progress.interval(run.progress.seconds / step * (steps - step))
-                line = f"training {bits:.3f}, validation {validated:.3f}, best {best:.3f} bits per note"
+                so_far = f", best {best:.3f}" if best < math.inf else ""  # pruning keeps no model before its zeros
+                line = f"training {bits:.3f}, validation {validated:.3f}{so_far} bits per note"
                 point = run.progress.history[-1]
                 more = firing(point["firing_rate"]) + run.told(point)
                 bar.write(f"{part}step {step}: {line}{more}; {left} left at most")

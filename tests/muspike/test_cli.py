@@ -87,7 +87,20 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("", "train", "generate", "export", "lava", "bench", "map", "metrics", "ablate", "models", "chips"):
+    for command in (
+        "",
+        "train",
+        "prune",
+        "generate",
+        "export",
+        "lava",
+        "bench",
+        "map",
+        "metrics",
+        "ablate",
+        "models",
+        "chips",
+    ):
         with pytest.raises(SystemExit) as end:
             main([*command.split(), "--help"])
         out = capsys.readouterr().out
