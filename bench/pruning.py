@@ -104,6 +104,7 @@ def prune(
     chip: Chip | str | os.PathLike[str],
     folder: Path,
     *,
+    teacher: Model | None = None,
     device: torch.device = CPU,
     report: Report = untold,
 ) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def prune(
         corpus: the data: excerpts of the validation split are read after each round, of the test split at the end.
         chip: the chip to measure on: a `Chip`, the name of a known one, or the path of its TOML file.
         folder: where runs and model are put.
+        teacher: a model whose distributions are learned beside the data, such as `model` itself.
         device: where torch trains.
         report: watches each round.
 
@@ -133,11 +135,18 @@ def prune(
     for split in ("validation", "test"):
         excerpts_of(corpus, split)
     with owned_folder(folder):
-        return _pruned(model, plan, corpus, chip, folder, device, report)
+        return _pruned(model, plan, corpus, chip, folder, teacher, device, report)
 
 
 def _pruned(
-    model: Model, plan: Plan, corpus: Corpus, chip: Chip, folder: Path, device: torch.device, report: Report
+    model: Model,
+    plan: Plan,
+    corpus: Corpus,
+    chip: Chip,
+    folder: Path,
+    teacher: Model | None,
+    device: torch.device,
+    report: Report,
 ) -> dict[str, Any]:
     models, points = [model], [_point(model, corpus, "validation", chip)]
     steps = suite.Steps(len(plan.sparsities))
@@ -146,7 +155,7 @@ def _pruned(
             break
         with steps.step(f"{model.architecture}: {100 * sparsity:g} % of the weights become 0"):
             place = folder / _ROUNDS / f"{sparsity:g}"
-            run = pruning.Run(place, models[-1], plan.settings(model, sparsity), corpus, device=device)
+            run = pruning.Run(place, models[-1], plan.settings(model, sparsity), corpus, device=device, teacher=teacher)
             with report(run, "") as told:
                 models.append(run.train(told))
             points.append(_point(models[-1], corpus, "validation", chip))

@@ -119,11 +119,14 @@ class Run(training.Run):
         corpus: Corpus,
         *,
         device: torch.device = CPU,
+        teacher: Model | None = None,
         team: Team = ALONE,
         grid: training.Grid | None = None,
     ) -> None:
         about = (initial.architecture, initial.settings)
-        super().__init__(folder, *about, settings, corpus, device=device, initial=initial, team=team, grid=grid)
+        super().__init__(
+            folder, *about, settings, corpus, device=device, initial=initial, teacher=teacher, team=team, grid=grid
+        )
         begun = initial.spiking
         self._before = sparsity(begun)
         batch, _ = training.draw_batch([piece.words for piece in corpus.split("train")], settings, 0)

@@ -14,6 +14,7 @@ from muspike.cli.options import (
     add_model,
     add_seed,
     find_chip,
+    named,
     number,
     path,
     whole,
@@ -58,6 +59,12 @@ def add(commands: Commands) -> None:
         type=number(RATE),
         help="discourage firing rates above this many spikes per neuron and tick (default: as in the model's training)",
     )
+    prune.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        type=named,
+        help="learn from the distributions of this model as well as from the data, such as those of MODEL itself",
+    )
     add_seed(prune, "seed of batches and noise (default: 0)")
     add_chip(prune, "loihi1", "chip that is measured on")
     prune.add_argument(
@@ -97,7 +104,8 @@ def _prune(args: argparse.Namespace) -> int:
     plan = pruning.Plan(all_rounds=args.front, **{key: value for key, value in given.items() if value is not None})
     device = processes.find_device(args.device or "auto")
     corpus = corpora.load(model.training["corpus"])
-    results = pruning.prune(model, plan, corpus, chip, folder, device=device, report=watched)
+    teacher = load_model(args.teacher) if args.teacher else None
+    results = pruning.prune(model, plan, corpus, chip, folder, teacher=teacher, device=device, report=watched)
     if args.picture:
         with write_whole(args.picture) as temporary:
             temporary.write_bytes(pruning.picture(results).svg)
