@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from muspike import pruning, training
 from muspike.bench import suite
@@ -335,6 +336,9 @@ def picture(results: Mapping[str, Any]) -> Picture:
                 zeros = f"{100 * point['sparsity']:.0f} %"
                 axes.annotate(zeros, (value, height), xytext=(4, 5), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=f"µJ per note on {results['chip']}, modelled (bars: band)", ylabel="bits per note, test split")
         axes.set_title("What pruning saves: the share of zeros stands beside each point")
         axes.legend(frameon=False)

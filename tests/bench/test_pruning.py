@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from muspike import architectures, corpora, pruning, tokens
 from muspike.bench import pruning as rounds
@@ -20,6 +21,7 @@ from muspike.export.loihi import ChipRunner, compile_model
 from muspike.hardware.chip import Limit, load_chip
 from muspike.hardware.cost import activity, energy
 from muspike.hardware.mapping.compile import spread_over
+from muspike.training import tensors_digest
 from noise_corpus import noise_corpus
 from small_model import small_model
 
@@ -209,3 +211,16 @@ def test_a_point_that_does_not_fit_has_no_energy(here: Path, corpus: Corpus) -> 
     assert "0.0 % zeros, test: does not fit" in rounds.table(results)
     assert rounds.least_energy(results) == pruned["validation"]["energy_uj_per_note"]["value"]
     rounds.picture(results)
+
+
+def test_a_teacher_is_learned_from(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["prune", "small", "--sparsities", "0.5", "--steps", "2", "--front"]
+    assert main([*command, "-o", "alone"]) == 0
+    assert main([*command, "-o", "taught", "--teacher", "small"]) == 0
+    alone, taught = load_model("alone"), load_model("taught")
+    assert alone.training["teacher"] is None
+    assert taught.training["teacher"] == tensors_digest(load_model("small").network.state_dict())
+    name = "input_to_layer1"
+    assert not torch.equal(alone.spiking.weights[name], taught.spiking.weights[name])
+    assert main([*command, "-o", "alone", "--teacher", "small"]) == 2
+    assert "holds a run with teacher None" in capsys.readouterr().err
