@@ -167,8 +167,8 @@ def count(
     >>> graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.IF(r=np.ones(2), v_threshold=np.full(2, 0.5)))
     >>> program = compile_graph(graph, "loihi1", dt_s=1e-3).program
     >>> run = Simulator(program).run(np.ones((10, 1, 2), np.uint8))
-    >>> int(count(program, run.spikes).synops.sum())  # two inputs, nine ticks of which arrive, two synapses each
-    36
+    >>> int(count(program, run.spikes).synops.sum())  # two inputs, nine ticks of which arrive, a synapse each
+    18
 
     Args:
         program: the deployed network.
