@@ -23,6 +23,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from muspike import pruning, training
 from muspike.bench import suite
+from muspike.bench.reading import Reading
 from muspike.bench.report import misfit_entry
 from muspike.bench.workload import excerpts_of, notes_in, read_after_pad
 from muspike.checkpoint import Model, save_model
@@ -198,15 +199,16 @@ def _measured(model: Model, corpus: Corpus, split: str, chip: Chip) -> dict[str,
     compiled = compile_model(model, chip, must_fit=False)
     whole = [piece.words for piece in corpus.split(split)]
     if not compiled.use.fits:
-        nll = suite.likelihoods(model, {}, whole)
+        nll, _ = suite.likelihoods(model, {}, whole)
         missing = dict.fromkeys(("bits_per_note", "energy_uj_per_note"))
         return {"torch_bits_per_note": nll["torch"], **missing, **misfit_entry("; ".join(compiled.use.problems))}
     excerpts = excerpts_of(corpus, split)[:, :PIECES]
     notes, words = notes_in(excerpts), excerpts.shape[0] * excerpts.shape[1]
     mappings, runner = spread_over(compiled), ChipRunner(compiled.program)
-    reading = suite.Reading(runner, mappings, model.spiking.noise.behind(read_after_pad(excerpts)))
+    heard = model.spiking.noise.behind(read_after_pad(excerpts))
+    reading = Reading(runner, [mapping.program for mapping in mappings], heard, chip)
     entry = suite.costs_on_chip(mappings, runner, reading, words, notes)
-    nll = suite.likelihoods(model, {chip.name: ChipRunner(compiled.program)}, whole)
+    nll, _ = suite.likelihoods(model, {chip.name: ChipRunner(compiled.program)}, whole)
     counts, fewest = reading.counts[0], entry["mappings"][0]
     cheapest = min(entry["mappings"], key=lambda mapping: mapping["energy_uj_per_note"]["value"])
     return {

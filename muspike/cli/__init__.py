@@ -22,15 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from muspike import __version__
-from muspike.cli import bench, chips, compare, export, measure, models, music, network, profile, train
-from muspike.cli import bench, chips, export, models, music, network, prune, train
+from muspike.cli import bench, chips, compare, export, measure, models, music, network, profile, prune, train
 from muspike.cli.options import Commands, Parser
 from muspike.cli.output import ReaderGone, complain, note
 from muspike.errors import Doubt, MuspikeError
 from muspike.files import path_error
 
-FAMILIES = (train, music, export, network, profile, compare, bench, measure, models, chips)
-FAMILIES = (train, prune, music, export, network, bench, models, chips)
+FAMILIES = (train, prune, music, export, network, profile, compare, bench, measure, models, chips)
 
 
 def parser() -> Parser:
