@@ -217,15 +217,17 @@ def _convolution(weight: Conv, dtype: torch.dtype, device: torch.device) -> Call
     taps = weight.kernel.shape[2:]
     kernel = torch.from_numpy(weight.kernel.reshape(weight.groups, c_out // weight.groups, -1).copy())
     kernel = kernel.to(device, dtype)
-    # In F.pad's order: before x, behind x, before y, behind y. Negative if no output hears the end of the input.
-    borders = []
+    borders: list[int] = []  # in F.pad's order: before x, behind x, before y, behind y
+    heard: list[int] = []
     for axis in (1, 0):
-        heard = (weight.output_shape[axis + 1] - 1) * weight.stride[axis] + weight.dilation[axis] * (taps[axis] - 1) + 1
+        reach = (weight.output_shape[axis + 1] - 1) * weight.stride[axis] + weight.dilation[axis] * (taps[axis] - 1) + 1
         before = weight.padding[axis]
-        borders += [before, heard - before - weight.input_shape[axis + 1]]
+        borders += [before, max(reach - before - weight.input_shape[axis + 1], 0)]
+        heard.append(reach)
 
     def sums(spikes: Tensor) -> Tensor:
-        maps = F.pad(spikes.reshape(-1, *weight.input_shape), borders)
+        # What no output hears is cut off behind; F.pad cuts off no more than the input itself has.
+        maps = F.pad(spikes.reshape(-1, *weight.input_shape), borders)[..., : heard[1], : heard[0]]
         patches = F.unfold(maps, taps, dilation=weight.dilation, stride=weight.stride)
         grouped = patches.reshape(len(spikes), weight.groups, g_in * taps[0] * taps[1], -1)
         return torch.matmul(kernel, grouped).reshape(len(spikes), -1)

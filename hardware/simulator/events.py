@@ -438,4 +438,5 @@ def _reach(conv: Conv, axis: int) -> npt.NDArray[np.int32]:
 def words(active: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
     """`[ticks, batch, size]` as `Run.active` has it, `[ticks, batch, words]`."""
     padded = np.pad(active, ((0, 0), (0, 0), (0, -active.shape[2] % 64)))
-    return np.packbits(padded, axis=2, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+    packed = np.ascontiguousarray(np.packbits(padded, axis=2, bitorder="little"))
+    return packed.view("<u8").astype(np.uint64, copy=False)
