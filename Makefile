@@ -7,6 +7,7 @@ BIN := .venv/bin
 # What is installed, and for which Python. The file is made last, so an interrupted install is not taken as done.
 DEMO := .venv/demo-$(VERSION)
 TEST := .venv/test-$(VERSION)
+NIGHTLY := .venv/nightly-$(VERSION)
 CHECK := .venv/check-$(VERSION)
 
 .NOTPARALLEL:
@@ -25,7 +26,7 @@ test: $(TEST) ## the tests (some minutes); ARGS='-k simulator' goes to pytest
 models: $(DEMO) ## train the models that ship and their twins, what is missing of them (hours; ARGS='--threads 2')
 	@$(BIN)/python -m muspike.bench.shipped train $(ARGS)
 
-nightly: $(TEST) ## all tests, the long ones too
+nightly: $(NIGHTLY) ## all tests, the long ones too; those of the report want Debian's Chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(CHECK) ## lint the tree; check the types of the built package and of the tests
@@ -43,8 +44,9 @@ clean: ## remove what make made: .venv, build, report, caches
 
 $(DEMO): EXTRAS := [audio,onnx]
 $(TEST): EXTRAS := [test]
+$(NIGHTLY): EXTRAS := [test,browser,cluster]
 $(CHECK): EXTRAS := [check]
-$(DEMO) $(TEST) $(CHECK): pyproject.toml constraints.txt
+$(DEMO) $(TEST) $(NIGHTLY) $(CHECK): pyproject.toml constraints.txt
 	@case '$(VERSION)' in \
 	3.11|3.12|3.13) ;; \
 	'') echo 'make: $(PYTHON) does not run; muspike needs Python 3.11 to 3.13 (on Debian: apt install python3 python3-venv)' >&2; exit 1;; \
