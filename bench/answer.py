@@ -1,4 +1,4 @@
-"""What a report says first: which network predicts best, which takes the least energy, and which is beaten by none."""
+"""What a report says first: which network predicts best, which takes the least energy, which lies behind another."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         if between:
             line += f" {_listed(between)} {'lies' if len(between) == 1 else 'lie'} between them."
         if beaten:
-            line += f" {_listed(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both."
+            verb = "lies" if len(beaten) == 1 else "lie"
+            line += f" {_listed(beaten)} {verb} behind: another has fewer bits and less energy."
         told.append(line)
     return told
 

@@ -206,6 +206,7 @@ def energy_against_likelihood(points: Mapping[str, Sequence[Costed]]) -> Picture
                 drawstyle="steps-post",
                 zorder=1,
             )
+            drawn: list[Costed] = []
             for point in of:
                 value, low, high = (point.energy[end] for end in ("value", "low", "high"))
                 axes.errorbar(
@@ -218,7 +219,11 @@ def energy_against_likelihood(points: Mapping[str, Sequence[Costed]]) -> Picture
                     markerfacecolor=None if point in best else "white",
                     capsize=3,
                 )
-                axes.annotate(named(point.name), (point.bits, value), xytext=(6, 4), textcoords="offset points")
+                # A name stands below its mark where it would stand on the name of a neighbour.
+                near = any(abs(p.bits - point.bits) < 0.05 and 0.8 < p.energy["value"] / value < 1.25 for p in drawn)
+                place = (6, -11 if near else 4)
+                axes.annotate(named(point.name), (point.bits, value), xytext=place, textcoords="offset points")
+                drawn.append(point)
             axes.set_yscale("log")
             axes.margins(x=0.16)
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -45,7 +45,8 @@ def test_the_answer_names_the_best_the_cheapest_and_the_beaten() -> None:
     (told,) = sentences(results(best=(2.5, 90, 80, 100), cheap=(3, 10, 8, 12), beaten=(3.1, 60, 50, 70)))
     assert told == (
         "On loihi1, best predicts best: 2.500 bits per note at 90 µJ (80 to 100, fitted) per note. cheap takes the "
-        "least energy: 10 µJ (8 to 12, fitted), with 3.000 bits. beaten is beaten in both."
+        "least energy: 10 µJ (8 to 12, fitted), with 3.000 bits. beaten lies behind: another has fewer bits and less "
+        "energy."
     )
 
 
@@ -53,5 +54,5 @@ def test_overlapping_bands_are_said_and_one_network_is_no_comparison() -> None:
     (told,) = sentences(results(best=(2.5, 90, 8, 100), cheap=(3, 10, 8, 95), between=(2.9, 50, 40, 60)))
     assert "; the bands of the two overlap. between lies between them." in told
     (told,) = sentences(results(both=(2.5, 9, 8, 10), worse=(3, 10, 8, 95)))
-    assert "It takes the least energy too. worse is beaten in both." in told
+    assert "It takes the least energy too. worse lies behind: another has fewer bits and less energy." in told
     assert sentences(results(alone=(2.5, 9, 8, 10))) == []
