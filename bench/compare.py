@@ -8,12 +8,15 @@ rows stand.
 
 from __future__ import annotations
 
+import statistics
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from muspike import corpora, tokens
@@ -43,6 +46,9 @@ Device = Literal["cpu", "cuda"]
 On = Chip | PriceList | Device
 How = Literal["modelled", "measured", "recorded"]
 
+_COUNTED_ON = "loihi1"
+"""The chip whose integers give the operations for price lists, whatever other chips there are."""
+
 _FLIPS = 3  # constants named in the table; the JSON has all
 
 
@@ -59,6 +65,7 @@ class Row:
         batch: sequences side by side.
         boundary: what the energy contains.
         per: what a figure is per.
+        form: in which form a measured network ran; "" if it was modelled.
         energy: uJ, or None if there is none.
         rate: of `per` per second; None: there is none.
         latency: ms; None: there is none.
@@ -66,6 +73,7 @@ class Row:
         prices: chip and cost set, or price list; "" if it was measured.
         moves: the energy with each constant at the ends of its band.
         curve: the same over batch, demand and wait; None: it has none.
+        beside: the network whose twin it is; "": it stands for itself.
         opinions: what three energy models say of it, beside a network without spikes; None: they were not asked.
         citations: BibTeX entries of its sources.
         notes: what a reader must know, in sentences.
@@ -80,12 +88,14 @@ class Row:
     boundary: str
     per: str
     energy: Quantity | None
+    form: str = ""
     rate: Quantity | None = None
     latency: Quantity | None = None
     quality: Quality | None = None
     prices: str = ""
     moves: Mapping[str, Ends] = field(default_factory=dict)
     curve: Machine | None = None
+    beside: str = ""
     opinions: Opinions | None = None
     citations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -93,7 +103,8 @@ class Row:
     @property
     def label(self) -> str:
         """Network and machine, and the batch if there are several."""
-        return f"{self.network} on {self.machine}{f', batch {self.batch}' if self.batch > 1 else ''}"
+        form, batch = f", {self.form}" if self.form else "", f", batch {self.batch}" if self.batch > 1 else ""
+        return f"{self.network} on {self.machine}{form}{batch}"
 
     def to_dict(self) -> dict[str, Any]:
         """The row as a JSON-able dict; each figure says in its name what it is per."""
@@ -101,6 +112,7 @@ class Row:
             "network": self.network,
             "machine": self.machine,
             "how": self.how,
+            "form": self.form,
             "what": self.what,
             "precision": self.precision,
             "batch": self.batch,
@@ -169,12 +181,12 @@ class Comparison:
         if self.crossings:
             told: dict[tuple[str, str], list[str]] = {}
             for of in self.crossings:
-                told.setdefault((of.first, of.second), []).append(of.sentence())
+                told.setdefault((of.first, of.second), []).append(of.sentence().partition(": ")[2])
             yield Table(
-                "who takes less energy per note, over the pieces composed together, the notes wanted per second, and "
-                "the ms of the host for each word; neither for certain: the bands overlap",
+                "who takes less energy per note, each with its own boundary (above); open: the bands overlap, or the "
+                "chip is not below what a machine at its largest rate takes",
                 ["first", "second", *(what for what, _ in AXES.values())],
-                [[*pair, *(line.partition(": ")[2] for line in lines)] for pair, lines in told.items()],
+                [[*pair, *lines, *["–"] * (len(AXES) - len(lines))] for pair, lines in told.items()],
                 left=(0, 1, 2, 3, 4),
             )
         if self.missing:
@@ -199,7 +211,7 @@ class Comparison:
         first = next((row.quality for row in self.rows if row.quality), None)
         rows = []
         for row in self.rows:
-            cells = [row.network, row.machine, row.how, row.precision, f"{row.batch:,}"]
+            cells = [row.network, row.machine, f"{row.how} {row.form}".rstrip(), row.precision, f"{row.batch:,}"]
             if judged:
                 cells += _judged(row, first)
             unit = f" per {row.per}" if others else ""
@@ -241,7 +253,7 @@ class Comparison:
             one, other = by[of.first], by[of.second]
             band = f"{of.low:.3g} – {of.high:.3g}{'' if of.band_known else ' or wider'}"
             held = ("yes" if of.band_known else "by the known bands") if of.holds else "no"
-            if not of.band_known and of.low == of.high:
+            if not of.band_known and not (_spread(one) or _spread(other)):
                 held, band = "not known", "no spread is published"
             tags = " | ".join(row.energy.tag for row in (one, other) if row.energy)
             turned = ", ".join(of.flips[:_FLIPS]) + (f" and {len(of.flips) - _FLIPS} more" if of.flips[_FLIPS:] else "")
@@ -255,6 +267,11 @@ class Comparison:
             rows,
             left=(0, 1, 3, 4, 5, 6),
         )
+
+
+def _spread(row: Row) -> bool:
+    """Whether any constant of the row's energy has a published spread."""
+    return any(low != high for low, high in row.moves.values())
 
 
 def _judged(row: Row, first: Quality | None) -> list[str]:
@@ -293,12 +310,20 @@ def machine_of(name: str) -> On:
     if path.suffix != ".toml":
         known = ", ".join([*known_chips(), *known_price_lists(), *DEVICES])
         raise BadInput(f"machine {name!r} is not known; known: {known}, or give the path of a .toml file")
-    return load_chip(path) if "limits" in read_toml(text_of(path), str(path)) else load_price_list(path)
+    found = load_chip(path) if "limits" in read_toml(text_of(path), str(path)) else load_price_list(path)
+    if found.name in DEVICES:
+        raise BadInput(f"{path}: name is {found.name!r}, which stands for a machine that is measured; give another one")
+    return found
 
 
 def name_of(on: On) -> str:
     """What a machine is called."""
     return on if isinstance(on, str) else on.name
+
+
+def can_be_a_side(on: On) -> bool:
+    """Whether a machine can stand beside a chip in a crossover: one that is measured, or a whole one without spikes."""
+    return isinstance(on, str) or (isinstance(on, PriceList) and on.all_in and on.prices_dense)
 
 
 def citations_of(on: Sequence[On]) -> list[str]:
@@ -315,12 +340,12 @@ def rows_of(record: Recorded, subject: Subject, how: How) -> list[Row]:
     if subject.model is None:
         raise BadInput(f"{subject.name}: a measurement is of a model of music")
     record.demand(network_digest(subject.model), subject.name)
+    per_note = _words_per_note(record)
     rows = []
     for entry in record.entries:
         found = record.measured(entry)
         if found is None:
             continue
-        per_note = record.samples_per["note"]
         same = entry.ran.digest == record.network.digest
         network = subject.name if same else f"{entry.ran.name}{'' if entry.ran.trained else ' (untrained)'}"
         # A note waits for its words one after another; the batch beside it does not make it later.
@@ -336,38 +361,52 @@ def rows_of(record: Recorded, subject: Subject, how: How) -> list[Row]:
                 batch=entry.batch,
                 boundary=record.counter.boundary,
                 per="note",
+                form=entry.form,
                 energy=energy,
                 rate=replace(found.rate / per_note, unit="1/s"),
                 latency=replace(latency, unit="ms"),
                 notes=tuple(found.doubts),
             )
         )
+    if not rows:
+        raise BadInput(f"{record.path or 'measurement'}: has no form with two windows or more; measure it anew")
     return rows
+
+
+def _words_per_note(record: Recorded) -> float:
+    if "note" not in record.samples_per:
+        raise BadInput(f"{record.path or 'measurement'}: samples_per: note is missing, the words of a note")
+    return record.samples_per["note"]
 
 
 def _measured_curves(records: Sequence[Recorded]) -> list[Measured]:
     """Energy over the batch, for each form of each record that has joules and a batch of 1."""
     curves = []
     for record in records:
-        per_note = record.samples_per["note"]
+        per_note = _words_per_note(record)
         for form in dict.fromkeys(entry.form for entry in record.entries):
-            points, idle = [], None
+            points = []
             for entry in sorted((e for e in record.entries if e.form == form), key=lambda e: e.batch):
                 found = record.measured(entry)
                 if found is None or found.energy is None or found.energy_above_idle is None:
                     continue
                 above, rate = found.energy_above_idle * (per_note * 1e6), found.rate / per_note
                 points.append(Point(entry.batch, _band(above), _band(rate)))
-                # What is not above idle is idle: its power is its energy per sample times the samples per second.
-                idle = (found.energy.value - found.energy_above_idle.value) * found.rate.value
-            if idle is not None and points and points[0].batch == 1:
+            if points and points[0].batch == 1:
                 label = f"{record.network.name}, {form}, on {record.machine.device}"
-                curves.append(Measured(label, Band(idle, idle, idle), tuple(points), per_note))
+                curves.append(Measured(label, _idle(record), tuple(points), per_note))
     return curves
 
 
+def _idle(record: Recorded) -> Band:
+    """The idle power in W, as it was before and after each session, widened by the counter's accuracy."""
+    watts = [of.watts for session in record.sessions for of in (session.idle_before, session.idle_after) if of]
+    off = record.counter.accuracy
+    return Band(statistics.fmean(watts), min(watts) * (1 - off), max(watts) * (1 + off))
+
+
 def _band(quantity: Quantity) -> Band:
-    return Band(quantity.value, quantity.low, quantity.high)
+    return Band(quantity.value, quantity.low, quantity.high, quantity.band_known)
 
 
 def compare(
@@ -396,6 +435,9 @@ def compare(
     Raises:
         BadInput: no network has figures on any machine, and the first reason why.
     """
+    for what, names in (("network", [of.name for of, _ in networks]), ("machine", [name_of(of) for of in on])):
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise BadInput(f"compare: {what} {twice} is given twice; expected each once")
     rows: list[Row] = []
     missing: list[Missing] = []
     records: list[Recorded] = []
@@ -418,6 +460,7 @@ def compare(
         for record in recorded:
             try:
                 rows += job.judged(rows_of(record, subject, "recorded"))
+                records.append(record)
             except MuspikeError as error:
                 missing.append(Missing(subject.name, record.machine.device, str(error)))
     if not rows:
@@ -426,7 +469,7 @@ def compare(
         rows=tuple(rows),
         missing=tuple(missing),
         conclusions=tuple(_conclusions(rows)),
-        crossings=tuple(_crossings(rows, [*records, *recorded])),
+        crossings=tuple(_crossings(rows, records)),
         workloads={subject.name: workload.what for subject, workload in networks},
     )
 
@@ -446,10 +489,14 @@ def _priced(row: Row) -> Priced:
 
 
 def _crossings(rows: Sequence[Row], records: Sequence[Recorded]) -> list[Crossing]:
-    """Chips against measured machines and bounds. Where nothing is measured, the bounds stand alone."""
-    chips = [row.curve for row in rows if isinstance(row.curve, OnChip)]
-    bounds = [row.curve for row in rows if isinstance(row.curve, Bound)]
-    return crossover_map(chips, [*_measured_curves(records), *bounds])
+    """Each chip against the measured forms of its own network and of its twin, and against the bounds of that twin."""
+    found = []
+    for row in rows:
+        if isinstance(row.curve, OnChip):
+            measured = _measured_curves([record for record in records if record.network.name == row.network])
+            bounds = [of.curve for of in rows if isinstance(of.curve, Bound) and of.beside in ("", row.network)]
+            found += crossover_map([row.curve], [*measured, *bounds])
+    return found
 
 
 class _Job:
@@ -553,9 +600,9 @@ class _Job:
         return OnChip(f"{self.subject.name} on {chip.name}", dynamic, cost.waiting, latency, words)
 
     def _operations(self, prices: PriceList) -> Row:
-        chip = load_chip(next(iter(self._on_chip), "loihi1"))
+        chip = load_chip(_COUNTED_ON)
         found, judged = self._run(chip)
-        what = f"the operations of the integers of {chip.name}; whether they fit was not asked"
+        what = f"the operations of the integers of {chip.name}; whether they fit this machine was not asked"
         return replace(self._listed(price_spikes(found.operations, prices), what), quality=judged)
 
     def _dense(self, prices: PriceList, model: Model | None) -> Row:
@@ -569,7 +616,8 @@ class _Job:
         # Arithmetic alone would be no machine to hold a chip against.
         whole = row.energy is not None and prices.all_in and self.workload.per == "note"
         bound = Bound(f"{name} on {prices.name}", row.energy) if row.energy and whole else None
-        return replace(row, network=name, quality=self.in_torch() if own else None, curve=bound)
+        beside = "" if own else self.subject.name
+        return replace(row, network=name, quality=self.in_torch() if own else None, curve=bound, beside=beside)
 
     def _macs(self, model: Model) -> int:
         """Multiplications with an accumulation in the run of a network that does not spike."""
@@ -577,8 +625,12 @@ class _Job:
             raise BadInput(f"{self.subject.name}: its twin reads words, and it is run on spikes")
         network = model.network.eval()
         words = network.runner().noise.behind(self.workload.words[..., : len(tokens.FEATURES)])
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(torch.from_numpy(words))
+        # The counter sees neither oneDNN's LSTM nor fused attention; their plain forms do the same multiplications.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch names a setting of another maker's GPUs
+            plain = torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH)
+            with torch.no_grad(), plain[0], plain[1], FlopCounterMode(display=False) as counter:
+                network(torch.from_numpy(words))
         return int(counter.get_total_flops()) // 2
 
     def _listed(self, cost: OperationEnergy, what: str) -> Row:

@@ -10,13 +10,13 @@ Three questions, for machines of three kinds:
 |---|---|---|---|
 | chip | D + P t | D + P n / R | D + P (t + w h) |
 | measured | E + I / r | the least of E + I n / R over B | E(1) + I (1 / r(1) + w h) |
-| bound | its energy | its energy | its energy |
+| bound | its energy | – | – |
 
 D is the dynamic energy of a chip per note, P the static power of whole chips, t the time per note, w the words per
 note. A measured machine takes E(B) above idle, at rate r(B) and idle power I. n is the number of machines that reach
-the demand, at least 1. A chip composes its pieces one after another, so a batch changes nothing for it. A bound is an
-energy that no run of a machine goes below. So a chip is cheaper than that machine where its whole band lies below the
-bound, and nothing is known elsewhere.
+the demand, at least 1. A chip composes its pieces one after another, so a batch changes nothing for it. A bound is
+the energy of a machine that works at its largest rate all the time, so no batch goes below it. A chip is cheaper than
+that machine where its whole band lies below the bound, and nothing is known elsewhere.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ POINTS = 97
 
 
 class Band(NamedTuple):
-    """An energy in uJ per note, between `low` and `high`. A `high` without an end is infinite."""
+    """An energy in uJ per note, between `low` and `high`. A `high` without an end is infinite.
+
+    `known` is False if something in it has no published spread; the true band is wider then.
+    """
 
     value: float
     low: float
     high: float
+    known: bool = True
 
 
 class Machine(Protocol):
@@ -103,7 +107,7 @@ class OnChip:
             end: getattr(self.dynamic, end) + getattr(self.power, end) * powered_ms(end, getattr(self.time, end))
             for end in ("value", "low", "high")
         }
-        return Band(**ends)
+        return Band(**ends, known=self.dynamic.band_known and self.power.band_known and self.time.band_known)
 
 
 class Point(NamedTuple):
@@ -144,9 +148,15 @@ class Measured:
             raise BadInput(f"{self.label}: measured at no batch of 1; a crossover begins there")
 
     def batch(self, pieces: float) -> Band:
-        """The largest measured batch that is not above `pieces`."""
-        point = [point for point in self.points if point.batch <= pieces][-1]
-        return self._at(point, lambda rate: 1 / rate)
+        """A measured batch; between two of them, all that lies between theirs; above the largest, its own."""
+        around = [point for point in self.points if point.batch <= pieces][-1:]
+        around += [point for point in self.points if point.batch > pieces][:1]
+        if around[0].batch == pieces or len(around) == 1:
+            return self._at(around[0], lambda rate: 1 / rate)
+        found = [self._at(point, lambda rate: 1 / rate) for point in around]
+        low, high = min(band.low for band in found), max(band.high for band in found)
+        share = math.log(pieces / around[0].batch) / math.log(around[1].batch / around[0].batch)
+        return Band(found[0].value ** (1 - share) * found[1].value ** share, low, high)
 
     def demand(self, notes_per_s: float) -> Band:
         """The batch that takes the least, among those that reach the demand; else several machines."""
@@ -172,7 +182,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bound:
-    """An energy that no run of a machine goes below.
+    """The least energy of a machine that works at its largest rate all the time. It has no idle power and no wait.
+
+    So it is held against a chip over the batch alone, where no batch goes below it.
 
     Attributes:
         label: network and machine, for people.
@@ -183,10 +195,14 @@ class Bound:
     energy: Quantity
 
     def batch(self, pieces: float) -> Band:
-        """The bound."""
+        """The mark."""
         return Band(self.energy.value, self.energy.low, math.inf)
 
-    demand = wait = batch
+    def demand(self, notes_per_s: float) -> Band:
+        """Nothing is known."""
+        return Band(math.nan, 0, math.inf)
+
+    wait = demand
 
 
 Winner = Literal["first", "second", "open"]
@@ -231,7 +247,9 @@ class Crossing:
     def sentence(self) -> str:
         """Who takes less where, in words."""
         what, _ = AXES[self.axis]
-        names = {"first": self.first, "second": self.second, "open": "neither for certain"}
+        known = all(band.known for pair in self.bands for band in pair)
+        sure = "" if known else " by the known bands"
+        names = {"first": f"{self.first}{sure}", "second": f"{self.second}{sure}", "open": "open"}
         if len(self.regions) == 1:
             return f"{what}: {names[self.regions[0][2]]}, from {self.at[0]:g} to {self.at[-1]:,g}"
         parts = [f"{names[who]} from {low:.3g} to {high:.3g}" for low, high, who in self.regions]
@@ -259,5 +277,11 @@ def crossing(axis: Axis, first: Machine, second: Machine, points: int = POINTS) 
 
 
 def crossover_map(machines: Sequence[Machine], others: Sequence[Machine]) -> list[Crossing]:
-    """Every machine against every other one, over each axis."""
-    return [crossing(axis, first, second) for first in machines for second in others for axis in AXES]
+    """Every machine against every other one, over each axis; a bound over the batch alone."""
+    return [
+        crossing(axis, first, second)
+        for first in machines
+        for second in others
+        for axis in AXES
+        if axis == "batch" or not isinstance(second, Bound)
+    ]

@@ -60,13 +60,12 @@ class Part:
             "spikes": names,
             "metrics": metrics,
         }
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "about": np.frombuffer(json.dumps(told).encode(), np.uint8),
-            "words": self.words,
-        }
+        arrays: dict[str, npt.NDArray[Any]] = {"words": self.words}
         arrays |= {f"spikes.{i}": self.spikes[name] for i, name in enumerate(names)}
         for i, name in enumerate(metrics):
             arrays |= {f"{of}.{i}": np.asarray(self.samples[name][of], np.float64) for of in ("generated", "reference")}
+        about = np.frombuffer(json.dumps(told | {"digest": _digest(told, arrays)}).encode(), np.uint8)
+        arrays["about"] = about
         with write_whole(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # of none of its options has a name here
 
@@ -80,9 +79,11 @@ class Part:
         check_file(path, LARGEST_BYTES)
         try:
             arrays = read_archive(path, 4 * LARGEST_BYTES)
-            told = json.loads(arrays["about"].tobytes())
+            told = json.loads(arrays.pop("about").tobytes())
             if told["format"] != FORMAT:
                 raise BadInput(f"{path}: is a part of another form, {told['format']!r}; delete it")
+            if told.pop("digest") != _digest(told, arrays):
+                raise BadInput(f"{path}: was changed after it was written; delete it")
             return cls(
                 result=told["result"],
                 words=arrays["words"],
@@ -97,6 +98,15 @@ class Part:
             )
         except UNREADABLE as error:
             raise BadInput(f"{path}: damaged, or no part of a report: {one_line(error)}; delete it") from error
+
+
+def _digest(told: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """The sha256 of everything in a part."""
+    found = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"\n{name} {array.dtype} {list(array.shape)} ".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def part_path(folder: Path, name: str, depends_on: Mapping[str, Any]) -> Path:

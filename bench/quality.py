@@ -26,7 +26,7 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and where it lies over other pieces of the same kind in 95 of 100 cases."""
+    """A mean over pieces, and the interval at 95 % of the mean over all pieces of the same kind."""
 
     value: float
     low: float

@@ -6,12 +6,15 @@ the constants have within their bands. If both are on one chip with one set of c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from muspike.hardware.cost.quantity import Quantity
+
+_TRIALS = 50  # Dinkelbach's method takes a handful
 
 
 class Ends(NamedTuple):
@@ -46,7 +49,7 @@ class Conclusion:
         first, second: their labels.
         ratio: energy of `second` by energy of `first`.
         low, high: the ratio's ends, over the bands of all constants.
-        band_known: whether every constant has a published spread; if not, the ratio's true band is wider.
+        band_known: whether every constant that moves the ratio has a published spread; if not, the true band is wider.
         flips: each constant that alone turns the conclusion over within its band.
     """
 
@@ -85,7 +88,7 @@ def _conclude(one: Priced, other: Priced) -> Conclusion:
         ratio=_ratio(b.value, a.value),
         low=low,
         high=high,
-        band_known=a.band_known and b.band_known,
+        band_known=_band_known(first, second, shared),
         flips=tuple(_flips(first, second, shared)),
     )
 
@@ -95,19 +98,44 @@ def _ratio(above: float, below: float) -> float:
 
 
 def _shared_ends(first: Priced, second: Priced) -> tuple[float, float]:
-    """The ends of the ratio if the two share their constants.
+    """The least and the largest ratio over all values of the constants that the two share.
 
-    An energy is a sum of products of a price and a count, and of static power and time. So it is nearly linear in each
-    constant. Each constant is taken to the end at which it moves the logarithm of the ratio down, or up.
+    Both energies are taken as linear in each constant, which they are but for static power, that multiplies times. The
+    extremes of a ratio of linear functions over a box are found exactly (Dinkelbach 1967): for a trial ratio, each
+    constant goes to the end at which it moves `second - ratio x first` most; the ratio there is the next trial.
     """
-    a, b = first.total.value, second.total.value
-    low = high = _ratio(b, a)
+    steps = []
     for name in {**first.moves, **second.moves}:
-        of_first, of_second = (of.moves.get(name, Ends(of.total.value, of.total.value)) for of in (first, second))
-        factors = [(y / b) / (x / a) for x, y in zip(of_first, of_second, strict=True) if x > 0]
-        low *= min([1.0, *factors])
-        high *= max([1.0, *factors])
-    return low, high
+        (x_low, x_high), (y_low, y_high) = (
+            of.moves.get(name, Ends(of.total.value, of.total.value)) for of in (first, second)
+        )
+        a, b = first.total.value, second.total.value
+        steps.append(((0.0, 0.0), (x_low - a, y_low - b), (x_high - a, y_high - b)))
+
+    def extreme(better: Callable[..., tuple[float, float]]) -> float:
+        ratio = _ratio(second.total.value, first.total.value)
+        for _ in range(_TRIALS):
+            chosen = [better(ends, key=lambda move, r=ratio: move[1] - r * move[0]) for ends in steps]
+            below = first.total.value + sum(x for x, _ in chosen)
+            above = second.total.value + sum(y for _, y in chosen)
+            if below <= 0:
+                return math.inf
+            if math.isclose(above / below, ratio, rel_tol=1e-12):
+                break
+            ratio = above / below
+        return ratio
+
+    return extreme(min), extreme(max)
+
+
+def _band_known(first: Priced, second: Priced, shared: bool) -> bool:
+    """Whether every constant that moves the ratio has a published spread.
+
+    A price that both networks pay for everything cancels: then the ratio is known although the price is not.
+    """
+    if first.total.band_known and second.total.band_known:
+        return True
+    return shared and len({*first.moves, *second.moves}) == 1
 
 
 def _flips(first: Priced, second: Priced, shared: bool) -> list[str]:

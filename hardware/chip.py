@@ -283,8 +283,14 @@ def load_chip(name_or_path: str | os.PathLike[str]) -> Chip:
         return _load_known(name)
     path = Path(name)
     if path.suffix != ".toml":
+        if (resources.files("muspike.hardware") / "price_lists" / f"{path.name}.toml").is_file():
+            raise BadInput(
+                f"chip {shown(name)} is a price list, onto which no network is mapped; compare --on takes it"
+            )
         raise BadInput(f"chip {shown(name)} is not known; {known}")
     text = text_of(path)
+    if "energy" in (raw := read_toml(text, str(path))) and "limits" not in raw:
+        raise BadInput(f"{path}: is a price list, onto which no network is mapped; compare --on takes it")
     chip = parse_chip(text, str(path))
     shipped = {known: tomllib.loads(text_of_known(known)) for known in known_chips()}
     return replace(chip, warnings=tuple(f"{path}: {change}" for change in changes(tomllib.loads(text), shipped)))

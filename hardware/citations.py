@@ -25,10 +25,10 @@ def references() -> Mapping[str, str]:
     return {_key(entry): entry for entry in entries}
 
 
-def _key(entry: str) -> str:
+def _key(entry: str, where: str = "") -> str:
     found = _ENTRY.fullmatch(entry)
     if found is None:
-        raise BadInput(f"BibTeX entry {entry[:40]!r}; expected @kind{{key, fields}}")
+        raise BadInput(f"{where}BibTeX entry {entry[:40]!r}; expected @kind{{key, fields}}")
     return found[1]
 
 
@@ -44,7 +44,7 @@ def citations_of(table: FileTable) -> Mapping[str, str]:
             raise BadInput(f"{table.where}: {source} is not in [sources], which has {', '.join(table.sources)}")
         given = table.text(source)
         if given.startswith("@"):
-            _key(given.strip())
+            _key(given.strip(), f"{table.where}: {source}: ")
             found[source] = given.strip()
         elif given in references():
             found[source] = references()[given]

@@ -52,7 +52,7 @@ class Likelihood:
         return sum(self.bits_by_feature.values()) / self.notes
 
     def interval(self, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-        """The interval of the bits per note over other pieces of the same kind.
+        """The confidence interval of the bits per note of all pieces of the same kind.
 
         It is the percentile bootstrap over pieces: pieces are drawn with replacement, and their bits are divided by
         their notes (Efron & Tibshirani 1993, section 13.3). A single piece tells no interval, and gives its own value.

@@ -199,7 +199,7 @@ def with_held_memory() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_denormals() -> Iterator[None]:
+def without_denormals() -> Iterator[None]:
     """Inside the `with` block, round denormal numbers to 0.
 
     Membranes and gradients that decay in silence become denormal, and each operation on a denormal number costs a CPU
@@ -394,7 +394,7 @@ class Run:
         training = [piece.words for piece in self.corpus.split("train")]
         validation = [piece.words for piece in self.corpus.split("validation")]
         started = time.monotonic() - self.progress.seconds
-        with _without_denormals(), with_held_memory():
+        with without_denormals(), with_held_memory():
             while self.progress.step < settings.steps and self.progress.halved <= settings.halvings:
                 bits = self.step(training)
                 self.progress.step += 1

@@ -26,7 +26,7 @@ from muspike.errors import BadInput
 from muspike.files import owned_folder, write_whole
 from muspike.processes import CPU
 from muspike.recipe import train
-from muspike.training import Run
+from muspike.training import Run, without_denormals
 
 
 @dataclass(frozen=True)
@@ -228,12 +228,12 @@ def finish(entry: Entry, place: Place, model: Model) -> dict[str, Any]:
     What ships has weights in half precision, and these are measured. The test split is read here and nowhere before,
     and nothing is chosen by it.
     """
-    torch.set_flush_denormal(True)
     corpus = corpora.load(entry.recipe.data)
     folder = place.models / entry.ships if entry.ships else place.runs / entry.name / "rounded"
     save_model(model, folder, torch.float16)
     rounded = load_model(folder)
-    found = measure.measured(rounded, corpus, entry.sampling)
+    with without_denormals():
+        found = measure.measured(rounded, corpus, entry.sampling)
     measured = {
         "measured_on": corpus.digest,
         "validation_bits_per_note": found["validation"],

@@ -26,6 +26,7 @@ from muspike.hardware.meter.windows import QUANTILES, Measured, Session, Setting
 
 FORMAT, VERSION = "muspike measurement", 1
 LARGEST_BYTES = 64 << 20
+_MOST = 10**12  # of samples, calls and sequences: more is no measurement
 T = TypeVar("T")
 
 
@@ -257,6 +258,8 @@ def load_recorded(path: str | os.PathLike[str]) -> list[Recorded]:
     """
     place = Path(path_of("load_recorded: path", path))
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
+    if not files:
+        raise BadInput(f"{place}: holds no recorded measurement; muspike measure -o FILE.json writes one")
     return [read_recorded(file) for file in files]
 
 
@@ -268,6 +271,8 @@ def _check(found: Recorded, where: str) -> None:
         if number <= 0:
             raise BadInput(f"{where}: samples_per: {what} is {number}, expected more than 0")
     for n, entry in enumerate(found.entries):
+        if not entry.failed and not 1 <= entry.batch <= _MOST:
+            raise BadInput(f"{where}: entries {n}: batch is {shown(entry.batch)}, expected 1 to {_MOST:,}")
         for m, window in enumerate(entry.windows):
             at = f"{where}: entries {n}: windows {m}"
             if not 0 <= window.session < len(found.sessions):
@@ -277,6 +282,13 @@ def _check(found: Recorded, where: str) -> None:
                     f"{at}: {window.samples} samples in {window.calls} calls and {window.seconds} s; expected more "
                     "than 0"
                 )
+            if max(window.samples, window.calls) > _MOST or window.samples != window.calls * entry.batch:
+                raise BadInput(
+                    f"{at}: {shown(window.samples)} samples in {shown(window.calls)} calls of {entry.batch}; expected "
+                    f"calls x batch, at most {_MOST:,}"
+                )
+            if not 1e-6 <= window.seconds <= 1e9:
+                raise BadInput(f"{at}: seconds is {window.seconds}, expected 1e-6 to 1e9")
             if (window.joules is not None) != found.has_joules or (window.joules or 0) < 0:
                 right = "a number of at least 0" if found.has_joules else "null"
                 raise BadInput(f"{at}: joules is {window.joules}; expected {right}")

@@ -93,6 +93,8 @@ def _compare(args: argparse.Namespace) -> int:
     if not args.networks:
         raise BadInput("compare: no network; name at least one (see muspike compare --help)")
     recorded = _recorded(args)
+    if args.picture is not None and not recorded and not any(compare.can_be_a_side(machine) for machine in on):
+        raise _nothing_to_draw(args.picture)
     networks = []
     for name in args.networks:
         one = argparse.Namespace(**{**vars(args), "file": name})
@@ -107,10 +109,10 @@ def _compare(args: argparse.Namespace) -> int:
         recorded=recorded,
         step=lambda what: note(f"{what} ..."),
     )
-    if args.picture is not None:
-        _draw(found, args.picture)
     title = f"{', '.join(args.networks)} on {', '.join(map(compare.name_of, on))}"
     put(args, title, [*found.tables()], found.remarks(), found.to_dict())
+    if args.picture is not None:
+        _draw(found, args.picture)
     return 0
 
 
@@ -145,9 +147,13 @@ def _draw(found: Comparison, picture: Path) -> None:
     from muspike.bench.pictures import crossover
 
     if not found.crossings:
-        raise BadInput(
-            f"{picture}: nothing to draw: a picture needs a chip and a machine that runs no spikes, such as "
-            "--on loihi2,h100-peak-fp16, or a measured one"
-        )
+        raise _nothing_to_draw(picture)
     with write_whole(picture) as temporary:
         temporary.write_bytes(crossover(found.crossings, "Energy per note").svg)
+
+
+def _nothing_to_draw(picture: Path) -> BadInput:
+    return BadInput(
+        f"{picture}: nothing to draw: a picture needs a chip and a machine that runs no spikes, such as "
+        "--on loihi2,h100-peak-fp16, or one that was measured with joules"
+    )

@@ -40,7 +40,9 @@ def test_a_chip_pays_its_static_power_while_it_runs_waits_or_idles() -> None:
 def test_a_measured_machine_gets_cheaper_with_its_batch() -> None:
     machine = gpu()
     assert machine.batch(1).value == pytest.approx(2000 + 100 / 500 * 1e6)
-    assert machine.batch(63) == machine.batch(1)
+    between = machine.batch(63)
+    assert between.low == machine.batch(64).low and between.high == machine.batch(1).high
+    assert machine.batch(64).value < between.value < machine.batch(1).value
     assert machine.batch(2000).value == pytest.approx(6 + 100 / 250_000 * 1e6)
     assert machine.demand(1e6).value == pytest.approx(6 + 4 * 100 / 1e6 * 1e6)  # four machines
     assert machine.demand(10).value == pytest.approx(6 + 100 / 10 * 1e6)  # idle all the time, the best batch at times
@@ -70,14 +72,15 @@ def test_who_takes_less_is_open_where_bands_overlap(first: Band, second: Band, w
 def test_a_gpu_wins_over_a_chip_from_some_batch_on_and_the_regions_say_from_which() -> None:
     fast = Measured("gpu", Band(0.1, 0.1, 0.1), gpu().points, 2.0)
     found = crossing("batch", chip(), fast)
-    assert [who for *_, who in found.regions] == ["first", "second"]
-    assert 900 < found.regions[1][0] <= 1100 and found.regions[1][1] == pytest.approx(4096)
+    assert [who for *_, who in found.regions] == ["first", "open", "second"]
+    assert 900 < found.regions[2][0] <= 1100 and found.regions[2][1] == pytest.approx(4096)
     assert found.sentence().startswith("pieces composed together: chip from 1 to ")
 
 
 def test_nothing_is_known_above_a_bound() -> None:
     bound = Bound("peak", quantity(12, "uJ"))
     assert {who for *_, who in crossing("demand", chip(), bound).regions} == {"open"}
+    assert [of.axis for of in crossover_map([chip()], [bound])] == ["batch"]
     assert crossing("batch", chip(1, 1, 1), bound).sentence().endswith("chip, from 1 to 4,096")
 
 
@@ -91,3 +94,9 @@ def test_the_map_has_every_pair_over_every_axis() -> None:
 def test_a_crossover_begins_at_a_batch_of_one() -> None:
     with pytest.raises(BadInput, match="gpu: measured at no batch of 1"):
         Measured("gpu", Band(1, 1, 1), gpu().points[1:], 2.0)
+
+
+def test_what_a_constant_without_a_spread_decides_is_decided_by_the_known_bands() -> None:
+    unknown = OnChip("chip", Quantity(1, 1, 1, "uJ", "inferred", False), quantity(1, "mW"), quantity(1, "ms"), 2.0)
+    told = crossing("batch", unknown, Bound("peak", quantity(12, "uJ"))).sentence()
+    assert told == "pieces composed together: chip by the known bands, from 1 to 4,096"

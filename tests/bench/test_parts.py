@@ -68,3 +68,14 @@ def test_a_name_tells_everything_that_the_figures_depend_on(tmp_path: Path) -> N
     assert one != part_path(tmp_path, "s-rnn, seed 1", {"seed": 2})
     assert one == part_path(tmp_path, "s-rnn, seed 1", {"seed": 1})
     assert part_path(tmp_path, "../../x", {}).parent == tmp_path / "parts"
+
+
+def test_a_part_that_was_changed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "part.npz"
+    part().save(file)
+    with np.load(file) as found:
+        arrays = dict(found)
+    arrays["spikes.0"] = arrays["spikes.0"] ^ 1
+    np.savez(file, **arrays)
+    with pytest.raises(BadInput, match=r"part\.npz: was changed after it was written; delete it"):
+        Part.load(file)
