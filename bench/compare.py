@@ -612,7 +612,7 @@ class _Job:
         row = self._listed(
             price_macs(self._macs(model), prices), "the multiplications in torch, reading whole sequences"
         )
-        name = self.subject.name if own else f"{model.architecture} (untrained twin of {self.subject.name})"
+        name = self.subject.name if own else f"{model.architecture} (untrained)"
         # Arithmetic alone would be no machine to hold a chip against.
         whole = row.energy is not None and prices.all_in and self.workload.per == "note"
         bound = Bound(f"{name} on {prices.name}", row.energy) if row.energy and whole else None

@@ -257,9 +257,9 @@ def crossover(crossings: Sequence[Crossing], title: str) -> Picture:
     machines = list(dict.fromkeys(label for of in crossings for label in (of.first, of.second)))
     colours = dict(zip(machines, _cycle(len(machines)), strict=True))
     pairs = max(len(of) for of in axes_of.values())
-    with figure_of(4.3 + 0.22 * pairs + 0.2 * -(-len(machines) // 3)) as figure:
+    with figure_of(4.3 + 0.3 * pairs + 0.34 * -(-len(machines) // 3)) as figure:
         grid = figure.subplots(
-            2, len(axes_of), squeeze=False, sharex="col", sharey="row", height_ratios=[3.2, 0.22 * pairs]
+            2, len(axes_of), squeeze=False, sharex="col", sharey="row", height_ratios=[3.2, 0.3 * pairs]
         )
         for above, below, (axis, crossed) in zip(grid[0], grid[1], axes_of.items(), strict=True):
             drawn: set[str] = set()
@@ -283,7 +283,7 @@ def crossover(crossings: Sequence[Crossing], title: str) -> Picture:
             below.set_yticks([])
         first = next(iter(axes_of.values()))
         grid[1][0].set_yticks(
-            range(len(first)), [f"{named(of.first)} | {named(of.second)}" for of in first], fontsize=6
+            range(len(first)), [f"{named(of.first)} |\n{named(of.second)}" for of in first], fontsize=6
         )
         grid[0][0].set_ylabel("µJ per note, logarithmic")
         figure.suptitle(f"{title} (line: value, shade: band; below: who takes less, grey: open)", fontsize=9)
@@ -299,10 +299,16 @@ def crossover(crossings: Sequence[Crossing], title: str) -> Picture:
 def _energy_band(axes: Axes, at: Sequence[float], bands: Sequence[Band], colour: str, label: str) -> None:
     value, low, high = (np.array([getattr(band, end) for band in bands]) for end in ("value", "low", "high"))
     if np.isfinite(high).all():
-        axes.plot(at, value, color=colour, linewidth=1.4, label=named(label))
+        axes.plot(at, value, color=colour, linewidth=1.4, label=_two_lines(label))
         axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
     else:  # a bound from below
-        axes.plot(at, low, color=colour, linewidth=1.4, linestyle="--", label=named(label))
+        axes.plot(at, low, color=colour, linewidth=1.4, linestyle="--", label=_two_lines(label))
+
+
+def _two_lines(label: str) -> str:
+    """Network and machine, one above the other, each as long as a picture can hold it."""
+    network, on, machine = label.partition(" on ")
+    return f"{named(network)}\n{on.strip()} {named(machine)}" if on else named(label)
 
 
 def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> Picture:

@@ -158,6 +158,7 @@ class Profile:
             f"spikes_per_{per}": of.spikes / shares,
             f"membrane_updates_per_{per}": None if updates is None else updates / shares,
             "dead_neurons": int(of.dead.sum()),
+            "numbers_of_dead_neurons": np.flatnonzero(of.dead).tolist(),
             "dead_share": float(of.dead.mean()),
             "saturated_neurons": int(of.saturated.sum()),
             "saturated_share": float(of.saturated.mean()),

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from muspike.bench.profile import BINS, Profile, rate_histogram
 from muspike.files import write_whole
-from muspike.hardware.cost.firing import SATURATED, Firing
+from muspike.hardware.cost.firing import Firing
 from muspike.hardware.running.pictures import COLOURS, figure_of, label, settle
 from muspike.hardware.running.raster import check_picture
 from muspike.tables import several
@@ -77,5 +77,5 @@ def _draw_histogram(axes: Axes, of: Firing) -> None:
     axes.set_ylim(0, max(int(counts.max()), 1) * 1.15)
     axes.set_ylabel("neurons")
     silent = "never given" if of.kind == "input" else "dead"
-    told = f"{dead:,} {silent} (black), {saturated:,} saturated (orange, from {100 * SATURATED:g} %)"
+    told = f"{dead:,} {silent} (black), {saturated:,} saturated (orange)"
     axes.set_title(told, loc="left", fontsize=8)

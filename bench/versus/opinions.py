@@ -89,7 +89,8 @@ def table(results: Mapping[str, Any]) -> str:
 
 def _ratio(opinion: Mapping[str, Any]) -> str:
     found = opinion["ratio"]
-    return f"{found['value']:.3g} ({found['low']:.3g} – {found['high']:.3g}): {opinion['verdict']}"
+    wider = "" if found["band_known"] else " or wider"
+    return f"{found['value']:.3g} ({found['low']:.3g} – {found['high']:.3g}{wider}): {opinion['verdict']}"
 
 
 def filled(page: str, results: Mapping[str, Any]) -> str:

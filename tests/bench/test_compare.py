@@ -101,7 +101,7 @@ def test_a_twin_is_priced_by_its_multiplications(name: str) -> None:
 
 def test_a_spiking_network_stands_beside_its_untrained_twin(network: tuple[Subject, Workload]) -> None:
     (row,) = compare([network], [machine_of("h100-peak-fp16")], judge=False).rows
-    assert row.network == "ann-rnn (untrained twin of small)" and row.beside == "small" and row.quality is None
+    assert row.network == "ann-rnn (untrained)" and row.beside == "small" and row.quality is None
 
 
 def test_a_price_list_gives_the_same_figure_whatever_stands_beside_it(
@@ -118,7 +118,7 @@ def test_a_price_list_gives_the_same_figure_whatever_stands_beside_it(
 
 def test_the_crossover_holds_chips_against_whole_machines_without_spikes(found: Comparison) -> None:
     assert {of.axis for of in found.crossings} == {"batch"}
-    assert {of.second for of in found.crossings} == {"ann-rnn (untrained twin of small) on h100-peak-fp16"}
+    assert {of.second for of in found.crossings} == {"ann-rnn (untrained) on h100-peak-fp16"}
     assert "no GPU measured" in found.remarks()
 
 
