@@ -17,7 +17,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 	@echo 'Each makes what it needs in .venv, with $(PYTHON) (another one: make test PYTHON=python3.12).'
 
-demo: $(DEMO) ## the report on the models that come with muspike, in report/ (4 minutes)
+demo: $(DEMO) ## the report on the models that come with muspike, in report/ (3 minutes)
 	@$(BIN)/muspike bench --quick -o report
 
 test: $(TEST) ## the tests (some minutes); ARGS='-k simulator' goes to pytest
