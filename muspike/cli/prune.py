@@ -19,7 +19,7 @@ from muspike.cli.options import (
     path,
     whole,
 )
-from muspike.cli.output import say, say_json, waiting
+from muspike.cli.output import note, say, say_json, waiting
 from muspike.errors import BadInput, Failed
 from muspike.files import check_target, owned_folder, write_whole
 from muspike.ranges import ENERGY_UJ, LEARNING_RATE, RATE, STEPS, share_below_1
@@ -120,4 +120,6 @@ def _prune(args: argparse.Namespace) -> int:
             f"prune: {args.target_uj:g} µJ per note on {chip.name} is out of reach of these rounds: {far}; "
             "more rounds (--sparsities) go on from there"
         )
+    if results["kept"] == 0:
+        note(f"{args.model} meets {args.target_uj:g} µJ per note as it is; no model is written")
     return 0

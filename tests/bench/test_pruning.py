@@ -137,6 +137,14 @@ def test_a_target_out_of_reach_is_told_with_how_far_it_came(here: Path, capsys: 
     assert not (here / "out" / "model").exists()
 
 
+def test_a_target_that_is_met_already_writes_no_model_and_says_so(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*COMMAND, "--target-uj", "1e6"]) == 0
+    assert "meets 1e+06 µJ per note as it is; no model is written" in capsys.readouterr().err
+    assert not (here / "out" / "model").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
