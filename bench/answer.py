@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from muspike.bench.front import on_front
+
 
 class Costed(NamedTuple):
     """A network on a chip.
@@ -33,11 +35,8 @@ def costed(results: Mapping[str, Any]) -> dict[str, list[Costed]]:
 
 def front(points: Sequence[Costed]) -> list[Costed]:
     """The Pareto front: those than which no other has both fewer bits and less energy, the fewest bits first."""
-    kept: list[Costed] = []
-    for point in sorted(points, key=lambda point: (point.bits, point.energy["value"])):
-        if not kept or point.energy["value"] < kept[-1].energy["value"]:
-            kept.append(point)
-    return kept
+    best = [points[n] for n in on_front([(point.bits, point.energy["value"]) for point in points])]
+    return sorted(best, key=lambda point: point.bits)
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:

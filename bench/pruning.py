@@ -23,6 +23,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from muspike import pruning, training
 from muspike.bench import suite
+from muspike.bench.front import on_front as beaten_by_none
 from muspike.bench.reading import Reading
 from muspike.bench.report import misfit_entry
 from muspike.bench.workload import excerpts_of, notes_in, read_after_pad
@@ -240,15 +241,10 @@ def front(points: Sequence[Mapping[str, Any]]) -> list[int]:
 
     They are chosen by the validation split. A point that does not fit the chip is not among them.
     """
-    found = {
-        n: (point["validation"]["energy_uj_per_note"]["value"], point["validation"]["bits_per_note"])
-        for n, point in enumerate(points)
-        if point["validation"]["fits"]
-    }
+    fitting = [n for n, point in enumerate(points) if point["validation"]["fits"]]
+    of = [points[n]["validation"] for n in fitting]
     return [
-        n
-        for n, (energy, bits) in found.items()
-        if not any(e <= energy and b <= bits and (e, b) != (energy, bits) for e, b in found.values())
+        fitting[n] for n in beaten_by_none([(row["energy_uj_per_note"]["value"], row["bits_per_note"]) for row in of])
     ]
 
 
@@ -343,7 +339,7 @@ def picture(results: Mapping[str, Any]) -> Picture:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=f"µJ per note on {results['chip']}, modelled (bars: band)", ylabel="bits per note, test split")
         axes.set_title("What pruning saves: the share of zeros stands beside each point")
-        axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
         settle(figure)
         return picture_of(
             figure, f"Bits per note over energy per note on {results['chip']}, for {len(shown)} shares of zeros."

@@ -11,7 +11,7 @@ import torch
 
 from muspike import metrics, tokens
 from muspike.bench.workload import EXCERPT
-from muspike.evaluation import Likelihood, likelihood
+from muspike.evaluation import Likelihood, interval_of_sums, likelihood
 from muspike.export.loihi import ChipRunner
 from muspike.generation import generate
 from muspike.host import Runner
@@ -116,10 +116,5 @@ def _music(runner: Runner, compose: int, seed: int) -> dict[str, Interval]:
 
 
 def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
-    mean = float(values.mean())
-    if len(values) < 2 or values.min() == values.max():
-        return Interval(mean, mean, mean)
-    random = np.random.default_rng(0)
-    means = random.choice(values, (4000, len(values))).mean(1)
-    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Interval(mean, float(low), float(high))
+    sums = values, np.ones_like(values)
+    return Interval(float(values.mean()), *interval_of_sums(sums, lambda total, count: total / count, _LEVEL, seed=0))

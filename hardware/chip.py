@@ -18,7 +18,7 @@ from muspike.arguments import shown
 from muspike.errors import BadInput
 from muspike.hardware.chip_sources import changes
 from muspike.hardware.citations import citations_of
-from muspike.hardware.constant import Constant, FileTable, constant_of, read_toml, text_of
+from muspike.hardware.constant import Constant, FileTable, constant_of, read_toml, sourced, text_of
 
 EVENTS: Mapping[str, str] = {
     "synop_dense": "a synaptic operation, from a list that holds every target",
@@ -320,10 +320,7 @@ def parse_chip(text: str, where: str) -> Chip:
     # Imported here, because `program` needs numpy, and the command line asks for the chips' names without numpy.
     from muspike.hardware.program import DELAY_MAX
 
-    raw = read_toml(text, where)
-    sources = FileTable(raw, where, {}).table("sources")
-    top = FileTable(raw, where, {key: sources.text(key) for key in sources.entries})
-    top.used.add("sources")
+    top = sourced(text, where)
     costs = top.table("costs")
     default = costs.text("default")
     chip = Chip(
@@ -336,7 +333,7 @@ def parse_chip(text: str, where: str) -> Chip:
         static_power=constant_of(top.table("static_power"), "mW"),
         costs={name: _cost_set(name, costs.table(name)) for name in costs.entries if name != "default"},
         default_costs=default,
-        citations=citations_of(top.table("citations")) if "citations" in raw else {},
+        citations=citations_of(top.table("citations")) if "citations" in top.entries else {},
     )
     top.close()
     for name in ("cores_per_chip", "synaptic_delay", "graded_spike_bits"):

@@ -173,6 +173,19 @@ class FileTable:
             raise BadInput(f"{self.where}: unknown key {shown(unknown[0])}; known here: {', '.join(sorted(self.used))}")
 
 
+def sourced(text: str, where: str) -> FileTable:
+    """The tables of a TOML text whose table `[sources]` names the sources of its numbers. `where` names the file.
+
+    Raises:
+        BadInput: the text is not TOML, or has no such table.
+    """
+    raw = read_toml(text, where)
+    sources = FileTable(raw, where, {}).table("sources")
+    top = FileTable(raw, where, {key: sources.text(key) for key in sources.entries})
+    top.used.add("sources")
+    return top
+
+
 def constant_of(table: FileTable, unit: str) -> Constant:
     """The constant that a table of the file holds, in `unit`.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from muspike.arguments import shown
 from muspike.errors import BadInput
 from muspike.hardware.citations import citations_of
-from muspike.hardware.constant import Constant, FileTable, constant_of, read_toml, text_of
+from muspike.hardware.constant import Constant, constant_of, sourced, text_of
 
 OPERATIONS: Mapping[str, str] = {
     "synop": "a connection whose weight is not 0 and whose source spikes: an accumulation",
@@ -111,10 +111,7 @@ def parse_price_list(text: str, where: str) -> PriceList:
     Raises:
         BadInput: the text is not TOML, or has a missing, unknown or impossible entry.
     """
-    raw = read_toml(text, where)
-    sources = FileTable(raw, where, {}).table("sources")
-    top = FileTable(raw, where, {key: sources.text(key) for key in sources.entries})
-    top.used.add("sources")
+    top = sourced(text, where)
     prices = top.table("energy")
     all_in = prices.flag("all_in")
     energy = {name: constant_of(prices.table(name), "pJ") for name in prices.entries if name in OPERATIONS}
@@ -126,7 +123,7 @@ def parse_price_list(text: str, where: str) -> PriceList:
         boundary=top.text("boundary"),
         all_in=all_in,
         energy=energy,
-        citations=citations_of(top.table("citations")) if "citations" in raw else {},
+        citations=citations_of(top.table("citations")) if "citations" in top.entries else {},
     )
     top.close()
     if not (made.prices_spikes or made.prices_dense):

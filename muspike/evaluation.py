@@ -65,7 +65,7 @@ class Likelihood:
             BadInput: `likelihood` was not asked for single pieces.
         """
         bits, notes = self._single().T
-        return _interval((bits, notes), lambda bits, notes: bits / notes, level, seed)
+        return interval_of_sums((bits, notes), lambda bits, notes: bits / notes, level, seed)
 
     def change_from(self, other: Likelihood, level: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
         """How many bits per note more this is than `other`, as a share of `other`, and the interval of that share.
@@ -78,7 +78,7 @@ class Likelihood:
         (bits, notes), (others, same) = self._single().T, other._single().T
         if not np.array_equal(notes, same):
             raise BadInput("likelihood: a change is that of the same pieces; these have other notes")
-        low, high = _interval((bits, others), lambda bits, others: bits / others - 1, level, seed)
+        low, high = interval_of_sums((bits, others), lambda bits, others: bits / others - 1, level, seed)
         return self.bits_per_note / other.bits_per_note - 1, low, high
 
     def _single(self) -> npt.NDArray[np.float64]:
@@ -92,13 +92,20 @@ class Likelihood:
         return {"bits_per_note": self.bits_per_note, "bits_per_note_by_feature": features, "notes": self.notes}
 
 
-def _interval(
+def interval_of_sums(
     sums: tuple[npt.NDArray[np.float64], ...],
     of_sums: Callable[..., npt.NDArray[np.float64]],
     level: float,
     seed: int,
 ) -> tuple[float, float]:
-    """The percentile bootstrap of a function of sums over pieces."""
+    """The percentile bootstrap of a function of sums over pieces, at `level` (Efron & Tibshirani 1993, section 13.3).
+
+    Args:
+        sums: what is summed over pieces, `[pieces]` each; pieces are drawn together.
+        of_sums: the figure, from the sums.
+        level: the share of the drawn figures that the interval holds.
+        seed: of the drawing.
+    """
     from scipy.stats import bootstrap  # it takes half a second to load
 
     if len(sums[0]) < 2:

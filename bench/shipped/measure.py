@@ -14,14 +14,16 @@ import numpy as np
 import torch
 
 from muspike import corpora, metrics, tokens
+from muspike.bench import quality
+from muspike.bench.workload import EXCERPT
 from muspike.checkpoint import Model
-from muspike.evaluation import firing_rate, likelihood
+from muspike.evaluation import firing_rate
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import Sampling, ended_by_itself, generate
 from muspike.network import Network
 from muspike.tokens import Words
 
-EXCERPT, PIECES, LENGTH = 128, 64, 512
+PIECES, LENGTH = 64, 512
 MUSIC = ("pitch_count", "pitch_in_scale_rate", "empty_beat_rate", "parallel_rate")
 CHIP = "loihi1"
 
@@ -42,16 +44,9 @@ def of_data(corpus: corpora.Corpus) -> dict[str, Any]:
 
 def nll(model: Model, pieces: Sequence[Words], runner: ChipRunner | None = None) -> float:
     """Bits per note, in torch or on a chip, with the same noise."""
-
-    def logits_of(words: torch.Tensor) -> torch.Tensor:
-        given = model.network.runner().noise.behind(words.numpy())
-        if runner is None:
-            logits: torch.Tensor = model.network(torch.from_numpy(given))[0]
-            return logits
-        runner.reset(words.shape[1])
-        return torch.from_numpy(runner.run(given)[0])
-
-    return likelihood(logits_of, pieces).bits_per_note
+    if runner is None:
+        return quality.of_network(model.network, pieces, compose=0).likelihood.bits_per_note
+    return quality.of_program(runner, pieces, compose=0).likelihood.bits_per_note
 
 
 def measured(model: Model, corpus: corpora.Corpus, sampling: Sampling, seed: int = 0) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from importlib import resources
 
 from muspike.errors import BadInput
 from muspike.hardware.citations import citations_of
-from muspike.hardware.constant import TAGS, Constant, FileTable, Tag, constant_of, read_toml
+from muspike.hardware.constant import TAGS, Constant, Tag, constant_of, sourced
 from muspike.hardware.cost.quantity import Quantity, weakest
 
 
@@ -152,10 +152,7 @@ def parse_model(text: str, where: str) -> CostModel:
     Raises:
         BadInput: the text is not TOML, or has a missing, unknown or impossible entry.
     """
-    raw = read_toml(text, where)
-    sources = FileTable(raw, where, {}).table("sources")
-    top = FileTable(raw, where, {key: sources.text(key) for key in sources.entries})
-    top.used.add("sources")
+    top = sourced(text, where)
     prices, sizes = top.table("prices"), top.table("sizes")
     constants = {name: constant_of(prices.table(name), "pJ") for name in prices.entries}
     for name in sizes.entries:

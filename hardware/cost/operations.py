@@ -6,7 +6,6 @@ relays, which only make a delay longer, have no part in them. What the chip does
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,14 +106,10 @@ def operations(program: Program, firing: FiringMeter) -> Operations:
     updates = firing.membrane_updates()
     neurons = sum(p.size for p in program.populations if p.kind != "input" and p.name not in relays)
     return Operations(
-        dense=_sum(of.dense for of in connections),
-        effective_acs=_sum(of.effective_acs for of in connections),
-        effective_macs=_sum(of.effective_macs for of in connections),
+        dense=sum(of.dense for of in connections),
+        effective_acs=sum(of.effective_acs for of in connections),
+        effective_macs=sum(of.effective_macs for of in connections),
         neuron_updates=neurons * ticks,
         membrane_updates=None if updates is None else sum(n for name, n in updates.items() if name not in relays),
         connections=tuple(connections),
     )
-
-
-def _sum(numbers: Iterable[int]) -> int:
-    return sum(numbers)

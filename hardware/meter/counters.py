@@ -12,7 +12,6 @@ What is known of each counter, with its source, is in `counters.toml`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 
 from muspike.errors import Failed, one_line
-from muspike.hardware.constant import Constant
+from muspike.hardware.constant import Constant, constant_of, sourced
 
 INSTALL = "pip install 'muspike[measure]'"
 
@@ -104,14 +103,9 @@ Meter: TypeAlias = Counter | TimeOnly
 @cache
 def constants(kind: str) -> Mapping[str, Constant]:
     """What is known of a kind of counter, `nvml` or `rapl`, by name."""
-    raw = tomllib.loads((resources.files(__package__) / "counters.toml").read_text(encoding="utf-8"))
-    return {name: _constant(entry, raw["sources"]) for name, entry in raw[kind].items()}
-
-
-def _constant(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Constant:
-    first, _, remark = str(entry["source"]).partition(": ")
-    told = f"{sources[first]} ({remark})" if remark else sources[first]
-    return Constant(entry["value"], entry["low"], entry["high"], entry["unit"], entry["tag"], told)
+    where = "counters.toml"
+    table = sourced((resources.files(__package__) / where).read_text(encoding="utf-8"), where).table(kind)
+    return {name: constant_of(of, str(of.entries.get("unit"))) for name in table.entries for of in [table.table(name)]}
 
 
 # --- GPU --------------------------------------------------------------------------------------------------------------
