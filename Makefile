@@ -20,8 +20,8 @@ help: ## this list
 demo: $(DEMO) ## the report on the models that come with muspike, in report/ (3 minutes)
 	@$(BIN)/muspike bench --quick -o report
 
-test: $(TEST) ## the tests (some minutes); ARGS='-k simulator' goes to pytest
-	@$(BIN)/python -m pytest -m 'not nightly' $(ARGS)
+test: $(TEST) ## the tests (some minutes), on up to 4 cores; ARGS='-k simulator' goes to pytest
+	@$(BIN)/python -m pytest -m 'not nightly' -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 models: $(DEMO) ## train the models that ship and their twins, what is missing of them (hours; ARGS='--threads 2')
 	@$(BIN)/python -m muspike.bench.shipped train $(ARGS)

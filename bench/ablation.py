@@ -160,7 +160,7 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: Chip, pieces: 
     """The figures of one network: likelihood in torch and on the chip, firing rate, empty beats, cost."""
     compiled = compile_model(model, chip, must_fit=False)
     runner = ChipRunner(compiled.program) if compiled.use.fits else None
-    whole = [piece.words for piece in corpus.split("validation")]
+    whole = corpus.evaluated("validation")
     nll, _ = suite.likelihoods(model, {chip.name: runner} if runner else {}, whole)
     rate = firing_rate(model.network, whole)
     composed = generate(runner or model.network.runner(), pieces, EXCERPT, seed, ended=False)

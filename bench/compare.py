@@ -508,9 +508,7 @@ class _Job:
         self.subject, self.workload, self.step = subject, workload, step
         self._compose, self._seed = compose, seed
         model = subject.model
-        self._pieces = (
-            [piece.words for piece in corpora.load(model.training["corpus"]).split("test")] if judge and model else None
-        )
+        self._pieces = corpora.load(model.training["corpus"]).evaluated("test") if judge and model else None
         self._on_chip: dict[str, tuple[Profile, Quality | None]] = {}
         self._in_torch: Quality | None = None
 

@@ -198,7 +198,7 @@ def _point(model: Model, corpus: Corpus, split: str, chip: Chip) -> dict[str, An
 def _measured(model: Model, corpus: Corpus, split: str, chip: Chip) -> dict[str, Any]:
     """What a model does on a chip when it reads a split: likelihood of whole pieces, cost of excerpts."""
     compiled = compile_model(model, chip, must_fit=False)
-    whole = [piece.words for piece in corpus.split(split)]
+    whole = corpus.evaluated(split)
     if not compiled.use.fits:
         nll, _ = suite.likelihoods(model, {}, whole)
         missing = dict.fromkeys(("bits_per_note", "energy_uj_per_note"))

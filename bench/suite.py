@@ -29,7 +29,6 @@ import torch
 from muspike import __version__, corpora, metrics, midi, tokens
 from muspike.bench import audio, quality
 from muspike.bench.activity import summarise
-from muspike.bench.cluster import results as results_of
 from muspike.bench.parts import Part, part_path
 from muspike.bench.reading import Reading, parts
 from muspike.bench.report import Material, chip_entry, misfit_entry, write_report
@@ -49,6 +48,7 @@ from muspike.hardware.chip import Chip, as_chip, known_chips
 from muspike.hardware.mapping.compile import Compiled, spread_over
 from muspike.hardware.program import Program
 from muspike.hardware.running.agreement import SpikeAgreement, agreement
+from muspike.jobs import results as results_of
 from muspike.metrics.distance import distance
 from muspike.model_folder import digest, find_folder, read_header, shipped_models
 from muspike.tokens import Words
@@ -246,7 +246,7 @@ def _profile(model: Model, job: Job) -> Part:
     steps = Steps(6 if job.lava_words else 5)
     with steps.step(f"{name}: test split of {model.training['corpus']}"):
         corpus = corpora.load(model.training["corpus"])
-        test = [piece.words for piece in corpus.split("test")]
+        test = corpus.evaluated("test")
         excerpts = excerpts_of(corpus, "test")
         # Activity and energy are those of as many excerpts as are composed. The music is compared with all excerpts.
         heard = read_music(Presentation.of(model.spiking), corpus, pieces)

@@ -152,11 +152,11 @@ def _said(heard: Words, corpus: corpora.Corpus) -> str:
 
 def _trained_on(subject: Subject) -> str:
     """The corpus that a model was trained on, if its test pieces are at hand."""
-    remedy = f"name a corpus (--data: {', '.join(corpora.CORPORA)}), or give spikes (--input SPIKES)"
+    remedy = "name a corpus (--data; `muspike data list` shows them), or give spikes (--input SPIKES)"
     if subject.model is None:
         raise BadInput(f"{subject.name}: does not say on which music it was trained; {remedy}")
     name = str(subject.model.training["corpus"])
-    if name not in corpora.CORPORA:
+    if name not in corpora.CORPORA and name not in dict(corpora.built()):
         raise BadInput(f"{subject.name}: was trained on {name!r}, whose test pieces are not at hand; {remedy}")
     return name
 
@@ -190,7 +190,7 @@ def excerpts_of(corpus: corpora.Corpus, split: str) -> Words:
     Raises:
         BadInput: no piece is long enough.
     """
-    pieces = [piece.words for piece in corpus.split(split)]
+    pieces = corpus.evaluated(split)
     if not (long_enough := [words[:EXCERPT] for words in pieces if len(words) >= EXCERPT]):
         raise BadInput(f"corpus {corpus.name}: no piece of its {split} split has {EXCERPT} compound words")
     return np.stack(long_enough, axis=1)

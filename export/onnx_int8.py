@@ -128,10 +128,9 @@ def _pieces(model: Model) -> tuple[Sequence[Words], str]:
     """Validation pieces of the model's corpus, or, where it is not at hand, pieces that the model composes."""
     try:
         name = str(model.training["corpus"])
-        if not corpora.cache_path(name).exists():  # an export builds no corpus
+        if name not in dict(corpora.built()):  # an export builds no corpus
             raise KeyError(name)
-        corpus = corpora.load(name)
-        pieces = [piece.words for piece in corpus.split("validation")[:PIECES]]
+        pieces = list(corpora.load(name).words("validation")[:PIECES])
         return pieces, f"{len(pieces)} validation pieces of {model.training['corpus']}"
     except (MuspikeError, KeyError):
         composed = generate(model.network.runner(), PIECES, LENGTH, seed=0)

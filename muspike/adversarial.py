@@ -360,7 +360,7 @@ class Run(training.Run):
         """See `training.Run.train`. A new run validates the initial model first."""
         if not self.progress.history:
             torch.manual_seed(self.settings.seed)
-            pieces = [piece.words for piece in self.corpus.split("validation")]
+            pieces = self.corpus.evaluated("validation")
             _, self.progress = self.team.decided(lambda: self.pause(pieces, None, False))
         return super().train(report)
 
@@ -451,7 +451,7 @@ def _longer(corpus: Corpus, split: str, length: int) -> list[Words]:
     Raises:
         BadInput: no piece has more.
     """
-    pieces = [piece.words for piece in corpus.split(split)]
+    pieces = corpus.evaluated(split)
     if not (longer := [words[:length] for words in pieces if len(words) > length]):
         raise BadInput(
             f"corpus {corpus.name}: its split {split} has no piece of more than {length} words, to compare composed "

@@ -508,3 +508,14 @@ def write(score: Score, path: str | os.PathLike[str]) -> None:
         midi.markers.append(symusic.TextMeta(tick, symbol))
     with write_whole(path) as temporary:
         temporary.write_bytes(midi.dumps_midi())
+
+
+def key_name(fifths: int, minor: bool) -> str:
+    """The name of a key from its number of sharps, from -7 (flats) to 7.
+
+    >>> from muspike import midi
+    >>> midi.key_name(-3, True), midi.key_name(2, False)
+    ('C minor', 'D major')
+    """
+    name = (MINOR_KEYS if minor else MAJOR_KEYS)[fifths + 7].removesuffix("m")
+    return f"{name} {'minor' if minor else 'major'}"

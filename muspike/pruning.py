@@ -129,7 +129,7 @@ class Run(training.Run):
         )
         begun = initial.spiking
         self._before = sparsity(begun)
-        batch, _ = training.draw_batch([piece.words for piece in corpus.split("train")], settings, 0)
+        batch, _ = training.draw_batch(corpus.words("train"), settings, 0)
         self._rates = population_rates(begun, batch)
         self._kept = {name: w.detach() != 0 for name, w in self._weights.items()}
         for name, w in self._weights.items():

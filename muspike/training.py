@@ -391,8 +391,7 @@ class Run:
             Failed: the loss, a gradient or a weight is not finite. The last good state stays in the folder.
         """
         settings = self.settings
-        training = [piece.words for piece in self.corpus.split("train")]
-        validation = [piece.words for piece in self.corpus.split("validation")]
+        training, validation = self.corpus.words("train"), self.corpus.evaluated("validation")
         started = time.monotonic() - self.progress.seconds
         with without_denormals(), with_held_memory():
             while self.progress.step < settings.steps and self.progress.halved <= settings.halvings:
@@ -488,8 +487,8 @@ class Run:
                 "processes; start a number of them that divides it"
             )
         for split in ("train", "validation"):
-            pieces = self.corpus.split(split)
-            if not any((piece.words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).any() for piece in pieces):
+            pieces = self.corpus.words(split)
+            if not any((words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).any() for words in pieces):
                 raise BadInput(
                     f"corpus {self.corpus.name}: its split {split} holds no notes, in {len(pieces)} pieces (of "
                     f"{len(self.corpus.pieces)}); training needs pieces in train and in validation"

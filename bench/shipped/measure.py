@@ -36,7 +36,7 @@ def music(pieces: Sequence[Words]) -> dict[str, float | None]:
 
 def of_data(corpus: corpora.Corpus) -> dict[str, Any]:
     """The music of the test split, on excerpts as long as those that a model composes."""
-    pieces = [piece.words for piece in corpus.split("test")]
+    pieces = corpus.evaluated("test")
     excerpts = [words[:EXCERPT] for words in pieces if len(words) >= EXCERPT]
     ended = sum(len(words) <= LENGTH for words in pieces)
     return {**music(excerpts), "excerpts": len(excerpts), "ended": ended / len(pieces)}
@@ -58,12 +58,12 @@ def measured(model: Model, corpus: corpora.Corpus, sampling: Sampling, seed: int
         sampling: how the host samples.
         seed: of composing.
     """
-    test = [piece.words for piece in corpus.split("test")]
+    test = corpus.evaluated("test")
     runner, sampled = model.network.runner(), (seed, sampling)
     row: dict[str, Any] = {
         "parameters": sum(p.numel() for p in model.network.parameters()),
         "steps": model.steps,
-        "validation": nll(model, [piece.words for piece in corpus.split("validation")]),
+        "validation": nll(model, corpus.evaluated("validation")),
         "test": nll(model, test),
         "firing_rate": firing_rate(model.network, test),
         "test_on_chip": None,

@@ -48,7 +48,7 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 
 def train(network_settings: dict[str, Any], settings: training.Settings) -> tuple[Model, float]:
     """Train a network, and return the model and the median gradient norm of the last 50 steps."""
-    pieces = [piece.words for piece in corpora.load("jsb").split("train")]
+    pieces = list(corpora.load("jsb").words("train"))
     torch.manual_seed(0)
     network = architectures.build("s-rnn", network_settings).train()
     optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98), weight_decay=0.0)

@@ -77,7 +77,7 @@ def main() -> None:
     args = options.parse_args()
     model = load_model(args.model)
     network, corpus = model.spiking, corpora.load(model.training["corpus"])
-    train = [piece.words for piece in corpus.split("train")][:16]
+    train = corpus.evaluated("train")[:16]
     rates = pruning.population_rates(network, lined_up(train, [0] * len(train), 256)[0])
     criteria: Mapping[str, Callable[[], Scores]] = {
         "magnitude, one threshold": lambda: magnitude(network),
@@ -89,7 +89,7 @@ def main() -> None:
     for left in args.left:
         for name, scores in criteria.items():
             made = pruned(network, scores(), rates, left)
-            validation = [piece.words for piece in corpus.split("validation")]
+            validation = corpus.evaluated("validation")
             bits = likelihood(lambda words, made=made: made(words)[0], validation).bits_per_note  # type: ignore[misc]
             rows.append([name, f"{100 * left:g} %", f"{100 * pruning.sparsity(made):.1f} %", f"{bits:.3f}"])
     print("\n".join(text_table(["criterion", "operations left", "zeros", "bits per note"], rows)))

@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 class Commands:
     """The commands of a parser, to which `add` adds one."""
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
@@ -59,6 +59,16 @@ class Commands:
         sub = self._commands.add_parser(name, help=what, description=what, epilog=f"example: {example}")
         sub.set_defaults(run=run)
         return sub
+
+    def group(self, name: str, what: str, example: str) -> Commands:
+        """Add a command that has commands of its own, and return these.
+
+        Args:
+            name: the command's name.
+            what: what its commands are for, for its help.
+            example: a call of one of them, for its help.
+        """
+        return Commands(self._commands.add_parser(name, help=what, description=what, epilog=f"example: {example}"))
 
 
 def refuse_unused(args: argparse.Namespace, when: str, *names: str) -> None:
@@ -153,7 +163,11 @@ def add_chip(
 
 def add_data(sub: argparse.ArgumentParser) -> None:
     """Add `--data`."""
-    sub.add_argument("--data", default="jsb", help="the data set (default: jsb)")
+    sub.add_argument(
+        "--data",
+        default="jsb",
+        help="the corpus: a name that `muspike data list` shows, or a folder of MIDI files (default: jsb)",
+    )
 
 
 def add_seed(sub: argparse.ArgumentParser, what: str | None = None) -> None:

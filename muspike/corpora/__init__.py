@@ -1,161 +1,323 @@
 """The corpora by name: `load("jsb")` gives a `Corpus` of pieces as compound words, with its splits.
 
-A corpus is a row in `CORPORA` and the module that the row names. The module has `VERSION` and `build(progress) ->
-Corpus`. A corpus is built from its source once and then read from a cache file. `VERSION` is part of the file's name:
-raise it whenever `build` would give other pieces.
+A corpus is a row in `CORPORA` and the module that the row names, whose `SOURCE` says where its files come from and how
+one is read. `build` makes a corpus from them once; it lies in the user's cache folder from then on. A folder of MIDI
+files is a corpus too.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import hashlib
 import importlib
-import json
 import os
+import re
+import shutil
+import tempfile
+import time
 import warnings
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-import numpy as np
-
-from muspike.arguments import one_of
+from muspike.arguments import instance
 from muspike.cache import cache_folder
-from muspike.errors import Doubt, Failed, MuspikeError
-from muspike.files import check_file, write_whole
-from muspike.tokens import Words
+from muspike.corpora import shards
+from muspike.corpora.archives import is_archive, unpack
+from muspike.corpora.corpus import SPLITS, Corpus, Piece
+from muspike.corpora.download import fetch
+from muspike.corpora.source import Source
+from muspike.errors import BadInput, Doubt, Failed, MuspikeError
+from muspike.files import owned_folder
+from muspike.progress import bar
+
+__all__ = ["CORPORA", "SPLITS", "Built", "Corpus", "Piece", "build", "built", "folder_of", "load", "source_of"]
 
 CORPORA: Mapping[str, str] = {
     "jsb": "muspike.corpora.jsb",
+    "pop909": "muspike.corpora.pop909",
+    "lakh": "muspike.corpora.lakh",
+    "emopia": "muspike.corpora.emopia",
+    "xmidi": "muspike.corpora.xmidi",
 }
-"""The module that builds each corpus, by the corpus's name."""
-SPLITS = ("train", "validation", "test")
+"""The module of each corpus, by the corpus's name."""
+_FOLDER = "muspike.corpora.folder"
+_WAIT_S = 0.2
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One piece of a corpus.
+class Built:
+    """A corpus on disk.
 
     Attributes:
-        name: its name in the corpus.
-        words: its compound words, `[tokens, 7]`.
-        key: (fifths, minor): number of sharps, negative for flats; and whether the key is minor.
-        tempo_assumed: whether the source gives no tempo.
+        name: what `load` finds it by.
+        folder: where it lies.
+        anew: whether it was built just now.
     """
 
     name: str
-    words: Words
-    key: tuple[int, bool]
-    tempo_assumed: bool = False
+    folder: Path
+    anew: bool
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Pieces and their splits.
-
-    Attributes:
-        name: the name in `CORPORA`.
-        pieces: all pieces.
-        splits: the names of the pieces of each split: train, validation and test.
-    """
-
-    name: str
-    pieces: list[Piece]
-    splits: Mapping[str, list[str]]
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of all words and splits. It tells on which edition of the corpus a model was trained."""
-        sha256 = hashlib.sha256(json.dumps({k: list(v) for k, v in self.splits.items()}).encode())
-        for piece in self.pieces:
-            sha256.update(f"{piece.name} {piece.words.shape}".encode() + piece.words.astype("<i2").tobytes())
-        return sha256.hexdigest()
-
-    def split(self, name: str) -> list[Piece]:
-        """The pieces of one split, in the order of the split."""
-        by_name = {piece.name: piece for piece in self.pieces}
-        return [by_name[piece] for piece in self.splits[name]]
-
-
-def load(name: str, progress: bool = True) -> Corpus:
-    """The corpus called `name`, from the cache; or built, and then put into the cache.
-
-    Args:
-        name: a name in `CORPORA`.
-        progress: whether to show a bar on stderr while building.
+def source_of(name: str) -> Source:
+    """Where the files of a corpus come from; "": of a folder of MIDI files.
 
     Raises:
         BadInput: there is no such corpus.
     """
-    one_of("corpus", name, CORPORA)
-    module = importlib.import_module(CORPORA[name])
-    try:
-        cache = cache_path(name)
-    except Failed as error:
-        warnings.warn(f"corpus {name} is not cached: {error}", Doubt, stacklevel=2)
-        return cast(Corpus, module.build(progress))
-    try:
-        if os.path.lexists(cache):
-            check_file(cache)
-            return _read(name, cache)
-    except (
-        MuspikeError,
-        OSError,
-        ValueError,
-        LookupError,
-        EOFError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        warnings.warn(f"{cache}: damaged ({error}); building the corpus again", Doubt, stacklevel=2)
-    corpus: Corpus = module.build(progress)
-    try:
-        with write_whole(cache) as temporary:
-            _write(corpus, temporary)
-    except MuspikeError as error:
-        warnings.warn(f"corpus {name} is not cached: {error}", Doubt, stacklevel=2)
-    return corpus
+    if name and name not in CORPORA:
+        raise BadInput(_unknown(name))
+    source: Source = importlib.import_module(CORPORA[name] if name else _FOLDER).SOURCE
+    return source
 
 
-def cache_path(name: str) -> Path:
-    """The cache file of the corpus called `name`.
+def load(name: str | os.PathLike[str], progress: bool = True) -> Corpus:
+    """A corpus that is built, or that can be built from files that are here already.
+
+    Args:
+        name: a name in `CORPORA`; the name that `build` gave to a folder of MIDI files; or such a folder.
+        progress: whether to show a bar on stderr while building.
 
     Raises:
-        Failed: as `cache.cache_folder`.
+        BadInput: there is no such corpus, or it must be built first.
+        Failed: the disk refuses.
     """
-    module = importlib.import_module(CORPORA[name])
-    return cache_folder() / f"{name}-{module.VERSION}.npz"
+    name = os.fspath(name)
+    instance("corpora.load: name", name, str, "the name of a corpus, or a folder of MIDI files")
+    if name in CORPORA and source_of(name).folder is not None:
+        return _comes_along(name, progress)
+    return shards.open_corpus(folder_of(name, progress))
 
 
-def _write(corpus: Corpus, path: Path) -> None:
-    pieces = corpus.pieces
-    split_of = {piece: number for number, split in enumerate(SPLITS) for piece in corpus.splits[split]}
-    np.savez_compressed(
-        path,
-        words=np.concatenate([piece.words for piece in pieces]),
-        lengths=np.array([len(piece.words) for piece in pieces]),
-        names=np.array([piece.name for piece in pieces]),
-        fifths=np.array([piece.key[0] for piece in pieces]),
-        minor=np.array([piece.key[1] for piece in pieces]),
-        tempo_assumed=np.array([piece.tempo_assumed for piece in pieces]),
-        split=np.array([split_of[piece.name] for piece in pieces]),
+def folder_of(what: str | os.PathLike[str], progress: bool = True) -> Path:
+    """The folder of a built corpus. One whose files are here already is built if it is not.
+
+    Args:
+        what: as `load` takes it.
+        progress: as `load`.
+
+    Raises:
+        BadInput, Failed: as `load`.
+    """
+    name = os.fspath(what)
+    if (name not in CORPORA and Path(name).is_dir()) or (name in CORPORA and source_of(name).folder is not None):
+        return build(name, progress=progress).folder
+    folder = _cached(name) if name not in CORPORA else cache_folder() / "corpora" / f"{name}-{source_of(name).version}"
+    if folder is None:
+        raise BadInput(_unknown(name))
+    if not os.path.lexists(folder):
+        raise BadInput(_not_built(name))
+    return folder
+
+
+def built() -> Iterator[tuple[str, Path]]:
+    """The corpora that are built: name and folder of each, sorted by name."""
+    try:
+        place = cache_folder() / "corpora"
+    except Failed:
+        return
+    for folder in sorted(place.glob("*")):
+        if (folder / shards.LOCK).exists():
+            with contextlib.suppress(BadInput):
+                yield str(shards.read_lock(folder)["corpus"]), folder
+
+
+def build(
+    what: str | os.PathLike[str],
+    given: str | os.PathLike[str] | None = None,
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+    replace: bool = False,
+    progress: bool = True,
+) -> Built:
+    """Build a corpus, if it is not there. A build that was stopped goes on.
+
+    Args:
+        what: a name in `CORPORA`, or a folder of MIDI files.
+        given: the folder or archive of its files; None: they are downloaded, or come with an installed package.
+        workers: number of processes that read; None: one for each core.
+        cluster: the address of a Ray cluster that reads.
+        replace: build it anew if it was built of other files before.
+        progress: whether to show progress on stderr.
+
+    Raises:
+        BadInput: there is no such corpus; it has no files here; they are not as published; or it was built of other
+            files.
+        Failed: a download stops, or the disk refuses.
+    """
+    from muspike.corpora.build import Plan
+    from muspike.corpora.build import build as build_from
+
+    name = os.fspath(what)
+    key = name if name in CORPORA else ""
+    source = source_of(key)
+    if not key:
+        if not Path(name).is_dir():
+            raise BadInput(_unknown(name))
+        if given is not None:
+            raise BadInput(f"--from {os.fspath(given)}: {name} is a folder already; leave one of the two out")
+        given = name
+    place = cache_folder() / "corpora"
+    if key and given is None and os.path.lexists(folder := place / f"{key}-{source.version}"):
+        shards.check(folder, hashes=False)
+        return Built(key, folder, False)
+    with _files_of(key, source, given, progress) as root:
+        files = sorted(path.relative_to(root).as_posix() for path in source.files(root))
+        if not files:
+            raise BadInput(f"{root}: has no files for {source.title}")
+        if not key:
+            digest = _digest(root, files, progress)
+            slug = re.sub(r"[^a-z0-9]+", "-", Path(os.path.realpath(name)).name.lower()).strip("-")[:40] or "midi"
+            called, folder = f"{slug}-{digest[:8]}", place / f"{slug}-{digest[:8]}"
+            if os.path.lexists(folder):
+                shards.check(folder, hashes=False)
+                return Built(called, folder, False)
+        else:
+            called, folder = key, place / f"{key}-{source.version}"
+            if os.path.lexists(folder):
+                lock = shards.check(folder, hashes=False)
+                if _digest(root, files, progress) == lock["source"]["sha256"]:
+                    return Built(key, folder, False)
+                if not replace:
+                    raise BadInput(
+                        f"{given}: {key} was built of other files before ({folder}); --replace builds it of these"
+                    )
+        work = place / f"{folder.name}.building"
+        plan = Plan(called, key, source, root, files, work, folder, workers or os.cpu_count() or 1, cluster, progress)
+        build_from(plan)
+    return Built(called, folder, True)
+
+
+@contextlib.contextmanager
+def _files_of(key: str, source: Source, given: str | os.PathLike[str] | None, progress: bool) -> Iterator[Path]:
+    """The folder of a source's files: given, unpacked for the time of the `with` block, downloaded or installed."""
+    if given is None and source.folder is not None:
+        yield source.folder()
+        return
+    if given is not None and Path(given).is_dir():
+        yield Path(given)
+        return
+    downloads = cache_folder() / "downloads" / (key or "folder")
+    if given is not None:
+        archive = Path(given)
+        if not os.path.lexists(archive):
+            raise BadInput(f"{archive}: there is no such folder or archive")
+        if not is_archive(archive):
+            raise BadInput(f"{archive}: is neither a folder nor a zip or tar archive")
+        _doubt_md5(archive, source)
+    elif source.archive is None:
+        raise BadInput(f"{source.title} cannot be downloaded by a program: {source.how}, and give it with --from PATH")
+    else:
+        archive = fetch(source.archive, downloads, progress)
+    with owned_folder(downloads):
+        unpacked = downloads / "files"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpack(archive, unpacked, progress)
+        try:
+            yield unpacked
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _doubt_md5(archive: Path, source: Source) -> None:
+    if source.archive is None or source.archive.md5 is None:
+        return
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != source.archive.md5:
+        warnings.warn(
+            f"{archive}: is not the published {source.archive.name} (MD5 {found}, published {source.archive.md5})",
+            Doubt,
+            stacklevel=2,
+        )
+
+
+def _digest(root: Path, files: list[str], progress: bool) -> str:
+    """The SHA-256 of the paths and contents of all files, as a lock has it."""
+    sha256 = hashlib.sha256()
+    with bar(len(files), "file", what="comparing", shown=progress) as shown:
+        for file in shown.over(files):
+            try:
+                found = shards.sha256_of(root / file)
+            except OSError:
+                found = ""
+            sha256.update(f"{file}\0{found}\n".encode())
+    return sha256.hexdigest()
+
+
+def _cached(name: str) -> Path | None:
+    """The folder of a corpus that was made of a folder of MIDI files."""
+    return next((folder for called, folder in built() if called == name), None)
+
+
+def _comes_along(name: str, progress: bool) -> Corpus:
+    """A corpus whose files come with an installed package: from the cache, or built."""
+    try:
+        folder = cache_folder() / "corpora" / f"{name}-{source_of(name).version}"
+        if os.path.lexists(folder):
+            try:
+                return shards.open_corpus(folder)
+            except BadInput as error:
+                warnings.warn(f"{folder}: damaged ({error}); building the corpus again", Doubt, stacklevel=3)
+                _remove(folder)
+        return shards.open_corpus(_built_or_waited_for(name, folder, progress))
+    except MuspikeError as error:
+        warnings.warn(f"corpus {name} is not cached: {error}", Doubt, stacklevel=3)
+    with tempfile.TemporaryDirectory(prefix="muspike-") as temporary:
+        place = Path(temporary) / "corpus"
+        _build_in(name, place, progress)
+        found = shards.open_corpus(place)
+        # The files go with the folder, so the pieces are read now.
+        return Corpus(found.name, list(found.pieces), found.splits, found.licence)
+
+
+def _built_or_waited_for(name: str, folder: Path, progress: bool) -> Path:
+    """Build the corpus, or wait while another process does."""
+    while not (folder / shards.LOCK).exists():
+        try:
+            _build_in(name, folder, progress)
+        except BadInput:
+            if not (folder.parent / f"{folder.name}.building").exists():
+                raise
+            time.sleep(_WAIT_S)
+    return folder
+
+
+def _build_in(name: str, folder: Path, progress: bool) -> None:
+    from muspike.corpora.build import Plan
+    from muspike.corpora.build import build as build_from
+
+    source = source_of(name)
+    assert source.folder is not None
+    root = source.folder()
+    files = sorted(path.relative_to(root).as_posix() for path in source.files(root))
+    work = folder.parent / f"{folder.name}.building"
+    build_from(Plan(name, name, source, root, files, work, folder, os.cpu_count() or 1, None, progress))
+
+
+def _remove(folder: Path) -> None:
+    try:
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
+    except OSError as error:
+        raise Failed(f"{folder}: cannot be removed: {error.strerror}") from error
+
+
+def _not_built(name: str) -> str:
+    source = source_of(name)
+    if source.archive is None:
+        return f"corpus {name} is not built here: {source.how}, and build it with muspike data build {name} --from PATH"
+    size = f" ({source.archive.size / 1e6:,.0f} MB)" if source.archive.size else ""
+    return f"corpus {name} is not built here; muspike data build {name} downloads it{size} and builds it"
+
+
+def _unknown(name: str) -> str:
+    others = [called for called, _ in built() if called not in CORPORA]
+    return (
+        f"corpus {name!r}: there is no such corpus or folder; known are {', '.join([*CORPORA, *others])}, and any "
+        "folder of MIDI files"
     )
-
-
-def _read(name: str, path: Path) -> Corpus:
-    # The file is opened here because np.load does not close a damaged file.
-    with path.open("rb") as file, np.load(file) as stored:
-        tables = {key: stored[key] for key in stored.files}
-    if tables["lengths"].sum() != len(tables["words"]):
-        raise ValueError(f"{len(tables['words'])} tokens for pieces of {tables['lengths'].sum()}")
-    words = np.split(tables["words"], np.cumsum(tables["lengths"])[:-1])
-    columns = [tables[key].tolist() for key in ("names", "fifths", "minor", "tempo_assumed", "split")]
-    pieces, splits = [], {split: [] for split in SPLITS}  # type: tuple[list[Piece], dict[str, list[str]]]
-    for piece_words, piece, fifths, minor, assumed, split in zip(words, *columns, strict=True):
-        pieces.append(Piece(piece, piece_words, (fifths, minor), assumed))
-        splits[SPLITS[split]].append(piece)
-    return Corpus(name, pieces, splits)

@@ -16,21 +16,13 @@ Each chorale is taken as written:
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import multiprocessing
-import signal
-import warnings
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from muspike import tokens
-from muspike.corpora import SPLITS, Corpus, Piece
+from muspike.corpora.source import LeftOut, Source, Taken, stem
 from muspike.midi import KEY_SIGNATURE, NOTE, TEMPO, TIME_SIGNATURE, Score, Track, table
-from muspike.progress import bar
 
-VERSION = 5
 VELOCITY = 80
 ASSUMED_BPM = 100.0
 TICKS_PER_BEAT = 480
@@ -69,39 +61,6 @@ SAME_MUSIC = (
 )
 
 
-def build(progress: bool) -> Corpus:
-    """Parse the chorales (about 0.06 s each) and split them: 60 % for training, 20 % for validation, 20 % for the test.
-
-    `progress` shows a progress bar.
-    """
-    paths = sources()
-    with _readers() as each, bar(len(paths), "file", what="JSB chorales", shown=progress, stays=True) as shown:
-        pieces = [piece for piece in shown.over(each(read, paths)) if piece is not None]
-    return Corpus("jsb", pieces, split([piece.name for piece in pieces]))
-
-
-@contextlib.contextmanager
-def _readers() -> Iterator[Callable[..., Iterable[Piece | None]]]:
-    """Give a `map` over files that runs in two processes, so that music21's memory is freed when these end.
-
-    On a system without fork it runs in this process.
-    """
-    if "fork" not in multiprocessing.get_all_start_methods():
-        yield map
-        return
-    with warnings.catch_warnings():
-        # Python warns of a fork beside other threads. It is safe here: readers take no lock that a thread may hold.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with multiprocessing.get_context("fork").Pool(2, _without_handlers) as pool:
-            yield lambda function, items: pool.imap(function, items, chunksize=4)
-
-
-def _without_handlers() -> None:
-    """Let SIGTERM end a reader at once, and leave Ctrl-C to the process that started it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def sources() -> list[Path]:
     """The paths of the encodings of Bach's works in music21, one for each work, sorted by name."""
     from music21 import corpus
@@ -116,18 +75,22 @@ def sources() -> list[Path]:
     return [by_work[work] for work in sorted(by_work)]
 
 
-def read(path: Path) -> Piece | None:
-    """The chorale at `path`; None if it does not have exactly four parts."""
+def read(root: Path, path: Path) -> Taken:
+    """The chorale at `path`.
+
+    Raises:
+        LeftOut: it does not have exactly four parts.
+    """
     from music21 import converter
 
     parsed: Any = converter.parse(path, forceSource=True, storePickle=False)
     if len(parsed.parts) != 4:
-        return None
+        raise LeftOut("not in four parts", f"{len(parsed.parts)} parts")
     for part in parsed.parts:
         part.stripTies(inPlace=True)
     score, tempo_assumed = to_score(parsed, path.stem)
     fifths, minor = score.key_signatures[0].tolist()[1:]
-    return Piece(path.stem, tokens.encode(score), (fifths, minor), tempo_assumed)
+    return Taken(score, key=(fifths, minor), tempo_assumed=tempo_assumed)
 
 
 def to_score(parsed: Any, name: str) -> tuple[Score, bool]:
@@ -180,20 +143,22 @@ def _key(parsed: Any, soprano: Any) -> tuple[int, bool]:
     return key.sharps, key.mode == "minor"
 
 
-def split(names: list[str]) -> dict[str, list[str]]:
-    """Split the chorales into 60, 20 and 20 %: names by split. The result is the same on every machine.
+def folder() -> Path:
+    """The folder of music21's works by Bach."""
+    return sources()[0].parent
 
-    The chorales are ordered by the SHA-256 of their names and cut at 60 and 80 %. Chorales of one row of `SAME_MUSIC`
-    stand together in this order, and a cut never divides a row: it falls after the row.
-    """
-    first_of_row = {name: row[0] for row in SAME_MUSIC for name in row}
-    leader = {name: first_of_row.get(name, name) for name in names}
-    ordered = sorted(names, key=lambda name: (hashlib.sha256(leader[name].encode()).digest(), name))
-    cuts = [0]
-    for share in (0.6, 0.8):
-        cut = round(share * len(ordered))
-        while cut < len(ordered) and leader[ordered[cut]] == leader[ordered[cut - 1]]:
-            cut += 1
-        cuts.append(cut)
-    bounds = zip(SPLITS, cuts, [*cuts[1:], len(ordered)], strict=True)
-    return {name: sorted(ordered[start:end]) for name, start, end in bounds}
+
+SOURCE = Source(
+    version=6,
+    title="JSB chorales",
+    licence="public-domain music; some of music21's encodings are for non-commercial use",
+    read=read,
+    files=lambda root: sources(),
+    folder=folder,
+    shares=(0.6, 0.2, 0.2),
+    name=stem,
+    packages=("music21",),
+    song_of={name: row[0] for row in SAME_MUSIC for name in row},
+    keep_alike=True,
+    slow=True,
+)

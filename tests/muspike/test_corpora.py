@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ import pytest
 
 from muspike import corpora, midi, tokens
 from muspike.corpora import Corpus, Piece, jsb
+from muspike.corpora.folder import SOURCE as FOLDER
+from muspike.corpora.folder import midi_files
+from muspike.corpora.source import LeftOut, Source
 from muspike.errors import BadInput, Doubt
-from muspike.midi import NOTE, Score, table
 from muspike.tokens import BarBeat
+from stored_corpus import write_folder, write_midi
 
 EXPORTS = Path(__file__).parents[2].parent / "shared" / "data" / "jsb" / "music21_midi"
 
@@ -30,9 +34,9 @@ def source(work: str) -> Path:
 
 
 def read(work: str) -> Piece:
-    piece = jsb.read(source(work))
-    assert piece is not None
-    return piece
+    path = source(work)
+    taken = jsb.read(path.parent, path)
+    return Piece(work, tokens.encode(taken.score), taken.key, taken.tempo_assumed)
 
 
 def bars(piece: Piece) -> list[int]:
@@ -60,7 +64,7 @@ def test_every_chorale_is_a_valid_piece(chorales: Corpus) -> None:
         decoded = tokens.decode(piece.words)
         assert np.array_equal(tokens.encode(decoded), piece.words), piece.name
         assert set(decoded.notes["velocity"]) == {jsb.VELOCITY}
-        assert -7 <= piece.key[0] <= 7
+        assert piece.key is not None and -7 <= piece.key[0] <= 7
     lengths = Counter(length for piece in chorales.pieces for length in bars(piece))
     assert set(lengths) == {4, 8, 12, 16, 24}
     assert lengths[16] > 3500
@@ -129,7 +133,8 @@ def test_keys_and_metres(work: str, key: tuple[int, bool], bar: int) -> None:
 
 
 def test_works_of_other_than_four_parts_are_left_out() -> None:
-    assert jsb.read(source("bwv846")) is None
+    with pytest.raises(LeftOut, match="2 parts"):
+        jsb.read(jsb.folder(), source("bwv846"))
 
 
 @pytest.mark.parametrize("work", ["bwv10.7", "bwv253", "bwv62.6"])
@@ -161,27 +166,24 @@ def test_all_chorales_against_the_exports(chorales: Corpus) -> None:
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
-    """Counts how often the corpus is built."""
-    built: list[int] = []
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's cache folder, empty."""
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    return tmp_path / "cache"
 
-    def build(progress: bool) -> Corpus:
-        built.append(1)
-        pieces = [
-            Piece(
-                name, tokens.encode(Score(480, table([(0, 480, pitch, 80, 0)], NOTE))), (pitch - 62, pitch > 61), True
-            )
-            for name, pitch in (("a", 60), ("b", 61), ("c", 62))
-        ]
-        return Corpus("jsb", pieces, {"train": ["a"], "validation": ["c"], "test": ["b"]})
 
-    monkeypatch.setattr(jsb, "build", build)
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
-    return built
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Source:
+    """The chorales are five small MIDI files, one of them with too few notes."""
+    folder = write_folder(tmp_path / "works", range(4))
+    write_midi(folder / "few.mid", 9, notes=3)
+    source = replace(jsb.SOURCE, read=FOLDER.read, files=midi_files, folder=lambda: folder, packages=(), song_of={})
+    monkeypatch.setattr(jsb, "SOURCE", source)
+    return source
 
 
 def assert_same(found: Corpus, wanted: Corpus) -> None:
-    assert found.name == wanted.name
+    assert (found.name, found.digest) == (wanted.name, wanted.digest)
     assert found.splits == wanted.splits
     for one, other in zip(found.pieces, wanted.pieces, strict=True):
         assert (one.name, one.key, one.tempo_assumed) == (other.name, other.key, other.tempo_assumed)
@@ -189,55 +191,81 @@ def assert_same(found: Corpus, wanted: Corpus) -> None:
         assert np.array_equal(one.words, other.words)
 
 
-def test_built_once_then_from_the_cache(tiny: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_built_once_then_from_the_cache(
+    tiny: Source, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = corpora.load("jsb")
-    assert f"jsb-{jsb.VERSION}.npz" == corpora.cache_path("jsb").name
-    assert [path.name for path in corpora.cache_path("jsb").parent.iterdir()] == [f"jsb-{jsb.VERSION}.npz"]
+    assert sorted(path.name for path in cache.glob("corpora/*")) == [f"jsb-{tiny.version}"]
+    assert [piece.name for piece in first.pieces] == ["00", "01", "02", "03"]
+    assert {split: len(names) for split, names in first.splits.items()} == {"train": 2, "validation": 1, "test": 1}
+    monkeypatch.setattr("muspike.corpora.build.build", lambda plan: pytest.fail("built again"))
     assert_same(corpora.load("jsb"), first)
-    assert len(tiny) == 1
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "other"])
-def test_a_damaged_cache_is_built_again(damage: str, tiny: list[int]) -> None:
-    first, cache = corpora.load("jsb"), corpora.cache_path("jsb")
-    content = bytearray(cache.read_bytes())
+def test_what_is_read_is_what_the_files_hold(tiny: Source) -> None:
+    found = corpora.load("jsb")
+    assert tiny.folder is not None
+    for piece in found.pieces:
+        assert np.array_equal(piece.words, tokens.encode(midi.read(tiny.folder() / f"{piece.name}.mid")))
+    plain = Corpus(found.name, list(found.pieces), found.splits)
+    assert plain.digest == found.digest
+    for split in found.splits:
+        assert [len(words) for words in found.words(split)] == [len(piece.words) for piece in found.split(split)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "missing"])
+@pytest.mark.parametrize("file", ["words-00000.npy", "index.json", "lock.json"])
+def test_a_damaged_cache_is_built_again(damage: str, file: str, tiny: Source, cache: Path) -> None:
+    first, path = corpora.load("jsb"), cache / f"corpora/jsb-{tiny.version}" / file
+    content = bytearray(path.read_bytes())
     if damage == "cut":
         content = content[: len(content) // 2]
     elif damage == "empty":
         content = bytearray()
     elif damage == "flipped":
-        content[60] ^= 0xFF
-    if damage == "other":
-        np.savez(cache, words=np.zeros((3, 7)))
-    else:
-        cache.write_bytes(content)
-    with pytest.warns(Doubt, match=f"^{cache}: damaged") as warned:
+        content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    if damage == "missing":
+        path.unlink()
+    with pytest.warns(Doubt, match="damaged") as warned:
         assert_same(corpora.load("jsb"), first)
     assert len(warned) == 1 and "\n" not in str(warned[0].message)
     assert_same(corpora.load("jsb"), first)
-    assert len(tiny) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(
-    tiny: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     for folder, why in ((tmp_path / "file", "file: is a file"), (Path("~/.cache"), "no home folder")):
         monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, folder=folder: folder / name)
         with pytest.warns(Doubt, match=f"corpus jsb is not cached: .*{why}"):
-            assert len(corpora.load("jsb").pieces) == 3
+            assert len(corpora.load("jsb").pieces) == 4
     assert not Path("~").exists()
 
 
-def test_a_cache_that_is_a_pipe_is_built_again(tiny: list[int]) -> None:
-    cache = corpora.cache_path("jsb")
-    cache.parent.mkdir(parents=True)
-    os.mkfifo(cache)
-    with pytest.warns(Doubt, match="is a pipe or a device"), pytest.warns(Doubt, match="is not cached"):
-        assert len(corpora.load("jsb").pieces) == 3
+def test_a_cache_that_is_a_pipe_is_built_again(tiny: Source, cache: Path) -> None:
+    (cache / "corpora").mkdir(parents=True)
+    os.mkfifo(cache / f"corpora/jsb-{tiny.version}")
+    with pytest.warns(Doubt, match="damaged"):
+        assert len(corpora.load("jsb").pieces) == 4
 
 
-def test_an_unknown_corpus_is_refused() -> None:
+def test_an_unknown_corpus_is_refused(cache: Path) -> None:
     with pytest.raises(BadInput, match=r"'bach'.*jsb"):
         corpora.load("bach")
+    with pytest.raises(BadInput, match=r"corpus pop909 is not built here; muspike data build pop909"):
+        corpora.load("pop909")
+    with pytest.raises(BadInput, match=r"corpus xmidi is not built here: download it from .*--from PATH"):
+        corpora.load("xmidi")
+
+
+def test_figures_of_a_large_split_are_of_pieces_all_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [Piece(f"{n:03}", np.full((50, 7), n % 5, np.int16)) for n in range(100)]
+    corpus = Corpus("many", pieces, {"train": [], "validation": [piece.name for piece in pieces], "test": []})
+    assert len(corpus.evaluated("validation")) == 100
+    monkeypatch.setattr("muspike.corpora.corpus.EVALUATED_WORDS", 500)
+    found = corpus.evaluated("validation")
+    assert sum(map(len, found)) == 500
+    assert [words[0, 0] for words in found] == [n % 5 for n in range(0, 100, 10)]

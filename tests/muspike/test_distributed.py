@@ -17,15 +17,15 @@ import platformdirs
 import pytest
 import torch
 
-from muspike import corpora, training
+from muspike import training
 from muspike.checkpoint import load_model
 from muspike.cli import main
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
-from muspike.files import write_whole
 from muspike.network import Network
 from muspike.processes import Team, find_device, joined
 from noise_corpus import noise_corpus
+from stored_corpus import store
 
 # Everything in which the pieces of a batch meet, or draw at random: dropout, and the penalty on the mean firing rate.
 SETTINGS = training.Settings(
@@ -115,8 +115,7 @@ def test_torchrun_trains_as_one_process_does(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if tmp_path not in platformdirs.user_cache_path("muspike").parents:
         pytest.skip("the cache folder of this system cannot be moved")
-    with write_whole(corpora.cache_path("jsb")) as cache:
-        corpora._write(corpus(), cache)
+    store({piece.name: piece.words for piece in corpus().pieces}, platformdirs.user_cache_path("muspike"))
     command = ["train", "s-rnn", "--preset", "tiny", "--target-rate", "0.01", "--json", "-o"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "muspike"]
     for folder in ("two", "again"):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from muspike.bench.cluster import results
 from muspike.errors import BadInput
+from muspike.jobs import results
 
 HERE = str(Path(__file__).parent)
 
@@ -53,7 +53,7 @@ def slow(job):
 DRIVER = """
 import json, sys
 from slow_jobs import slow
-from muspike.bench.cluster import results
+from muspike.jobs import results
 
 for number, (value, process) in results([(sys.argv[2], n) for n in range(6)], slow, sys.argv[1]):
     print(json.dumps([number, value, process]), flush=True)

@@ -1,0 +1,178 @@
+"""`Corpus`: pieces as compound words, with their splits. The pieces may lie in memory or in files."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+
+from muspike.errors import BadInput
+from muspike.tokens import Words
+
+SPLITS = ("train", "validation", "test")
+EVALUATED_WORDS = 100_000
+"""A figure of a split that has more words is taken of about so many, from pieces all over the split."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a corpus.
+
+    Attributes:
+        name: its name in the corpus.
+        words: its compound words, int16 `[tokens, 7]`.
+        key: (fifths, minor): number of sharps, negative for flats; and whether the key is minor. None: unknown.
+        tempo_assumed: whether the source gives no tempo.
+        song: the song it is of; pieces of one song are never in two splits.
+        labels: what the source says of it, such as an emotion, by the name of the label.
+    """
+
+    name: str
+    words: Words
+    key: tuple[int, bool] | None = None
+    tempo_assumed: bool = False
+    song: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pieces and their splits.
+
+    Attributes:
+        name: the name that `corpora.load` finds it by.
+        pieces: all pieces. In files, a piece is read when it is asked for.
+        splits: the names of the pieces of each split: train, validation and test.
+        licence: the licence of the data, in words.
+    """
+
+    name: str
+    pieces: Sequence[Piece]
+    splits: Mapping[str, Sequence[str]]
+    licence: str = ""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of all words and splits. It tells on which edition of the corpus a model was trained."""
+        sha256 = digest_of(self.splits)
+        for piece in self.pieces:
+            add_to_digest(sha256, piece.name, piece.words)
+        return sha256.hexdigest()
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        names: Iterable[str]
+        names = self.pieces.names if isinstance(self.pieces, StoredPieces) else (piece.name for piece in self.pieces)
+        return {name: place for place, name in enumerate(names)}
+
+    def split(self, name: str) -> Sequence[Piece]:
+        """The pieces of one split, in the order of the split. Each is read when it is asked for."""
+        return _Chosen(self.pieces, [self._places[piece] for piece in self.splits[name]])
+
+    def words(self, split: str) -> Sequence[Words]:
+        """The compound words of the pieces of one split, in the order of the split; each is read when asked for."""
+        return _Words(self.pieces, [self._places[piece] for piece in self.splits[split]])
+
+    def evaluated(self, split: str) -> list[Words]:
+        """The compound words of the pieces of one split that figures are taken of: all, or, of a very large split,
+        pieces at equal distances over it that have about `EVALUATED_WORDS` together.
+        """
+        places = [self._places[piece] for piece in self.splits[split]]
+        total = sum(self._length(place) for place in places)
+        return list(_Words(self.pieces, places[:: max(1, round(total / EVALUATED_WORDS))]))
+
+    def _length(self, place: int) -> int:
+        if isinstance(self.pieces, StoredPieces):
+            return self.pieces.length(place)
+        return len(self.pieces[place].words)
+
+
+class StoredPieces(Sequence[Piece]):
+    """Pieces that lie in files. A subclass says their names and lengths without reading them."""
+
+    names: Sequence[str]
+
+    def length(self, place: int) -> int:
+        """The number of words of a piece."""
+        raise NotImplementedError
+
+
+class _Chosen(Sequence[Piece]):
+    """Some of the pieces, by their places."""
+
+    def __init__(self, pieces: Sequence[Piece], places: Sequence[int]) -> None:
+        self._pieces, self._places = pieces, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Piece: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Piece]: ...
+    def __getitem__(self, index: int | slice) -> Piece | Sequence[Piece]:
+        if isinstance(index, slice):
+            return _Chosen(self._pieces, self._places[index])
+        return self._pieces[self._places[index]]
+
+
+class _Words(Sequence[Words]):
+    """The words of some of the pieces, by their places."""
+
+    def __init__(self, pieces: Sequence[Piece], places: Sequence[int]) -> None:
+        self._pieces, self._places = pieces, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Words: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Words]: ...
+    def __getitem__(self, index: int | slice) -> Words | Sequence[Words]:
+        if isinstance(index, slice):
+            return _Words(self._pieces, self._places[index])
+        return self._pieces[self._places[index]].words
+
+
+def digest_of(splits: Mapping[str, Sequence[str]]) -> hashlib._Hash:
+    """The beginning of a digest. The pieces follow, in their order, with `add_to_digest`."""
+    return hashlib.sha256(json.dumps({split: list(names) for split, names in splits.items()}).encode())
+
+
+def add_to_digest(sha256: hashlib._Hash, name: str, words: Words) -> None:
+    """Add a piece to a digest."""
+    sha256.update(f"{name} {words.shape}".encode() + np.ascontiguousarray(words, "<i2").tobytes())
+
+
+def split_by_song(names: Sequence[str], song_of: Mapping[str, str], shares: Sequence[float]) -> dict[str, list[str]]:
+    """Split pieces by shares: names by split. Pieces of one song are in one split.
+
+    The pieces are ordered by the SHA-256 of their song and cut. A cut never divides a song: it falls after it. So the
+    result is the same on every machine.
+
+    Args:
+        names: the pieces.
+        song_of: the song of each piece; a piece that is missing here is a song of its own.
+        shares: of train, validation and test. They sum to 1.
+
+    Raises:
+        BadInput: the shares do not sum to 1.
+    """
+    if len(shares) != len(SPLITS) or abs(sum(shares) - 1) > 1e-9 or min(shares) < 0:
+        raise BadInput(f"splits: shares {list(shares)}; expected {len(SPLITS)} shares that sum to 1")
+    song = {name: song_of.get(name) or name for name in names}
+    ordered = sorted(names, key=lambda name: (hashlib.sha256(song[name].encode()).digest(), name))
+    cuts = [0]
+    for share in np.cumsum(shares)[:-1]:
+        cut = max(round(share * len(ordered)), cuts[-1])
+        while 0 < cut < len(ordered) and song[ordered[cut]] == song[ordered[cut - 1]]:
+            cut += 1
+        cuts.append(cut)
+    bounds = zip(SPLITS, cuts, [*cuts[1:], len(ordered)], strict=True)
+    return {split: sorted(ordered[start:end]) for split, start, end in bounds}

@@ -1,0 +1,1 @@
+from muspike.corpora.folder import SOURCE as SOURCE
