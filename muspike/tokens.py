@@ -61,7 +61,6 @@ _SIXTEENTH = TICKS_PER_BEAT // 4
 LONGEST_PAUSE = 4096  # sixteenths of one note, and of empty bars between two notes; the longest note seen has 654
 MOST_WORDS = 2**20  # of a piece; the longest seen has 40 thousand
 LONGEST_PIECE = 2**24  # sixteenths; its last tick is below `midi.LAST_TICK`
-_COLUMNS = ("onset", "duration", "pitch", "velocity")
 
 
 def tempo_index(bpm: float) -> int:
@@ -115,12 +114,9 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
     notes = instance("encode: score", score, Score, "a Score, such as midi.read gives").pitched_notes
     if not len(notes):
         raise BadInput(f"{score.name or 'score'}: no notes to encode, expected at least one outside the drum tracks")
-    beat = score.ticks_per_beat
-    onsets, durations, pitches, velocities = (notes[name].astype(np.int64) for name in _COLUMNS)
-    name = score.name or "score"
-    metres = _metres(score)
-    starts = _in_sixteenths(onsets, metres, beat)
-    lengths = _in_sixteenths(onsets + durations, metres, beat) - starts
+    beat, name = score.ticks_per_beat, score.name or "score"
+    starts, lengths, metres = _laid_on_grid(score, notes)
+    pitches, velocities = (notes[column].astype(np.int64) for column in ("pitch", "velocity"))
     written, n_long = _notes(starts, lengths, pitches, velocities)
     bars, n_silences, last_metre = _bars(metres, beat, written[:, 0])
     if len(written) + len(bars) >= MOST_WORDS:
@@ -146,12 +142,96 @@ def encode(score: Score, remarks: list[str] | None = None) -> Words:
     if len(words) > MOST_WORDS:
         raise BadInput(f"{name}: has {len(words)} compound words; {MOST_WORDS} are the most of a piece")
     if remarks is not None:
-        if n_long:
-            remarks.append(f"{several(n_long, 'note')} shortened to {LONGEST_PAUSE} sixteenths")
-        if n_silences:
-            remarks.append(f"{several(n_silences, 'silence')} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
-        remarks += _lost(score, onsets, starts, metres[: last_metre + 1])
+        remarks += _counted(score, notes, starts, metres[: last_metre + 1], n_long, n_silences).sentences()
     return words
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the words of a score cannot say, in numbers.
+
+    Attributes:
+        notes: notes outside drum tracks.
+        drum_notes: notes in drum tracks, which are left out.
+        moved: notes whose onset moves by more than a quarter of a sixteenth.
+        triplets: of these, the ones that begin within a forty-eighth of a beat of a third or a sixth of it.
+        thirty_seconds: of these, the ones that begin as near to an odd eighth of a beat.
+        fused_onsets: onsets that come more than a quarter of a sixteenth after the one before and get its sixteenth.
+        shortened_notes: notes longer than `LONGEST_PAUSE` sixteenths.
+        shortened_silences: silences longer than that.
+        tempi: tempi that the score writes.
+        slow_tempi: of these, the ones written as 32 bpm because they are slower.
+        fast_tempi: of these, the ones written as 224 bpm because they are faster.
+        fine_metres: (numerator, denominator) of metres that count in less than a sixteenth, each once.
+        long_metres: those whose bars are longer than `MAX_BAR` sixteenths, each once.
+    """
+
+    notes: int
+    drum_notes: int
+    moved: int
+    triplets: int
+    thirty_seconds: int
+    fused_onsets: int
+    shortened_notes: int
+    shortened_silences: int
+    tempi: int
+    slow_tempi: int
+    fast_tempi: int
+    fine_metres: tuple[tuple[int, int], ...]
+    long_metres: tuple[tuple[int, int], ...]
+
+    @property
+    def tempi_out_of_range(self) -> int:
+        """The tempi that are written as the slowest or the fastest one."""
+        return self.slow_tempi + self.fast_tempi
+
+    def sentences(self) -> list[str]:
+        """A sentence for each kind of thing that is changed, apart from the drums."""
+        said = []
+        if self.shortened_notes:
+            said.append(f"{several(self.shortened_notes, 'note')} shortened to {LONGEST_PAUSE} sixteenths")
+        if self.shortened_silences:
+            silences = several(self.shortened_silences, "silence")
+            said.append(f"{silences} shortened to {LONGEST_PAUSE} sixteenths, in whole bars")
+        if self.moved:
+            said.append(f"{several(self.moved, 'note')} of {self.notes} moved by more than a quarter of a sixteenth")
+        if self.fused_onsets:
+            said.append(
+                f"{several(self.fused_onsets, 'onset')} joined with the one before, less than a sixteenth earlier"
+            )
+        for count, how, bound in ((self.slow_tempi, "slower", 32), (self.fast_tempi, "faster", 224)):
+            if count:
+                said.append(f"{several(count, 'tempo', 'tempi')} {how} than {bound} bpm written as {bound}")
+        for upper, lower in sorted(self.fine_metres + self.long_metres):
+            if (upper, lower) in self.fine_metres:
+                said.append(f"bars of {upper}/{lower} are written in whole sixteenths")
+            else:
+                said.append(f"bars of {upper}/{lower} are longer than {MAX_BAR} sixteenths and are written as several")
+        return said
+
+
+def losses(score: Score) -> Losses:
+    """What `encode` loses of a score, in numbers. A score whose notes are all drums loses them all.
+
+    >>> from muspike import Score, midi, tokens
+    >>> triplet = Score(480, midi.table([(0, 160, 60, 80, 0), (160, 160, 62, 80, 0), (320, 160, 64, 80, 0)], midi.NOTE))
+    >>> found = tokens.losses(triplet)
+    >>> found.notes, found.moved, found.triplets
+    (3, 2, 2)
+    """
+    notes = instance("losses: score", score, Score, "a Score, such as midi.read gives").pitched_notes
+    starts, lengths, metres = _laid_on_grid(score, notes)
+    written, n_long = _notes(starts, lengths, *(notes[column].astype(np.int64) for column in ("pitch", "velocity")))
+    _, n_silences, last_metre = _bars(metres, score.ticks_per_beat, written[:, 0])
+    return _counted(score, notes, starts, metres[: last_metre + 1], n_long, n_silences)
+
+
+def _laid_on_grid(score: Score, notes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """First sixteenth and length in sixteenths of `notes`, and the metres of the score."""
+    onsets, durations = (notes[column].astype(np.int64) for column in ("onset", "duration"))
+    metres = _metres(score)
+    starts = _in_sixteenths(onsets, metres, score.ticks_per_beat)
+    return starts, _in_sixteenths(onsets + durations, metres, score.ticks_per_beat) - starts, metres
 
 
 @njit
@@ -204,37 +284,72 @@ def _in_sixteenths(ticks: NDArray[np.int64], metres: NDArray[np.int64], ticks_pe
     return found
 
 
-def _lost(score: Score, onsets: NDArray[np.int64], starts: NDArray[np.int64], metres: NDArray[np.int64]) -> list[str]:
-    """Sentences about what the grid of sixteenths, the bars of words and the values of tempo cannot say.
+def _counted(
+    score: Score,
+    notes: NDArray[Any],
+    starts: NDArray[np.int64],
+    metres: NDArray[np.int64],
+    n_long: int,
+    n_silences: int,
+) -> Losses:
+    """The losses of a score.
 
     Args:
         score: the piece.
-        onsets: in ticks, ascending.
-        starts: the same in sixteenths.
+        notes: its notes outside drum tracks.
+        starts: their first sixteenths.
         metres: those of the bars that are written.
+        n_long: notes that are shortened.
+        n_silences: silences that are shortened.
     """
-    beat = score.ticks_per_beat
-    metre = np.searchsorted(metres[:, _TICK], onsets, side="right") - 1
-    exact = metres[metre, _START] * beat + 4 * (onsets - metres[metre, _TICK])  # in sixteenths / beat
-    moved = int(np.count_nonzero(4 * np.abs(exact - starts * beat) > beat))
-    remarks = []
-    if moved:
-        remarks.append(f"{several(moved, 'note')} of {len(onsets)} moved by more than a quarter of a sixteenth")
-    # Onsets count as two if they are more than a quarter of a sixteenth apart.
-    together = np.diff(starts) == 0
-    joined = int(np.count_nonzero(together & (4 * np.diff(exact) > beat)))
-    if joined:
-        remarks.append(f"{several(joined, 'onset')} joined with the one before, less than a sixteenth earlier")
+    onsets = notes["onset"].astype(np.int64)
     bpm = score.tempos["bpm"]
-    for count, how, bound in ((bpm < 30.5, "slower", 32), (bpm > 225.5, "faster", 224)):
-        if count.any():
-            remarks.append(f"{several(int(count.sum()), 'tempo', 'tempi')} {how} than {bound} bpm written as {bound}")
-    for upper, lower in np.unique(metres[:, [_UPPER, _LOWER]], axis=0).tolist():
-        if lower > 16:
-            remarks.append(f"bars of {upper}/{lower} are written in whole sixteenths")
-        elif upper * 16 > MAX_BAR * lower:
-            remarks.append(f"bars of {upper}/{lower} are longer than {MAX_BAR} sixteenths and are written as several")
-    return remarks
+    kinds = [(upper, lower) for upper, lower in np.unique(metres[:, [_UPPER, _LOWER]], axis=0).tolist()]
+    fine = tuple((upper, lower) for upper, lower in kinds if lower > 16)
+    long = tuple((upper, lower) for upper, lower in kinds if lower <= 16 and upper * 16 > MAX_BAR * lower)
+    moved, triplets, thirty_seconds, fused = _moved(onsets, starts, metres, score.ticks_per_beat)
+    return Losses(
+        notes=len(notes),
+        drum_notes=len(score.notes) - len(notes),
+        moved=moved,
+        triplets=triplets,
+        thirty_seconds=thirty_seconds,
+        fused_onsets=fused,
+        shortened_notes=n_long,
+        shortened_silences=n_silences,
+        tempi=len(bpm),
+        slow_tempi=int((bpm < 30.5).sum()),
+        fast_tempi=int((bpm > 225.5).sum()),
+        fine_metres=fine,
+        long_metres=long,
+    )
+
+
+@njit
+def _moved(
+    onsets: NDArray[np.int64], starts: NDArray[np.int64], metres: NDArray[np.int64], beat: int
+) -> tuple[int, int, int, int]:
+    """Notes that move by more than a quarter of a sixteenth; the triplets and thirty-seconds among them; fused onsets.
+
+    `onsets` are in ticks and ascend, `starts` are the same in sixteenths, `beat` is the length of a beat in ticks.
+    """
+    moved = triplets = thirty_seconds = fused = 0
+    of_metre = np.searchsorted(metres[:, _TICK], onsets, side="right") - 1
+    exact_before = 0
+    for i in range(len(onsets)):
+        metre = of_metre[i]
+        after = onsets[i] - metres[metre, _TICK]  # the start of the metre
+        exact = metres[metre, _START] * beat + 4 * after  # in sixteenths / beat
+        if 4 * abs(exact - starts[i] * beat) > beat:
+            moved += 1
+            part = (48 * after + beat) // (2 * beat) % 24  # the nearest twenty-fourth of the beat
+            triplets += part % 4 == 0 and part % 6 != 0
+            thirty_seconds += part % 6 == 3
+        # Onsets count as two if they are more than a quarter of a sixteenth apart.
+        if i and starts[i] == starts[i - 1] and 4 * (exact - exact_before) > beat:
+            fused += 1
+        exact_before = exact
+    return moved, triplets, thirty_seconds, fused
 
 
 @njit
