@@ -30,7 +30,7 @@ import numpy as np
 from simulator import ACTIVITY, FAN_OUT, NEURONS, random_network
 
 from muspike import corpora, sounding
-from muspike.bench import suite
+from muspike.bench.workload import excerpts_of, read_after_pad
 from muspike.checkpoint import load_model
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.hardware.chip import Chip, known_chips, load_chip
@@ -97,10 +97,10 @@ def measured(
 def reading(name: str, chip: str, pieces: int, repeats: int) -> dict[str, float]:
     """A shipped model that reads excerpts on a chip."""
     model = load_model(name)
-    excerpts = suite.excerpts_of(corpora.load(model.training["corpus"]), "test")[:, :pieces]
+    excerpts = excerpts_of(corpora.load(model.training["corpus"]), "test")[:, :pieces]
     mappings = spread_over(compile_model(model, chip))
     runner = ChipRunner(mappings[0].program)
-    words = model.spiking.noise.behind(suite.read_after_pad(excerpts))
+    words = model.spiking.noise.behind(read_after_pad(excerpts))
     spikes = runner.presentation.spikes(words, sounding.silence(words.shape[1]))
     simulator = Simulator(mappings[0].program, words.shape[1])
 
