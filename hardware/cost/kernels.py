@@ -248,9 +248,8 @@ def _add_spikes(b, t, where, rows, arriving, filled, slot, fired, found, many, m
             kinds = 0
             for i in range(count):
                 of = classes[found[i]]
-                if many[of] == 0:
-                    met[kinds] = of
-                    kinds += 1
+                met[kinds] = of  # kept if new; a branch here would often be mispredicted
+                kinds += many[of] == 0
                 many[of] += 1
             for i in range(kinds):
                 _add_row(rows, group.rows + met[i], np.float64(many[met[i]]), cells)

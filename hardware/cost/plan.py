@@ -281,7 +281,7 @@ class Plan:
     def scratch(self, with_active: bool) -> tuple[Array, ...]:
         """What a thread of the loops needs beside the tables."""
         classes, most = self.rows.scratch
-        kinds = (most, classes, classes)
+        kinds = (most, classes, classes + 1)  # the loops write one behind the last class met
         return *(np.zeros(n, np.int64) for n in kinds), np.zeros(self.words if with_active else 0, np.uint64)
 
     def spikes(self, m: int, fired: Array) -> Array:
