@@ -8,7 +8,7 @@ is narrower than the ratio of two bands.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -90,19 +90,51 @@ def ratio(of: Bill, to: Bill, constants: Mapping[str, Constant]) -> Ratio:
     return ratio_at(lambda prices: of.at(prices) / _positive(to.at(prices)), played)
 
 
-def ratio_at(quotient: Callable[[Mapping[str, float]], float], played: Mapping[str, Constant]) -> Ratio:
-    """The ratio that `quotient` gives for the constants' values, and its extremes where every constant is at an end.
+def ratio_at(
+    quotient: Callable[[Mapping[str, float]], float],
+    played: Mapping[str, Constant],
+    turns: Sequence[Callable[[Mapping[str, float]], float]] = (),
+) -> Ratio:
+    """The ratio that `quotient` gives for the constants' values, and its extremes at `corners` of the bands.
 
     Args:
         quotient: the ratio at given prices.
         played: the constants that play a part.
+        turns: as for `corners`.
     """
     value = quotient(values_of(played))
-    ends = itertools.product(*((c.low, c.high) if c.low < c.high else (c.value,) for c in played.values()))
-    found = [quotient(dict(zip(played, corner, strict=True))) for corner in ends]
+    found = [quotient(corner) for corner in corners(played, turns)]
     tag = weakest(constant.tag for constant in played.values())
     known = all(constant.band_known for constant in played.values())
     return Ratio(value, min(value, *found), max(value, *found), tag, known)
+
+
+def corners(
+    played: Mapping[str, Constant], turns: Sequence[Callable[[Mapping[str, float]], float]] = ()
+) -> Iterator[dict[str, float]]:
+    """Prices where a ratio may have an extreme.
+
+    They are those where every constant is at an end of its band; and, between two of these that differ in one constant,
+    those where one of `turns` is 0.
+
+    Args:
+        played: the constants.
+        turns: functions of the prices, each linear in every single constant. Where one changes its sign, a ratio may
+            turn from rising to falling.
+    """
+    ends = {name: (c.low, c.high) if c.low < c.high else (c.value,) for name, c in played.items()}
+    for corner in itertools.product(*ends.values()):
+        yield dict(zip(ends, corner, strict=True))
+    for moved, pair in ends.items():
+        if len(pair) == 1:
+            continue
+        others = {name: found for name, found in ends.items() if name != moved}
+        for corner in itertools.product(*others.values()):
+            low, high = ({**dict(zip(others, corner, strict=True)), moved: end} for end in pair)
+            for turn in turns:
+                before, after = turn(low), turn(high)
+                if before * after < 0:
+                    yield low | {moved: pair[0] + (pair[1] - pair[0]) * before / (before - after)}
 
 
 def values_of(constants: Mapping[str, Constant]) -> dict[str, float]:

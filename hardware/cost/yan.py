@@ -148,12 +148,8 @@ class Layout:
             )
         ]
         for group in self.groups:
-            once = 1.0 / self.ticks if self.reads_once else 1.0
-            events, sweeps = group.connections * group.spikes, group.connections * self.ticks
-            sparse = Bill({"move_sparse": events * self.hops, "weight_bit": events * once * self.weight_bits})
-            dense = Bill({"move_dense": sweeps * self.hops, "weight_bit": sweeps * once * self.weight_bits})
-            cheaper = min(sparse, dense, key=lambda bill: bill.at(prices))
-            bills += [Bill({"accumulate": events}), cheaper]
+            cheaper = min(self._moves(group), key=lambda bill: bill.at(prices))
+            bills += [Bill({"accumulate": group.connections * group.spikes}), cheaper]
         return total(bills)
 
     def twin(self, events_at: Prices | None = None) -> Bill:
@@ -181,18 +177,53 @@ class Layout:
             bills.append(min(dense, Bill(counts), key=lambda bill: bill.at(events_at)))
         return total(bills)
 
-    def ratio(self, constants: Mapping[str, Constant] | None = None, events: bool = False) -> Ratio:
+    def ratio(self, constants: Mapping[str, Constant] | None = None) -> Ratio:
         """The energy of the spiking network, divided by that of its twin.
+
+        Its band also holds the twin that takes its inputs as events where that is cheaper.
+
+        The extremes need not lie where every constant is at an end. The spiking network moves the spikes of a group in
+        the way that is cheaper, so its energy is the least of several, and along one constant the ratio can rise up to
+        where the cheaper way changes, and fall from there. So these places are looked at too:
+
+        - Where the way of every group is given, both energies are linear in the prices, with `state_bits` at an end.
+          The ratio of two such energies has its extremes at the corners of the region in which these ways are the
+          cheaper ones. A corner is one of the bands, or lies on an edge between two of them, where both ways of a group
+          cost the same. Other corners there are none: both ways cost the same at one ratio of their prices for each
+          group, so two groups with different spikes never change at the same prices.
+        - The twin with events is the cheapest of several twins, so the ratio to it is the greatest of several ratios,
+          and each has its greatest value at these corners. It never costs more than the paper's twin, so the least
+          ratio is that to the paper's twin.
 
         Args:
             constants: other constants than those of `yan.toml`.
-            events: whether the twin takes its inputs as events where that is cheaper.
         """
+        found = constants_of("yan") if constants is None else constants
+        turns = [lambda prices, group=group: self._gain(group, prices) for group in self._by_spikes()]
 
-        def quotient(prices: Prices) -> float:
-            return self.spiking(prices).at(prices) / self.twin(prices if events else None).at(prices)
+        def to(twin: Callable[[Prices], Bill]) -> Ratio:
+            return ratio_at(lambda prices: self.spiking(prices).at(prices) / twin(prices).at(prices), found, turns)
 
-        return ratio_at(quotient, constants_of("yan") if constants is None else constants)
+        paper, events = to(lambda _: self.twin()), to(self.twin)
+        return replace(paper, high=events.high)
+
+    def _by_spikes(self) -> list[Group]:
+        """A group for each number of spikes; those with equal spikes are moved alike."""
+        return list({group.spikes: group for group in self.groups}.values())
+
+    def _moves(self, group: Group) -> tuple[Bill, Bill]:
+        """What moving a group's spikes, and reading their weights, costs: event by event, and densely in every tick."""
+        once = 1.0 / self.ticks if self.reads_once else 1.0
+        events, sweeps = group.connections * group.spikes, group.connections * self.ticks
+        return (
+            Bill({"move_sparse": events * self.hops, "weight_bit": events * once * self.weight_bits}),
+            Bill({"move_dense": sweeps * self.hops, "weight_bit": sweeps * once * self.weight_bits}),
+        )
+
+    def _gain(self, group: Group, prices: Prices) -> float:
+        """What moving a group's spikes event by event saves."""
+        sparse, dense = self._moves(group)
+        return dense.at(prices) - sparse.at(prices)
 
     def break_even(self, prices: Prices | None = None) -> float:
         """The rate, in spikes per tick, up to which the spiking network is the cheaper one.
@@ -304,7 +335,7 @@ def yan(program: Program, spikes: Mapping[str, Array], inferences: Inferences, w
         layout.break_even(),
         low,
         high,
-        layout.ratio().with_(layout.ratio(events=True)),
+        layout.ratio(),
         sum(group.connections for group in groups) / size,
     )
 

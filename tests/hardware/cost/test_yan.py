@@ -132,6 +132,58 @@ def test_below_the_break_even_rate_the_network_is_cheaper_and_above_it_dearer(
         assert layout.scaled(0.0).ratio().value >= 1
 
 
+def ratios_inside(layout: Layout, seed: int, number: int) -> list[float]:
+    """The ratios to both twins with the constants drawn in their bands, most of them inside."""
+    random, found = np.random.default_rng(seed), []
+    for _ in range(number):
+        places = np.clip(random.uniform(-0.5, 1.5, len(PRICES)), 0, 1)  # half of them at an end
+        prices = {
+            name: c.low + (c.high - c.low) * float(place)
+            for (name, c), place in zip(constants_of("yan").items(), places, strict=True)
+        }
+        spent = layout.spiking(prices).at(prices)
+        found += [spent / layout.twin().at(prices), spent / layout.twin(prices).at(prices)]
+    return found
+
+
+groups = st.builds(
+    lambda connections, rate, density, from_host: (connections, rate, max(rate, density), from_host),
+    st.integers(1, 5000),
+    st.floats(0.01, 0.5),
+    st.floats(0.01, 1),
+    st.booleans(),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 8), st.lists(groups, min_size=1, max_size=4), st.booleans(), st.integers(0, 2**32))
+def test_no_constants_inside_their_bands_give_a_ratio_outside_its_band(
+    ticks: int, of: list[tuple[int, float, float, bool]], once: bool, seed: int
+) -> None:
+    made = tuple(Group(number, rate * ticks, density, host) for number, rate, density, host in of)
+    layout = Layout(ticks, made, 10, 10 * ticks * 0.1, 8, reads_once=once)
+    found = layout.ratio()
+    inside = ratios_inside(layout, seed, 40)
+    assert found.low * (1 - 1e-9) <= min(inside) and max(inside) <= found.high * (1 + 1e-9)
+
+
+def test_the_extreme_inside_the_bands_is_found() -> None:
+    """With T = 1 the ratio rises with the price of a dense move up to where spikes are moved event by event."""
+    layout = Layout(1, (Group(1000, 0.2, 0.2),), 1, 0.2, 8)
+    constants = {name: replace(c, low=c.value, high=c.value) for name, c in constants_of("yan").items()}
+    band = constants_of("yan")["move_dense"]
+    constants["move_dense"] = band
+
+    def at(price: float) -> float:
+        prices = PRICES | {"move_dense": price}
+        return layout.spiking(prices).at(prices) / layout.twin().at(prices)
+
+    # Event by event and densely cost the same: 0.2 (3 + 8 w) = d + 8 w, with w = 0.0394.
+    turn = 0.2 * (3 + 8 * 0.0394) - 8 * 0.0394
+    assert band.low < turn < band.high and at(turn) > max(at(band.low), at(band.high)) * 1.001
+    assert layout.ratio(constants).high == pytest.approx(at(turn))
+
+
 def test_a_network_is_counted_by_inference_and_by_the_level_of_its_populations() -> None:
     populations = [
         chip_programs.population("in", 2, "input"),
@@ -154,8 +206,8 @@ def test_a_network_is_counted_by_inference_and_by_the_level_of_its_populations()
     assert hidden.density == pytest.approx(1 / 3)
     assert (found.bits, found.layout.neurons, found.layout.neuron_spikes) == (2, 4, 2)
     assert found.fan_in == 9 / 4 and (inputs.from_host, hidden.from_host) == (True, False)
-    for events in (False, True):
-        assert found.ratio.low <= found.layout.ratio(events=events).value <= found.ratio.high
+    for twin in (found.layout.twin(), found.layout.twin(PRICES)):
+        assert found.ratio.low <= found.layout.spiking(PRICES).at(PRICES) / twin.at(PRICES) <= found.ratio.high
     assert found.rate == pytest.approx((6 * 0.75 + 3 * 2 / 3) / (9 * 2))
     assert found.break_even_low <= found.break_even <= found.break_even_high
     assert found.ratio.low <= found.ratio.value <= found.ratio.high
