@@ -240,7 +240,7 @@ class Comparison:
         return Table(
             "is it cheaper than the equivalent network without spikes? Energy of the spiking network by that of the "
             "other, by three models with a boundary each (muspike profile tells them), the spike rate per presented "
-            "tick beside the break-even rate, and the verdict: cheaper only where all agree",
+            "tick beside the break-even rate, and the verdict: cheaper only where all agree, with known bands",
             [*titles, "rate | break-even", "verdict"],
             rows,
             left=(0, 1, 2, 3, 4, 6),

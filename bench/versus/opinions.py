@@ -15,43 +15,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from muspike import corpora
-from muspike.bench.suite import Reading
-from muspike.bench.workload import EXCERPT, excerpts_of, read_after_pad
-from muspike.checkpoint import load_model
-from muspike.errors import BadInput
-from muspike.export.loihi import ChipRunner, compile_model
+from muspike.bench.marked_tables import Tables, fill
+from muspike.bench.profile import profile
+from muspike.bench.workload import EXCERPT, PIECES, workload_of
+from muspike.errors import Failed
+from muspike.export.subject import Subject
 from muspike.files import write_whole
 from muspike.hardware.cost.lemaire import WIDTHS
-from muspike.hardware.cost.opinions import Opinions, opinions
+from muspike.hardware.cost.opinions import Opinions
 from muspike.model_folder import shipped_models
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS, PAGE = DOCS / "results" / "opinions.json", DOCS / "opinions.md"
-PIECES = 16
 CHIPS = {"loihi1": "Loihi 1", "loihi2": "Loihi 2"}
-BEGIN, END = "<!-- table opinions -->\n", "<!-- end -->"
 
 
-def measured(name: str) -> dict[str, Any]:
+def measured(name: str, pieces: int = PIECES) -> dict[str, Any]:
     """The opinions about a model on each chip."""
-    model = load_model(name)
-    excerpts = excerpts_of(corpora.load(model.training["corpus"]), "test")[:, :PIECES]
-    words = model.spiking.noise.behind(read_after_pad(excerpts))
-    found: dict[str, Any] = {"corpus": model.training["corpus"], "pieces": words.shape[1], "words": EXCERPT}
+    subject = Subject.of(name)
+    assert subject.model is not None
+    workload = workload_of(subject, pieces=pieces)
+    found: dict[str, Any] = {
+        "corpus": subject.model.training["corpus"],
+        "pieces": workload.batch,
+        "words": EXCERPT,
+    }
     for chip in CHIPS:
-        compiled = compile_model(model, chip)
-        runner = ChipRunner(compiled.program)
-        reading = Reading(runner, [compiled], words)
-        shown = runner.presentation
-        said = opinions(
-            compiled.program,
-            reading.spikes,
-            reading.counts[0],
-            ticks=shown.ticks,
-            period=shown.period,
-            chip=compiled.chip,
-        )
+        run = profile(subject, workload, chip)
+        said = run.opinions
+        if said is None:
+            raise Failed(f"{name} on {chip}: {'; '.join(run.warnings)}")
         found[chip] = said.to_dict() | {"memory_model": ratios(said)}
         print(f"{name} on {chip}: {said.verdict} ({said.where})", flush=True)
     return found
@@ -93,17 +86,9 @@ def _ratio(opinion: Mapping[str, Any]) -> str:
     return f"{found['value']:.3g} ({found['low']:.3g} – {found['high']:.3g}{wider}): {opinion['verdict']}"
 
 
-def filled(page: str, results: Mapping[str, Any]) -> str:
-    """The page with its table made anew.
-
-    Raises:
-        BadInput: the page has no place for the table.
-    """
-    before, mark, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise BadInput(f"{PAGE}: it has no place between {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}{table(results)}\n{END}{after}"
+def tables(results: Mapping[str, Any]) -> Tables:
+    """The table of the page, by its name there."""
+    return {"opinions": lambda: table(results)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results = {"models": {name: measured(name) for name in shipped_models()}}
         with write_whole(RESULTS) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    page = filled(PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8")))
-    with write_whole(PAGE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    fill(PAGE, tables(json.loads(RESULTS.read_text(encoding="utf-8"))), str(PAGE), every=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each model asks another question, at another boundary. So their joules are never put in one ratio. Each gives its own
 ratio, spiking network to network without spikes, with the band of its own constants. The verdict is "cheaper" only if
-all say so.
+all say so, each with a band that is known.
 
 - **The chip's prices** (`energy.py`). On Loihi alone there is no opponent: a network without spikes does not run there.
   The opponent is Yan's twin, on the ideal 22 nm accelerator that Yan's constants describe: the same connections, each
@@ -44,7 +44,7 @@ from muspike.hardware.program import Program
 from muspike.tables import Table
 
 Array = npt.NDArray[Any]
-Verdict = Literal["cheaper", "dearer", "within the band", "they disagree"]
+Verdict = Literal["cheaper", "dearer", "within the band", "band unknown", "they disagree"]
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,17 @@ class Opinion:
 
     @property
     def verdict(self) -> Verdict:
-        """`cheaper` or `dearer` if the whole band of the ratio is below or above 1, else `within the band`."""
-        if self.ratio.high < 1:
-            return "cheaper"
-        return "dearer" if self.ratio.low > 1 else "within the band"
+        """What the band of the ratio says.
+
+        `within the band` if 1 is in the band, however much wider the true band may be. Else `band unknown` if a
+        constant has no published spread: the true band may reach 1. Else `cheaper` or `dearer`: the whole band is below
+        or above 1.
+        """
+        if self.ratio.low <= 1 <= self.ratio.high:
+            return "within the band"
+        if not self.ratio.band_known:
+            return "band unknown"
+        return "cheaper" if self.ratio.high < 1 else "dearer"
 
     def to_dict(self) -> dict[str, Any]:
         """The opinion as a JSON-able dict."""
@@ -113,9 +120,15 @@ class Opinions:
 
     @property
     def verdict(self) -> Verdict:
-        """What all opinions say, else `they disagree`."""
+        """What all opinions say.
+
+        `they disagree` if two opinions whose verdicts hold say different things. `band unknown` if these agree, and the
+        band of another one is unknown.
+        """
         found = {opinion.verdict for opinion in self.all}
-        return found.pop() if len(found) == 1 else "they disagree"
+        if len(found - {"band unknown"}) > 1:
+            return "they disagree"
+        return found.pop() if len(found) == 1 else "band unknown"
 
     @property
     def where(self) -> str:

@@ -110,6 +110,37 @@ def test_cheaper_and_dearer_are_said_only_if_all_models_say_so(found: Opinions) 
     assert mixed.where == "dearer: loihi1 (fitted); cheaper: Lemaire et al. 2022, Yan et al. 2026"
 
 
+def test_an_opinion_whose_band_is_unknown_says_neither_cheaper_nor_dearer(found: Opinions) -> None:
+    def said(low: float, high: float, known: bool = False) -> str:
+        return replace(found.memory_model, ratio=Ratio((low + high) / 2, low, high, "simulated", known)).verdict
+
+    assert [said(0.2, 0.9), said(1.1, 3.0), said(0.5, 0.5)] == ["band unknown"] * 3
+    # A band that holds 1 holds it however much wider it is.
+    assert said(0.5, 2.0) == "within the band"
+    assert [said(0.2, 0.9, True), said(1.1, 3.0, True)] == ["cheaper", "dearer"]
+
+
+def test_cheaper_needs_a_known_band_of_every_model(found: Opinions) -> None:
+    below, above, around = (0.2, 0.9), (1.1, 3.0), (0.5, 2.0)
+
+    def unknown(of: Opinions) -> Opinions:
+        ratio = replace(of.memory_model.ratio, band_known=False)
+        return replace(of, memory_model=replace(of.memory_model, ratio=ratio))
+
+    agreed = unknown(with_ratios(found, below, below, below))
+    assert agreed.verdict == "band unknown"
+    assert agreed.where == ("cheaper: loihi1 (fitted), Yan et al. 2026; band unknown: Lemaire et al. 2022")
+    assert unknown(with_ratios(found, above, below, above)).verdict == "band unknown"
+    assert unknown(with_ratios(found, around, around, around)).verdict == "within the band"
+    assert unknown(with_ratios(found, above, below, around)).verdict == "they disagree"
+
+
+def test_the_memory_model_has_no_known_band_today(found: Opinions) -> None:
+    """Horowitz publishes no spread of an operation. With one, this model could say `cheaper`."""
+    assert not found.memory_model.ratio.band_known
+    assert found.memory_model.verdict in ("band unknown", "within the band")
+
+
 def test_the_dict_is_json_and_the_table_has_a_row_for_each_model(found: Opinions) -> None:
     said = json.loads(json.dumps(found.to_dict()))
     assert said["verdict"] == found.verdict and len(said["opinions"]) == 3
