@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from muspike import corpora, tokens, training
+from muspike.bench.marked_tables import filled
 from muspike.bench.shipped import measure, queue, recipes, tables
 from muspike.bench.shipped.__main__ import main
 from muspike.bench.shipped.queue import Place
@@ -216,7 +217,8 @@ def test_tables_say_mean_and_spread(place: Place) -> None:
     ):
         (place.results / f"{one['name']}.json").write_text(json.dumps(one))
     results = tables.read_results(place, ["s-rnn", "ann-rnn"])
-    rows = tables.quality_table(results).splitlines()
+    nothing: dict[str, Any] = {"architectures": {}}
+    rows = tables.quality_table(results, nothing).splitlines()
     assert rows[2] == (
         "| s-rnn | 1,000 | 10 | 2 | 3.200 (3.100 to 3.300) | 3.100 (3.000 to 3.200) | +24.0% | +0.50% | "
         "0.050 (0.050 to 0.050) | 20.0 (20.0 to 20.0) | 0.900 (0.900 to 0.900) | 0.0000 (0.0000 to 0.0000) | "
@@ -224,13 +226,20 @@ def test_tables_say_mean_and_spread(place: Place) -> None:
     )
     assert rows[3].startswith("| ann-rnn | 1,000 | 10 | 1 | 2.600 | 2.500 |  |  | – |")
     assert {row.count("|") for row in rows} == {14}
-    assert tables.likelihood_table(results).splitlines()[2] == "| S-RNN | 1,000 | 3.000 | +1.00 % | 2.500 | 0.050 |"
-    page = "a\n<!-- table likelihood -->\nold\n<!-- end -->\nb\n"
-    made = tables.filled(page, results, {}, "page.md")
-    assert made.startswith("a\n<!-- table likelihood -->\n| |") and made.endswith("|\n<!-- end -->\nb\n")
-    assert tables.filled(made, results, {}, "page.md") == made
-    with pytest.raises(BadInput, match=r"page\.md: there is no table 'other'"):
-        tables.filled("<!-- table other -->", results, {}, "page.md")
+    assert tables.likelihood_table(results, nothing).splitlines()[2] == (
+        "| S-RNN | 1,000 | 3.000 | +1.00 % | 2.500 | 0.050 |"
+    )
+
+
+def test_the_change_on_the_chip_is_that_of_the_report_if_it_is_of_this_model(place: Place) -> None:
+    made = result("s-rnn", 0, 3.0, "ann-rnn", 3.03)
+    model = {"parameters": 1000, "training_steps": 10, "validation_bits_per_note": 3.1}
+    quality = {"nll_bits_per_note": {"torch": 3.0, "chip": {"loihi1": 3.06}}}
+    bench = {"architectures": {"s-rnn": {"model": model, "quality": quality}}}
+    assert tables.on_chip(made, bench) == pytest.approx(0.02)
+    model["validation_bits_per_note"] = 3.1000001  # another model of the same size
+    assert tables.on_chip(made, bench) == pytest.approx(0.01)
+    assert tables.on_chip(result("ann-rnn", 0, 2.5), bench) is None
 
 
 def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_one() -> None:
@@ -250,12 +259,11 @@ def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_
 def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
     place = Place.of_checkout()
     results = tables.read_results(place, [entry.family for entry in read_recipes()])
+    known = tables.tables(results, tables.read_measured(ROOT))
     for page in tables.PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert "<!-- table " in text
-        assert tables.filled(text, results, tables.read_measured(ROOT), page) == text, (
-            f"{page}: python -m muspike.bench.shipped tables"
-        )
+        assert filled(text, known, page) == text, f"{page}: python -m muspike.bench.shipped tables"
 
 
 def test_what_ships_is_what_was_measured() -> None:
