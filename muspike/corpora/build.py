@@ -25,7 +25,7 @@ import numpy as np
 from muspike import __version__, jobs, midi, tokens
 from muspike.corpora import duplicates, shards
 from muspike.corpora.corpus import SPLITS, add_to_digest, digest_of, split_by_song
-from muspike.corpora.reading import Chunk, FileRecord, Part, read_chunk
+from muspike.corpora.reading import LOSSES, Chunk, FileRecord, Part, read_chunk
 from muspike.corpora.source import Source
 from muspike.errors import BadInput
 from muspike.files import owned_folder, path_error, write_whole
@@ -296,7 +296,6 @@ def _write(plan: Plan, parts: Sequence[Path], kept: _Kept, folder: Path) -> None
         path.write_text(json.dumps(lock, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-LOSSES: tuple[str, ...] = ()
 MANIFEST_COLUMNS = (
     "file", "sha256", "bytes", "outcome", "kind", "reason", "piece", "split", "song", "words", "notes", "beat",
     *LOSSES, "remarks",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from muspike import midi
+from muspike.beat import on_beat
 from muspike.corpora.source import MIDI_SUFFIXES, Source, Taken
-from muspike.midi import Score
 
 
 def midi_files(folder: Path) -> list[Path]:
@@ -31,18 +31,16 @@ def read_midi(path: Path, song: str = "", labels: Mapping[str, str] | None = Non
     Raises:
         BadInput: as `midi.read`.
     """
-    return taken(midi.read(path), song, labels)
-
-
-def taken(score: Score, song: str = "", labels: Mapping[str, str] | None = None) -> Taken:
-    """A score as a piece of a corpus."""
-    keys = score.key_signatures
+    score = midi.read(path)
+    found, keys = on_beat(score), score.key_signatures
     return Taken(
-        score=score,
+        score=found.score,
         song=song,
         key=(int(keys[0]["fifths"]), bool(keys[0]["minor"])) if len(keys) else None,
         tempo_assumed=not len(score.tempos),
         labels=labels or {},
+        remarks=(found.sentence,),
+        method=found.method,
     )
 
 

@@ -24,6 +24,12 @@ from muspike.tokens import Words
 FEWEST_NOTES = 16
 """Pieces with fewer notes are left out: they are signals and tests, not music."""
 
+LOSSES = (
+    "drum_notes", "moved", "triplets", "thirty_seconds", "fused_onsets", "shortened_notes", "shortened_silences",
+    "slow_tempi", "fast_tempi",
+)  # fmt: skip
+"""What is counted of the things that words cannot say, by the names of `tokens.Losses`."""
+
 
 @dataclass
 class FileRecord:
@@ -177,13 +183,14 @@ def read_file(source: Source, root: Path, file: str) -> tuple[FileRecord, Words 
         return left_out(
             f"fewer than {FEWEST_NOTES} notes", f"{record.notes} notes, and {len(score.notes) - record.notes} of drums"
         )
-    remarks: list[str] = []
     try:
-        words = tokens.encode(score, remarks)
+        words = tokens.encode(score)
     except BadInput as error:
         return left_out("too long for words", one_line(error))
     record.song, record.key, record.tempo_assumed = taken.song, taken.key, taken.tempo_assumed
     record.labels, record.method = dict(taken.labels), taken.method
-    record.remarks = [*score.remarks, *taken.remarks, *remarks]
+    lost = tokens.losses(score)
+    record.losses = {name: count for name, count in asdict(lost).items() if name in LOSSES and count}
+    record.remarks = [*score.remarks, *taken.remarks, *lost.sentences()]
     record.words, record.notes = len(words), int((words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
     return record, words
