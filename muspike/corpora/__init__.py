@@ -147,8 +147,8 @@ def build(
             files.
         Failed: a download stops, or the disk refuses.
     """
-    from muspike.corpora.build import Plan
-    from muspike.corpora.build import build as build_from
+    from muspike.corpora.building import Plan
+    from muspike.corpora.building import build as build_from
 
     name = os.fspath(what)
     key = name if name in CORPORA else ""
@@ -286,8 +286,8 @@ def _built_or_waited_for(name: str, folder: Path, progress: bool) -> Path:
 
 
 def _build_in(name: str, folder: Path, progress: bool) -> None:
-    from muspike.corpora.build import Plan
-    from muspike.corpora.build import build as build_from
+    from muspike.corpora.building import Plan
+    from muspike.corpora.building import build as build_from
 
     source = source_of(name)
     assert source.folder is not None

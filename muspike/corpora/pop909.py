@@ -97,7 +97,9 @@ def symbol(chord: str) -> str:
 
 
 def _key(path: Path) -> tuple[int, bool] | None:
-    """The key with the fewest sharps or flats that sounds as the first annotated one; None: there is none."""
+    """The first annotated key; one that is never written, such as D# major, as the one that sounds like it. None: there
+    is none.
+    """
     try:
         name, _, mode = _rows(path, 3)[0][2].partition(":")
     except LeftOut:
@@ -105,6 +107,9 @@ def _key(path: Path) -> tuple[int, bool] | None:
     if not name or name[0] not in _PITCH_CLASSES:
         return None
     minor = mode.startswith("min")
+    written, name_of = (midi.MINOR_KEYS, f"{name}m") if minor else (midi.MAJOR_KEYS, name)
+    if name_of in written:
+        return written.index(name_of) - 7, minor
     pitch_class = _PITCH_CLASSES[name[0]] + name.count("#") - name.count("b") + (3 if minor else 0)
     return (7 * pitch_class + 5) % 12 - 5, minor
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import platformdirs
 import pytest
 
 from muspike import corpora, metrics, tokens
@@ -32,6 +33,7 @@ from muspike.hardware.price_list import known_price_lists, load_price_list
 from muspike.model_folder import shipped_models
 from noise_corpus import noise_corpus
 from small_model import small_model
+from stored_corpus import write_folder
 
 DOCS = Path(__file__).parents[2] / "docs"
 # The map of the code has nothing to run; the recipes are run by test_extending.py, the pack's script by its own test.
@@ -58,7 +60,12 @@ def corpus() -> Corpus:
 @pytest.fixture
 def folder(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(corpora, "load", lambda name, progress=True: corpus)
+    load = corpora.load
+    monkeypatch.setattr(
+        corpora, "load", lambda name, progress=True: corpus if name in corpora.CORPORA else load(name, progress)
+    )
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    write_folder(tmp_path / "my-midi", range(10))
     if "s-rnn" not in shipped_models():
         save_model(small_model("jsb"), tmp_path / "s-rnn")
     return tmp_path

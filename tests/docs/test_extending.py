@@ -31,7 +31,7 @@ PRINTED = {
     "A price list": r"abacus +An abacus +5e\+09 assumed .*",
     "A NIR primitive": r"neuron 0 fires\n",
     "A target": r"s-rnn\.npz: the arrays in NumPy, against the network in float64\n.*\nequal\n",
-    "A corpus": r"scales-run/model: [\d.]+ bits per note, .* on validation \(step 1\)",
+    "A corpus": r"melodies-run/model: [\d.]+ bits per note, .* on validation \(step 1\)",
     "A metric": r'"leap_rate": 0\.5,',
     "An architecture": r"echo-run/model: .*\necho\.nir: the file read back and .*\nlayer .*\nequal\n",
 }

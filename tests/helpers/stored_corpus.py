@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from muspike import corpora, midi
-from muspike.corpora.build import Plan, assemble
+from muspike.corpora.building import Plan, assemble
 from muspike.corpora.reading import FileRecord, Part
 from muspike.midi import NOTE, Score, Track, table
 from muspike.tokens import BAR_BEAT, BarBeat, Words

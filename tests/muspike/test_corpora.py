@@ -198,7 +198,7 @@ def test_built_once_then_from_the_cache(
     assert sorted(path.name for path in cache.glob("corpora/*")) == [f"jsb-{tiny.version}"]
     assert [piece.name for piece in first.pieces] == ["00", "01", "02", "03"]
     assert {split: len(names) for split, names in first.splits.items()} == {"train": 2, "validation": 1, "test": 1}
-    monkeypatch.setattr("muspike.corpora.build.build", lambda plan: pytest.fail("built again"))
+    monkeypatch.setattr("muspike.corpora.building.build", lambda plan: pytest.fail("built again"))
     assert_same(corpora.load("jsb"), first)
     assert capsys.readouterr() == ("", "")
 

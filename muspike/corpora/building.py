@@ -49,7 +49,7 @@ class Plan:
         root: the folder of the source.
         files: paths in this folder, sorted.
         work: the folder of the parts, which is removed at the end.
-        folder: where the corpus is put, which must not exist.
+        folder: where the corpus is put. What is there is replaced when the new one is whole.
         workers: number of processes.
         cluster: the address of a Ray cluster that reads the files; its nodes must see `root` and `work`. None: this
             machine.
@@ -106,6 +106,8 @@ def assemble(plan: Plan, parts: Sequence[Path]) -> None:
         building.mkdir()
         _write(plan, parts, kept, building)
         plan.folder.parent.mkdir(parents=True, exist_ok=True)
+        if plan.folder.exists():
+            plan.folder.replace(plan.work / "before")
         building.replace(plan.folder)
     except OSError as error:
         raise path_error(f"{plan.folder}: cannot be written", error) from error
