@@ -21,8 +21,9 @@ def seconds(score: Score, ticks: NDArray[Any]) -> NDArray[np.float64]:
 
 def ticks(score: Score, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ticks of the score, with fractions, that sound `times_s` after tick 0."""
-    last = max(float(times_s.max(initial=0)), 0.0) * 1e3 + 1
-    at, when = _tempo_map(score, np.array([last * score.ticks_per_beat]))
+    fastest = max(DEFAULT_BPM, float(score.tempos["bpm"].max(initial=0)))
+    last = (max(float(times_s.max(initial=0)), 0.0) + 1) * fastest / 60 * score.ticks_per_beat
+    at, when = _tempo_map(score, np.array([last]))
     return np.interp(times_s, when, at)
 
 

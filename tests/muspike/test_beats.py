@@ -259,7 +259,7 @@ def test_pop909_comes_onto_its_annotated_beat_without_its_annotations() -> None:
         position = beat_package.retime.beat_position(found.score.notes["onset"], RESOLUTION * np.arange(4000.0))
         annotated = beat_package.retime.beat_position(score.notes["onset"], beats)
         on = np.abs(annotated - np.rint(annotated)) < 0.1
-        near += np.mean(np.abs(position[on] - np.rint(position[on])) < 0.125) > 0.95
+        near += bool(np.mean(np.abs(position[on] - np.rint(position[on])) < 0.125) > 0.95)
     assert near >= 19, "of 21 files"
 
 
@@ -292,3 +292,11 @@ def test_emopia_comes_nearer_to_a_grid() -> None:
     tracked = [one for one in found if one.method == "tracked"]
     assert len(tracked) > 0.8 * len(found)
     assert np.mean([one.error for one in tracked]) < 0.5 * np.mean([one.error_before for one in tracked])
+
+
+def test_the_fastest_tempo_has_ticks_for_every_second() -> None:
+    score = midi.Score(RESOLUTION, song(2), tempos=midi.table([(0, 1e6), (960, 20.0), (1440, 3e6)], midi.TEMPO))
+    times_s = np.linspace(0, 20, 400)
+    at = beat_package.retime.ticks(score, times_s)
+    assert (np.diff(at) > 0).all()
+    assert beat_package.retime.seconds(score, at) == pytest.approx(times_s)
