@@ -97,12 +97,12 @@ def log_density(samples: NDArray[np.float64], points: NDArray[np.float64]) -> ND
     bandwidth = samples.std(ddof=1) * len(samples) ** -0.2
     centres, counts = np.unique(samples, return_counts=True)  # counting metrics have few different distances
     log_norm = math.log(len(samples) * bandwidth * math.sqrt(2 * math.pi))
-    result: NDArray[np.float64] = _log_kernel_sum(points, centres, counts.astype(np.float64), bandwidth) - log_norm
+    result: NDArray[np.float64] = log_kernel_sum(points, centres, counts.astype(np.float64), bandwidth) - log_norm
     return result
 
 
 @njit
-def _log_kernel_sum(
+def log_kernel_sum(
     points: NDArray[np.float64], centres: NDArray[np.float64], counts: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:
     """log(sum_i counts_i exp(-((points - centres_i) / bandwidth)^2 / 2)), `[points]`. `centres` must ascend."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from muspike import chords
 from muspike.arguments import instance
 from muspike.jit import njit
 from muspike.midi import Score
+
+T = TypeVar("T")
 
 POSITIONS_PER_BEAT = 4
 POSITIONS_PER_BAR = 16
@@ -37,6 +40,20 @@ class Spans(NamedTuple):
     highest: NDArray[np.int64]
 
 
+class Sonorities(NamedTuple):
+    """The sets of pitches that sound where at least one note begins, held notes included, in the order of time.
+
+    Attributes:
+        time: int64 `[sonorities]`, in sixteenths.
+        start: int64 `[sonorities + 1]`: the pitches of sonority i are `pitch[start[i]:start[i + 1]]`.
+        pitch: int64, the pitches, ascending within a sonority.
+    """
+
+    time: NDArray[np.int64]
+    start: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """The notes of a score on a grid of sixteenths, counted from tick 0. Drum tracks are left out.
@@ -49,20 +66,50 @@ class Grid:
         onset: int64 `[notes]`, in sixteenths, ascending.
         end: int64 `[notes]`, in sixteenths.
         pitch: int64 `[notes]`, MIDI pitch.
+        track: int64 `[notes]`, the number of the note's track.
     """
 
     score: Score
     onset: NDArray[np.int64]
     end: NDArray[np.int64]
     pitch: NDArray[np.int64]
+    track: NDArray[np.int64]
+    _made: dict[Callable[[Grid], Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.pitch)
+
+    def once(self, make: Callable[[Grid], T]) -> T:
+        """`make(grid)`, computed the first time and kept, so that several metrics share it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
 
     @cached_property
     def length(self) -> int:
         """End of the last note in sixteenths; 0 if there are no notes."""
         return int(self.end.max(initial=0))
+
+    @cached_property
+    def pitch_counts(self) -> NDArray[np.int64]:
+        """How many notes each pitch has, int64 `[128]`."""
+        return np.bincount(self.pitch, minlength=N_PITCHES)
+
+    @cached_property
+    def pitch_class_counts(self) -> NDArray[np.int64]:
+        """How many notes each pitch class has, int64 `[12]`."""
+        return _folded(self.pitch_counts)
+
+    @cached_property
+    def pitch_class_lengths(self) -> NDArray[np.int64]:
+        """The sum of the lengths of the notes of each pitch class, in sixteenths, int64 `[12]`."""
+        return _lengths(self.onset, self.end, self.pitch)
+
+    @cached_property
+    def sonorities(self) -> Sonorities:
+        """The pitches that sound together wherever a note begins."""
+        return Sonorities(*_sonorities(self.onset, self.end, self.pitch))
 
     @cached_property
     def spans(self) -> Spans:
@@ -74,6 +121,54 @@ class Grid:
         """The chords that `muspike.chords` recognises: where each starts, in sixteenths, and its index."""
         beats, values = chords.recognise_changes(self.score)
         return beats * POSITIONS_PER_BEAT, values.astype(np.int64)
+
+
+@njit
+def _folded(pitch_counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    counts = np.zeros(12, np.int64)
+    for pitch in range(N_PITCHES):
+        counts[pitch % 12] += pitch_counts[pitch]
+    return counts
+
+
+@njit
+def _lengths(onset: NDArray[np.int64], end: NDArray[np.int64], pitch: NDArray[np.int64]) -> NDArray[np.int64]:
+    lengths = np.zeros(12, np.int64)
+    for i in range(len(onset)):
+        lengths[pitch[i] % 12] += end[i] - onset[i]
+    return lengths
+
+
+@njit
+def _sonorities(onset, end, pitch):  # type: ignore[no-untyped-def]
+    times = np.empty(len(onset), np.int64)
+    starts = np.zeros(len(onset) + 1, np.int64)
+    pitches = np.empty(4 * len(onset) + N_PITCHES, np.int64)
+    ends = np.full(N_PITCHES, -1, np.int64)
+    low, high = N_PITCHES, -1
+    count = size = note = 0
+    while note < len(onset):
+        time = onset[note]
+        begins = False
+        while note < len(onset) and onset[note] == time:
+            ends[pitch[note]] = max(ends[pitch[note]], end[note])
+            begins |= end[note] > time
+            low, high = min(low, pitch[note]), max(high, pitch[note])
+            note += 1
+        if not begins:
+            continue
+        if size + N_PITCHES > len(pitches):
+            longer = np.empty(2 * len(pitches), np.int64)
+            longer[:size] = pitches[:size]
+            pitches = longer
+        for p in range(low, high + 1):
+            if ends[p] > time:
+                pitches[size] = p
+                size += 1
+        times[count] = time
+        count += 1
+        starts[count] = size
+    return times[:count], starts[: count + 1], pitches[:size].copy()
 
 
 @njit
@@ -129,4 +224,5 @@ def on_grid(music: Score | Grid) -> Grid:
         onset=np.rint(onset * positions_per_tick).astype(np.int64),
         end=np.rint(end * positions_per_tick).astype(np.int64),
         pitch=notes["pitch"].astype(np.int64),
+        track=notes["track"].astype(np.int64),
     )

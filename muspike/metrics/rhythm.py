@@ -1,4 +1,4 @@
-"""Rhythm metrics on `Grid`: MusPy's (Dong et al., ISMIR 2020, version 0.5.0) and mgeval's (Yang & Lerch 2020).
+"""Rhythm metrics on `Grid`: MusPy's (Dong et al., ISMIR 2020, version 0.5.0), mgeval's (Yang & Lerch 2020), MusDr's.
 
 Beats are quarters and bars are 16 sixteenths. Both are counted from tick 0, whatever the written metre is: MusPy's
 definitions know only one length of bar, and values for bars of different lengths cannot be compared. For a piece in
@@ -16,6 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from muspike.jit import njit
 from muspike.metrics.grid import POSITIONS_PER_BAR, POSITIONS_PER_BEAT, Grid, on_grid
 from muspike.midi import Score
 
@@ -36,6 +37,10 @@ NOTE_LENGTHS = {
 """Classes of `note_length_histogram` in mgeval's order, in 96ths of a whole note."""
 
 _CLASS_LENGTHS = np.array(list(NOTE_LENGTHS.values()))
+# The class nearest to each length from 0 to a whole note, in sixteenths.
+_NEAREST = np.abs(
+    np.arange(POSITIONS_PER_BAR + 1)[:, None] * (NOTE_LENGTHS["whole"] // POSITIONS_PER_BAR) - _CLASS_LENGTHS
+).argmin(axis=1)
 
 
 def note_count(music: Score | Grid) -> int:
@@ -66,12 +71,81 @@ def groove_consistency(music: Score | Grid, positions_per_bar: int = POSITIONS_P
     n_bars = grid.length // positions_per_bar + 1
     if n_bars < 2:
         return math.nan
-    onsets = np.unique(grid.onset)
-    earlier = onsets[onsets < positions_per_bar * (n_bars - 1)]  # all but the last bar's, to compare with
-    later = onsets[onsets >= positions_per_bar]  # all but the first bar's
-    n_equal = len(np.intersect1d(earlier, later - positions_per_bar, assume_unique=True))
-    n_different = len(earlier) + len(later) - 2 * n_equal
+    n_different = _differences(grid.onset, positions_per_bar, positions_per_bar * (n_bars - 1))
     return float(1 - n_different / (positions_per_bar * (n_bars - 1)))
+
+
+@njit
+def _differences(onset: NDArray[np.int64], positions: int, last_bar: int) -> int:
+    """How many onsets have no equal in the bar after theirs, or in the bar before. `last_bar` is where the last begins.
+
+    Onsets ascend; equal ones count once.
+    """
+    later = count = 0
+    for i in range(len(onset)):
+        if i and onset[i] == onset[i - 1]:
+            continue
+        if onset[i] < last_bar:
+            while later < len(onset) and onset[later] < onset[i] + positions:
+                later += 1
+            # Alone here counts for this bar and the next; a pair is one onset less in each of both.
+            count += 1
+            if later < len(onset) and onset[later] == onset[i] + positions:
+                count -= 2
+        if onset[i] >= positions:
+            count += 1
+    return count
+
+
+def grooving_similarity(music: Score | Grid) -> float:
+    """1 minus the mean normalised Hamming distance of the onset patterns of all pairs of bars, at 16 positions per bar.
+
+    Bars are counted from the bar of the first onset to that of the last. The result is nan if that is one bar. This is
+    the grooving pattern similarity GS of MusDr (Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020). MusDr
+    has 64 positions per bar, and draws 1,000 pairs at random if a piece has more.
+    """
+    onset = on_grid(music).onset
+    if not len(onset):
+        return math.nan
+    n_bars = int(onset[-1] // POSITIONS_PER_BAR - onset[0] // POSITIONS_PER_BAR + 1)
+    if n_bars < 2:
+        return math.nan
+    first = np.append(True, onset[1:] != onset[:-1])
+    # A position that k of n bars have is different in k (n - k) pairs.
+    count = np.bincount(onset[first] % POSITIONS_PER_BAR, minlength=POSITIONS_PER_BAR).astype(np.float64)
+    n_different = (count * (n_bars - count)).sum()
+    return float(1 - n_different / (POSITIONS_PER_BAR * n_bars * (n_bars - 1) / 2))
+
+
+def inter_onset_interval(music: Score | Grid) -> float:
+    """Mean time from each onset to the next one in beats; nan if there are fewer than two notes.
+
+    Notes that begin together are 0 beats apart. This is mgeval's `avg_IOI` in beats instead of seconds, without drums.
+    """
+    onset = on_grid(music).onset
+    return float((onset[-1] - onset[0]) / (len(onset) - 1) / POSITIONS_PER_BEAT) if len(onset) > 1 else math.nan
+
+
+DRUM_POSITIONS = 24
+"""Positions per beat of `drum_pattern_consistency`: MusPy's own, which halves, quarters and thirds of a beat divide."""
+
+
+def drum_pattern_consistency(music: Score | Grid) -> float:
+    """Share of the drum notes that begin in the better one of two patterns; nan if there are no drum notes.
+
+    The patterns are the quarters of a beat (duple) and its thirds (triple). This is MusPy's `drum_pattern_consistency`
+    (after Dong et al., "MuseGAN", AAAI 2018) at 24 positions per beat. At four positions per beat, every note would be
+    in the duple pattern.
+    """
+    score = on_grid(music).score
+    if not any(track.is_drum for track in score.tracks):
+        return math.nan
+    is_drum = np.array([track.is_drum for track in score.tracks])
+    onset = score.notes["onset"][is_drum[score.notes["track"]]]
+    if not len(onset):
+        return math.nan
+    position = np.rint(onset * (DRUM_POSITIONS / score.ticks_per_beat)).astype(np.int64) % DRUM_POSITIONS
+    return float(max((position % (DRUM_POSITIONS // parts) == 0).mean() for parts in (4, 3)))
 
 
 def groove_consistency_by_bar(music: Score | Grid) -> float:
@@ -142,18 +216,46 @@ def note_length_histogram(music: Score | Grid) -> NDArray[np.float64]:
     grid = on_grid(music)
     if not len(grid):
         return np.full(len(_CLASS_LENGTHS), math.nan)
-    # What is longer than a whole note is nearest to it. So there are few different lengths.
-    sixteenths = np.bincount(np.minimum(grid.end - grid.onset, POSITIONS_PER_BAR))
-    length = np.arange(len(sixteenths)) * (NOTE_LENGTHS["whole"] // POSITIONS_PER_BAR)
-    nearest = np.abs(length[:, None] - _CLASS_LENGTHS).argmin(axis=1)
-    return np.bincount(nearest, weights=sixteenths, minlength=len(_CLASS_LENGTHS)) / len(grid)
+    return np.bincount(_length_classes(grid), minlength=len(_CLASS_LENGTHS)) / len(grid)
+
+
+def note_length_transition_matrix(music: Score | Grid) -> NDArray[np.float64]:
+    """Share of each transition between the classes of `NOTE_LENGTHS` among all, `[12, 12]`: [from, to].
+
+    A transition leads from a note to the next one of its track. Notes follow each other by onset, and those of one
+    onset from the highest down. The result is nan if no track has two notes. This is mgeval's
+    `note_length_transition_matrix(normalize=2)` with a bar of 4/4 and without rests, summed over the tracks; mgeval
+    reads one track, and leaves the order within an onset to the file.
+    """
+    grid = on_grid(music)
+    by_track = np.argsort(grid.track, kind="stable")
+    classes, track = _length_classes(grid)[by_track], grid.track[by_track]
+    size = len(_CLASS_LENGTHS)
+    follows = track[1:] == track[:-1]
+    counts = np.bincount(classes[:-1][follows] * size + classes[1:][follows], minlength=size**2).reshape(size, size)
+    total = counts.sum()
+    return counts / total if total else np.full((size, size), math.nan)
+
+
+def _length_classes(grid: Grid) -> NDArray[np.int64]:
+    """The number of each note's class of `NOTE_LENGTHS`."""
+    # What is longer than a whole note is nearest to it.
+    return _NEAREST[np.minimum(grid.end - grid.onset, POSITIONS_PER_BAR)]
 
 
 def _empty_rate(grid: Grid, positions: int) -> float:
     if grid.length < 1:
         return math.nan
     n_spans = grid.length // positions + 1
-    first, last = grid.onset // positions, grid.end // positions  # that a note touches; `first` ascends
-    before = np.concatenate(([-1], np.maximum.accumulate(last)[:-1]))  # the last that an earlier note touches
-    n_touched = np.maximum(last - np.maximum(first - 1, before), 0).sum()
-    return float((n_spans - n_touched) / n_spans)
+    return float((n_spans - _touched(grid.onset, grid.end, positions)) / n_spans)
+
+
+@njit
+def _touched(onset: NDArray[np.int64], end: NDArray[np.int64], positions: int) -> int:
+    """How many stretches of `positions` a note touches. Onsets ascend."""
+    count, reached = 0, -1
+    for i in range(len(onset)):
+        first, last = onset[i] // positions, end[i] // positions
+        count += max(last - max(first - 1, reached), 0)
+        reached = max(reached, last)
+    return count
