@@ -22,13 +22,27 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from muspike import __version__
-from muspike.cli import bench, chips, compare, data, export, measure, models, music, network, profile, prune, train
+from muspike.cli import (
+    bench,
+    chips,
+    compare,
+    data,
+    evaluate,
+    export,
+    measure,
+    models,
+    music,
+    network,
+    profile,
+    prune,
+    train,
+)
 from muspike.cli.options import Commands, Parser
 from muspike.cli.output import ReaderGone, complain, note
 from muspike.errors import Doubt, MuspikeError
 from muspike.files import path_error
 
-FAMILIES = (data, train, prune, music, export, network, profile, compare, bench, measure, models, chips)
+FAMILIES = (data, train, prune, music, evaluate, export, network, profile, compare, bench, measure, models, chips)
 
 
 def parser() -> Parser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,21 +65,15 @@ def add(commands: Commands) -> None:
     metrics = commands.add(
         "metrics",
         _metrics,
-        "Objective metrics of MIDI files: a row per file and their mean. A file that cannot be measured is named, and "
-        "the others are measured. Status 2: no file could be, or none of the reference.",
-        "muspike metrics pieces --words 128 --reference chorales",
+        "Objective metrics of MIDI files, and their mean. A file that cannot be measured is named, and the others are "
+        "measured. Status 2: no file could be. `muspike evaluate` judges a set of pieces beside another set.",
+        "muspike metrics pieces --words 128",
     )
     metrics.add_argument("files", nargs="+", metavar="FILE", type=path, help="MIDI files, or folders of them")
     metrics.add_argument(
         "--words",
         type=whole(LENGTH),
         help="measure only the first WORDS words of each file; shorter files are not measured (default: all)",
-    )
-    metrics.add_argument(
-        "--reference",
-        metavar="FOLDER",
-        type=path,
-        help="MIDI files to compare with: their mean and the overlapping area beside each mean (Yang & Lerch 2020)",
     )
     metrics.add_argument(
         "--strict", action="store_true", help="end with status 2 at the first file that cannot be measured"
@@ -142,36 +135,25 @@ def _generate(args: argparse.Namespace) -> int:
 def _metrics(args: argparse.Namespace) -> int:
     with waiting("loading the metrics"):
         from muspike.metrics import METRICS
-        from muspike.metrics.files import Measured, compare, measure, midi_files
+        from muspike.metrics.files import measure, midi_files
         from muspike.progress import bar
+        from muspike.tables import written
 
-    if args.reference and not os.path.lexists(args.reference):
-        raise BadInput(f"{args.reference}: there is no such folder or file")
     files = midi_files(args.files)
-    beside = midi_files([args.reference]) if args.reference else []
-
-    def measured(files: list[Path], what: str) -> Measured:
-        with bar(len(files), "file", what=what) as shown:
-            found = measure(files, args.words, strict=args.strict, progress=shown.advance)
-        for file, remarks in zip(found.files, found.remarks, strict=True):
-            if remarks:
-                note(f"{file}: {'; '.join(remarks)}")
-        for error in found.failed.values():
-            note(error)
-        if found.failed and len(files) > 1:
-            note(f"{len(found.failed):,} of {len(files):,} files could not be measured")
-        return found
-
-    found = measured(files, "")
-    reference = measured(beside, "reference")
-    if not found.files or (beside and not reference.files):
+    with bar(len(files), "file") as shown:
+        found = measure(files, args.words, strict=args.strict, progress=shown.advance)
+    for file, remarks in zip(found.files, found.remarks, strict=True):
+        if remarks:
+            note(f"{file}: {'; '.join(remarks)}")
+    for error in found.failed.values():
+        note(error)
+    if found.failed and len(files) > 1:
+        note(f"{len(found.failed):,} of {len(files):,} files could not be measured")
+    if not found.files:
         return BadInput.exit_status
-    compared = compare(found, reference) if beside else None
     if args.json:
         units = {name: metric.unit for name, metric in METRICS.items()}
-        more = {"reference": compared.to_dict()} if compared else {}
-        say_json({"words": args.words, "units": units, **found.to_dict(), **more})
+        say_json({"words": args.words, "units": units, **found.to_dict()})
     else:
-        tables = [found.lines(), *([compared.lines()] if compared else [])]
-        say("\n\n".join("\n".join(lines) for lines in tables))
+        say(written([found.table()], "table"))
     return 0

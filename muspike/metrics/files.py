@@ -1,10 +1,11 @@
-"""The metrics of MIDI files: which files, their values, the means, and the distance from reference files."""
+"""The metrics of MIDI files and of the pieces of a corpus: which pieces, their values, the means, a set's comparison."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,33 @@ import numpy as np
 from muspike import metrics, midi, tokens
 from muspike.errors import BadInput
 from muspike.files import path_error
-from muspike.metrics.distance import Distance, distances
-from muspike.tables import text_table
+from muspike.metrics.grid import Grid
+from muspike.tables import Table
 
 ENDINGS = (".mid", ".midi")
+MOST_COLUMNS = 6
+"""Files that have a column each in the table of `Measured`."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Files and the values of their pieces.
+    """Pieces and their values.
 
     Attributes:
-        files: the files that could be measured.
+        files: the files, or the names of the pieces, that were measured.
         values: for each metric in `metrics.METRICS` its values, float64 `[files]`; nan where it is not defined.
+        histograms: for each metric in `metrics.HISTOGRAMS` its values, float64 `[files, ...]`; empty unless asked for.
+        grids: what was measured of each piece; empty unless asked for with the histograms.
         remarks: for each file what reading and shortening it had to change or leave out.
         failed: for each file that could not be measured, the error, which names the file.
     """
 
-    files: list[Path]
+    files: list[str]
     values: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+    histograms: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+    grids: list[Grid]
     remarks: list[tuple[str, ...]]
-    failed: dict[Path, str]
+    failed: dict[str, str]
 
     def means(self) -> dict[str, float]:
         """The mean of each metric over the files for which it is defined; nan if there are none."""
@@ -51,63 +58,30 @@ class Measured:
         """JSON-able except for nan: a row for each file, the means, and what failed."""
         named = zip(self.files, self.remarks, strict=True)
         rows = [
-            {"file": str(file), "remarks": list(remarks), **{name: float(v[i]) for name, v in self.values.items()}}
+            {"file": file, "remarks": list(remarks), **{name: float(v[i]) for name, v in self.values.items()}}
             for i, (file, remarks) in enumerate(named)
         ]
-        failed = [{"file": str(file), "error": error} for file, error in self.failed.items()]
+        failed = [{"file": file, "error": error} for file, error in self.failed.items()]
         return {"files": rows, "mean": self.means(), "files_in_mean": self.counts(), "failed": failed}
 
-    def lines(self) -> Iterator[str]:
-        """A table: a row for each file; if there are several, one with the means and one with the files in them."""
-        names = list(self.values)
-        rows = [[str(file), *(_cell(self.values[n][i]) for n in names)] for i, file in enumerate(self.files)]
-        if len(self.files) > 1:
-            means, counts = self.means(), self.counts()
-            rows.append(["mean", *(_cell(means[n]) for n in names)])
-            rows.append(["files in the mean", *(f"{counts[n]:,}" for n in names)])
-        # Long names stand on several lines, a word on each.
-        return text_table(["file", *(n.replace("_", "\n") for n in names)], rows)
+    def table(self) -> Table:
+        """A row for each metric. Columns: each file, if there are at most `MOST_COLUMNS`; the mean; the files in it.
 
-
-@dataclass(frozen=True)
-class Compared:
-    """Measured files beside reference files.
-
-    Attributes:
-        measured: the files.
-        reference: the reference files.
-        distances: for each metric, how far the files are from the reference files.
-    """
-
-    measured: Measured
-    reference: Measured
-    distances: dict[str, Distance]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able except for nan: what stands beside the means of the files."""
-        return {
-            "files": len(self.reference.files),
-            "mean": self.reference.means(),
-            "files_in_mean": self.reference.counts(),
-            "overlapping_area": {name: found.overlapping_area for name, found in self.distances.items()},
-            "kl_divergence_nats": {name: found.kl_divergence for name, found in self.distances.items()},
-            "failed": [{"file": str(file), "error": error} for file, error in self.reference.failed.items()],
-        }
-
-    def lines(self) -> Iterator[str]:
-        """A table: a row for each metric with both means and the overlapping area."""
-        titles = ["metric", "unit", "mean", "files", "reference\nmean", "reference\nfiles", "overlapping\narea"]
-        sides = [(side.means(), side.counts()) for side in (self.measured, self.reference)]
-        rows = [
-            [
-                name,
-                metrics.METRICS[name].unit,
-                *(cell for means, counts in sides for cell in (_cell(means[name]), f"{counts[name]:,}")),
-                _cell(found.overlapping_area),
-            ]
-            for name, found in self.distances.items()
-        ]
-        return text_table(titles, rows, left=(0, 1))
+        If there are more files, the lowest and the highest value stand there instead.
+        """
+        each = len(self.files) <= MOST_COLUMNS
+        titles = ["metric", "unit", *(self.files if each else ("lowest", "highest"))]
+        several_files = len(self.files) > 1
+        titles += ["mean", "files in\nthe mean"] if several_files else []
+        means, counts = self.means(), self.counts()
+        rows = []
+        for name, values in self.values.items():
+            known = values[~np.isnan(values)]
+            shown = values.tolist() if each else [known.min(initial=np.inf), known.max(initial=-np.inf)]
+            shown = [value if math.isfinite(value) else math.nan for value in shown]
+            row = [name, metrics.METRICS[name].unit, *map(_cell, shown)]
+            rows.append([*row, *([_cell(means[name]), f"{counts[name]:,}"] if several_files else [])])
+        return Table("metrics", titles, rows, left=(0, 1))
 
 
 def midi_files(paths: Sequence[Path]) -> list[Path]:
@@ -146,6 +120,7 @@ def measure(
     words: int | None = None,
     *,
     strict: bool = False,
+    histograms: bool = False,
     progress: Callable[[], object] | None = None,
 ) -> Measured:
     """The values of all `metrics.METRICS` for each file.
@@ -153,51 +128,89 @@ def measure(
     Args:
         files: paths of MIDI files.
         words: measure only the first `words` compound words of each file, because most metrics grow with the length.
-            None: measure the whole file as written, without rounding to the grid of compound words.
+            None: measure the whole file as written, without rounding to the grid of compound words. Metrics that are
+            `whole` are measured on the whole file in any case.
         strict: whether the first file that cannot be measured ends the work. Else it stands in `failed`.
+        histograms: whether to compute `metrics.HISTOGRAMS` too, and to keep the grids.
         progress: is called after each file.
 
     Raises:
         BadInput: `strict`, and a file is not a MIDI file, has no notes, or has fewer than `words` compound words.
     """
+    pieces = [(str(file), lambda remarks, file=file: _read(file, remarks)) for file in files]
+    return _measure_all(pieces, words, strict, histograms, progress)
+
+
+def measure_words(
+    pieces: Sequence[tuple[str, tokens.Words]],
+    words: int | None = None,
+    *,
+    progress: Callable[[], object] | None = None,
+) -> Measured:
+    """As `measure`, with histograms, for named pieces that are compound words, such as those of a corpus."""
+    named = [(name, lambda remarks, piece=piece: tokens.decode(piece)) for name, piece in pieces]
+    return _measure_all(named, words, False, True, progress)
+
+
+_Open = Callable[[list[str]], midi.Score]
+"""Gives a piece, and puts what had to be changed into the list."""
+
+
+def _measure_all(
+    pieces: Sequence[tuple[str, _Open]],
+    words: int | None,
+    strict: bool,
+    histograms: bool,
+    progress: Callable[[], object] | None,
+) -> Measured:
     found, failed = [], {}
-    for file in files:
+    for name, opened in pieces:
         try:
-            found.append((file, *_measure(file, words)))
+            found.append((name, *_measure(name, opened, words, histograms)))
         except BadInput as error:
             if strict:
                 raise
-            failed[file] = str(error)
+            failed[name] = str(error)
         if progress:
             progress()
-    values = {name: np.array([row[name] for _, row, _ in found], np.float64) for name in metrics.METRICS}
-    return Measured([file for file, _, _ in found], values, [remarks for _, _, remarks in found], failed)
+    values = {of: np.array([row[of] for _, row, *_ in found], np.float64) for of in metrics.METRICS}
+    vectors = {of: np.array([row[of] for _, row, *_ in found]) for of in metrics.HISTOGRAMS if histograms}
+    grids = [grid for _, _, grid, _ in found] if histograms else []
+    return Measured([name for name, *_ in found], values, vectors, grids, [row[-1] for row in found], failed)
 
 
-def compare(measured: Measured, reference: Measured) -> Compared:
-    """Measured files beside reference files, which were measured alike."""
-    return Compared(measured, reference, distances(measured.values, reference.values))
-
-
-def _measure(file: Path, words: int | None) -> tuple[dict[str, float], tuple[str, ...]]:
+def _read(file: Path, remarks: list[str]) -> midi.Score:
     if os.path.isdir(file):  # noqa: PTH112  # Path.is_dir raises if this user may not look
         _inside(file)
     score = midi.read(file)
     if not len(score.pitched_notes):
         raise BadInput(f"{file}: holds notes of drums alone; the metrics are those of pitched notes")
-    remarks = list(score.remarks)
+    remarks += score.remarks
+    return score
+
+
+def _measure(
+    name: str, opened: _Open, words: int | None, histograms: bool
+) -> tuple[dict[str, Any], Grid, tuple[str, ...]]:
+    remarks: list[str] = []
+    score = opened(remarks)
     try:
-        values = metrics.evaluate(score if words is None else _excerpt(score, words, remarks))
+        whole = grid = metrics.on_grid(score)
+        if words is not None:
+            grid = metrics.on_grid(_excerpt(score, words, remarks))
     except BadInput as error:
-        raise BadInput(f"{file}: {error}") from error
-    return values, tuple(remarks)
+        raise BadInput(f"{name}: {error}") from error
+    known = metrics.METRICS | (metrics.HISTOGRAMS if histograms else {})
+    values = {of: metric.function(whole if metric.whole else grid) for of, metric in known.items()}
+    return values, grid, tuple(remarks)
 
 
 def _excerpt(score: midi.Score, words: int, remarks: list[str]) -> midi.Score:
     whole = tokens.encode(score, remarks)
     if len(whole) < words:
         raise BadInput(f"has {len(whole)} compound words; an excerpt of {words} needs more")
-    return tokens.decode(whole[:words])
+    # Chords are recognised in what is measured, whether or not the piece has some.
+    return dataclasses.replace(tokens.decode(whole[:words]), chords=None)
 
 
 def _cell(value: float) -> str:

@@ -1,0 +1,257 @@
+"""`evaluate`: judge a set of pieces beside a reference set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muspike.cli.formats import HTML, add_format, form_of, put
+from muspike.cli.options import Commands, add_seed, path, refuse_unused, whole
+from muspike.cli.output import note, say, waiting
+from muspike.errors import BadInput
+from muspike.files import check_file, owned_folder, write_whole
+from muspike.ranges import LENGTH
+from muspike.ranges import whole as whole_range
+
+if TYPE_CHECKING:
+    from muspike.metrics.comparison import Comparison
+    from muspike.metrics.files import Measured
+
+DRAWS = whole_range(10, 100_000)
+_LEAST = 3
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    sub = commands.add(
+        "evaluate",
+        _evaluate,
+        "Judge a set of pieces beside a reference set: each metric's mean, overlapping area and divergence with their "
+        "intervals, and the floor, which real pieces have among themselves; Frechet distances; and how much is copied. "
+        "A file that cannot be measured is named, and the others are measured. Status 2: fewer than three pieces of a "
+        "set could be.",
+        "muspike evaluate pieces --reference jsb --length 128 -o evaluation.html",
+    )
+    sub.add_argument("files", nargs="+", metavar="FILE", type=path, help="the pieces: MIDI files, or folders of them")
+    sub.add_argument(
+        "--reference",
+        required=True,
+        metavar="CORPUS",
+        help="the pieces to compare with: the test split of a corpus, such as jsb, or a folder of MIDI files",
+    )
+    sub.add_argument(
+        "--training",
+        metavar="CORPUS",
+        help="the pieces that may have been copied: a corpus's training split, or a folder (default: the training "
+        "split of the reference; of a folder, the reference itself)",
+    )
+    sub.add_argument(
+        "--length",
+        type=whole(LENGTH),
+        default=128,
+        help="the words of each excerpt; shorter pieces are not measured (default: 128)",
+    )
+    sub.add_argument(
+        "--draws", type=whole(DRAWS), default=200, help="draws of pieces for intervals and floors (default: 200)"
+    )
+    add_seed(sub, "the same seed draws the same pieces")
+    sub.add_argument(
+        "--metrics", type=path, metavar="FILE.py", help="a Python file to execute, which adds metrics (metrics.add)"
+    )
+    sub.add_argument(
+        "--embedding",
+        type=path,
+        metavar="FILE.py",
+        help="a Python file whose function embed(score) gives a piece's vector, for the Frechet Music Distance",
+    )
+    sub.add_argument("--pictures", type=path, metavar="FOLDER", help="write a picture per group of metrics there (SVG)")
+    add_format(sub, "the result")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    form = form_of(args)
+    if args.pictures is None:
+        return _judged(args, form, None)
+    if form == HTML:
+        refuse_unused(args, "with --format html, whose page holds them", "pictures")
+    with owned_folder(args.pictures) as folder:
+        return _judged(args, form, folder)
+
+
+def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
+    with waiting("loading the metrics"):
+        from muspike import metrics
+        from muspike.metrics.comparison import compare_sets
+        from muspike.metrics.copying import copied
+        from muspike.metrics.frechet import embedded
+        from muspike.progress import bar
+
+    if args.metrics is not None:
+        _executed(args.metrics)
+    embed = None if args.embedding is None else _executed(args.embedding).get("embed")
+    if args.embedding is not None and not callable(embed):
+        raise BadInput(f"{args.embedding}: has no function embed; embed(score) must give the vector of a piece")
+
+    generated = _files(args.files, args.length, "pieces")
+    reference = _named(args.reference, "test", args.length, "reference")
+    if sum([_few(generated, "the pieces", args.length), _few(reference, args.reference, args.length)]):
+        return BadInput.exit_status
+    training_name = args.training or args.reference
+    training = None
+    if args.training or _is_corpus(args.reference):
+        training = _named(training_name, "train", args.length, "training")
+    beside = reference.grids if training is None else training.grids
+    with waiting("looking for copies"):
+        copies = {
+            what: (
+                copied(generated.grids, beside, texture=texture),
+                copied(reference.grids, None if training is None else beside, texture=texture),
+            )
+            for what, texture in (("melody", False), ("texture", True))
+        }
+    vectors = None
+    if embed is not None:
+        vectors = tuple(embedded((grid.score for grid in of.grids), embed) for of in (generated, reference))
+    values = [{**of.values, **of.histograms} for of in (generated, reference)]
+    with bar(len(values[0]), "metric") as shown:
+        found = compare_sets(
+            *values,
+            draws=args.draws,
+            seed=args.seed or 0,
+            embeddings=vectors,  # type: ignore[arg-type]
+            copies=copies,
+            training=len(beside),
+            progress=shown.advance,
+        )
+    notes = _notes(args, found, training is None)
+    data = {
+        "length": args.length,
+        "reference": args.reference,
+        "units": {name: metric.unit for name, metric in (metrics.METRICS | metrics.HISTOGRAMS).items()},
+        **found.to_dict(),
+        "pieces_measured": generated.to_dict(),
+        "failed_of_reference": [{"file": file, "error": error} for file, error in reference.failed.items()],
+    }
+    title = f"{len(generated.files)} pieces beside {args.reference}"
+    pictures = _pictures(generated, reference) if form == HTML or folder is not None else {}
+    if folder is not None:
+        for group, picture in pictures.items():
+            with write_whole(folder / f"{group}.svg") as temporary:
+                temporary.write_bytes(picture.svg)
+    if form == HTML:
+        from muspike.bench.evaluation_page import page
+
+        text = page(title, found, pictures, notes)
+        if args.output is None:
+            say(text)
+        else:
+            with write_whole(args.output) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+            say(f"{args.output}: {title}")
+    else:
+        put(args, title, list(found.tables()), notes, data)
+    return 0
+
+
+def _notes(args: argparse.Namespace, found: Comparison, alone: bool) -> list[str]:
+    generated, reference, training = found.sizes
+    told = [
+        f"{generated} pieces, {reference} of the reference, the first {args.length} words of each; drums and the last "
+        "cadence are of the whole piece",
+        "an interval in brackets is at 95 %, over pieces drawn with replacement; a floor is the mean over random halves "
+        "of the reference",
+    ]
+    if "all metrics" in found.frechet:
+        told.append(
+            f"the Frechet distance of all metrics is that of {len(found.in_frechet)} numbers per piece, in standard "
+            "deviations of the reference: those that all pieces have and in which the reference varies"
+        )
+    if alone:
+        told.append(
+            f"copies are looked for in the {training} reference pieces, of a reference piece in the other ones; "
+            "--training names the pieces that a model was trained on"
+        )
+    else:
+        told.append(f"copies are looked for in {training} training pieces")
+    return told
+
+
+def _pictures(generated: Measured, reference: Measured) -> dict[str, Any]:
+    """A picture for each group of metrics, by the group's name."""
+    from muspike import metrics
+    from muspike.bench.pictures import metric_distributions
+
+    groups: dict[str, dict[str, Any]] = {}
+    for name, metric in metrics.METRICS.items():
+        pair = {"generated": generated.values[name], "reference": reference.values[name]}
+        groups.setdefault(metric.group, {})[name] = pair
+    return {group: metric_distributions(samples) for group, samples in groups.items()}
+
+
+def _is_corpus(name: str) -> bool:
+    from muspike.corpora import CORPORA
+
+    return name in CORPORA
+
+
+def _named(name: str, split: str, length: int, what: str) -> Measured:
+    """A corpus's split, or the files of a folder."""
+    from muspike.metrics.files import measure_words
+
+    if not _is_corpus(name):
+        if not os.path.lexists(name):
+            from muspike.corpora import CORPORA
+
+            raise BadInput(f"{name}: there is no such folder, and no such corpus; known are {', '.join(CORPORA)}")
+        return _files([Path(name)], length, what)
+    from muspike import corpora
+
+    pieces = [(f"{name}/{piece.name}", piece.words) for piece in corpora.load(name).split(split)]
+    return _shown(len(pieces), what, lambda advance: measure_words(pieces, length, progress=advance))
+
+
+def _files(paths: Sequence[Path], length: int, what: str) -> Measured:
+    from muspike.metrics.files import measure, midi_files
+
+    files = midi_files(paths)
+    return _shown(len(files), what, lambda advance: measure(files, length, histograms=True, progress=advance))
+
+
+def _shown(size: int, what: str, measured: Callable[[Callable[[], object]], Measured]) -> Measured:
+    """What was measured. What could not be, and what reading changed, is said on stderr."""
+    from muspike.progress import bar
+
+    with bar(size, "piece", what=what) as shown:
+        found = measured(shown.advance)
+    for file, remarks in zip(found.files, found.remarks, strict=True):
+        if remarks:
+            note(f"{file}: {'; '.join(remarks)}")
+    for error in found.failed.values():
+        note(error)
+    if found.failed:
+        note(f"{len(found.failed):,} of {size:,} pieces could not be measured ({what})")
+    return found
+
+
+def _few(of: Measured, what: str, length: int) -> int:
+    """1 if a set is too small to be compared, which is said."""
+    if len(of.files) >= _LEAST:
+        return 0
+    note(
+        f"{what}: {len(of.files)} could be measured in excerpts of {length} words; {_LEAST} are wanted: longer pieces, "
+        "or a smaller --length"
+    )
+    return 1
+
+
+def _executed(file: Path) -> dict[str, Any]:
+    """What a Python file of the user's defines."""
+    check_file(file)
+    try:
+        return runpy.run_path(str(file))
+    except Exception as error:
+        raise BadInput(f"{file}: {type(error).__name__}: {error}") from error
