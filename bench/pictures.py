@@ -333,7 +333,8 @@ def metric_distributions(samples: Mapping[str, Mapping[str, npt.ArrayLike]]) -> 
 
 
 def _panel(axes: Axes, name: str, values: Mapping[str, Array]) -> None:
-    finite = {label: array[np.isfinite(array)] for label, array in values.items()}
+    # Equal values may differ by rounding, which no axis can show.
+    finite = {label: np.round(array[np.isfinite(array)], 12) for label, array in values.items()}
     pooled = np.concatenate(list(finite.values()))
     edges = np.histogram_bin_edges(pooled, bins=16) if len(pooled) else np.linspace(0, 1, 17)
     for (label, array), colour in zip(finite.items(), (REFERENCE, GENERATED), strict=True):

@@ -90,9 +90,8 @@ def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
         from muspike.metrics.frechet import embedded
         from muspike.progress import bar
 
-    if args.metrics is not None:
-        _executed(args.metrics)
-    embed = None if args.embedding is None else _executed(args.embedding).get("embed")
+    own = {file: _executed(file) for file in dict.fromkeys((args.metrics, args.embedding)) if file is not None}
+    embed = None if args.embedding is None else own[args.embedding].get("embed")
     if args.embedding is not None and not callable(embed):
         raise BadInput(f"{args.embedding}: has no function embed; embed(score) must give the vector of a piece")
 
@@ -181,14 +180,17 @@ def _notes(args: argparse.Namespace, found: Comparison, alone: bool) -> list[str
 
 
 def _pictures(generated: Measured, reference: Measured) -> dict[str, Any]:
-    """A picture for each group of metrics, by the group's name."""
+    """A picture for each group of metrics, by the group's name, of the metrics that a piece of either set has."""
+    import numpy as np
+
     from muspike import metrics
     from muspike.bench.pictures import metric_distributions
 
     groups: dict[str, dict[str, Any]] = {}
     for name, metric in metrics.METRICS.items():
         pair = {"generated": generated.values[name], "reference": reference.values[name]}
-        groups.setdefault(metric.group, {})[name] = pair
+        if any(np.isfinite(values).any() for values in pair.values()):
+            groups.setdefault(metric.group, {})[name] = pair
     return {group: metric_distributions(samples) for group, samples in groups.items()}
 
 

@@ -233,7 +233,11 @@ METRICS = _by_name(
         "muspike",
     ),
     Metric(
-        "bar_similarity", structure.bar_similarity, "0..1", "mean likeness of all pairs of bars, note by note", "muspike"
+        "bar_similarity",
+        structure.bar_similarity,
+        "0..1",
+        "mean likeness of all pairs of bars, note by note",
+        "muspike",
     ),
     Metric(
         "bar_repetition",

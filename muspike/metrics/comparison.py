@@ -348,5 +348,3 @@ def _defined(values: ArrayLike) -> Floats:
     array = np.asarray(values, np.float64)
     features = array.reshape(len(array), math.prod(array.shape[1:]))
     return features[np.isfinite(features).all(axis=1)]
-
-

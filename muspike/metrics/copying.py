@@ -13,7 +13,7 @@ beginnings after Kasai et al., CPM 2001). For n steps in all this takes O(n log^
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np

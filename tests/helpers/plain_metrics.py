@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike import chords as chord_names
-from muspike.midi import Score
 from muspike.metrics.harmony import TONES
+from muspike.midi import Score
 
 Notes = Sequence[tuple[int, int, int, int]]
 LENGTHS = (96, 48, 24, 12, 6, 72, 36, 18, 9, 32, 16, 8)  # mgeval's classes, in 96ths of a bar of 4/4

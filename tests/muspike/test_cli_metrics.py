@@ -1,9 +1,8 @@
-"""`muspike metrics`: rows, means, files that cannot be measured, and the reference beside them."""
+"""`muspike metrics`: values, means, files that cannot be measured."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import struct
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 
 from muspike import metrics, midi, tokens
 from muspike.cli import main
-from muspike.metrics.distance import distance
 
 
 def write(file: Path, *notes: tuple[float, float, int]) -> None:
@@ -56,6 +54,7 @@ def test_metrics_of_files(pieces: Path, here: Path, capsys: pytest.CaptureFixtur
     for row, file in zip(told["files"], files, strict=True):
         wanted = metrics.evaluate(midi.read(file))
         assert {n: row[n] for n in wanted} == {n: None if np.isnan(v) else v for n, v in wanted.items()}
+        assert set(row) == {"file", "remarks", *metrics.METRICS}
     counts = [row["note_count"] for row in told["files"]]
     assert told["mean"]["note_count"] == pytest.approx(sum(counts) / 4)
 
@@ -67,8 +66,21 @@ def test_metrics_of_files(pieces: Path, here: Path, capsys: pytest.CaptureFixtur
 
     assert main(["metrics", str(pieces)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].split()[0] == "mean" and lines[-3].startswith(str(pieces / "piece-2.mid"))
-    assert len(lines[-2].split()) == 1 + len(metrics.METRICS)
+    assert [line.split()[0] for line in lines[3:]] == list(metrics.METRICS)
+    assert all(str(pieces / f"piece-{n}.mid") in lines[2] for n in range(3)) and "the mean" in lines[2]
+
+
+def test_many_files_have_a_row_with_the_lowest_and_the_highest_value(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pieces(here / "many", 9)
+    found, _ = told(capsys, "many")
+    counts = [row["note_count"] for row in found["files"]]
+    assert main(["metrics", "many"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["metric", "unit", "lowest", "highest", "mean", "the", "mean"]
+    (row,) = [line for line in lines if line.startswith("note_count ")]
+    assert row.split()[2:] == [f"{min(counts):g}", f"{max(counts):g}", f"{sum(counts) / 9:.4g}", "9"]
 
 
 def test_a_metric_that_is_not_defined_is_null_and_not_in_the_mean(
@@ -161,41 +173,3 @@ def test_the_json_says_the_unit_of_each_metric_and_the_files_in_each_mean(
     found, _ = told(capsys, ".")
     assert found["units"] == {name: metric.unit for name, metric in metrics.METRICS.items()}
     assert found["files_in_mean"]["groove_consistency"] == 1 and found["files_in_mean"]["note_count"] == 2
-    assert main(["metrics", "."]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("files in the mean") and last.split()[4:].count("1") == 2
-
-
-def test_a_reference_stands_beside_each_mean(pieces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Means and overlapping areas are those of `evaluate_set` and `distance` on the same files."""
-    others = write_pieces(here / "ref", 8, seed=1)
-    (here / "ref" / "bad.mid").write_bytes(b"bad")
-    found, lines = told(capsys, pieces, "--reference", "ref")
-    beside = found["reference"]
-    assert beside["files"] == 8 and [entry["file"] for entry in beside["failed"]] == ["ref/bad.mid"]
-    assert lines[-1] == "muspike: 1 of 9 files could not be measured"
-    sets = [
-        metrics.evaluate_set([midi.read(file) for file in files], metrics.METRICS)
-        for files in (sorted(pieces.glob("*.mid")), others)
-    ]
-    some = 0
-    for name in metrics.METRICS:
-        wanted = distance(sets[0][name], sets[1][name])
-        for key, value in (
-            ("overlapping_area", wanted.overlapping_area),
-            ("kl_divergence_nats", wanted.kl_divergence),
-            ("mean", np.nanmean(sets[1][name]) if np.isfinite(sets[1][name]).any() else math.nan),
-        ):
-            assert beside[key][name] == (None if math.isnan(value) else pytest.approx(value))
-        some += not math.isnan(wanted.overlapping_area)
-    assert some > 5
-
-    assert main(["metrics", str(pieces), "--reference", "ref"]) == 0
-    table = capsys.readouterr().out.split("\n\n")[1].splitlines()
-    assert table[1].split() == ["metric", "unit", "mean", "files", "mean", "files", "area"]
-    assert [line.split()[0] for line in table[2:]] == list(metrics.METRICS)
-
-    assert main(["metrics", str(pieces), "--reference", "nosuch"]) == 2
-    assert capsys.readouterr().err == "muspike: nosuch: there is no such folder or file\n"
-    assert main(["metrics", str(pieces), "--reference", "ref", "--strict"]) == 2
-    assert capsys.readouterr().err.startswith("muspike: ref/bad.mid: ")

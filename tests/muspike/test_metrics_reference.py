@@ -13,12 +13,12 @@ from typing import Any
 
 import hypothesis.strategies as st
 import muspy
-import plain_metrics as plain
-import pretty_midi
 import numpy as np
+import pretty_midi
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+import plain_metrics as plain
 from muspike import chords, midi
 from muspike.metrics import HISTOGRAMS, METRICS, evaluate, harmony
 from muspike.metrics.pitch import key
