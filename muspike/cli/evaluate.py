@@ -161,8 +161,8 @@ def _notes(args: argparse.Namespace, found: Comparison, alone: bool) -> list[str
     told = [
         f"{generated} pieces, {reference} of the reference, the first {args.length} words of each; drums and the last "
         "cadence are of the whole piece",
-        "an interval in brackets is at 95 %, over pieces drawn with replacement; a floor is the mean over random halves "
-        "of the reference",
+        "an interval in brackets is at 95 %, over pieces drawn with replacement; a floor is the mean over random "
+        "halves of the reference",
     ]
     if "all metrics" in found.frechet:
         told.append(

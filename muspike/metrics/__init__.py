@@ -1,9 +1,9 @@
 """Objective metrics of symbolic music, each equal to its reference implementation if it has one.
 
-`METRICS` holds the metrics that are numbers, `HISTOGRAMS` those that are vectors, both by name. All metrics read the
-notes as `grid.Grid` gives them: pitched tracks only, in sixteenths; `groove_consistency_by_bar` also reads the bar
-lines, and `drum_pattern_consistency` the drums. If a metric is not defined (for example without notes, or in one bar; see its docstring), it is nan and not an
-error. Only excerpts of equal length can be compared.
+`METRICS` holds the metrics that are numbers, `HISTOGRAMS` those that are arrays, by name; `add` adds one. All metrics
+read the notes as `grid.Grid` gives them: pitched tracks only, in sixteenths. `groove_consistency_by_bar` also reads the
+bar lines, and `drum_pattern_consistency` the drums. If a metric is not defined (for example without notes, or in one
+bar; see its docstring), it is nan and not an error. Only excerpts of equal length can be compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A generated set of pieces beside a reference set: means, distances, their intervals, and how far real pieces are apart.
+"""A generated set of pieces beside a reference set: means, distances, intervals, and how far real pieces are apart.
 
 A distance means little alone. So two more things stand beside each: the interval that it would have for other pieces of
 the same kind, and the floor. The floor is the distance of one half of the reference from its other half, halved at

@@ -1,4 +1,4 @@
-"""The metrics of MIDI files and of the pieces of a corpus: which pieces, their values, the means, a set's comparison."""
+"""The metrics of MIDI files and of the pieces of a corpus: which pieces, their values, the means."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muspike.jit import njit
-from muspike.metrics.grid import Grid, on_grid
+from muspike.metrics.grid import N_PITCHES, Grid, on_grid
 from muspike.midi import Score
 
+_NUMBERS = np.arange(N_PITCHES + 1)
 _MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
 _NATURAL_MINOR = np.array([1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0])
 SCALES = np.array([np.roll(scale, root) for scale in (_MAJOR, _NATURAL_MINOR) for root in range(12)])
@@ -60,9 +61,9 @@ def best_scale_rate(music: Score | Grid) -> float:
 
 def polyphony(music: Score | Grid) -> float:
     """Mean number of sounding pitches, over the sixteenths in which any sounds; nan if none ever sounds."""
-    spans = on_grid(music).spans
-    n_active = spans.width[spans.polyphony > 0].sum()
-    return float((spans.polyphony * spans.width).sum() / n_active) if n_active else math.nan
+    times = on_grid(music).polyphony_times
+    n_active = times[1:].sum()
+    return float(times @ _NUMBERS / n_active) if n_active else math.nan
 
 
 def polyphony_rate(music: Score | Grid, threshold: int = 2) -> float:
@@ -72,8 +73,7 @@ def polyphony_rate(music: Score | Grid, threshold: int = 2) -> float:
     has rate 0.
     """
     grid = on_grid(music)
-    above = grid.spans.width[grid.spans.polyphony > threshold].sum()
-    return float(above / grid.length) if grid.length else math.nan
+    return float(grid.polyphony_times[threshold + 1 :].sum() / grid.length) if grid.length else math.nan
 
 
 def pitch_interval(music: Score | Grid) -> float:
@@ -115,7 +115,7 @@ _KEYS = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
-"""How well each tone, from the tonic up, fits a major and a minor key, as listeners rated (Krumhansl & Kessler 1982)."""
+"""How well each tone, from the tonic up, fits a major and a minor key (ratings of Krumhansl & Kessler 1982)."""
 
 
 def key_clarity(music: Score | Grid) -> float:
@@ -160,7 +160,7 @@ _PROFILES = _profiles()
 
 @njit
 def _transitions(onset, end, pitch, track, by_end):  # type: ignore[no-untyped-def]
-    """Counts of the transitions between pitch classes, float64 `[12, 12]`. `by_end` orders by track and end."""
+    """Counts of the transitions between pitch classes, float64 `[12, 12]`. `by_end` orders by track, then end."""
     counts = np.zeros((12, 12))
     by_onset = np.argsort(track, kind="mergesort")  # notes ascend by onset already
     ending, beginning = np.zeros(12), np.zeros(12)

@@ -41,7 +41,7 @@ def test_frechet_distance_is_that_of_gaussians(sizes: tuple[int, int]) -> None:
 def test_frechet_distance_of_equal_shifted_and_too_small_sets() -> None:
     vectors = np.random.default_rng(1).normal(size=(30, 4))
     assert frechet_distance(vectors, vectors) == pytest.approx(0, abs=1e-12)
-    assert frechet_distance(vectors + [3, 0, 0, 4], vectors) == pytest.approx(25)
+    assert frechet_distance(vectors + np.array([3, 0, 0, 4]), vectors) == pytest.approx(25)
     assert math.isnan(frechet_distance(vectors[:1], vectors))
 
 
