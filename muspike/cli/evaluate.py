@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,27 @@ def add(commands: Commands) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     form = form_of(args)
     if args.pictures is None:
-        return _judged(args, form, None)
+        with _registry_kept():
+            return _judged(args, form, None)
     if form == HTML:
         refuse_unused(args, "with --format html, whose page holds them", "pictures")
-    with owned_folder(args.pictures) as folder:
+    with owned_folder(args.pictures) as folder, _registry_kept():
         return _judged(args, form, folder)
+
+
+@contextlib.contextmanager
+def _registry_kept() -> Iterator[None]:
+    """Take back in the end what a file of the user's adds: it holds for one command, not for the process."""
+    from muspike import metrics
+
+    tables = (metrics.METRICS, metrics.HISTOGRAMS)
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
 
 
 def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
