@@ -230,9 +230,10 @@ def _in_metric(generated: Floats, reference: Floats, draws: int, rng: np.random.
     exact = distance(one, other)
     areas, floors = _distances(one, other, draws, rng)
     nothing = Estimate(math.nan, math.nan, math.nan)
-    means = [_mean(of[:, 0], draws, rng) if of.shape[1] == 1 else nothing for of in (one, other)]
+    mine, theirs = (_mean(of[:, 0], draws, rng) if of.shape[1] == 1 else nothing for of in (one, other))
     return InMetric(
-        *means,
+        mine,
+        theirs,
         (len(one), len(other)),
         _estimate(exact.overlapping_area, areas[:, 0], most=1),
         _estimate(exact.kl_divergence, areas[:, 1], most=math.inf),

@@ -99,12 +99,14 @@ class Grid:
     @cached_property
     def pitch_class_counts(self) -> NDArray[np.int64]:
         """How many notes each pitch class has, int64 `[12]`."""
-        return _folded(self.pitch_counts)
+        counts: NDArray[np.int64] = _folded(self.pitch_counts)
+        return counts
 
     @cached_property
     def pitch_class_lengths(self) -> NDArray[np.int64]:
         """The sum of the lengths of the notes of each pitch class, in sixteenths, int64 `[12]`."""
-        return _lengths(self.onset, self.end, self.pitch)
+        lengths: NDArray[np.int64] = _lengths(self.onset, self.end, self.pitch)
+        return lengths
 
     @cached_property
     def sonorities(self) -> Sonorities:

@@ -106,7 +106,9 @@ def pitch_class_transition_matrix(music: Score | Grid) -> NDArray[np.float64]:
     length; it has no transitions, while pretty_midi counts one from it to itself.
     """
     grid = on_grid(music)
-    counts = _transitions(grid.onset, grid.end, grid.pitch, grid.track, np.lexsort((grid.end, grid.track)))
+    counts: NDArray[np.float64] = _transitions(
+        grid.onset, grid.end, grid.pitch, grid.track, np.lexsort((grid.end, grid.track))
+    )
     total = counts.sum()
     return counts / total if total else np.full((12, 12), math.nan)
 
@@ -150,9 +152,12 @@ def _key(grid: Grid) -> tuple[int, bool, float] | None:
 
 def _profiles() -> NDArray[np.float64]:
     """The profiles of the 12 major and then the 12 minor keys, each with mean 0 and length 1, `[24, 12]`."""
-    profiles = np.array([np.roll(profile, tonic) for profile in _KEYS.values() for tonic in range(12)])
+    profiles: NDArray[np.float64] = np.array(
+        [np.roll(profile, tonic) for profile in _KEYS.values() for tonic in range(12)]
+    )
     away: NDArray[np.float64] = profiles - profiles.mean(axis=1, keepdims=True)
-    return away / np.sqrt((away**2).sum(axis=1, keepdims=True))
+    profiles = away / np.sqrt((away**2).sum(axis=1, keepdims=True))
+    return profiles
 
 
 _PROFILES = _profiles()

@@ -240,7 +240,8 @@ def note_length_transition_matrix(music: Score | Grid) -> NDArray[np.float64]:
 def _length_classes(grid: Grid) -> NDArray[np.int64]:
     """The number of each note's class of `NOTE_LENGTHS`."""
     # What is longer than a whole note is nearest to it.
-    return _NEAREST[np.minimum(grid.end - grid.onset, POSITIONS_PER_BAR)]
+    classes: NDArray[np.int64] = _NEAREST[np.minimum(grid.end - grid.onset, POSITIONS_PER_BAR)]
+    return classes
 
 
 def _empty_rate(grid: Grid, positions: int) -> float:

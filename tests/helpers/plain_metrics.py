@@ -61,7 +61,8 @@ def note_length_transitions(notes: Notes) -> npt.NDArray[np.float64]:
         classes = [int(np.argmin([abs(length - unit) for unit in LENGTHS])) for length in lengths]
         for before, after in itertools.pairwise(classes):
             counts[before, after] += 1
-    return counts / counts.sum()
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def grooving_similarity(notes: Notes) -> float:
@@ -80,7 +81,8 @@ def tonal_centroid(tones: Sequence[int]) -> npt.NDArray[np.float64]:
         [value for radius, angle in angles for value in (radius * math.sin(t * angle), radius * math.cos(t * angle))]
         for t in tones
     ]
-    return np.mean(np.array(points), axis=0)
+    centre: npt.NDArray[np.float64] = np.mean(np.array(points), axis=0)
+    return centre
 
 
 def tones_of(chord: int) -> list[int]:

@@ -283,11 +283,13 @@ def test_the_clarity_of_the_key_as_music21_on_real_files(path: Path) -> None:
 
     score = midi.read(path)
     short = Score(score.ticks_per_beat, score.pitched_notes[:300], tracks=score.tracks)
-    part = stream.Part()
+    untyped: Any = stream
+    part = untyped.Part()
     for onset, end, pitch, _ in plain.notes_of(short):
         if end > onset:
             part.insert(onset / 4, note.Note(pitch, quarterLength=(end - onset) / 4))
-    found = analysis.discrete.KrumhanslKessler(part).getSolution(part)
+    finder: Any = analysis.discrete.KrumhanslKessler
+    found = finder(part).getSolution(part)
     assert METRICS["key_clarity"].function(short) == pytest.approx(found.correlationCoefficient, abs=1e-9)
     own = key(short)
     assert own is not None and (own[0], own[1]) == (found.tonic.pitchClass, found.mode == "minor")
