@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from muspike import chords, tokens
 from muspike.hardware.running.pictures import COLOURS, Picture, figure_of, picture_of, settle
@@ -33,7 +34,7 @@ def _contents(lock: Mapping[str, Any]) -> Picture:
             axes.set_yticks(range(len(names)), [name if len(name) < 26 else f"{name[:24]}..." for name in names])
             axes.invert_yaxis()
             axes.set_title(title)
-            axes.xaxis.get_major_locator().set_params(nbins=3)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
         what = "; ".join(f"{title}: {next(iter(c))} {next(iter(c.values())):,}" for title, c in shown.items())
         settle(figure)
         return picture_of(figure, f"What {lock['title']} holds. Most: {what}.")
@@ -41,32 +42,29 @@ def _contents(lock: Mapping[str, Any]) -> Picture:
 
 def _features(lock: Mapping[str, Any]) -> Picture:
     """A chart for each feature but the kind of word."""
-    used = [name for name in tokens.FEATURES if name != "bar_beat"]
-    values = {
-        "tempo": ("bpm", lambda n: 32 + 3 * (np.arange(n) - 1)),
-        "chord": ("root, from C", lambda n: np.arange(n)),
-        "position": ("sixteenth of the bar", np.arange),
-        "pitch": ("MIDI pitch", lambda n: np.arange(n) - 1),
-        "duration": ("sixteenths", np.arange),
-        "velocity": ("MIDI velocity", lambda n: 2 * np.arange(n)),
+    panels = {
+        "tempo": ("bpm", 32 + 3 * (np.arange(tokens.SIZES[tokens.TEMPO_]) - 1)),
+        "chord": ("root", np.arange(12)),
+        "position": ("sixteenth of the bar", np.arange(tokens.SIZES[tokens.POSITION])),
+        "pitch": ("MIDI pitch", np.arange(tokens.SIZES[tokens.PITCH]) - 1),
+        "duration": ("sixteenths", np.arange(tokens.SIZES[tokens.DURATION])),
+        "velocity": ("MIDI velocity", 2 * np.arange(tokens.SIZES[tokens.VELOCITY])),
     }
     with figure_of(4.4) as figure:
-        for place, name in enumerate(used, start=1):
+        for place, (name, (label, at)) in enumerate(panels.items(), start=1):
             counts = np.array(lock["features"][name], float)
-            label, at = values[name]
+            shares = counts / max(1, counts.sum())
             axes = figure.add_subplot(2, 3, place)
-            if name == "chord":
-                roots = counts[2:].reshape(12, len(chords.QUALITIES))
-                axes.bar(range(12), roots.sum(1) / max(1, counts.sum()), color=COLOURS[0])
+            if name == "chord":  # the first two values are none and N
+                shares = shares[2:].reshape(12, len(chords.QUALITIES)).sum(1)
                 axes.set_xticks(range(0, 12, 2), [chords.ROOTS[root] for root in range(0, 12, 2)])
-            else:
-                axes.bar(at(len(counts)), counts / max(1, counts.sum()), width=at(2)[1] - at(2)[0], color=COLOURS[0])
-                (seen,) = np.nonzero(counts)
-                if len(seen):
-                    step = at(2)[1] - at(2)[0]
-                    axes.set_xlim(at(len(counts))[seen[0]] - step, at(len(counts))[seen[-1]] + step)
+            width = at[1] - at[0]
+            axes.bar(at, shares, width=width, color=COLOURS[0])
+            (seen,) = np.nonzero(shares)
+            if len(seen):
+                axes.set_xlim(at[seen[0]] - width, at[seen[-1]] + width)
             axes.set_title(name)
             axes.set_xlabel(label)
-            axes.yaxis.get_major_locator().set_params(nbins=3)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
         settle(figure)
         return picture_of(figure, f"How often the words of {lock['title']} have each value of each feature, as shares.")

@@ -169,7 +169,7 @@ def _list(args: argparse.Namespace) -> int:
     from muspike.corpora import shards
 
     there = dict(corpora.built())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in [*corpora.CORPORA, *(name for name in there if name not in corpora.CORPORA)]:
         lock = shards.read_lock(there[name]) if name in there else None
         source = corpora.source_of(name if name in corpora.CORPORA else "")

@@ -127,7 +127,7 @@ def _members(archive: Path) -> Iterator[tuple[_Member, int]]:
                 raise _no_file(archive, entry.name)
             content = tar.extractfile(entry) if entry.isfile() else None
             yield _Member(entry.name, entry.size, content), file.tell()
-            tar.members = []  # it remembers each, at a kilobyte
+            tar.members = []  # type: ignore[attr-defined]  # it remembers each, at a kilobyte
 
 
 def _no_file(archive: Path, name: str) -> BadInput:

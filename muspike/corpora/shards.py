@@ -156,7 +156,8 @@ class Stored(StoredPieces):
     def words(self, place: int) -> Words:
         """The words of a piece, int16 `[tokens, 7]`."""
         first = self._index["first"][place]
-        return self._mapped[self._index["shard"][place]][first : first + self.length(place)].astype(np.int16)
+        words: Words = self._mapped[self._index["shard"][place]][first : first + self.length(place)].astype(np.int16)
+        return words
 
     @overload
     def __getitem__(self, index: int) -> Piece: ...
