@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from muspike import corpora, tokens
 from muspike.bench import quality
-from muspike.bench.crossover import AXES, Band, Bound, Crossing, Machine, Measured, OnChip, Point, crossover_map
+from muspike.bench.crossover import AXES, Band, Bound, Crossing, Machine, OnChip, OnMachine, Point, crossover_map
 from muspike.bench.forms import network_digest, untrained_twin
 from muspike.bench.profile import Profile, profile
 from muspike.bench.quality import Quality
@@ -379,7 +379,7 @@ def _words_per_note(record: Recorded) -> float:
     return record.samples_per["note"]
 
 
-def _measured_curves(records: Sequence[Recorded]) -> list[Measured]:
+def _measured_curves(records: Sequence[Recorded]) -> list[OnMachine]:
     """Energy over the batch, for each form of each record that has joules and a batch of 1."""
     curves = []
     for record in records:
@@ -394,7 +394,7 @@ def _measured_curves(records: Sequence[Recorded]) -> list[Measured]:
                 points.append(Point(entry.batch, _band(above), _band(rate)))
             if points and points[0].batch == 1:
                 label = f"{record.network.name}, {form}, on {record.machine.device}"
-                curves.append(Measured(label, _idle(record), tuple(points), per_note))
+                curves.append(OnMachine(label, _idle(record), tuple(points), per_note))
     return curves
 
 

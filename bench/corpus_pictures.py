@@ -32,7 +32,7 @@ def _contents(lock: Mapping[str, Any]) -> Picture:
             names, values = list(counts)[:_MOST], list(counts.values())[:_MOST]
             axes.barh(range(len(names)), values, color=COLOURS[0])
             axes.set_yticks(range(len(names)), [name if len(name) < 26 else f"{name[:24]}..." for name in names])
-            axes.invert_yaxis()
+            axes.set_ylim(max(8, len(names)) - 0.4, -0.6)  # from the top, bars of one height
             axes.set_title(title)
             axes.xaxis.set_major_locator(MaxNLocator(3))
         what = "; ".join(f"{title}: {next(iter(c))} {next(iter(c.values())):,}" for title, c in shown.items())

@@ -125,7 +125,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measured:
+class OnMachine:
     """A network on a machine that was measured.
 
     Attributes:

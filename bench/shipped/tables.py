@@ -23,8 +23,8 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]
 Bench = Mapping[str, Any]
 """The content of a `bench.json`; docs/report.md describes it."""
 
-Measured = Mapping[str, Any]
-"""What was measured on the models that ship, by the name of the file in docs/results."""
+Files = Mapping[str, Any]
+"""The content of files in docs/results, by their names."""
 
 PAGES = ("README.md", "docs/models.md", "docs/export.md")
 _NAMES = {"s-cnn": "S-CNN", "s-rnn": "S-RNN", "s-lstm": "S-LSTM", "s-gan": "S-GAN", "s-transformer": "S-Transformer"}
@@ -173,14 +173,14 @@ FILES = (BENCH, TARGETS)
 """The files in docs/results of which tables are made, beside the results of the queue."""
 
 
-def tables(results: Results, measured: Measured) -> Tables:
+def tables(results: Results, files: Files) -> Tables:
     """All tables, by their names on the pages.
 
     Args:
         results: the results of the queue.
-        measured: the content of `FILES`.
+        files: the content of `FILES`.
     """
-    bench, targets = measured[BENCH], measured[TARGETS]
+    bench, targets = files[BENCH], files[TARGETS]
     return {
         "quality": lambda: quality_table(results, bench),
         "likelihood": lambda: likelihood_table(results, bench),
@@ -192,12 +192,12 @@ def tables(results: Results, measured: Measured) -> Tables:
     }
 
 
-def read_measured(root: Path) -> Measured:
+def read_files(root: Path) -> Files:
     """The content of `FILES`."""
     return {file: json.loads((root / "docs" / "results" / file).read_text(encoding="utf-8")) for file in FILES}
 
 
 def fill(root: Path, results: Results) -> list[Path]:
     """Make the tables of all `PAGES` anew, and return the pages that changed."""
-    made = tables(results, read_measured(root))
+    made = tables(results, read_files(root))
     return [root / page for page in PAGES if fill_page(root / page, made, page)]

@@ -93,39 +93,39 @@ def predictions(names: Iterable[str], wheel: Path | None = None) -> dict[str, di
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredValue:
     """A measured value, and its standard error if its source lets it be known."""
 
     value: float
     spread: float | None = None
 
 
-def measured(entry: Mapping[str, Any], logs: Mapping[str, Mapping[str, Any]]) -> Measured:
+def measured(entry: Mapping[str, Any], logs: Mapping[str, Mapping[str, Any]]) -> MeasuredValue:
     """The value of an entry of `measured_runs.toml`: as it stands there, or from the readings of a log."""
     if "readings" not in entry:
-        return Measured(entry["value"], entry.get("spread"))
+        return MeasuredValue(entry["value"], entry.get("spread"))
     if "less" not in entry:
         return measured_from(logs[entry["log"]], entry["readings"])
     more, less = (measured_from(logs[name], entry["readings"]) for name in entry["less"])
-    return Measured(more.value - less.value, math.hypot(more.spread or 0, less.spread or 0))
+    return MeasuredValue(more.value - less.value, math.hypot(more.spread or 0, less.spread or 0))
 
 
-def measured_from(log: Mapping[str, Any], what: str) -> Measured:
+def measured_from(log: Mapping[str, Any], what: str) -> MeasuredValue:
     """A figure from the readings of a power meter.
 
     `above_loaded`: energy in uJ per inference above the loaded chip that waits. `loaded`: that chip's power in mW.
     `step`: time of a step in us.
     """
     if what == "step":
-        return Measured(log["seconds"] / log["steps"] * 1e6)
+        return MeasuredValue(log["seconds"] / log["steps"] * 1e6)
     loaded, loaded_error = _mean(log["loaded_mw"])
     if what == "loaded":
-        return Measured(loaded, loaded_error)
+        return MeasuredValue(loaded, loaded_error)
     if what != "above_loaded":
         raise BadInput(f"{MEASURED.name}: readings are {what!r}, not above_loaded, loaded or step")
     running, running_error = _mean(log["running_mw"])
     milliseconds = log["seconds"] * 1e3 / log["inferences"]  # a mW is a uJ per ms
-    return Measured((running - loaded) * milliseconds, math.hypot(running_error, loaded_error) * milliseconds)
+    return MeasuredValue((running - loaded) * milliseconds, math.hypot(running_error, loaded_error) * milliseconds)
 
 
 def _mean(readings: list[float]) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from muspike.ranges import whole as whole_range
 
 if TYPE_CHECKING:
     from muspike.metrics.comparison import Comparison
-    from muspike.metrics.files import Measured
+    from muspike.metrics.files import MeasuredFiles
 
 DRAWS = whole_range(10, 100_000)
 _LEAST = 3
@@ -196,7 +196,7 @@ def _notes(args: argparse.Namespace, found: Comparison, alone: bool) -> list[str
     return told
 
 
-def _pictures(generated: Measured, reference: Measured) -> dict[str, Any]:
+def _pictures(generated: MeasuredFiles, reference: MeasuredFiles) -> dict[str, Any]:
     """A picture for each group of metrics, by the group's name, of the metrics that a piece of either set has."""
     import numpy as np
 
@@ -217,7 +217,7 @@ def _is_corpus(name: str) -> bool:
     return name in CORPORA
 
 
-def _named(name: str, split: str, length: int, what: str) -> Measured:
+def _named(name: str, split: str, length: int, what: str) -> MeasuredFiles:
     """A corpus's split, or the files of a folder."""
     from muspike.metrics.files import measure_words
 
@@ -233,14 +233,14 @@ def _named(name: str, split: str, length: int, what: str) -> Measured:
     return _shown(len(pieces), what, lambda advance: measure_words(pieces, length, progress=advance))
 
 
-def _files(paths: Sequence[Path], length: int, what: str) -> Measured:
+def _files(paths: Sequence[Path], length: int, what: str) -> MeasuredFiles:
     from muspike.metrics.files import measure, midi_files
 
     files = midi_files(paths)
     return _shown(len(files), what, lambda advance: measure(files, length, histograms=True, progress=advance))
 
 
-def _shown(size: int, what: str, measured: Callable[[Callable[[], object]], Measured]) -> Measured:
+def _shown(size: int, what: str, measured: Callable[[Callable[[], object]], MeasuredFiles]) -> MeasuredFiles:
     """What was measured. What could not be, and what reading changed, is said on stderr."""
     from muspike.progress import bar
 
@@ -256,7 +256,7 @@ def _shown(size: int, what: str, measured: Callable[[Callable[[], object]], Meas
     return found
 
 
-def _few(of: Measured, what: str, length: int) -> int:
+def _few(of: MeasuredFiles, what: str, length: int) -> int:
     """1 if a set is too small to be compared, which is said."""
     if len(of.files) >= _LEAST:
         return 0

@@ -20,11 +20,11 @@ from muspike.tables import Table
 
 ENDINGS = (".mid", ".midi")
 MOST_COLUMNS = 6
-"""Files that have a column each in the table of `Measured`."""
+"""Files that have a column each in the table of `MeasuredFiles`."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredFiles:
     """Pieces and their values.
 
     Attributes:
@@ -122,7 +122,7 @@ def measure(
     strict: bool = False,
     histograms: bool = False,
     progress: Callable[[], object] | None = None,
-) -> Measured:
+) -> MeasuredFiles:
     """The values of all `metrics.METRICS` for each file.
 
     Args:
@@ -146,7 +146,7 @@ def measure_words(
     words: int | None = None,
     *,
     progress: Callable[[], object] | None = None,
-) -> Measured:
+) -> MeasuredFiles:
     """As `measure`, with histograms, for named pieces that are compound words, such as those of a corpus."""
     named = [(name, lambda remarks, piece=piece: tokens.decode(piece)) for name, piece in pieces]
     return _measure_all(named, words, False, True, progress)
@@ -162,7 +162,7 @@ def _measure_all(
     strict: bool,
     histograms: bool,
     progress: Callable[[], object] | None,
-) -> Measured:
+) -> MeasuredFiles:
     found, failed = [], {}
     for name, opened in pieces:
         try:
@@ -176,7 +176,7 @@ def _measure_all(
     values = {of: np.array([row[of] for _, row, *_ in found], np.float64) for of in metrics.METRICS}
     vectors = {of: np.array([row[of] for _, row, *_ in found]) for of in metrics.HISTOGRAMS if histograms}
     grids = [grid for _, _, grid, _ in found] if histograms else []
-    return Measured([name for name, *_ in found], values, vectors, grids, [row[-1] for row in found], failed)
+    return MeasuredFiles([name for name, *_ in found], values, vectors, grids, [row[-1] for row in found], failed)
 
 
 def _read(file: Path, remarks: list[str]) -> midi.Score:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from muspike.bench.crossover import AXES, Band, Bound, Measured, OnChip, Point, crossing, crossover_map, winner
+from muspike.bench.crossover import AXES, Band, Bound, OnChip, OnMachine, Point, crossing, crossover_map, winner
 from muspike.errors import BadInput
 from muspike.hardware.cost.quantity import Quantity
 
@@ -19,13 +19,13 @@ def chip(dynamic: float = 10.0, power: float = 200.0, time: float = 0.05, spread
     return OnChip("chip", quantity(dynamic, "uJ", spread), quantity(power, "mW"), quantity(time, "ms"), words=2.0)
 
 
-def gpu() -> Measured:
+def gpu() -> OnMachine:
     def band(value: float) -> Band:
         return Band(value, 0.9 * value, 1.1 * value)
 
     points = [(1, 2000.0, 500.0), (64, 60.0, 20_000.0), (1024, 6.0, 250_000.0)]
     found = tuple(Point(batch, band(energy), Band(rate, rate, rate)) for batch, energy, rate in points)
-    return Measured("gpu", Band(100.0, 100.0, 100.0), found, words=2.0)
+    return OnMachine("gpu", Band(100.0, 100.0, 100.0), found, words=2.0)
 
 
 def test_a_chip_pays_its_static_power_while_it_runs_waits_or_idles() -> None:
@@ -70,7 +70,7 @@ def test_who_takes_less_is_open_where_bands_overlap(first: Band, second: Band, w
 
 
 def test_a_gpu_wins_over_a_chip_from_some_batch_on_and_the_regions_say_from_which() -> None:
-    fast = Measured("gpu", Band(0.1, 0.1, 0.1), gpu().points, 2.0)
+    fast = OnMachine("gpu", Band(0.1, 0.1, 0.1), gpu().points, 2.0)
     found = crossing("batch", chip(), fast)
     assert [who for *_, who in found.regions] == ["first", "open", "second"]
     assert 900 < found.regions[2][0] <= 1100 and found.regions[2][1] == pytest.approx(4096)
@@ -93,7 +93,7 @@ def test_the_map_has_every_pair_over_every_axis() -> None:
 
 def test_a_crossover_begins_at_a_batch_of_one() -> None:
     with pytest.raises(BadInput, match="gpu: measured at no batch of 1"):
-        Measured("gpu", Band(1, 1, 1), gpu().points[1:], 2.0)
+        OnMachine("gpu", Band(1, 1, 1), gpu().points[1:], 2.0)
 
 
 def test_what_a_constant_without_a_spread_decides_is_decided_by_the_known_bands() -> None:

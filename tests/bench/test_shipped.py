@@ -259,7 +259,7 @@ def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_
 def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
     place = Place.of_checkout()
     results = tables.read_results(place, [entry.family for entry in read_recipes()])
-    known = tables.tables(results, tables.read_measured(ROOT))
+    known = tables.tables(results, tables.read_files(ROOT))
     for page in tables.PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert "<!-- table " in text
