@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike import midi, sounding, tokens
-from muspike.arguments import refuse
+from muspike.arguments import refuse, whole
 from muspike.errors import BadInput
 from muspike.files import check_target
 from muspike.host import Runner
+from muspike.melody import Accompaniment, Melody
 from muspike.progress import Bar, bar
 from muspike.ranges import LENGTH, PIECES, SEED, TEMPERATURE, TOP_P, at_least, check, demand, setting
+from muspike.tables import several
 from muspike.tokens import Words
 
 Logits = npt.NDArray[np.float32]
@@ -81,11 +83,16 @@ def generate(
     batch: int = 16,
     progress: bool = False,
     ended: bool = True,
+    prompt: Words | None = None,
+    melody: Words | None = None,
 ) -> list[Words]:
     """Compose pieces of at most `length` compound words, each `[words, 7]`.
 
     A piece ends where the network ends it with END: after a chord in which at least as many pitches sound as usually in
     this piece. When `length` comes near, it ends after the next such chord instead; `ended_by_itself` tells which.
+
+    With a `prompt`, the network reads these words first, and each piece begins with them. What it composes begins with
+    a new bar. With a `melody`, each piece is the melody with other notes below it (`melody.Accompaniment`).
 
     >>> from muspike import generate, load_model
     >>> from muspike.tokens import BarBeat
@@ -102,15 +109,19 @@ def generate(
         batch: the most pieces that run side by side.
         progress: show the progress on stderr (`progress.bar`).
         ended: false cuts all pieces at exactly `length` words, as excerpts: none has an END.
+        prompt: the words of whole bars that each piece begins with, `[words, 7]`; what follows an END is left out.
+            `first_bars` takes them from a piece. They count in `length`.
+        melody: the words of a melody, `[words, 7]`, one NOTE at each onset, as `melody.melody_of` gives them.
 
     Raises:
-        BadInput: a number is outside its range (`ranges`). The shortest piece has 4 words.
+        BadInput: a number is outside its range (`ranges`). The shortest piece has 4 words. Or `prompt` or `melody` is
+            no piece, leaves no room in `length`, or both are given.
     """
     if isinstance(runner, type) or not all(hasattr(runner, part) for part in ("reset", "step", "noise")):
         has = "model.network.runner()" if hasattr(runner, "network") else "network.runner()"
         raise refuse("generate: runner", runner, f"a runner, such as {has} or muspike.export.loihi.ChipRunner(program)")
-    with _checked(pieces, length, seed, batch, progress) as bar:
-        return list(_composed(runner, pieces, length, seed, sampling, batch, ended, bar))
+    with _checked(pieces, length, seed, batch, progress, ended, prompt, melody) as checked:
+        return list(_composed(runner, pieces, length, seed, sampling, batch, ended, *checked))
 
 
 def generate_files(
@@ -123,6 +134,8 @@ def generate_files(
     batch: int = 16,
     progress: bool = False,
     told: Callable[[Words], object] = lambda _: None,
+    prompt: Words | None = None,
+    melody: Words | None = None,
 ) -> list[Path]:
     """Compose pieces as `generate` does, and write each into `folder` as soon as its batch is composed.
 
@@ -136,8 +149,8 @@ def generate_files(
     files = piece_files(Path(folder), pieces)
     written = 0
     try:
-        with _checked(pieces, length, seed, batch, progress) as bar:
-            composed = _composed(runner, pieces, length, seed, sampling, batch, True, bar)
+        with _checked(pieces, length, seed, batch, progress, True, prompt, melody) as checked:
+            composed = _composed(runner, pieces, length, seed, sampling, batch, True, *checked)
             for file, words in zip(files, composed, strict=True):
                 if not written:
                     _clear(files)
@@ -156,18 +169,92 @@ def _clear(files: Sequence[Path]) -> None:
             file.unlink(missing_ok=True)
 
 
+def first_bars(words: Words, bars: int | None = None, name: str = "piece") -> Words:
+    """The first bars of a piece `[tokens, 7]`, without its END, as a prompt for `generate`.
+
+    A pickup is a bar of its own.
+
+    >>> from muspike import generate, load_model, tokens
+    >>> from muspike.generation import first_bars
+    >>> piece, = generate(load_model("s-rnn").network.runner(), pieces=1, length=64, seed=0)
+    >>> begun = first_bars(piece, 1)
+    >>> (begun[:, 2] == tokens.BarBeat.BAR).sum() == 1, len(begun) < len(piece)
+    (True, True)
+
+    Args:
+        words: the piece.
+        bars: how many; None: all of them.
+        name: what the piece is called in errors.
+
+    Raises:
+        BadInput: the piece has fewer bars.
+    """
+    kind = tokens.checked(words, name)[:, tokens.BAR_BEAT]
+    over = np.flatnonzero(np.isin(kind, (tokens.BarBeat.END, tokens.BarBeat.PAD)))
+    words = words[: over[0]] if len(over) else words
+    starts = np.flatnonzero(words[:, tokens.BAR_BEAT] == tokens.BarBeat.BAR)
+    if bars is None or bars == len(starts):
+        return words
+    if not 1 <= whole(f"{name}: bars", bars, 1) <= len(starts):
+        raise BadInput(f"{name}: has {several(len(starts), 'bar')}; a prompt of {bars} needs more")
+    return words[: starts[bars]]
+
+
+def _given(prompt: Words | None, melody: Words | None, length: int, ended: bool) -> tuple[Words | None, Melody | None]:
+    """The prompt without END, and the melody, if they are right."""
+    if prompt is not None and melody is not None:
+        raise BadInput("generate: prompt and melody are both given; expected one of them at most")
+    if melody is not None:
+        if not ended:
+            raise BadInput("generate: ended is False and a melody is given; a piece with a melody ends with it")
+        lead = Melody.of(melody)
+        lead.demand_room(length)
+        return None, lead
+    if prompt is None:
+        return None, None
+    if not len(tokens.decode(prompt, "prompt").notes):
+        raise BadInput("generate: prompt has no notes; at least one is needed")
+    prompt = first_bars(prompt)
+    if prompt[-1, tokens.BAR_BEAT] == tokens.BarBeat.BEAT:
+        raise BadInput(f"generate: prompt ends with token {len(prompt) - 1}, a BEAT; at least one NOTE must follow it")
+    least = len(prompt) + (SHORTEST if ended else 1)
+    if length < least:
+        raise BadInput(f"generate: the prompt has {len(prompt)} words; length {length} must be at least {least}")
+    return prompt, None
+
+
 @contextlib.contextmanager
-def _checked(pieces: int, length: int, seed: int, batch: int, progress: bool) -> Iterator[Bar]:
+def _checked(
+    pieces: int,
+    length: int,
+    seed: int,
+    batch: int,
+    progress: bool,
+    ended: bool,
+    prompt: Words | None,
+    melody: Words | None,
+) -> Iterator[tuple[Bar, Words | None, Melody | None]]:
+    """Check what `generate` is given, and show the progress. Yields the bar, the prompt without END, and the melody."""
     demand(pieces, PIECES, "generate: pieces")
     demand(length, LENGTH, "generate: length")
     demand(seed, SEED, "generate: seed")
     demand(batch, PIECES, "generate: batch")
-    with bar(pieces * length, "word", shown=progress) as shown:
-        yield shown
+    begun, led = _given(prompt, melody, length, ended)
+    with bar(pieces * (length if led is None else led.least_words), "word", shown=progress) as shown:
+        yield shown, begun, led
 
 
 def _composed(
-    runner: Runner, pieces: int, length: int, seed: int, sampling: Sampling, batch: int, ended: bool, shown: Bar
+    runner: Runner,
+    pieces: int,
+    length: int,
+    seed: int,
+    sampling: Sampling,
+    batch: int,
+    ended: bool,
+    shown: Bar,
+    prompt: Words | None,
+    melody: Melody | None,
 ) -> Iterator[Words]:
     for first in range(0, pieces, batch):
         group = range(first, min(first + batch, pieces))
@@ -178,7 +265,7 @@ def _composed(
             return sample(logits, allowed, draws[n, :, feature], sampling)  # noqa: B023
 
         noise = runner.noise.drawn(seed, group, length)
-        words = compose(runner, noise, choose, sampling, ended, shown.advance)
+        words = compose(runner, noise, choose, sampling, ended, shown.advance, prompt, melody)
         for b in range(len(group)):
             yield words[words[:, b, tokens.BAR_BEAT] != tokens.BarBeat.PAD, b]
 
@@ -190,6 +277,8 @@ def compose(
     sampling: Sampling = Sampling(),
     ended: bool = True,
     advanced: Callable[[int], object] = lambda _: None,
+    prompt: Words | None = None,
+    melody: Melody | None = None,
 ) -> Words:
     """Compose one batch of pieces, int16 `[length, batch, 7]`. PAD follows a piece's END.
 
@@ -199,22 +288,37 @@ def compose(
         choose: chooses the values.
         sampling: only its limits `unisons` and `chord` are used here.
         ended: as in `generate`.
-        advanced: called with the number of new words after each step.
+        advanced: called with the number of new words after each step; with a melody, only its own words count.
+        prompt: words of whole bars that each piece begins with, `[words, 7]`, shorter than `length`.
+        melody: the melody of each piece; it has room in `length`.
     """
     length, batch, _ = noise.shape
     runner.reset(batch)
     state, texture = tokens.State.start(batch, sampling.unisons), _Texture(batch)
+    begun = 0 if prompt is None else len(prompt)
+    led = None if melody is None else Accompaniment(melody, batch)
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
     for n in range(length):
         logits = runner.step(np.concatenate([latest, noise[n]], axis=1))
+        if prompt is not None and n < begun:
+            words[n] = latest = state.complete(np.repeat(prompt[n : n + 1], batch, axis=0))
+            texture.hear(latest)
+            advanced(batch)
+            continue
         kinds = state.allowed_bar_beat()
         kinds[texture.notes >= sampling.chord, tokens.BarBeat.NOTE] = False
         kinds[texture.thin if ended else slice(None), tokens.BarBeat.END] = False
+        if begun and n == begun:
+            kinds &= np.arange(len(tokens.BarBeat)) == tokens.BarBeat.BAR
+        if led is not None:
+            kinds &= led.kinds(state, length - n)
         sampled = np.zeros((batch, len(tokens.FEATURES)), np.int64)
         f = tokens.BAR_BEAT
         sampled[:, f] = choose(n, f, _feature(logits, f), kinds)
-        if ended:
+        if led is not None:
+            sampled[:, f] = led.kind(sampled[:, f], kinds, texture.thin)
+        elif ended and not (begun and n == begun):
             sampled[:, f] = _closing(sampled[:, f], kinds, state.bar_beat, texture.thin, length - n, sampling.chord)
         allowed = state.allowed(sampled[:, f])
         for f in range(len(tokens.FEATURES)):
@@ -222,13 +326,21 @@ def compose(
                 may = _feature(allowed, f)
                 if f == tokens.DURATION:
                     may = may & state.allowed_duration(sampled)
+                if led is not None:
+                    may = may & led.allowed(f, sampled)
                 sampled[:, f] = choose(n, f, _feature(logits, f), may)
+                if led is not None:
+                    sampled[:, f] = led.forced(f, sampled)
+        if led is not None:
+            sampled[:, tokens.TEMPO_] = led.tempo(sampled)
         words[n] = latest = state.complete(sampled)
         texture.hear(latest)
+        if led is not None:
+            advanced(led.advance(latest))
+        else:
+            advanced(batch * (length - n if state.ended.all() else 1))
         if state.ended.all():
-            advanced(batch * (length - n))
             break
-        advanced(batch)
     return words
 
 

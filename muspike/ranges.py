@@ -135,12 +135,17 @@ SEED = whole(0, 2**32 - 1)
 """Every random state that muspike uses takes these seeds."""
 PIECES = whole(1, 100_000)
 """How many pieces are composed."""
-LENGTH = whole(4, 100_000)
+MOST_WORDS = 100_000
+LENGTH = whole(4, MOST_WORDS)
 """Compound words of a piece.
 
 The shortest is BAR, BEAT, NOTE, END. The ticks of a MIDI file have 32 bits: so many words fit even if every bar is as
 long as possible.
 """
+BARS = whole(1, MOST_WORDS)
+"""Bars of a prompt."""
+TRACK = whole(0, 2**16 - 1)
+"""The number of a track. A Standard MIDI File has at most so many."""
 STEPS = whole(1, 10**8)
 """Steps of a training. More would take years."""
 TICKS = whole(1, 10**8)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from muspike.cli import onnx
 from muspike.cli.options import (
@@ -23,9 +24,10 @@ from muspike.cli.options import (
 from muspike.cli.output import note, say, say_json, waiting
 from muspike.errors import BadInput
 from muspike.files import owned_folder
-from muspike.ranges import LENGTH, PIECES, TEMPERATURE, TOP_P
+from muspike.ranges import BARS, LENGTH, MOST_WORDS, PIECES, TEMPERATURE, TOP_P, TRACK
 
 if TYPE_CHECKING:
+    from muspike.generation import Sampling
     from muspike.host import Runner
     from muspike.tokens import Words
 
@@ -41,7 +43,29 @@ def add(commands: Commands) -> None:
     add_model(generate, "; or an ONNX file written by muspike export, which needs no torch")
     generate.add_argument("-n", "--pieces", type=whole(PIECES), default=4, help="how many (default: 4)")
     generate.add_argument(
-        "--length", type=whole(LENGTH), default=512, help="the most compound words of a piece (default: 512)"
+        "--length",
+        type=whole(LENGTH),
+        help="the most compound words of a piece, those of a prompt included (default: 512; with --melody as many as "
+        "the pieces take)",
+    )
+    generate.add_argument(
+        "--prompt", metavar="FILE", type=path, help="a MIDI file that the pieces begin with and go on from"
+    )
+    generate.add_argument(
+        "--bars",
+        type=whole(BARS),
+        help="how many bars of the prompt, a pickup being one (default: all)",
+    )
+    generate.add_argument(
+        "--melody",
+        metavar="FILE",
+        type=path,
+        help="a MIDI file; its highest voice is the highest voice of the pieces, and the model composes the others",
+    )
+    generate.add_argument(
+        "--track",
+        type=whole(TRACK),
+        help="the track that is the melody, from 0 (default: the highest notes of all tracks)",
     )
     folder(generate, "folder for the MIDI files")
     add_seed(generate, "the same seed gives the same files")
@@ -82,12 +106,19 @@ def add(commands: Commands) -> None:
 
 
 def _generate(args: argparse.Namespace) -> int:
+    if args.prompt and args.melody:
+        raise BadInput("--melody is not used with --prompt; leave one of them out")
+    if not args.prompt:
+        refuse_unused(args, "without --prompt", "bars")
+    if not args.melody:
+        refuse_unused(args, "without --melody", "track")
     # The folder is checked first, and owned to the end. The rest takes time already when it is imported.
     with owned_folder(args.output) as folder:
         from muspike.generation import Sampling, ended_by_itself, generate_files, piece_files
 
         piece_files(folder, args.pieces)
         sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
+        given = _given(args, sampling)
         runner: Runner
         chip = None
         if onnx.is_onnx(args.model):
@@ -107,29 +138,87 @@ def _generate(args: argparse.Namespace) -> int:
 
         def told(words: Words) -> None:
             lengths.append(len(words))
-            by_itself.append(ended_by_itself(words, args.length, sampling))
+            by_itself.append(ended_by_itself(words, given.length, sampling))
 
-        files = generate_files(runner, folder, args.pieces, args.length, args.seed, sampling, progress=True, told=told)
+        files = generate_files(
+            runner,
+            folder,
+            args.pieces,
+            given.length,
+            args.seed,
+            sampling,
+            progress=True,
+            told=told,
+            prompt=given.prompt,
+            melody=given.melody,
+        )
     if args.json:
-        warnings = {} if chip is None else {"chip_warnings": list(chip.warnings)}
+        more: dict[str, object] = {} if chip is None else {"chip_warnings": list(chip.warnings)}
+        if given.prompt is not None:
+            more |= {"prompt": str(args.prompt), "prompt_words": len(given.prompt)}
+        if given.melody is not None:
+            more["melody"] = str(args.melody)
+        else:
+            more["ended_by_itself"] = by_itself
         say_json(
             {
                 "on": on if chip is None else chip.name,
-                **warnings,
                 "seed": args.seed,
                 "files": [str(f) for f in files],
                 "words": lengths,
-                "ended_by_itself": by_itself,
+                **more,
             }
         )
     else:
         several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
         say(several if len(files) > 1 else str(files[0]))
-        if ended := len(files) - sum(by_itself):
+        if given.melody is None and (ended := len(files) - sum(by_itself)):
             which = f"{ended} of them" if ended < len(files) else "all of them" if ended > 1 else "it"
             others = ", the others by themselves" if ended < len(files) else ""
-            say(f"{which} ended at the limit of {args.length} words (--length){others}")
+            say(f"{which} ended at the limit of {given.length} words (--length){others}")
     return 0
+
+
+class _Given(NamedTuple):
+    """What the pieces are composed to, and the most words of one."""
+
+    length: int
+    prompt: Words | None = None
+    melody: Words | None = None
+
+
+def _given(args: argparse.Namespace, sampling: Sampling) -> _Given:
+    """Read the file of `--prompt` or `--melody`, and check that it has room in `--length`."""
+    file = args.prompt or args.melody
+    length = 512 if args.length is None else args.length
+    if file is None:
+        return _Given(length)
+    with waiting(f"reading {file}"):
+        from muspike import midi, tokens
+        from muspike.beat import on_beat
+        from muspike.generation import SHORTEST, first_bars
+        from muspike.melody import Melody, melody_of
+
+        score = replace(on_beat(midi.read(file)).score, name=str(file))
+        remarks = list(score.remarks)
+        if args.prompt:
+            prompt = first_bars(tokens.encode(score, remarks), args.bars, str(file))
+        else:
+            words = melody_of(score, args.track)
+    for remark in remarks:
+        note(f"{file}: {remark}")
+    if args.prompt:
+        if length < len(prompt) + SHORTEST:
+            raise BadInput(
+                f"{file}: the prompt has {len(prompt)} words; --length {length} must be at least "
+                f"{len(prompt) + SHORTEST}, or --bars less"
+            )
+        return _Given(length, prompt=prompt)
+    melody = Melody.of(words)
+    if args.length is None:
+        length = min(melody.most_words(sampling.chord), MOST_WORDS)
+    melody.demand_room(length, str(file), "--length")
+    return _Given(length, melody=words)
 
 
 def _metrics(args: argparse.Namespace) -> int:

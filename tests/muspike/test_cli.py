@@ -124,6 +124,63 @@ def test_the_same_seed_gives_the_same_pieces_on_torch_and_on_the_chip(
     assert len(midi.read("a/piece-000.mid").notes) > 0
 
 
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MIDI file with a melody above chords, five bars long."""
+    melody = [(480 * beat, 480, 72 + beat % 5, 80, 0) for beat in range(17)]
+    chords = [(1920 * bar, 1920, pitch, 80, 1) for bar in range(4) for pitch in (60, 64, 67)]
+    file = tmp_path_factory.mktemp("songs") / "song.mid"
+    tracks = [midi.Track("melody"), midi.Track("chords")]
+    midi.write(midi.Score(480, midi.table(melody + chords, midi.NOTE), tracks=tracks), file)
+    return file
+
+
+def notes(file: Path | str) -> list[tuple[int, ...]]:
+    """Onset, duration, pitch and velocity of the notes of a file; decoded pieces have 480 ticks in a beat."""
+    score = midi.read(file)
+    assert score.ticks_per_beat == 480
+    return [tuple(note) for note in score.notes[["onset", "duration", "pitch", "velocity"]].tolist()]
+
+
+@pytest.mark.parametrize("on", ["torch", "loihi1", "loihi2", "onnx"])
+def test_pieces_go_on_from_a_prompt_or_harmonise_a_melody(
+    model: Path, song: Path, here: Path, capsys: pytest.CaptureFixture[str], on: str
+) -> None:
+    network = [str(model), "--on", on]
+    if on == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        assert main(["export", str(model), "--to", "onnx", "-o", "small.onnx", "--tokens", "4"]) == 0
+        network = ["small.onnx"]
+        capsys.readouterr()
+    command = ["generate", *network, "-n", "2", "--seed", "3", "--json"]
+
+    assert main([*command, "--prompt", str(song), "--bars", "2", "--length", "60", "-o", "on"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    begun = [note for note in notes(song) if note[0] < 2 * 1920]
+    assert told["prompt"] == str(song) and told["prompt_words"] == 2 + 8 + len(begun)
+    for file in told["files"]:
+        assert notes(file)[: len(begun)] == begun
+        assert all(onset >= 2 * 1920 for onset, *_ in notes(file)[len(begun) :])
+        assert len(notes(file)) > len(begun)
+
+    assert main([*command, "--melody", str(song), "-o", "to"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["melody"] == str(song) and "ended_by_itself" not in told
+    melody = [note for note in notes(song) if note[2] >= 72]
+    for file in told["files"]:
+        assert set(melody) <= set(notes(file)) and len(notes(file)) > len(melody)
+        assert {onset: max(n[2] for n in notes(file) if n[0] == onset) for onset, *_ in melody} == {
+            onset: pitch for onset, _, pitch, _ in melody
+        }
+    assert main([*command, "--melody", str(song), "-o", "again"]) == 0
+    assert contents(here / "to") == contents(here / "again")
+
+
+def test_the_melody_can_be_a_track(model: Path, song: Path, here: Path) -> None:
+    assert main(["generate", str(model), "-n", "1", "--melody", str(song), "--track", "1", "-o", "p"]) == 0
+    assert max(note[2] for note in notes("p/piece-000.mid")) == 67
+
+
 @pytest.mark.parametrize("chip", ["loihi1", "loihi2"])
 def test_map_reports_the_use_of_the_chip_and_the_rounding(
     graph: Path, here: Path, capsys: pytest.CaptureFixture[str], chip: str
@@ -236,6 +293,29 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("generate nosuch -o p", "nosuch: neither a model folder nor a shipped model"),
         ("generate empty -o p", "model.json: cannot be read: No such file"),
         ("generate MODEL -o file", "file: is a file; a folder is wanted"),
+        ("generate MODEL -o p --prompt nosuch.mid", "nosuch.mid: cannot be read: No such file"),
+        ("generate MODEL -o p --prompt file", "file: not a MIDI file"),
+        ("generate MODEL -o p --prompt SONG --bars 6", "song.mid: has 5 bars; a prompt of 6 needs more"),
+        ("generate MODEL -o p --prompt SONG --bars 0", "'0' must be a whole number from 1"),
+        ("generate MODEL -o p --prompt SONG --length 53", "prompt has 51 words; --length 53 must be at least 55, or"),
+        (
+            "generate MODEL -o p --prompt SONG --melody SONG",
+            "--melody is not used with --prompt; leave one of",
+        ),
+        ("generate MODEL -o p --bars 2", "--bars is not used without --prompt; leave it out"),
+        ("generate MODEL -o p --track 0", "--track is not used without --melody; leave it out"),
+        ("generate MODEL -o p --melody SONG --bars 2", "--bars is not used without --prompt; leave it out"),
+        ("generate MODEL -o p --melody nosuch.mid", "nosuch.mid: cannot be read: No such file"),
+        (
+            "generate MODEL -o p --melody SONG --track 2",
+            "has no track 2; its tracks are 0 'melody', 1 'chords'",
+        ),
+        (
+            "generate MODEL -o p --melody SONG --length 39",
+            "the melody alone takes 40 words; --length 39 must be",
+        ),
+        ("generate MODEL -o p --melody DRUMS", "drums.mid: no notes to encode, expected at least one outside the drum"),
+        ("generate MODEL -o p --prompt DRUMS", "drums.mid: no notes to encode, expected at least one outside the drum"),
         ("train s-xyz", "architecture 's-xyz' is not known; known are s-cnn, s-rnn"),
         ("train s-rnn --preset enormous", "preset 'enormous' is not known; known are"),
         ("train s-rnn --preset tiny --data bach", "corpus 'bach' is not known; known are jsb"),
@@ -278,6 +358,7 @@ def test_bad_use_is_one_line_and_status_2(
     model: Path,
     graph: Path,
     pieces: Path,
+    song: Path,
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: str,
@@ -287,7 +368,9 @@ def test_bad_use_is_one_line_and_status_2(
         monkeypatch.setattr(corpora, "load", noise)
     (here / "empty").mkdir()
     (here / "file").write_text("some text")
-    known = {"MODEL": model, "GRAPH": graph, "PIECES": pieces}
+    drums = midi.Score(480, midi.table([(0, 480, 36, 80, 0)], midi.NOTE), tracks=[midi.Track("", is_drum=True)])
+    midi.write(drums, "drums.mid")
+    known = {"MODEL": model, "GRAPH": graph, "PIECES": pieces, "SONG": song, "DRUMS": "drums.mid"}
     assert words in refused([known.get(word, word) for word in arguments.split()], 2)
 
 

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from muspike import architectures, midi, tokens
 from muspike.errors import BadInput
-from muspike.generation import Logits, Sampling, ended_by_itself, generate, generate_files, sample, write_pieces
+from muspike.generation import (
+    Logits,
+    Sampling,
+    ended_by_itself,
+    first_bars,
+    generate,
+    generate_files,
+    sample,
+    write_pieces,
+)
 from muspike.host import Noise as NoiseAxons
 from muspike.network import Network, TorchRunner
 from muspike.tokens import BarBeat, Words
@@ -274,3 +283,69 @@ def test_every_value_of_noise_is_as_likely() -> None:
 def test_noise_without_axons_is_refused(draws: int, values: int) -> None:
     with pytest.raises(BadInput, match=f"noise: {draws} draws of one of {values} values"):
         NoiseAxons(draws, values)
+
+
+# --- going on from a prompt ------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), more=st.integers(4, 60), scale=st.sampled_from([0.1, 3.0, 30.0]))
+def test_a_piece_begins_with_its_prompt_and_goes_on_with_a_new_bar(seed: int, more: int, scale: float) -> None:
+    (source,) = generate(Noise(seed, scale), 1, 40, seed)
+    prompt = source[:-1]
+    for words in generate(Noise(seed + 1, scale), 3, len(prompt) + more, seed, prompt=source):
+        assert np.array_equal(words[: len(prompt)], prompt) and words.dtype == np.int16
+        assert words[len(prompt), tokens.BAR_BEAT] == BarBeat.BAR and words[-1, tokens.BAR_BEAT] == BarBeat.END
+        assert len(prompt) + 4 <= len(words) <= len(prompt) + more
+        tokens.decode(words)
+
+
+def test_the_network_reads_the_prompt_and_then_what_it_composes() -> None:
+    (prompt,) = generate(Noise(0, 1.0), 1, 20, seed=1, ended=False)
+    prompt = first_bars(prompt)
+    noisy = Hearing(2, 3)
+    pieces = generate(noisy, 2, len(prompt) + 10, seed=4, ended=False, prompt=prompt)
+    heard = np.stack(noisy.heard)  # before the first word, the network hears none
+    assert not heard[0, :, :7].any() and np.array_equal(heard[1:, :, :7], np.stack(pieces, axis=1)[:-1])
+    assert np.array_equal(heard[..., 7:], noisy.noise.drawn(4, range(2), len(heard)))
+
+
+def test_a_prompt_decides_how_a_piece_goes_on_and_the_seed_too() -> None:
+    prompts = [first_bars(generate(network_runner(), 1, 24, seed)[0]) for seed in (1, 2)]
+    prompts[1] = prompts[0].copy()
+    prompts[1][prompts[1][:, tokens.PITCH] > 0, tokens.PITCH] -= 1
+    (one,), (same,), (other_prompt,), (other_seed,) = (
+        generate(network_runner(), 1, 80, seed, prompt=prompt)
+        for prompt, seed in ((prompts[0], 7), (prompts[0], 7), (prompts[1], 7), (prompts[0], 8))
+    )
+    begun = len(prompts[0])
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one[begun:], other_prompt[begun:]) and not np.array_equal(one, other_seed)
+
+
+def test_the_first_bars_of_a_piece() -> None:
+    (piece,) = generate(Chorale({}), 1, 120, seed=3)
+    bars = np.flatnonzero(piece[:, tokens.BAR_BEAT] == BarBeat.BAR)
+    assert len(bars) > 2
+    assert np.array_equal(first_bars(piece, 2), piece[: bars[2]])
+    assert np.array_equal(first_bars(piece, len(bars)), piece[:-1])
+    assert np.array_equal(first_bars(piece), piece[:-1])
+    with pytest.raises(BadInput, match=f"^song: has {len(bars)} bars; a prompt of {len(bars) + 1} needs more"):
+        first_bars(piece, len(bars) + 1, "song")
+    with pytest.raises(BadInput, match="bars is 0"):
+        first_bars(piece, 0)
+
+
+def test_a_prompt_that_leaves_no_room_or_is_none_is_refused() -> None:
+    (prompt,) = generate(Noise(0, 1.0), 1, 20, seed=1)
+    words = len(prompt) - 1
+    with pytest.raises(BadInput, match=f"prompt has {words} words; length {words + 3} must be at least {words + 4}"):
+        generate(Noise(0, 1.0), 1, words + 3, 0, prompt=prompt)
+    with pytest.raises(BadInput, match="a piece starts with BAR"):
+        generate(Noise(0, 1.0), 1, 60, 0, prompt=prompt[1:])
+    in_chord = np.vstack([prompt[:-1], [[*prompt[-2, :2], BarBeat.BAR, 4, 0, 4, 0]], prompt[1:2]]).astype(np.int16)
+    in_chord[-1, tokens.POSITION] = 0
+    with pytest.raises(BadInput, match=f"prompt ends with token {words + 1}, a BEAT"):
+        generate(Noise(0, 1.0), 1, 60, 0, prompt=in_chord)
+    with pytest.raises(BadInput, match="prompt has no notes"):
+        generate(Noise(0, 1.0), 1, 60, 0, prompt=prompt[:1])
