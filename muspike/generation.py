@@ -19,9 +19,10 @@ import numpy.typing as npt
 from muspike import midi, sounding, tokens
 from muspike.arguments import refuse, whole
 from muspike.errors import BadInput
-from muspike.files import check_target
+from muspike.files import check_target, write_whole
 from muspike.host import Runner
 from muspike.melody import Accompaniment, Melody
+from muspike.midi import Score
 from muspike.progress import Bar, bar
 from muspike.ranges import LENGTH, PIECES, SEED, TEMPERATURE, TOP_P, at_least, check, demand, setting
 from muspike.tables import several
@@ -136,11 +137,13 @@ def generate_files(
     told: Callable[[Words], object] = lambda _: None,
     prompt: Words | None = None,
     melody: Words | None = None,
+    mp3: Callable[[Score], bytes] | None = None,
 ) -> list[Path]:
     """Compose pieces as `generate` does, and write each into `folder` as soon as its batch is composed.
 
-    The files are those of `write_pieces`. If the work is stopped, the pieces that are written stay. `told` is called
-    with each piece that is written.
+    The files are those of `write_pieces`. With `mp3`, such as `muspike.bench.audio.mp3`, the sound of each piece lies
+    beside it, as `piece-000.mp3`. If the work is stopped, the pieces that are written stay. `told` is called with each
+    piece that is written.
 
     Raises:
         BadInput: as for `generate` and `write_pieces`.
@@ -154,7 +157,11 @@ def generate_files(
             for file, words in zip(files, composed, strict=True):
                 if not written:
                     _clear(files)
-                midi.write(tokens.decode(words), file)
+                score = tokens.decode(words)
+                midi.write(score, file)
+                if mp3 is not None:
+                    with write_whole(_sound_of(file)) as temporary:
+                        temporary.write_bytes(mp3(score))
                 told(words)
                 written += 1
     except KeyboardInterrupt as stop:
@@ -163,10 +170,18 @@ def generate_files(
 
 
 def _clear(files: Sequence[Path]) -> None:
-    """Remove the pieces of an earlier call, so that old and new ones are never mixed, whenever the work is stopped."""
-    for file in files:
+    """Remove the pieces of an earlier call, so that old and new ones are never mixed, whenever the work is stopped.
+
+    Their sound is removed too.
+    """
+    for file in [*files, *(_sound_of(file) for file in files)]:
         if not file.is_symlink():
             file.unlink(missing_ok=True)
+
+
+def _sound_of(file: Path) -> Path:
+    """The file with the sound of the piece in `file`."""
+    return file.with_suffix(".mp3")
 
 
 def first_bars(words: Words, bars: int | None = None, name: str = "piece") -> Words:
@@ -480,7 +495,7 @@ def piece_files(folder: Path, count: int) -> list[Path]:
             f"{folder}: holds {len(others)} pieces that {count} new ones would not replace, from {others[0].name} on; "
             "choose another folder, or remove them"
         )
-    for file in files:
+    for file in [*files, *(_sound_of(file) for file in files)]:
         if os.path.lexists(file):
             check_target(file)
     return files

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +31,11 @@ from muspike.ranges import BARS, LENGTH, MOST_WORDS, PIECES, TEMPERATURE, TOP_P,
 if TYPE_CHECKING:
     from muspike.generation import Sampling
     from muspike.host import Runner
+    from muspike.midi import Score
     from muspike.tokens import Words
+
+_MOST_SECONDS = 600.0
+"""The most seconds of a piece that become sound."""
 
 
 def add(commands: Commands) -> None:
@@ -84,6 +90,11 @@ def add(commands: Commands) -> None:
         "what computes the network: torch (default), or the integer network of a chip (loihi is loihi1)",
         flag="--on",
     )
+    generate.add_argument(
+        "--audio",
+        action="store_true",
+        help="also write each piece as sound, an MP3 beside the MIDI file (the extra audio)",
+    )
     add_json(generate, "the files written")
 
     metrics = commands.add(
@@ -118,6 +129,7 @@ def _generate(args: argparse.Namespace) -> int:
 
         piece_files(folder, args.pieces)
         sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
+        mp3 = _sound() if args.audio else None
         given = _given(args, sampling)
         runner: Runner
         chip = None
@@ -151,6 +163,7 @@ def _generate(args: argparse.Namespace) -> int:
             told=told,
             prompt=given.prompt,
             melody=given.melody,
+            mp3=mp3,
         )
     if args.json:
         more: dict[str, object] = {} if chip is None else {"chip_warnings": list(chip.warnings)}
@@ -160,6 +173,8 @@ def _generate(args: argparse.Namespace) -> int:
             more["melody"] = str(args.melody)
         else:
             more["ended_by_itself"] = by_itself
+        if args.audio:
+            more["audio"] = [str(file.with_suffix(".mp3")) for file in files]
         say_json(
             {
                 "on": on if chip is None else chip.name,
@@ -219,6 +234,19 @@ def _given(args: argparse.Namespace, sampling: Sampling) -> _Given:
         length = min(melody.most_words(sampling.chord), MOST_WORDS)
     melody.demand_room(length, str(file), "--length")
     return _Given(length, melody=words)
+
+
+def _sound() -> Callable[[Score], bytes]:
+    """What makes an MP3 of a piece.
+
+    Raises:
+        BadInput: a package for sound is missing.
+    """
+    from muspike.bench import audio
+
+    if why := audio.missing():
+        raise BadInput(f"--audio: {why}")
+    return partial(audio.mp3, seconds=_MOST_SECONDS)
 
 
 def _metrics(args: argparse.Namespace) -> int:

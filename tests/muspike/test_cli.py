@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -179,6 +180,30 @@ def test_pieces_go_on_from_a_prompt_or_harmonise_a_melody(
 def test_the_melody_can_be_a_track(model: Path, song: Path, here: Path) -> None:
     assert main(["generate", str(model), "-n", "1", "--melody", str(song), "--track", "1", "-o", "p"]) == 0
     assert max(note[2] for note in notes("p/piece-000.mid")) == 67
+
+
+def test_audio_writes_the_sound_of_each_piece(
+    model: Path,
+    refused: Callable[..., str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="the extra audio is not installed")
+    pytest.importorskip("pretty_midi", reason="the extra audio is not installed")
+    command = ["generate", str(model), "-n", "2", "--length", "20", "-o", "p", "--audio"]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["audio"] == ["p/piece-000.mp3", "p/piece-001.mp3"]
+    for number in range(2):
+        wave, rate = soundfile.read(f"p/piece-{number:03}.mp3")
+        piece = midi.read(f"p/piece-{number:03}.mid")
+        ends = (piece.notes["onset"] + piece.notes["duration"]).max() / 480
+        assert len(wave) / rate > ends * 60 / piece.tempos["bpm"].max() and abs(wave).max() > 0.3
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
+    assert "--audio: pretty_midi, soundfile are not installed (pip install 'muspike[audio]')" in refused(
+        ["generate", model, "-o", "q", "--audio"], 2
+    )
 
 
 @pytest.mark.parametrize("chip", ["loihi1", "loihi2"])

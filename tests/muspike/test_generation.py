@@ -349,3 +349,14 @@ def test_a_prompt_that_leaves_no_room_or_is_none_is_refused() -> None:
         generate(Noise(0, 1.0), 1, 60, 0, prompt=in_chord)
     with pytest.raises(BadInput, match="prompt has no notes"):
         generate(Noise(0, 1.0), 1, 60, 0, prompt=prompt[:1])
+
+
+def test_the_sound_of_a_piece_lies_beside_it_and_goes_with_it(tmp_path: Path) -> None:
+    def notes(score: midi.Score) -> bytes:
+        return f"{len(score.notes)} notes".encode()
+
+    files = generate_files(Noise(0, 1.0), tmp_path, 2, 20, seed=3, mp3=notes)
+    for file in files:
+        assert file.with_suffix(".mp3").read_bytes() == notes(midi.read(file))
+    generate_files(Noise(0, 1.0), tmp_path, 2, 20, seed=4)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["piece-000.mid", "piece-001.mid"]
