@@ -158,10 +158,11 @@ def generate_files(
                 if not written:
                     _clear(files)
                 score = tokens.decode(words)
+                sound = None if mp3 is None else mp3(score)
                 midi.write(score, file)
-                if mp3 is not None:
+                if sound is not None:
                     with write_whole(_sound_of(file)) as temporary:
-                        temporary.write_bytes(mp3(score))
+                        temporary.write_bytes(sound)
                 told(words)
                 written += 1
     except KeyboardInterrupt as stop:
