@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,9 @@ from muspike.errors import BadInput
 
 T = TypeVar("T")
 _LARGEST = 2**63 - 1
+
+
+_MOST_NAMES = 20  # that an error lists
 
 
 def shown(value: object) -> str:
@@ -141,10 +145,17 @@ def one_of(what: str, value: Any, known: Iterable[str]) -> str:
     """`value`, if it is one of the texts `known`.
 
     Raises:
-        BadInput: it is another one, which the message names with all known ones.
+        BadInput: it is another one, which the message names with the known ones, those that it resembles first; of
+            many, the first `_MOST_NAMES`.
     """
     names = list(known)
     if not isinstance(value, str) or value not in names:
         found = shown(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+        if len(names) > _MOST_NAMES:
+            near = difflib.get_close_matches(value, names, _MOST_NAMES) if isinstance(value, str) else []
+            first = [*near, *(name for name in names if name not in near)][:_MOST_NAMES]
+            raise BadInput(
+                f"{what} {found} is not known; known are {', '.join(first)} and {len(names) - len(first)} others"
+            )
         raise BadInput(f"{what} {found} is not known; known are {', '.join(names)}")
     return value

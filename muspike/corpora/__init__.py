@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from muspike.arguments import instance
+from muspike.arguments import path as path_of
 from muspike.cache import cache_folder
 from muspike.corpora import shards
 from muspike.corpora.archives import is_archive, unpack
@@ -83,8 +83,7 @@ def load(name: str | os.PathLike[str], progress: bool = True) -> Corpus:
         BadInput: there is no such corpus, or it must be built first.
         Failed: the disk refuses.
     """
-    name = os.fspath(name)
-    instance("corpora.load: name", name, str, "the name of a corpus, or a folder of MIDI files")
+    name = path_of("corpora.load: name", name)
     if name in CORPORA and source_of(name).folder is not None:
         return _comes_along(name, progress)
     return shards.open_corpus(folder_of(name, progress))
@@ -100,7 +99,7 @@ def folder_of(what: str | os.PathLike[str], progress: bool = True) -> Path:
     Raises:
         BadInput, Failed: as `load`.
     """
-    name = os.fspath(what)
+    name = path_of("corpora.folder_of: what", what)
     if (name not in CORPORA and Path(name).is_dir()) or (name in CORPORA and source_of(name).folder is not None):
         return build(name, progress=progress).folder
     folder = _cached(name) if name not in CORPORA else cache_folder() / "corpora" / f"{name}-{source_of(name).version}"
@@ -150,7 +149,7 @@ def build(
     from muspike.corpora.building import Plan
     from muspike.corpora.building import build as build_from
 
-    name = os.fspath(what)
+    name = path_of("corpora.build: what", what)
     key = name if name in CORPORA else ""
     source = source_of(key)
     if not key:

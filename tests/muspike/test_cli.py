@@ -343,7 +343,7 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("generate MODEL -o p --prompt DRUMS", "drums.mid: no notes to encode, expected at least one outside the drum"),
         ("train s-xyz", "architecture 's-xyz' is not known; known are s-cnn, s-rnn"),
         ("train s-rnn --preset enormous", "preset 'enormous' is not known; known are"),
-        ("train s-rnn --preset tiny --data bach", "corpus 'bach' is not known; known are jsb"),
+        ("train s-rnn --preset tiny --data bach", "corpus 'bach': there is no such corpus or folder; known are jsb, "),
         ("train s-rnn --preset tiny --steps 0", "'0' must be a whole number from 1 to 100000000"),
         ("train s-rnn --preset tiny -o file", "file: is a file; a folder is wanted"),
         (
