@@ -13,8 +13,6 @@ from muspike.errors import BadInput
 
 T = TypeVar("T")
 _LARGEST = 2**63 - 1
-
-
 _MOST_NAMES = 20  # that an error lists
 
 

@@ -202,7 +202,7 @@ PAIRS: list[tuple[str, dict[str, Any], str]] = [
         {"names": "pitch_count"},
         r"names is the text 'pitch_count'; expected a list of names, \['pitch_count'\]",
     ),
-    ("evaluate", {"names": ["pitch"]}, "metric 'pitch' is not known; known are pitch_count"),
+    ("evaluate", {"names": ["pitch"]}, "metric 'pitch' is not known; known are pitch_"),
     ("evaluate", {"score": "there.mid"}, r"music is 'there\.mid'; expected a Score"),
     ("decode", {"words": PIECE + 1000}, "token 0 .*: a value is outside the sizes"),
     ("train", {"device": "gpu"}, "device 'gpu' is not known; known are auto, cpu, cuda"),
