@@ -118,7 +118,7 @@ def _told(lock: Mapping[str, Any]) -> list[str]:
         ["made by", f"muspike {lock['muspike']}, words of version {lock['tokens']}{_packages(lock)}"],
         ["digest", lock["digest"][:16]],
     ]
-    lines = [f"{lock['corpus']}: {lock['title']}", "", *text_table(("", ""), rows, left=(0, 1))]
+    lines = [f"{lock['corpus']}: {lock['title']}", "", *filter(str.strip, text_table(("", ""), rows, left=(0, 1)))]
     tables = (
         ("metre", "bars", lock["metres"]),
         ("key", "pieces", lock["keys"]),
