@@ -18,8 +18,10 @@ What makes measurements of energy wrong, and what is done about it:
   temperature is kept with each window. Idle power is measured before and after, and its drift goes into the interval.
 - A counter can start anew or jump: such a window is thrown away and measured again.
 
-The interval is Student's t interval over the windows (95 %), widened by the resolution of the counter and, above idle,
-by half the drift of the idle power. The band of a figure in joules is that interval, widened by the counter's accuracy.
+A figure is a ratio of sums: the joules (or seconds) of all windows over the samples of all windows, so that a longer
+window counts for more. The interval is Student's t interval of that ratio over the windows (95 %), widened by the
+resolution of the counter and, above idle, by half the drift of the idle power. The band of a figure in joules is that
+interval, widened by the counter's accuracy.
 """
 
 from __future__ import annotations
@@ -469,14 +471,9 @@ def measured(windows: Sequence[Window], sessions: Sequence[Session], accuracy: f
         raise BadInput(f"{len(windows)} windows have no spread; expected at least 2")
     if any(not 0 <= w.session < len(sessions) for w in windows):
         raise BadInput(f"a window is of a session that is not among the {len(sessions)} sessions")
-    time_, rate, cpu_time = (
-        _quantity(_interval(values), unit)
-        for values, unit in (
-            ([w.seconds / w.samples for w in windows], "s"),
-            ([w.samples / w.seconds for w in windows], "1/s"),
-            ([w.cpu_s / w.samples for w in windows], "s"),
-        )
-    )
+    seconds, samples, cpu_s = [w.seconds for w in windows], [w.samples for w in windows], [w.cpu_s for w in windows]
+    time_, cpu_time = _quantity(_interval(seconds, samples), "s"), _quantity(_interval(cpu_s, samples), "s")
+    rate = _quantity(_interval(samples, seconds), "1/s")
     call_s = {q: float(np.median([w.call_s[n] for w in windows])) for n, q in enumerate(QUANTILES)}
     own = [sessions[n] for n in sorted({w.session for w in windows})]
     drifts = [abs(s.idle_after.watts - s.idle_before.watts) for s in own if s.idle_before and s.idle_after]
@@ -501,12 +498,18 @@ def measured(windows: Sequence[Window], sessions: Sequence[Session], accuracy: f
 _Interval: TypeAlias = tuple[float, float, float]
 
 
-def _interval(values: Sequence[float], more: float = 0.0) -> _Interval:
-    """The mean, and the ends of Student's t interval (95 %), each moved out by `more`."""
-    mean = float(np.mean(values))
-    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    half = t * float(np.std(values, ddof=1)) / math.sqrt(len(values)) + more
-    return mean, mean - half, mean + half
+def _interval(tops: Sequence[float], bottoms: Sequence[float], more: float = 0.0) -> _Interval:
+    """The ratio of sums, R = sum y / sum x, and the ends of Student's t interval (95 %), each moved out by `more`.
+
+    The mean of the ratios y / x of the windows would count a short window as much as a long one. The standard error of
+    R is that of the ratio estimator, s(y - R x) / (mean x * sqrt(n)), with n - 1 degrees of freedom (Cochran, Sampling
+    Techniques, 3rd ed. 1977, chapter 6). Windows with equal x have the usual interval of a mean.
+    """
+    y, x = np.asarray(tops, np.float64), np.asarray(bottoms, np.float64)
+    ratio = float(y.sum() / x.sum())
+    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(y) - 1))
+    half = t * float(np.std(y - ratio * x, ddof=1)) / (float(x.mean()) * math.sqrt(len(y))) + more
+    return ratio, ratio - half, ratio + half
 
 
 def _quantity(found: _Interval, unit: str, accuracy: float = 0.0) -> Quantity:
@@ -515,23 +518,29 @@ def _quantity(found: _Interval, unit: str, accuracy: float = 0.0) -> Quantity:
 
 
 def _joules(windows: Sequence[Window]) -> _Interval | None:
-    found = [w.joules / w.samples for w in windows if w.joules is not None]
-    if len(found) < len(windows):
+    joules = [w.joules for w in windows if w.joules is not None]
+    if len(joules) < len(windows):
         return None
-    return _interval(found, float(np.mean([w.resolution_j / w.samples for w in windows])))
+    return _per_sample(joules, [w.resolution_j for w in windows], windows)
 
 
 def _above_idle(windows: Sequence[Window], sessions: Sequence[Session]) -> _Interval | None:
-    found, off = [], []
+    joules, off_j = [], []
     for w in windows:
         around = [i for i in (sessions[w.session].idle_before, sessions[w.session].idle_after) if i is not None]
         if w.joules is None or not around:
             return None
         watts = [i.watts for i in around]
-        found.append((w.joules - float(np.mean(watts)) * w.seconds) / w.samples)
+        joules.append(w.joules - float(np.mean(watts)) * w.seconds)
         idle_w = (max(watts) - min(watts)) / 2 + float(np.mean([i.resolution_j / i.seconds for i in around]))
-        off.append((w.resolution_j + idle_w * w.seconds) / w.samples)
-    return _interval(found, float(np.mean(off)))
+        off_j.append(w.resolution_j + idle_w * w.seconds)
+    return _per_sample(joules, off_j, windows)
+
+
+def _per_sample(joules: Sequence[float], off_j: Sequence[float], windows: Sequence[Window]) -> _Interval:
+    """Joules per sample. `off_j` are what the joules of each window can be off, all in the same direction."""
+    samples = [w.samples for w in windows]
+    return _interval(joules, samples, sum(off_j) / sum(samples))
 
 
 def _doubts(windows: Sequence[Window], sessions: Sequence[Session]) -> list[str]:

@@ -274,3 +274,27 @@ def test_figures_need_two_windows_and_their_sessions() -> None:
     stopped = replace(session, idle_after=None)
     assert any("stopped before its last idling" in doubt for doubt in measured(windows, [stopped]).doubts)
     assert measured(windows, [stopped]).drift_w is None
+
+
+def uneven(seconds: float, samples: int, joules: float) -> Window:
+    return Window(0, 0, 0.0, seconds, 1, samples, seconds / 2, joules, 0.0, None, [], [], [seconds] * 4)
+
+
+def test_a_figure_is_a_ratio_of_sums_so_that_a_long_window_counts_for_more() -> None:
+    """Windows of 1, 1 and 4 s. Their own ratios would average 0.0778 s; all together took 6 s for 80 samples."""
+    windows = [uneven(1, 10, 100), uneven(1, 30, 150), uneven(4, 40, 430)]
+    found = measured(windows, [Session("")])
+    assert found.time.value == pytest.approx(6 / 80) and found.rate.value == pytest.approx(80 / 6)
+    assert found.cpu_time.value == pytest.approx(3 / 80)
+    assert found.energy is not None and found.energy.value == pytest.approx(680 / 80)
+    # The residuals of the seconds are 0.25, -1.25 and 1: half the interval is 4.3027 * 1.1456 / (26.667 * sqrt(3)).
+    assert found.time.high - found.time.value == pytest.approx(0.10672, rel=1e-4)
+    # Those of the samples are -10/3, 50/3 and -40/3: s is 15.275, the mean window 2 s.
+    assert found.rate.high - found.rate.value == pytest.approx(18.973, rel=1e-4)
+
+
+def test_what_every_window_can_be_off_is_off_in_all_of_them() -> None:
+    """Windows that agree have no spread, so that the resolution alone makes the interval."""
+    windows = [replace(uneven(n, 10 * n, 50.0 * n), resolution_j=2.0) for n in (1, 2, 5)]
+    found = measured(windows, [Session("")])
+    assert found.energy_interval == pytest.approx((5 - 6 / 80, 5 + 6 / 80))
