@@ -74,6 +74,7 @@ class Row:
         moves: the energy with each constant at the ends of its band.
         curve: the same over batch, demand and wait; None: it has none.
         beside: the network whose twin it is; "": it stands for itself.
+        cores, chips: how many a mapped network takes; None: it is mapped onto none.
         opinions: what three energy models say of it, beside a network without spikes; None: they were not asked.
         citations: BibTeX entries of its sources.
         notes: what a reader must know, in sentences.
@@ -96,6 +97,8 @@ class Row:
     moves: Mapping[str, Ends] = field(default_factory=dict)
     curve: Machine | None = None
     beside: str = ""
+    cores: int | None = None
+    chips: int | None = None
     opinions: Opinions | None = None
     citations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -116,6 +119,8 @@ class Row:
             "what": self.what,
             "precision": self.precision,
             "batch": self.batch,
+            "cores": self.cores,
+            "chips": self.chips,
             "boundary": self.boundary,
             f"energy_uj_per_{self.per}": self.energy and dict(vars(self.energy)),
             f"{self.per}s_per_second": self.rate and dict(vars(self.rate)),
@@ -207,11 +212,13 @@ class Comparison:
 
     def _figures(self) -> Table:
         (per, *others) = dict.fromkeys(row.per for row in self.rows) or [""]
-        judged = any(row.quality for row in self.rows)
+        judged, mapped = any(row.quality for row in self.rows), any(row.cores for row in self.rows)
         first = next((row.quality for row in self.rows if row.quality), None)
         rows = []
         for row in self.rows:
             cells = [row.network, row.machine, f"{row.how} {row.form}".rstrip(), row.precision, f"{row.batch:,}"]
+            if mapped:
+                cells += ["–" if count is None else f"{count:,}" for count in (row.cores, row.chips)]
             if judged:
                 cells += _judged(row, first)
             unit = f" per {row.per}" if others else ""
@@ -219,6 +226,7 @@ class Comparison:
             cells.append(row.energy.tag if row.energy else "")
             rows.append(cells)
         titles = ["network", "machine", "", "precision", "batch"]
+        titles += ["cores", "chips"] if mapped else []
         titles += ["bits\nper note", "95 %", "against\nthe first"] if judged else []
         of = f"\nper {per}" if not others else ""
         titles += [f"µJ{of}", "band", f"{per or 'share'}s\nper s", f"ms{of}", "tag"]
@@ -585,6 +593,8 @@ class _Job:
             prices=f"{chip.name}, {cost.costs}",
             moves=_moves(cost, shares),
             curve=self._curve(chip, cost, latency),
+            cores=found.memory.cores,
+            chips=found.memory.chips,
             opinions=found.opinions,
             citations=tuple(chip.citations.values()),
             notes=found.warnings,

@@ -181,3 +181,23 @@ def test_the_tables_and_the_dict_tell_the_same(found: Comparison) -> None:
     for row in told["rows"]:
         assert row["boundary"] and row["precision"] and row["batch"] == 1 and row["how"] == "modelled"
         assert row["energy_uj_per_note"]["tag"]
+
+
+def test_a_mapped_row_says_how_many_cores_and_chips_it_takes(
+    found: Comparison, network: tuple[Subject, Workload]
+) -> None:
+    figures = next(iter(found.tables()))
+    columns = [figures.titles.index(title) for title in ("cores", "chips")]
+    for row, told, cells in zip(found.rows, found.to_dict()["rows"], figures.rows, strict=True):
+        shown = [cells[column] for column in columns]
+        if row.machine in ("loihi1", "loihi2"):
+            memory = profile(*network, row.machine).memory
+            assert (told["cores"], told["chips"]) == (memory.cores, memory.chips)
+            assert shown == [str(memory.cores), str(memory.chips)] and memory.cores > 0
+        else:
+            assert (told["cores"], told["chips"]) == (None, None) and shown == ["–", "–"]
+
+
+def test_a_table_of_machines_without_cores_has_no_columns_for_them(network: tuple[Subject, Workload]) -> None:
+    found = compare([network], [machine_of("h100-peak-fp16")], judge=False)
+    assert "cores" not in next(iter(found.tables())).titles
