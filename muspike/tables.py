@@ -61,7 +61,7 @@ def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Colle
         yield "  ".join(cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in sized).rstrip()
 
 
-def written(tables: Sequence[Table], form: str) -> str:
+def written(tables: Sequence[Table], form: str, title: str = "") -> str:
     """Tables one after another, in one of `FORMS`.
 
     >>> from muspike.tables import Table, written
@@ -73,12 +73,15 @@ def written(tables: Sequence[Table], form: str) -> str:
     Args:
         tables: the tables.
         form: a key of `FORMS`.
+        title: a line above the tables, which says what they are of; "": none. In CSV and LaTeX it is a comment, as a
+            program that reads the table expects.
 
     Raises:
         BadInput: there is no such form.
     """
     write = FORMS[one_of("format", form, FORMS)]
-    return "\n\n".join("\n".join(write(table)) for table in tables)
+    told = [f"{_TITLE.get(form, '')}{printable(title)}"] if title else []
+    return "\n\n".join([*told, *("\n".join(write(table)) for table in tables)])
 
 
 def _text(table: Table) -> Iterator[str]:
@@ -137,6 +140,7 @@ FORMS: Mapping[str, Callable[[Table], Iterator[str]]] = {
 | `latex` | a `table` in the style of the package booktabs |
 """
 
+_TITLE = {"csv": "# ", "markdown": "# ", "latex": "% "}  # what opens the line of a title
 _COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _LATEX = {
     "\\": r"\textbackslash{}",

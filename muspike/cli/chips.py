@@ -80,7 +80,7 @@ def _chips(args: argparse.Namespace) -> int:
         left=(0, 1, 6),
     )
     data = {"chips": [_row(chip) for chip in known], "price_lists": [_prices(of) for of in priced]}
-    put(args, "chips", [mapped, operations], [], data)
+    put(args, "chips and price lists", [mapped, operations], [], data)
     return 0
 
 

@@ -63,7 +63,7 @@ def put(
 
     Args:
         args: the arguments of the command.
-        title: the heading of a page.
+        title: what the tables are of: the heading of a page, and the first line of a text.
         tables: what people read.
         notes: sentences that stand below the tables, in every form that has room for them.
         data: the same for programs, JSON-able apart from infinities.
@@ -86,7 +86,7 @@ def _text(form: str, title: str, tables: Sequence[Table], notes: Sequence[str], 
 
         template = environment("muspike.hardware.running").get_template("tables.html")
         return template.render(title=title, tables=tables, notes=notes).rstrip("\n")
-    text = written(tables, form)
+    text = written(tables, form, title)
     if not notes:
         return text
     mark = {"csv": "# ", "latex": "% ", "markdown": "- "}.get(form, "")

@@ -162,17 +162,17 @@ def test_chips_lists_the_chips_with_what_they_are(capsys: pytest.CaptureFixture[
         assert row["costs"] == {name: costs.description for name, costs in chip.costs.items()}
     assert main(["chips"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in out[3:5]] == ["loihi1", "loihi2"]
-    assert "Intel Loihi 2" in out[4] and "8,192" in out[4] and "inferred" in out[4]
+    assert [line.split()[0] for line in out[5:7]] == ["loihi1", "loihi2"]
+    assert "Intel Loihi 2" in out[6] and "8,192" in out[6] and "inferred" in out[6]
     assert [line.split()[0] for line in out[-len(known_price_lists()) :]] == list(known_price_lists())
 
 
 @pytest.mark.parametrize(
     ("ending", "opens"),
     [
-        ("csv", "# chips onto"),
-        ("md", "chips onto"),
-        ("tex", r"\begin{table}"),
+        ("csv", "# chips and price lists\n\n# chips onto"),
+        ("md", "# chips and price lists\n\nchips onto"),
+        ("tex", "% chips and price lists\n\n\\begin{table}"),
         ("json", "{"),
         ("html", "<!doctype html>"),
     ],
@@ -183,7 +183,8 @@ def test_chips_are_listed_in_the_form_that_the_file_asks_for(
     file = tmp_path / f"list.{ending}"
     assert main(["chips", "-o", str(file)]) == 0
     text = file.read_text(encoding="utf-8")
-    assert text.startswith(opens) and "truenorth" in text and capsys.readouterr().out == f"{file}: chips\n"
+    assert text.startswith(opens) and "truenorth" in text
+    assert capsys.readouterr().out == f"{file}: chips and price lists\n"
     if ending == "html":
         page = Page(text)
         assert page.addresses == ["#content"] and page.tables == 2 and page.open == []

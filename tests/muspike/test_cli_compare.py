@@ -39,9 +39,9 @@ def test_two_chips_and_a_price_list_in_every_form(capsys: pytest.CaptureFixture[
     assert "no GPU measured" in told["remarks"]
     assert Path("map.svg").read_bytes().startswith(b"<?xml")
     for ending, opens in (
-        ("csv", "# energy"),
-        ("md", "energy, rate"),
-        ("tex", "\\begin{table}"),
+        ("csv", "# small on loihi1, loihi2\n\n# energy"),
+        ("md", "# small on loihi1, loihi2\n\nenergy, rate"),
+        ("tex", "% small on loihi1, loihi2\n\n\\begin{table}"),
         ("html", "<!doctype"),
     ):
         assert main(["compare", "small", "--pieces", "1", "--no-quality", "-o", f"all.{ending}"]) == 0

@@ -117,11 +117,15 @@ def test_a_graph_that_reads_words_is_told_which(here: Path, capsys: pytest.Captu
 
 def test_the_answer_comes_in_the_form_that_is_asked_for(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = told(capsys, "net.nir", "--input", "spikes.npz", "--format", "markdown")
-    assert "| population |" in out
+    assert out.startswith("# net.nir on loihi1: ") and "| population |" in out
     out, _ = told(capsys, "net.nir", "--input", "spikes.npz", "-o", "p.csv", "--picture", "r.svg")
+    assert Path("p.csv").read_text().startswith("# net.nir on loihi1: ")
     assert "population,kind,neurons" in Path("p.csv").read_text() and "a: 3 neurons" in Path("r.svg").read_text()
     for name in ("p.html", "p.tex", "p.json"):
         told(capsys, "net.nir", "--input", "spikes.npz", "-o", name)
+    out, _ = told(capsys, "net.nir", "--input", "spikes.npz")
+    assert out.startswith("net.nir on loihi1: ") and ", 2 samples\n\n" in out
+    assert Path("p.tex").read_text().startswith("% net.nir on loihi1: ")
     assert json.loads(Path("p.json").read_text())["network"] == "net.nir"
     assert "<table" in Path("p.html").read_text() and "\\toprule" in Path("p.tex").read_text()
 

@@ -65,6 +65,7 @@ def test_csv_keeps_commas_that_are_not_between_thousands() -> None:
 
 
 def test_markdown_has_a_cell_for_each_title_whatever_the_cell_holds() -> None:
+    assert written([SMALL], "markdown", "a title").splitlines()[:2] == ["# a title", ""]
     lines = written([SMALL], "markdown").splitlines()
     assert lines[3] == "|---|---:|"
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:]} == {3}
