@@ -49,7 +49,7 @@ How = Literal["modelled", "measured", "recorded"]
 _COUNTED_ON = "loihi1"
 """The chip whose integers give the operations for price lists, whatever other chips there are."""
 
-_FLIPS = 3  # constants named in the table; the JSON has all
+_NAMED = 3  # constants named in the table; the JSON has all
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,7 @@ class Row:
         quality: of exactly what ran; None: it was not evaluated.
         prices: chip and cost set, or price list; "" if it was measured.
         moves: the energy with each constant at the ends of its band.
+        unbanded: names of the constants in the energy that have no published spread.
         curve: the same over batch, demand and wait; None: it has none.
         beside: the network whose twin it is; "": it stands for itself.
         cores, chips: how many a mapped network takes; None: it is mapped onto none.
@@ -95,6 +96,7 @@ class Row:
     quality: Quality | None = None
     prices: str = ""
     moves: Mapping[str, Ends] = field(default_factory=dict)
+    unbanded: tuple[str, ...] = ()
     curve: Machine | None = None
     beside: str = ""
     cores: int | None = None
@@ -260,12 +262,13 @@ class Comparison:
         for of in self.conclusions:
             one, other = by[of.first], by[of.second]
             band = f"{of.low:.3g} – {of.high:.3g}{'' if of.band_known else ' or wider'}"
-            held = ("yes" if of.band_known else "by the known bands") if of.holds else "no"
+            held = "yes" if of.holds else "no"
+            if of.holds and not of.band_known:
+                held = f"over the bands that are published; no band: {_first_of(of.unbanded)}"
             if not of.band_known and not (_spread(one) or _spread(other)):
                 held, band = "not known", "no spread is published"
             tags = " | ".join(row.energy.tag for row in (one, other) if row.energy)
-            turned = ", ".join(of.flips[:_FLIPS]) + (f" and {len(of.flips) - _FLIPS} more" if of.flips[_FLIPS:] else "")
-            rows.append([of.first, of.second, f"{of.ratio:.3g}", band, held, turned or "none", tags])
+            rows.append([of.first, of.second, f"{of.ratio:.3g}", band, held, _first_of(of.flips) or "none", tags])
         boundaries = list(dict.fromkeys(by[of.first].boundary for of in self.conclusions))
         inside = f"boundary: {boundaries[0]}" if len(boundaries) == 1 else "both inside one boundary"
         return Table(
@@ -275,6 +278,12 @@ class Comparison:
             rows,
             left=(0, 1, 3, 4, 5, 6),
         )
+
+
+def _first_of(constants: Sequence[str]) -> str:
+    """The first of some constants, and how many more there are."""
+    more = f" and {len(constants) - _NAMED} more" if constants[_NAMED:] else ""
+    return ", ".join(constants[:_NAMED]) + more
 
 
 def _spread(row: Row) -> bool:
@@ -493,7 +502,7 @@ def _conclusions(rows: Sequence[Row]) -> list[Conclusion]:
 
 def _priced(row: Row) -> Priced:
     assert row.energy is not None
-    return Priced(row.label, row.prices, row.energy, row.moves)
+    return Priced(row.label, row.prices, row.energy, row.moves, row.unbanded)
 
 
 def _crossings(rows: Sequence[Row], records: Sequence[Recorded]) -> list[Crossing]:
@@ -592,6 +601,7 @@ class _Job:
             quality=judged,
             prices=f"{chip.name}, {cost.costs}",
             moves=_moves(cost, shares),
+            unbanded=cost.unbanded,
             curve=self._curve(chip, cost, latency),
             cores=found.memory.cores,
             chips=found.memory.chips,
@@ -664,6 +674,7 @@ class _Job:
             energy=(cost.total / shares).to("uJ"),
             prices=cost.prices.name,
             moves=moves,
+            unbanded=tuple(of.name for of in cost.rows if of.energy is not None and not of.energy.band_known),
             citations=tuple(cost.prices.citations.values()),
             notes=tuple(
                 f"{name} has no price on {cost.prices.name}, which does not mean that it is free" for name in unpriced

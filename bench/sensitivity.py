@@ -33,12 +33,14 @@ class Priced:
         prices: chip and cost set, or price list; constants of one name are one constant where this is equal.
         total: the energy with its band.
         moves: the total with each constant at its ends, by name.
+        unbanded: names of the constants in it that have no published spread.
     """
 
     label: str
     prices: str
     total: Quantity
     moves: Mapping[str, Ends]
+    unbanded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Conclusion:
         low, high: the ratio's ends, over the bands of all constants.
         band_known: whether every constant that moves the ratio has a published spread; if not, the true band is wider.
         flips: each constant that alone turns the conclusion over within its band.
+        unbanded: each constant that moves the ratio and has no published spread.
     """
 
     first: str
@@ -60,6 +63,7 @@ class Conclusion:
     high: float
     band_known: bool
     flips: tuple[str, ...]
+    unbanded: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -68,7 +72,7 @@ class Conclusion:
 
     def to_dict(self) -> dict[str, Any]:
         """The conclusion as a JSON-able dict."""
-        return {**vars(self), "flips": list(self.flips), "holds": self.holds}
+        return {**vars(self), "flips": list(self.flips), "unbanded": list(self.unbanded), "holds": self.holds}
 
 
 def conclusions(priced: Sequence[Priced]) -> list[Conclusion]:
@@ -82,14 +86,16 @@ def _conclude(one: Priced, other: Priced) -> Conclusion:
     a, b = first.total, second.total
     shared = first.prices == second.prices
     low, high = _shared_ends(first, second) if shared else (_ratio(b.low, a.high), _ratio(b.high, a.low))
+    known = _band_known(first, second, shared)
     return Conclusion(
         first=first.label,
         second=second.label,
         ratio=_ratio(b.value, a.value),
         low=low,
         high=high,
-        band_known=_band_known(first, second, shared),
+        band_known=known,
         flips=tuple(_flips(first, second, shared)),
+        unbanded=() if known else tuple(_unbanded(first, second, shared)),
     )
 
 
@@ -136,6 +142,13 @@ def _band_known(first: Priced, second: Priced, shared: bool) -> bool:
     if first.total.band_known and second.total.band_known:
         return True
     return shared and len({*first.moves, *second.moves}) == 1
+
+
+def _unbanded(first: Priced, second: Priced, shared: bool) -> list[str]:
+    """The constants without a published spread, each once."""
+    if shared:
+        return list(dict.fromkeys([*first.unbanded, *second.unbanded]))
+    return [f"{name} of {one.prices}" for one in (first, second) for name in one.unbanded]
 
 
 def _flips(first: Priced, second: Priced, shared: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -12,6 +13,7 @@ from muspike import architectures, corpora
 from muspike.bench.compare import Comparison, compare, machine_of
 from muspike.bench.profile import profile
 from muspike.bench.quality import MUSIC
+from muspike.bench.sensitivity import Priced, conclusions
 from muspike.bench.workload import Workload, workload_of
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
@@ -24,6 +26,9 @@ from noise_corpus import noise_corpus
 from small_model import small_model
 from small_nir import chain, graph, lif
 
+HOLDS = (
+    "over the bands that are published; no band: time: step floor of loihi2, inferred, time: step floor of other prices"
+)
 ON = ("loihi1", "loihi2", "truenorth", "ideal-45nm-int8", "h100-peak-fp16")
 
 
@@ -81,6 +86,32 @@ def test_a_conclusion_is_drawn_inside_one_boundary_only(found: Comparison) -> No
         assert rows[of.first].boundary == rows[of.second].boundary
         assert rows[of.first].energy is not None and rows[of.second].energy is not None
         assert of.ratio > 1
+
+
+def test_a_conclusion_names_the_constants_that_have_no_band(network: tuple[Subject, Workload]) -> None:
+    """Loihi 2's floor of a step has no published spread; no price of Loihi 1 in its default set is without one."""
+    found = compare([network], [machine_of("loihi1"), machine_of("loihi2")], judge=False)
+    (of,) = found.conclusions
+    row = {row.machine: row for row in found.rows}
+    unbanded = [f"{name} of {one.prices}" for one in found.rows for name in one.unbanded]
+    assert sorted(of.unbanded) == sorted(unbanded) and of.band_known is not bool(of.unbanded)
+    assert "time: step floor" in row["loihi2"].unbanded
+    assert of.to_dict()["unbanded"] == list(of.unbanded)
+
+
+@pytest.mark.parametrize(("factor", "held"), [(1e6, HOLDS), (1.0, "no")])
+def test_a_conclusion_that_holds_over_the_published_bands_says_what_is_not_known(
+    network: tuple[Subject, Workload], factor: float, held: str
+) -> None:
+    """The same network on Loihi 2 once more, dearer by a factor at other prices."""
+    found = compare([network], [machine_of("loihi2")], judge=False)
+    (row,) = found.rows
+    assert row.energy is not None
+    dear = replace(row, network="dear", energy=row.energy * (1.001 * factor), prices="other prices")
+    priced = [Priced(of.label, of.prices, of.energy, of.moves, of.unbanded) for of in (row, dear) if of.energy]
+    both = replace(found, rows=(row, dear), conclusions=tuple(conclusions(priced)))
+    table = next(table for table in both.tables() if "holds" in table.titles)
+    assert table.rows[0][table.titles.index("holds")] == held
 
 
 @pytest.mark.parametrize("name", ["ann-rnn", "ann-lstm", "ann-cnn", "ann-transformer"])
