@@ -436,6 +436,7 @@ def _on_words(program: Program, workload: Workload, chip: Chip) -> _Ran:
         warned.append(f"{runner.overflows:,} sums left the 16-bit accumulator: from then on the chip would differ")
     if runner.readout_resets:
         warned.append(f"readouts reached the largest threshold and were reset {runner.readout_resets:,} times")
+    warned += [line for energy in energies for line in energy.warnings]
     presented = runner.presentation
     counts = replace(read.counts[0], ticks=np.full(workload.batch, workload.ticks))
     return _Ran(read.firing, read.spikes, counts, energies, warned, presented.ticks, presented.period)

@@ -189,6 +189,8 @@ class CostSet:
         energy: pJ per event.
         latency: ns per event, and the floors of a tick (`STEP_FLOORS`).
         barrier: by rising number of tiles; empty if the chip's barrier is inside the step floor.
+        at_step_floor: what is known to be wrong with these costs where the ticks of a network on one chip wait for the
+            step floor, as a sentence with its source; "": nothing is known.
     """
 
     name: str
@@ -198,6 +200,7 @@ class CostSet:
     energy: Mapping[str, Constant]
     latency: Mapping[str, Constant]
     barrier: tuple[Barrier, ...] = ()
+    at_step_floor: str = ""
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -481,10 +484,17 @@ def _cost_set(name: str, table: FileTable) -> CostSet:
         energy=_priced(table.table("energy"), "pJ", EVENTS),
         latency=_priced(table.table("latency"), "ns", (*EVENTS, *STEP_FLOORS)),
         barrier=tuple(sorted(barrier, key=lambda row: row.tiles)),
+        at_step_floor=_note(table.table("at_step_floor")) if "at_step_floor" in table.entries else "",
     )
     table.close()
     if both := next((event for event in covers if event in made.energy), None):
         raise BadInput(f"{table.where}: covers {both!r}, which energy prices too; expected one of the two")
+    return made
+
+
+def _note(table: FileTable) -> str:
+    made = f"{table.text('note')} ({table.source()})"
+    table.close()
     return made
 
 

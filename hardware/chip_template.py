@@ -136,6 +136,10 @@ _KEYS = {
         f"Events whose energy is contained in the prices of other events. The events are {', '.join(EVENTS)} and "
         "barrier, the synchronisation at the end of a tick."
     ),
+    "costs.*.at_step_floor": (
+        "A note for people, with its source: what is known to be wrong with these costs where a network on one chip "
+        "waits for step_floor. Results of such a network carry it as a warning. This key may be left out."
+    ),
     "costs.*.barrier.tiles": "The number of tiles in use.",
     **{
         name: f"{what[0].upper()}{what[1:]}."

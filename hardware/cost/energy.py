@@ -34,7 +34,7 @@ from muspike.hardware.constant import Constant
 from muspike.hardware.cost.activity import Counts
 from muspike.hardware.cost.events import EVENTS
 from muspike.hardware.cost.quantity import Quantity
-from muspike.hardware.cost.timing import ACTIVE, ALL, Bottleneck, Bound, Timing
+from muspike.hardware.cost.timing import ACTIVE, ALL, STEP_FLOOR, Bottleneck, Bound, Timing
 
 Array = npt.NDArray[Any]
 BOUNDARY = (
@@ -131,6 +131,7 @@ class Energy:
         unbanded: inputs without a published spread, which the band therefore leaves out.
         time_sources: where the latencies come from, each source once.
         chips: number of whole chips whose static power is paid.
+        warnings: what is known to be wrong with these costs for this run, in sentences; mostly none.
     """
 
     chip: str
@@ -149,6 +150,7 @@ class Energy:
     unbanded: tuple[str, ...]
     time_sources: tuple[str, ...]
     chips: int
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self, shares: int, per: str, time_unit: str = "us") -> dict[str, Any]:
         """The cost as a JSON-able dict. Every figure says in its name what it is per.
@@ -271,6 +273,8 @@ class Meter:
         note = f"of whole chips: {chips}, for the time of the run"
         static_row = Row("static", None, None, static, chip.static_power, "priced", note)
         dynamic = _sum(row.energy for row in rows if row.energy is not None)
+        bottleneck = timing.bottleneck()
+        floored = bottleneck.resource == STEP_FLOOR and chips == 1 and costs.at_step_floor
         return Energy(
             chip=chip.name,
             costs=costs.name,
@@ -283,11 +287,12 @@ class Meter:
             tick_latency=latency / int(counts.ticks.sum()),
             slowest_tick=timing.slowest_tick(),
             waiting=power,
-            bottleneck=timing.bottleneck(),
+            bottleneck=bottleneck,
             uncertainty=_uncertainty(rows, chip, chips, timing) if self._influences else (),
             unbanded=_unbanded(rows, chip, timing),
             time_sources=tuple(dict.fromkeys(constant.source for constant in timing.playing.values())),
             chips=chips,
+            warnings=(f"{chip.name}: {costs.at_step_floor}",) if floored else (),
         )
 
 

@@ -28,9 +28,9 @@ ACTIVE = "count: active updates"
 Case = tuple[str, Bound]
 """Which constants are at which bound: all of them, or one with the others at their values."""
 
-_FLOOR = "step floor"
+STEP_FLOOR = "step floor"
 _ROUTE = ("hop_x", "hop_y")
-_WAITED = ("synapses", "neurons", "spikes", "mesh", BARRIER, _FLOOR)  # by the indices that the loops have for them
+_WAITED = ("synapses", "neurons", "spikes", "mesh", BARRIER, STEP_FLOOR)  # by the indices that the loops have for them
 _CELLS_AT_ONCE = 1 << 18  # of given counts, timed at a time
 
 
@@ -80,7 +80,7 @@ class Timing:
             self.constants[BARRIER] = _barrier(costs, tiles)
         floor = "step_floor" if chips == 1 else "step_floor_several_chips"
         if floor in costs.latency:
-            self.constants[_FLOOR] = costs.latency[floor]
+            self.constants[STEP_FLOOR] = costs.latency[floor]
         self.activity_known = True
         self._graded = False  # whether there were graded spikes; if not, their times have no part in the run
         ends: tuple[Bound, Bound] = ("low", "high")
@@ -128,7 +128,7 @@ class Timing:
                     return 0.0
                 return float(getattr(self.constants[constant], bound if name in (ALL, constant) else "value"))
 
-            beside = (sum(at(hop) * tiles for hop, tiles in self._route.items()), at(BARRIER), at(_FLOOR))
+            beside = (sum(at(hop) * tiles for hop, tiles in self._route.items()), at(BARRIER), at(STEP_FLOOR))
             end = ("value", "low", "high").index(bound)
             if name == ALL and end:
                 cases.append((kernels.ALL, 0, end, 0.0, *beside))
@@ -140,7 +140,7 @@ class Timing:
             else:
                 cases.append((kernels.PLAIN, 0, end, 0.0, *beside))
         messages = row.get("messages_out", -1) if any(name in self.constants for name in _ROUTE) else -1
-        meter = (column, width, self.costs.core_time == "max", messages, _FLOOR in self.constants)
+        meter = (column, width, self.costs.core_time == "max", messages, STEP_FLOOR in self.constants)
         return meter, events, cases
 
     def take(self, spent: kernels.Spent, known: bool, graded: bool) -> None:

@@ -392,13 +392,15 @@ def arrays(
 
 
 def warnings(simulation: Simulation) -> Iterator[str]:
-    """A sentence for each event after which the run's figures are not those of the chip."""
+    """A sentence for each reason why the run's figures are not those of the chip: events, and costs that do not fit."""
     for name, n in simulation.run.overflows.items():
         if n:
             yield f"{name}: {n:,} sums left the chip's 16-bit accumulator: from then on the chip would differ"
     for name, n in simulation.run.readout_resets.items():
         if n:
             yield f"{name}: a readout whose membrane reached the largest threshold and was reset {n:,} times"
+    for cost in simulation.energies:
+        yield from cost.warnings
 
 
 def simulation_dict(simulation: Simulation) -> dict[str, Any]:

@@ -240,6 +240,22 @@ def test_sums_that_overflow_are_said() -> None:
     assert any("16-bit accumulator" in line for line in found.warnings)
 
 
+def test_music_on_a_chip_whose_ticks_wait_for_the_floor_of_a_step_is_warned_of(corpus: Corpus) -> None:
+    """A chip like Loihi 2, whose floor is a microsecond, or a millisecond."""
+    chip = load_chip("loihi2")
+    costs = chip.cost_set()
+    slow = replace(costs.latency["step_floor"], value=1e6, low=1e6, high=1e6)
+    floored = replace(costs, latency={**costs.latency, "step_floor": slow})
+    subject = Subject.of(small_model("jsb"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "load", lambda name: corpus)
+        workload = workload_of(subject, pieces=1)
+    for on, warned in ((chip, False), (replace(chip, costs={costs.name: floored}), True)):
+        found = profile(subject, workload, on)
+        assert (found.energies[0].bottleneck.resource == "step floor") is warned
+        assert any(line.startswith("loihi2: at the floor of a step") for line in found.warnings) is warned
+
+
 def test_the_picture_marks_the_dead_and_the_saturated(of_spikes: Profile, of_music: Profile, tmp_path: Path) -> None:
     for name, found, axis in (("a.svg", of_spikes, "tick of a sequence"), ("b.svg", of_music, "tick of a word")):
         write_rates(found, tmp_path / name)

@@ -227,6 +227,11 @@ def test_a_broken_file_says_where(old: str, new: str, message: str) -> None:
         ("tiles = 2\n", "tiles = 1\n", "costs: fitted: barrier: two rows for 1 tiles"),
         ("tiles = 2\n", "tiles = 0\n", "barrier 1: tiles is 0, expected at least 1"),
         ('default = "fitted"', "default = {}", r"costs: default is \{\}, expected a text"),
+        (
+            "covers = []",
+            'covers = []\nat_step_floor = { note = "all wrong" }',
+            "costs: fitted: at_step_floor: source is missing",
+        ),
         ("[mesh]", f"x = {'[' * 3000}{']' * 3000}\n[mesh]", "mine.toml: not TOML as it is needed here: "),
         ("[mesh]", f"x = {'9' * 5000}\n[mesh]", "mine.toml: not TOML as it is needed here: "),
     ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import nir
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ from muspike.hardware.mapping.fit import use_of
 from muspike.hardware.readings import READINGS
 from muspike.hardware.running.agreement import SpikeAgreement
 from muspike.hardware.running.merged import Merged
-from muspike.hardware.running.simulate import simulate, simulation_dict, simulation_text
+from muspike.hardware.running.simulate import simulate, simulation_dict, simulation_text, warnings
 from muspike.hardware.running.spikes import InputSpikes
 
 INPUTS = {"in": (np.random.default_rng(3).random((50, 2, 3)) < 0.3).astype(np.uint8)}
@@ -160,3 +161,26 @@ def test_what_cannot_run_is_named(compiled: Compiled) -> None:
         simulate("network.nir", INPUTS)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"from_nir: network\.nir is the name of a file; give what read_nir reads"):
         compile_graph("network.nir", "loihi1")
+
+
+def fed(size: int) -> Compiled:
+    """As many neurons as inputs, on Loihi 2, each with a synapse from every input."""
+    weight = np.random.default_rng(0).uniform(0.1, 0.4, (size, size))
+    settings = {"tau": 0.01, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0}
+    lif = nir.LIF(**{name: np.full(size, value) for name, value in settings.items()})
+    return compile_graph(nir.NIRGraph.from_list(nir.Linear(weight), lif), "loihi2", dt_s=1e-3)
+
+
+def test_a_network_at_the_floor_of_a_step_warns_of_what_is_not_priced() -> None:
+    """The sentence and its source are those of the chip's file."""
+    small, large = (
+        simulate(fed(size), {"input": np.ones((20, 1, size), np.uint8)}, beside_float=False) for size in (2, 2000)
+    )
+    assert small.energies[0].bottleneck.resource == "step floor"
+    (told,) = warnings(small)
+    assert told.startswith("loihi2: at the floor of a step") and "30 nJ" in told and "NECOTIS" in told
+    assert simulation_dict(small)["warnings"] == [told]
+    assert large.energies[0].bottleneck.resource != "step floor"
+    assert not any("step" in line for line in warnings(large))
+    on_loihi1 = simulate(compile_graph(network(), "loihi1"), INPUTS, beside_float=False)
+    assert not any(energy.warnings for energy in on_loihi1.energies)
