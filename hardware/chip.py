@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from muspike.arguments import shown
 from muspike.errors import BadInput
-from muspike.hardware.chip_sources import changes
+from muspike.hardware.changed_numbers import changes
 from muspike.hardware.citations import citations_of
 from muspike.hardware.constant import Constant, FileTable, constant_of, read_toml, sourced, text_of
 

@@ -8,14 +8,16 @@ whether the network fits, how long it takes, or what moves between cores.
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from muspike.arguments import shown
 from muspike.errors import BadInput
+from muspike.hardware.changed_numbers import changes
 from muspike.hardware.citations import citations_of
 from muspike.hardware.constant import Constant, constant_of, sourced, text_of
 
@@ -41,6 +43,8 @@ class PriceList:
             without a price are then covered by the others; else they are unpriced.
         energy: pJ for each operation that is priced, by a key of `OPERATIONS`.
         citations: the BibTeX entries of its sources.
+        warnings: what is doubtful about the file, in sentences for people: numbers that were changed and kept their old
+            source, or the name of another list. Empty for the lists that come with muspike.
     """
 
     name: str
@@ -50,6 +54,7 @@ class PriceList:
     all_in: bool
     energy: Mapping[str, Constant]
     citations: Mapping[str, str] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
 
     @property
     def prices_spikes(self) -> bool:
@@ -76,6 +81,8 @@ def known_price_lists() -> tuple[str, ...]:
 def load_price_list(name_or_path: str | os.PathLike[str]) -> PriceList:
     """Load a price list by name, or from a TOML file of the same form.
 
+    `PriceList.warnings` says what is doubtful about a file.
+
     >>> from muspike.hardware.price_list import load_price_list
     >>> load_price_list("truenorth").energy["synop"].value
     26.0
@@ -92,7 +99,11 @@ def load_price_list(name_or_path: str | os.PathLike[str]) -> PriceList:
             f"price list {shown(name)} is not known; known: {', '.join(known_price_lists())}, or give the path of a "
             ".toml file"
         )
-    return parse_price_list(text_of(path), str(path))
+    text = text_of(path)
+    prices = parse_price_list(text, str(path))
+    shipped = {known: tomllib.loads(text_of_known(known)) for known in known_price_lists()}
+    doubts = changes(tomllib.loads(text), shipped, "price list")
+    return replace(prices, warnings=tuple(f"{path}: {doubt}" for doubt in doubts))
 
 
 def text_of_known(name: str) -> str:

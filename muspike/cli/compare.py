@@ -82,7 +82,7 @@ def _compare(args: argparse.Namespace) -> int:
 
     on = [compare.machine_of(name) for name in args.on or _ON.split(",")]
     for machine in on:
-        for warning in () if isinstance(machine, str) else getattr(machine, "warnings", ()):
+        for warning in () if isinstance(machine, str) else machine.warnings:
             note(f"warning: {warning}")
     if args.cite:
         from muspike.hardware.citations import bibtex

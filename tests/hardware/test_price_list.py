@@ -135,3 +135,40 @@ def test_a_file_may_bring_its_own_bibtex() -> None:
     text = text_of_known("spinnaker2").replace('"hoppner2019"\n', f"'{entry}'\n")
     assert parse_price_list(text, "mine.toml").citations == {"hoppner2019": entry}
     assert bibtex([entry, references()["merolla2014"], entry]).count("@") == 2
+
+
+def mine(folder: Path, name: str, *changed: tuple[str, str]) -> Path:
+    text = text_of_known(name)
+    for old, new in changed:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+RENAMED = ('name = "truenorth"', 'name = "mine"')
+
+
+def test_a_changed_price_that_keeps_its_source_is_a_warning(tmp_path: Path) -> None:
+    path = mine(tmp_path, "truenorth", RENAMED, ("value = 26", "value = 2.6"))
+    (warning,) = load_price_list(path).warnings
+    assert warning == (
+        f"{path}: energy.synop: value is 2.6 (26 in truenorth), and its source is still 'merolla2014'; "
+        "name the source of the new number"
+    )
+
+
+def test_a_price_with_a_source_of_its_own_and_a_plain_copy_are_no_warning(tmp_path: Path) -> None:
+    for name in known_price_lists():
+        assert load_price_list(name).warnings == ()
+        assert load_price_list(mine(tmp_path, name)).warnings == ()
+        assert load_price_list(mine(tmp_path, name, (f'name = "{name}"', 'name = "mine"'))).warnings == ()
+    sourced = ("[sources]\n", '[sources]\nown = "a board of mine"\n')
+    changed = ("value = 26", "value = 2.6"), ('source = "merolla2014', 'source = "own')
+    assert load_price_list(mine(tmp_path, "truenorth", RENAMED, sourced, *changed)).warnings == ()
+
+
+def test_another_list_of_a_known_name_is_a_warning(tmp_path: Path) -> None:
+    (warning,) = load_price_list(mine(tmp_path, "truenorth", ("title = ", "title = 'Mine' # "))).warnings
+    assert "is called truenorth, as a price list that comes with muspike, and differs from it" in warning

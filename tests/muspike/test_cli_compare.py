@@ -13,6 +13,7 @@ from html_page import Page
 from muspike import corpora
 from muspike.checkpoint import save_model
 from muspike.cli import main
+from muspike.hardware.price_list import text_of_known
 from noise_corpus import noise_corpus
 from small_model import small_model
 from small_nir import chain, graph, lif
@@ -61,6 +62,15 @@ def test_the_sources_are_cited_without_running_anything(capsys: pytest.CaptureFi
     assert main(["compare", "--cite", "--on", "loihi1,truenorth,cpu"]) == 0
     out = capsys.readouterr().out
     assert "@article{davies2018," in out and "@article{merolla2014," in out and out.count("\n@") == out.count("@") - 1
+
+
+def test_a_changed_price_under_its_old_source_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    text = text_of_known("h100-peak-fp16").replace('name = "h100-peak-fp16"', 'name = "mine"')
+    Path("mine.toml").write_text(text.replace("value = 1.42", "value = 1.5"), encoding="utf-8")
+    assert main(["compare", "small", "--pieces", "1", "--no-quality", "--on", "mine.toml"]) == 0
+    out, err = capsys.readouterr()
+    assert "muspike: warning: mine.toml: energy.mac: value is 1.5 (1.42 in h100-peak-fp16), and its source" in err
+    assert "mine" in out
 
 
 @pytest.mark.parametrize(

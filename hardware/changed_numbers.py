@@ -1,7 +1,7 @@
-"""Numbers of a chip's file that were changed and kept the source of the old number.
+"""Numbers of a chip's file, or of a price list, that were changed and kept the source of the old number.
 
 A source stands for the numbers that it gave. So a file of one's own that names a source of a chip that comes with
-muspike must have that chip's numbers, or name another source.
+muspike must have that chip's numbers, or name another source. The same holds for price lists among themselves.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 _Constant = dict[str, Any]
 
 
-def changes(own: Mapping[str, Any], shipped: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What is doubtful about the content of a chip's file, in sentences.
+def changes(own: Mapping[str, Any], shipped: Mapping[str, Mapping[str, Any]], kind: str = "chip") -> Iterator[str]:
+    """What is doubtful about the content of a chip's file, or of a price list, in sentences.
 
     A file that has the name of a chip that comes with muspike is compared with that chip. A file of another name is
     compared with all of them: its numbers must be those of one that has the same source, by key and text.
@@ -21,11 +21,12 @@ def changes(own: Mapping[str, Any], shipped: Mapping[str, Mapping[str, Any]]) ->
     Args:
         own: the content of the file, a chip that was read without error.
         shipped: the content of the file of each chip that comes with muspike, by the chip's name.
+        kind: what the files are of, in words. Price lists are compared with price lists, as chips are with chips.
     """
     name = own["name"]
     if name in shipped and own != shipped[name]:
         yield (
-            f"is called {name}, as a chip that comes with muspike, and differs from it; results and programs tell "
+            f"is called {name}, as a {kind} that comes with muspike, and differs from it; results and programs tell "
             "only the name, so give it another one"
         )
     others = {name: shipped[name]} if name in shipped else shipped
