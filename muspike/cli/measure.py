@@ -10,7 +10,7 @@ from typing import Any
 from muspike.cli.options import Commands, add_json, add_model, add_seed, named, number, path, refuse_unused, whole
 from muspike.cli.output import note, say, say_json, waiting
 from muspike.errors import BadInput
-from muspike.ranges import at_least
+from muspike.ranges import WINDOW_S, WINDOWS
 from muspike.ranges import whole as whole_range
 
 
@@ -31,8 +31,10 @@ def add(commands: Commands) -> None:
         help="forms of the network: eager, compiled, onnx, onnx-int8; forms of its twin, which does not spike: "
         "twin-float, twin-compiled, twin-onnx, twin-half, twin-int8 (default: all that run there)",
     )
-    measure.add_argument("--runs", type=whole(whole_range(2, 1000)), help="windows of each form and batch (default: 5)")
-    measure.add_argument("--window-s", type=number(at_least(0.05)), help="least seconds of a window (default: 5)")
+    measure.add_argument("--runs", type=whole(WINDOWS), help="windows of each form and batch (default: 5)")
+    measure.add_argument(
+        "--window-s", type=number(WINDOW_S), help="least seconds of a window, 0.05 to 3600 (default: 5)"
+    )
     measure.add_argument("--threads", type=whole(whole_range(1, 1024)), help="threads on the CPU (default: all cores)")
     measure.add_argument(
         "--largest-batch", type=whole(whole_range(1, 2**20)), help="largest batch to try (default: 1024; cuda: 65536)"

@@ -298,3 +298,9 @@ def test_what_every_window_can_be_off_is_off_in_all_of_them() -> None:
     windows = [replace(uneven(n, 10 * n, 50.0 * n), resolution_j=2.0) for n in (1, 2, 5)]
     found = measured(windows, [Session("")])
     assert found.energy_interval == pytest.approx((5 - 6 / 80, 5 + 6 / 80))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 3601.0, float("inf")])
+def test_a_window_lasts_an_hour_at_most(seconds: float) -> None:
+    with pytest.raises(BadInput, match=r"measure: window_s .* must be from 0\.05 to 3600"):
+        Settings(window_s=seconds)
