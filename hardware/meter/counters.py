@@ -118,13 +118,14 @@ class NvmlCounter:
         gpu: zeus's object of the GPU.
         pynvml: the module through which zeus reads it; what zeus does not tell is asked there.
         whole_module: whether the counter counts a Grace Hopper module.
+        refusals: the classes of errors with which a sensor says that there is nothing to read.
 
     The attributes are those of `Counter`.
     """
 
-    def __init__(self, gpu: Any, pynvml: Any, whole_module: bool) -> None:
+    def __init__(self, gpu: Any, pynvml: Any, whole_module: bool, refusals: tuple[type[Exception], ...]) -> None:
         known = constants("nvml")
-        self._gpu, self._nvml = gpu, pynvml
+        self._gpu, self._nvml, self._refusals = gpu, pynvml, refusals
         self.name = "NVML total energy counter"
         self.boundary = MODULE_BOUNDARY if whole_module else GPU_BOUNDARY
         self.period_s, self.step_j = known["period_s"].value, known["step_j"].value
@@ -141,10 +142,10 @@ class NvmlCounter:
 
     def sensors(self) -> Sensors:
         """See `Counter.sensors`."""
-        power = _quiet(self._gpu.get_instant_power_usage)
+        power = self._quiet(self._gpu.get_instant_power_usage)
         if power is None:
             power = self._told("nvmlDeviceGetPowerUsage", self._gpu.handle)
-        temperature = _quiet(self._gpu.get_gpu_temperature)
+        temperature = self._quiet(self._gpu.get_gpu_temperature)
         clock = self._told("nvmlDeviceGetClockInfo", self._gpu.handle, getattr(self._nvml, "NVML_CLOCK_SM", 1))
         return Sensors(
             None if power is None else float(power) / 1000,
@@ -161,15 +162,14 @@ class NvmlCounter:
 
     def _told(self, function: str, *arguments: Any) -> Any:
         asked = getattr(self._nvml, function, None)
-        return None if asked is None else _quiet(asked, *arguments)
+        return None if asked is None else self._quiet(asked, *arguments)
 
-
-def _quiet(asked: Any, *arguments: Any) -> Any:
-    """What a sensor answers; None where a device has no such sensor, which differs between GPUs."""
-    try:
-        return asked(*arguments)
-    except Exception:
-        return None
+    def _quiet(self, asked: Any, *arguments: Any) -> Any:
+        """What a sensor answers; None where a device has no such sensor, which differs between GPUs."""
+        try:
+            return asked(*arguments)
+        except self._refusals:
+            return None
 
 
 def gpu_meter(uuid: str | None = None) -> Meter:
@@ -182,6 +182,7 @@ def gpu_meter(uuid: str | None = None) -> Meter:
     try:
         import pynvml
         from zeus.device.gpu.nvidia import NVIDIAGPU, nvml_is_available
+        from zeus.exception import ZeusBaseError
     except ImportError as error:
         return TimeOnly(f"GPU: {_missing(error)}", refused=True)
     try:
@@ -199,7 +200,9 @@ def gpu_meter(uuid: str | None = None) -> Meter:
             )
         if not gpu.supports_get_total_energy_consumption():
             return TimeOnly("GPU: has no energy counter; GPUs from Volta on have one", refused=True)
-        counter = NvmlCounter(gpu, pynvml, bool(getattr(gpu, "_is_grace_hopper", False)))
+        whole_module = bool(getattr(gpu, "_is_grace_hopper", False))
+        # zeus has a class of its own for each error of NVML that it knows.
+        counter = NvmlCounter(gpu, pynvml, whole_module, (pynvml.NVMLError, ZeusBaseError, OSError))
         counter.read()
     except Failed as error:
         return TimeOnly(str(error), refused=True)

@@ -75,6 +75,10 @@ class StandInGpu:
         return int(self.nvml.nvmlDeviceGetTemperatureV(self.handle, 0))
 
 
+class StandInError(Exception):
+    """What pynvml's class is, for where it is not installed."""
+
+
 @pytest.fixture(params=["zeus", "stand-in"])
 def nvml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nvml]:
     """The made-up NVML below zeus's own code, and below a stand-in for it."""
@@ -90,6 +94,9 @@ def nvml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield fake
         return
     module: Any = types.ModuleType("pynvml")
+    module.NVMLError = StandInError
+    exceptions: Any = types.ModuleType("zeus.exception")
+    exceptions.ZeusBaseError = type("ZeusBaseError", (Exception,), {})
     for name in fake.answers:
         setattr(module, name, asked(name))
     nvidia: Any = types.ModuleType("zeus.device.gpu.nvidia")
@@ -106,6 +113,7 @@ def nvml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     for name in ("zeus", "zeus.device", "zeus.device.gpu"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, "zeus.device.gpu.nvidia", nvidia)
+    monkeypatch.setitem(sys.modules, "zeus.exception", exceptions)
     monkeypatch.setitem(sys.modules, "pynvml", module)
     yield fake
 
@@ -113,8 +121,8 @@ def nvml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def error(name: str, code: int) -> BaseException:
     """An error of NVML, of pynvml's class where that is installed."""
     pynvml: Any = sys.modules["pynvml"]
-    kind = getattr(pynvml, "NVMLError", None)
-    made: Any = kind(code) if kind else RuntimeError(name)
+    kind = pynvml.NVMLError
+    made: Any = StandInError(name) if kind is StandInError else kind(code)
     made.value = code
     assert isinstance(made, Exception)
     return made
@@ -138,6 +146,16 @@ def test_a_sensor_that_a_gpu_lacks_is_none_and_no_error(nvml: Nvml) -> None:
     meter = gpu_meter()
     assert not isinstance(meter, TimeOnly)
     assert meter.sensors() == Sensors()
+
+
+def test_a_sensor_that_the_system_refuses_is_none_and_a_mistake_of_ours_is_not_hidden(nvml: Nvml) -> None:
+    meter = gpu_meter()
+    assert not isinstance(meter, TimeOnly)
+    nvml.raises("nvmlDeviceGetClockInfo", PermissionError(13, "Permission denied"))
+    assert meter.sensors() == Sensors(123.0, 41.0, None, 1)
+    nvml.raises("nvmlDeviceGetClockInfo", TypeError("takes 2 positional arguments but 3 were given"))
+    with pytest.raises(TypeError, match="3 were given"):
+        meter.sensors()
 
 
 def test_grace_hopper_counts_the_whole_module(nvml: Nvml) -> None:
