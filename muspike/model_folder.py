@@ -34,7 +34,8 @@ _HEADER: Mapping[tuple[str, ...], type | tuple[type, ...]] = {
     ("weights", "sha256"): str,
 }
 # Files of networks that are no models, by the ending of their name.
-_NETWORKS = {".nir": "a NIR file", ".npz": "a chip program"}
+NETWORKS = {".nir": "a NIR file", ".npz": "a chip program"}
+"""Files of networks that are no models, by their endings: what they are, in words."""
 # The limit of the safetensors format, in bytes.
 _LONGEST_HEADER = 100_000_000
 # Far above what any network here needs. A larger file would only fill the memory.
@@ -69,7 +70,7 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
         raise refuse("model", name, f"a folder or the name of a shipped model; {known}")
     folder = Path(name)
     if not folder.is_dir():
-        if what := _NETWORKS.get(folder.suffix):
+        if what := NETWORKS.get(folder.suffix):
             raise BadInput(
                 f"{name}: is {what}, not a model that composes; muspike simulate {name} --random 0.1 says what it does "
                 "and costs on a chip" + (f", muspike map {name} how it fits" if folder.suffix == ".nir" else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from muspike.cli.options import Commands, add_json, add_model, add_seed, named, number, path, refuse_unused, whole
@@ -19,7 +20,8 @@ def add(commands: Commands) -> None:
     measure = commands.add(
         "measure",
         _measure,
-        "Measure what a model takes on this machine, in several forms, at batch 1 and at the best batch.",
+        "Measure what a model takes on this machine, in several forms, at batch 1 and at the best batch. Only models "
+        "are measured: what runs is a network that reads and composes music, not a NIR file or a chip's program.",
         "muspike measure s-rnn --on cpu --quick -o measured/s-rnn.json",
     )
     add_model(measure)
@@ -67,7 +69,13 @@ def _measure(args: argparse.Namespace) -> int:
         from muspike.checkpoint import load_model
         from muspike.hardware.meter.counters import TimeOnly
         from muspike.hardware.meter.windows import Settings
+        from muspike.model_folder import NETWORKS
 
+    if not Path(args.model).is_dir() and (what := NETWORKS.get(Path(args.model).suffix)):
+        raise BadInput(
+            f"{args.model}: is {what}; muspike measure takes models only (a folder, or one of muspike models); "
+            f"muspike profile {args.model} says what it costs on a chip"
+        )
     model = load_model(args.model)
     twin = None if args.twin is None else load_model(args.twin)
     meter = machines.meter_of(args.on)

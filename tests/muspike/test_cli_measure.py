@@ -78,6 +78,23 @@ def test_bad_use_is_refused_in_one_line(here: Path, capsys: pytest.CaptureFixtur
     assert (here / "note.json").read_text() == "{}"
 
 
+@pytest.mark.parametrize(("name", "what"), [("net.nir", "a NIR file"), ("program.npz", "a chip program")])
+def test_what_is_no_model_is_told_that_models_only_are_measured(
+    here: Path, name: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / name).write_bytes(b"whatever is in it")
+    capsys.readouterr()
+    assert main(["measure", name]) == 2
+    shown, complaint = capsys.readouterr()
+    assert shown == "" and complaint.splitlines()[-1] == (
+        f"muspike: {name}: is {what}; muspike measure takes models only (a folder, or one of muspike models); muspike "
+        f"profile {name} says what it costs on a chip"
+    )
+    with pytest.raises(SystemExit):
+        main(["measure", "--help"])
+    assert "Only models are measured" in " ".join(capsys.readouterr().out.split())
+
+
 def test_cuda_without_a_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
