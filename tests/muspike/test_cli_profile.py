@@ -109,7 +109,10 @@ def test_a_torch_module_brings_its_sample_and_its_size(here: Path, capsys: pytes
 
 def test_a_graph_that_reads_words_is_told_which(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, err = told(capsys, "words.nir", status=2)
-    assert "words.nir: does not say on which music it was trained; name a corpus (--data: jsb)" in err
+    assert (
+        "words.nir: does not say on which music it was trained; name a corpus (--data; `muspike data list` shows them)"
+        in err
+    )
     found = json.loads(told(capsys, "words.nir", "--data", "jsb", "--pieces", "2", "--json")[0])
     model = json.loads(told(capsys, "small", "--pieces", "2", "--json")[0])
     assert found["populations"] == model["populations"] and found["energy"] == model["energy"]
@@ -137,7 +140,11 @@ def test_the_answer_comes_in_the_form_that_is_asked_for(here: Path, capsys: pyte
         (("small", "--chip", "loihi9"), "loihi9"),
         (("nothing",), "nothing"),
         (("spikes.npz", "--input", "spikes.npz"), "spikes.npz"),
-        (("mine",), "was trained on 'mine', whose test pieces are not at hand; name a corpus (--data: jsb)"),
+        (
+            ("mine",),
+            "was trained on 'mine', whose test pieces are not at hand; name a corpus (--data; `muspike data list` "
+            "shows them)",
+        ),
         (("net.nir", "--input", "spikes.npz", "--pieces", "2"), "--pieces is not used with spikes"),
         (("net.nir", "--random", "0.5", "--picture", "a.gif"), "a.gif: a picture ends in .png, .svg, .pdf"),
         (("net.nir", "--random", "0.5", "-o", "a.xyz"), "a.xyz: ends in none of"),
