@@ -28,7 +28,7 @@ from muspike.corpora.corpus import SPLITS, Corpus, Piece
 from muspike.corpora.download import fetch
 from muspike.corpora.source import Source
 from muspike.errors import BadInput, Doubt, Failed, MuspikeError
-from muspike.files import owned_folder
+from muspike.files import check_file, owned_folder
 from muspike.progress import bar
 
 __all__ = ["CORPORA", "SPLITS", "Built", "Corpus", "Piece", "build", "built", "folder_of", "load", "source_of"]
@@ -239,10 +239,11 @@ def _digest(root: Path, files: list[str], progress: bool) -> str:
     with bar(len(files), "file", what="comparing", shown=progress) as shown:
         for file in shown.over(files):
             try:
+                check_file(root / file)
                 found = shards.sha256_of(root / file)
-            except OSError:
+            except (BadInput, OSError):
                 found = ""
-            sha256.update(f"{file}\0{found}\n".encode())
+            sha256.update(shards.source_line(file, found))
     return sha256.hexdigest()
 
 

@@ -27,7 +27,7 @@ from muspike.corpora import duplicates, shards
 from muspike.corpora.corpus import SPLITS, add_to_digest, digest_of, split_by_song
 from muspike.corpora.reading import LOSSES, Chunk, FileRecord, Part, read_chunk
 from muspike.corpora.source import Source
-from muspike.errors import BadInput
+from muspike.errors import BadInput, printable
 from muspike.files import owned_folder, path_error, write_whole
 from muspike.progress import bar
 from muspike.tokens import Words
@@ -35,6 +35,7 @@ from muspike.tokens import Words
 CHUNK, SLOW_CHUNK = 128, 4
 """Files that a worker reads before it writes a part; the second, where reading one takes long."""
 _RETRIES = 3  # of a chunk on a cluster, before its files are read one by one
+_NO_TEXT = "backslashreplace"  # names of files may hold bytes that are no UTF-8: they are written as escapes
 SAME_FILE, NEARLY_SAME = "the same file twice", "nearly the same music"
 
 
@@ -183,7 +184,7 @@ def _chosen(plan: Plan, parts: Sequence[Path]) -> _Kept:
             continue
         files.append(record.file)
         notes.append(record.notes)
-        songs.append(record.song or plan.source.song_of.get(plan.source.name(record.file), ""))
+        songs.append(_text(record.song) or plan.source.song_of.get(plan.source.name(record.file), ""))
         twice.append(first_of.setdefault(bytes.fromhex(record.sha256), record.file) != record.file)
     for number, file in enumerate(files):
         if twice[number]:
@@ -214,10 +215,24 @@ def _why(parts: Sequence[Path]) -> str:
 
 
 def _names(source: Source, files: Sequence[str]) -> dict[str, str]:
-    """The name of the piece of each file. Files that would have one name keep their paths."""
-    found = {file: source.name(file) for file in files}
+    """The name of the piece of each file. Files that would have one name keep their paths.
+
+    Raises:
+        BadInput: two files have one name all the same.
+    """
+    found = {file: _text(source.name(file)) for file in files}
     often = Counter(found.values())
-    return {file: name if often[name] == 1 else file for file, name in found.items()}
+    names = {file: name if often[name] == 1 else _text(file) for file, name in found.items()}
+    if len(set(names.values())) < len(names):
+        (name, _), *_ = Counter(names.values()).most_common(1)
+        alike = [file for file in files if names[file] == name]
+        raise BadInput(f"two files would be called {printable(name)}: {' and '.join(map(repr, alike))}; rename one")
+    return names
+
+
+def _text(name: str) -> str:
+    """`name` with bytes that are no UTF-8 as escapes, so that it can be written."""
+    return name.encode(errors=_NO_TEXT).decode()
 
 
 # --- writing ---
@@ -232,13 +247,16 @@ def _write(plan: Plan, parts: Sequence[Path], kept: _Kept, folder: Path) -> None
     losses: Counter[str] = Counter()
     methods: Counter[str] = Counter()
     sources = hashlib.sha256()
-    with write_whole(folder / shards.MANIFEST) as path, path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        write_whole(folder / shards.MANIFEST) as path,
+        path.open("w", newline="", encoding="utf-8", errors=_NO_TEXT) as file,
+    ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(MANIFEST_COLUMNS)
         for record in _records(parts):
             kind, reason = kept.left_out.get(record.file, (record.kind, record.reason))
             name = kept.names.get(record.file, "")
-            sources.update(f"{record.file}\0{record.sha256}\n".encode())
+            sources.update(shards.source_line(record.file, record.sha256))
             if kind:
                 kinds[kind] += 1
             table.writerow(
@@ -264,7 +282,9 @@ def _write(plan: Plan, parts: Sequence[Path], kept: _Kept, folder: Path) -> None
     columns["shard"], columns["first"], sizes = shards.plan(columns["words"])
     digest, contents = _write_shards(parts, kept, folder, sizes)
     with write_whole(folder / shards.INDEX) as path:
-        path.write_text(json.dumps({**columns, "labels": labels}, ensure_ascii=False), encoding="utf-8")
+        path.write_text(
+            json.dumps({**columns, "labels": labels}, ensure_ascii=False), encoding="utf-8", errors=_NO_TEXT
+        )
     source = plan.source
     lock = {
         "format": shards.FORMAT,

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from muspike import midi
 from muspike.beat import on_beat
 from muspike.corpora.source import MIDI_SUFFIXES, Source, Taken
+from muspike.errors import BadInput, printable
+
+_HIDDEN = (".", "__MACOSX")
 
 
-def midi_files(folder: Path) -> list[Path]:
-    """All MIDI files below `folder`, by their endings. Hidden files and folders are left out."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in MIDI_SUFFIXES and not hidden and path.is_file():
-            found.append(path)
-    return found
+def midi_files(folder: Path) -> Iterator[Path]:
+    """All MIDI files below `folder`, by their endings, in any order.
+
+    Hidden files and folders are left out, and links to folders are not followed. What a link or a name leads to need
+    not be a file: reading it says so.
+
+    Raises:
+        BadInput: a folder below cannot be read.
+    """
+    for place, folders, files in os.walk(folder, onerror=_refused):
+        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
+        for name in files:
+            if name.lower().endswith(MIDI_SUFFIXES) and not name.startswith(_HIDDEN):
+                yield Path(place, name)
+
+
+def _refused(error: OSError) -> None:
+    raise BadInput(f"{printable(error.filename)}: cannot be read: {error.strerror}") from error
 
 
 def read_midi(path: Path, song: str = "", labels: Mapping[str, str] | None = None) -> Taken:

@@ -5,20 +5,19 @@ What becomes of a file is a `FileRecord`. A file that cannot be read, or holds n
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from muspike import tokens
-from muspike.corpora import duplicates
+from muspike.corpora import duplicates, shards
 from muspike.corpora.source import LeftOut, Source
 from muspike.errors import BadInput, Failed, one_line
-from muspike.files import write_whole
+from muspike.files import check_file, write_whole
 from muspike.tokens import Words
 
 FEWEST_NOTES = 16
@@ -105,7 +104,7 @@ class Part:
     def save(self, path: Path) -> None:
         """Write the part, whole or not at all."""
         with write_whole(path) as temporary:
-            told = json.dumps([asdict(record) for record in self.records]).encode()
+            told = json.dumps([vars(record) for record in self.records]).encode()
             np.savez(temporary, records=np.frombuffer(told, np.uint8), words=self.words, sketches=self.sketches)
 
     @staticmethod
@@ -167,9 +166,8 @@ def read_file(source: Source, root: Path, file: str) -> tuple[FileRecord, Words 
         return record, None
 
     try:
-        content = path.read_bytes()
-        record.bytes, record.sha256 = len(content), hashlib.sha256(content).hexdigest()
-        del content
+        check_file(path)  # a pipe could be waited for without end
+        record.bytes, record.sha256 = path.stat().st_size, shards.sha256_of(path)
         taken = source.read(root, path)
     except LeftOut as error:
         return left_out(error.kind, one_line(error))
@@ -190,7 +188,7 @@ def read_file(source: Source, root: Path, file: str) -> tuple[FileRecord, Words 
     record.song, record.key, record.tempo_assumed = taken.song, taken.key, taken.tempo_assumed
     record.labels, record.method = dict(taken.labels), taken.method
     lost = tokens.losses(score)
-    record.losses = {name: count for name, count in asdict(lost).items() if name in LOSSES and count}
+    record.losses = {name: count for name, count in vars(lost).items() if name in LOSSES and count}
     record.remarks = [*score.remarks, *taken.remarks, *lost.sentences()]
     record.words, record.notes = len(words), int((words[:, tokens.BAR_BEAT] == tokens.BarBeat.NOTE).sum())
     return record, words

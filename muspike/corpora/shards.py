@@ -62,6 +62,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def source_line(file: str, sha256: str) -> bytes:
+    """What a file adds to the SHA-256 of a source: its path, as the bytes of its name, and the SHA-256 of its bytes."""
+    return f"{file}\0{sha256}\n".encode(errors="surrogateescape")
+
+
 def read_lock(folder: Path) -> dict[str, Any]:
     """The content of the lock file of a built corpus.
 

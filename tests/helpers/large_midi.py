@@ -1,21 +1,22 @@
 """MIDI files of some 10 MB, each with as much as possible of one thing, for tests of what reading costs.
 
-    python tests/helpers/large_midi.py
+    python tests/helpers/large_midi.py score|corpus
 
-reads and measures each of them, in a process with bounds on memory and time, and prints what it took. An error other
-than `BadInput` ends it.
+takes each of them a way of `midi_damage`, in a process with bounds on memory and time, and prints what it took. An
+error other than `BadInput` ends it.
 """
 
 from __future__ import annotations
 
 import resource
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from midi_damage import CPU_SECONDS, MEMORY, sources, survive
+from midi_damage import CPU_SECONDS, MEMORY, WAYS, sources
 from muspike.midi import MOST_NOTES
 from smf import END, chunk, meta, number, smf
 
@@ -57,12 +58,13 @@ def large() -> Iterator[tuple[str, bytes]]:
     yield "system-exclusive events", one(_NOTE + b"\x00\xf0\x00" * 3_000_000)
 
 
-def main() -> None:
+def main(way: str) -> None:
+    take = WAYS[way]
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "large.mid"
         for content in sources():  # compiles
             path.write_bytes(content)
-            survive(path)
+            take(path)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         for name, content in large():
             assert 10_000_000 > len(content) > 500_000, (name, len(content))
@@ -70,9 +72,9 @@ def main() -> None:
             size = len(content)
             del content
             resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS[way])
             start = time.process_time()
-            outcome = survive(path)
+            outcome = take(path)
             print(f"{name}: {size:,} bytes, {outcome}, {time.process_time() - start:.2f} s of CPU")
             signal.setitimer(signal.ITIMER_PROF, 0)
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -80,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,9 +1,11 @@
 """MIDI files damaged at random, read and measured; as a script, in a process with bounds on memory and time.
 
-    python tests/helpers/midi_damage.py FIRST COUNT [FOLDER]
+    python tests/helpers/midi_damage.py score|corpus FIRST COUNT [FOLDER]
 
-damages the files of FOLDER, or small ones made here, COUNT times with the seeds from FIRST on. It prints how many files
-were read and how many refused, the slowest one and the peak of memory, and fails at the first file that ends otherwise.
+damages the files of FOLDER, or small ones made here, COUNT times with the seeds from FIRST on. `score` reads a file,
+measures it, and takes it through words and a file; `corpus` takes it from its bytes to the words of a corpus. It prints
+how many files were read and how many refused, the slowest one and the peak of memory, and fails at the first file that
+ends otherwise.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from muspike import metrics, midi, tokens
+from muspike import corpora, metrics, midi, tokens
+from muspike.corpora import reading
 from muspike.errors import BadInput
 from smf import control, meta, metre, number, off, on, program, scale, smf, tempo, track
 
-CPU_SECONDS = 20  # of one file; far above what any needs, so that only an endless one is stopped
+CPU_SECONDS = {"score": 20, "corpus": 2}
+"""Of one file. The first is far above what any needs, so that only an endless one is stopped."""
 MEMORY = 2**30  # bytes of address space beyond that of the process before the first file
 
 
@@ -119,15 +123,40 @@ def survive(path: Path) -> str:
     return "mended" if score.remarks else "read"
 
 
-def main(first: int, count: int, folder: str | None) -> None:
+def build(path: Path) -> str:
+    """Take the file at `path` from its bytes to the words of a corpus, as a build does. Nothing may be raised."""
+    source = corpora.source_of("")
+    record, words = reading.read_file(source, path.parent, path.name)
+    assert record.bytes == path.stat().st_size and len(record.sha256) == 64
+    said = [record.kind, record.reason, record.method, *record.remarks]
+    assert not any("\n" in text or str(path.parent) in text for text in said), said
+    part = reading.Part.of([record], [] if words is None else [words])
+    if words is None:
+        assert record.kind in ("cannot be read", "fewer than 16 notes", "too long for words") and record.reason, record
+        return record.kind
+    assert not record.kind and record.words == len(words) and record.notes >= 1
+    tokens.checked(words, "words")
+    assert np.array_equal(part.words, words)
+    assert all(count > 0 for count in record.losses.values())
+    return record.method
+
+
+WAYS = {"score": survive, "corpus": build}
+
+
+def main(way: str, first: int, count: int, folder: str | None) -> None:
     contents = [path.read_bytes() for path in sorted(Path(folder).rglob("*.mid"))] if folder else sources()
+    take = WAYS[way]
     results: Counter[str] = Counter()
     slowest = (0.0, -1)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "damaged.mid"
         for content in sources():  # compiles, and is sound
             path.write_bytes(content)
-            assert survive(path) in ("read", "mended")
+            survive(path)
+            build(path)
+            path.write_bytes(content)
+            assert take(path) in ("read", "mended", "as written", "phase", "tracked", "fewer than 16 notes")
         page = resource.getpagesize()
         used = int(Path("/proc/self/statm").read_text().split()[0]) * page
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -135,10 +164,10 @@ def main(first: int, count: int, folder: str | None) -> None:
             chance = random.Random(seed)
             content = damaged(chance.choice(contents), chance)
             path.write_bytes(content)
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # ends the process, also inside compiled code
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS[way])  # ends the process, also inside compiled code
             start = time.process_time()
             try:
-                results[survive(path)] += 1
+                results[take(path)] += 1
             except BaseException:
                 print(f"seed {seed} of {folder or 'the files made here'}: {content[:2000].hex()}", file=sys.stderr)
                 raise
@@ -150,4 +179,4 @@ def main(first: int, count: int, folder: str | None) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)

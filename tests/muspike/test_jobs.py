@@ -14,8 +14,7 @@ import pytest
 
 from muspike.errors import BadInput
 from muspike.jobs import results
-
-HERE = str(Path(__file__).parent)
+from ray_cluster import ray_cluster
 
 
 def square(job: int) -> int:
@@ -62,18 +61,10 @@ for number, (value, process) in results([(sys.argv[2], n) for n in range(6)], sl
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """A Ray of two workers that was started on this machine."""
-    pytest.importorskip("ray", reason="the extra cluster is not installed")
-    ray = Path(sys.executable).with_name("ray")
-    env = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{HERE}", "RAY_DISABLE_IMPORT_WARNING": "1"}
+    """A Ray of two workers that was started on this machine. It finds the jobs of this file."""
     (tmp_path / "slow_jobs.py").write_text(SLOW)
-    start = [sys.executable, str(ray), "start", "--head", "--port=0", "--num-cpus=2", "--include-dashboard=false"]
-    with (tmp_path / "start.log").open("w") as log:  # Ray's processes would keep a pipe open
-        begun = subprocess.run([*start, "--disable-usage-stats"], env=env, stdout=log, stderr=log, check=False)
-    assert begun.returncode == 0, (tmp_path / "start.log").read_text()
-    yield "auto"
-    stop = [sys.executable, str(ray), "stop", "--force"]
-    subprocess.run(stop, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    with ray_cluster(tmp_path, tmp_path) as address:
+        yield address
 
 
 @pytest.mark.nightly
