@@ -55,7 +55,7 @@ def cpu() -> float:
 
 
 def built(key: str, root: Path, workers: int = 1) -> dict[str, float]:
-    """Build a corpus in a temporary cache. Seconds of CPU, of the clock, and of what follows the reading; the pieces."""
+    """Build a corpus in a temporary cache: seconds of CPU, of the clock, of what follows reading; and the pieces."""
     seconds: dict[str, float] = {}
     assemble = building.assemble
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from muspike import __version__, jobs, midi, tokens
 from muspike.corpora import duplicates, shards
@@ -176,37 +177,46 @@ def _records(parts: Iterable[Path]) -> Iterator[FileRecord]:
 
 
 def _chosen(plan: Plan, parts: Sequence[Path]) -> _Kept:
-    files, notes, songs, left_out = [], [], [], {}
-    first_of: dict[bytes, str] = {}
-    twice = []
+    files: list[str] = []
+    songs: list[str] = []
+    notes: list[int] = []
+    seen: set[bytes] = set()
+    left_out: dict[str, tuple[str, str]] = {}
     for record in _records(parts):
         if record.kind:
             continue
+        digest = bytes.fromhex(record.sha256)
+        if digest in seen:
+            left_out[record.file] = (SAME_FILE, "")
+        seen.add(digest)
         files.append(record.file)
         notes.append(record.notes)
         songs.append(_text(record.song) or plan.source.song_of.get(plan.source.name(record.file), ""))
-        twice.append(first_of.setdefault(bytes.fromhex(record.sha256), record.file) != record.file)
-    for number, file in enumerate(files):
-        if twice[number]:
-            left_out[file] = (SAME_FILE, "")
-    del first_of
+    del seen
     names = _names(plan.source, files)
-    song_of = dict(zip(files, songs, strict=True))
     if not plan.source.keep_alike:
-        sketches = np.concatenate([Part.load_sketches(path) for path in parts])
-        once = [number for number in range(len(files)) if not twice[number]]
-        order = sorted(once, key=lambda number: (-notes[number], files[number]))
-        for number, other in duplicates.nearly_same(sketches, order).items():
+        once = [number for number, file in enumerate(files) if file not in left_out]
+        once.sort(key=lambda number: (-notes[number], files[number]))
+        for number, other in duplicates.nearly_same(_sketches(parts, len(files)), once).items():
             left_out[files[number]] = (NEARLY_SAME, f"as {files[other]}")
             # Both are of one song then, whatever they are called.
-            one, same = song_of[files[number]], song_of[files[other]]
+            one, same = songs[number], songs[other]
             if one and same and one != same:
-                song_of = {file: same if song == one else song for file, song in song_of.items()}
-    stay = {file: names[file] for file in files if file not in left_out}
+                songs = [same if song == one else song for song in songs]
+    of_song = {name: song for file, name, song in zip(files, names, songs, strict=True) if file not in left_out}
+    stay = {file: name for file, name in zip(files, names, strict=True) if file not in left_out}
     if not stay:
         raise BadInput(f"{plan.root}: none of {len(plan.files):,} files holds a piece{_why(parts)}")
-    of_song = {names[file]: song_of[file] for file in stay}
     return _Kept(stay, of_song, split_by_song(list(stay.values()), of_song, plan.source.shares), left_out)
+
+
+def _sketches(parts: Sequence[Path], pieces: int) -> NDArray[np.uint32]:
+    found, first = np.empty((pieces, duplicates.HASHES), np.uint32), 0
+    for path in parts:
+        some = Part.load_sketches(path)
+        found[first : first + len(some)] = some
+        first += len(some)
+    return found
 
 
 def _why(parts: Sequence[Path]) -> str:
@@ -214,19 +224,21 @@ def _why(parts: Sequence[Path]) -> str:
     return "".join(f"; {count:,}: {kind}" for kind, count in kinds.most_common(3) if kind)
 
 
-def _names(source: Source, files: Sequence[str]) -> dict[str, str]:
+def _names(source: Source, files: Sequence[str]) -> list[str]:
     """The name of the piece of each file. Files that would have one name keep their paths.
 
     Raises:
         BadInput: two files have one name all the same.
     """
-    found = {file: _text(source.name(file)) for file in files}
-    often = Counter(found.values())
-    names = {file: name if often[name] == 1 else _text(file) for file, name in found.items()}
-    if len(set(names.values())) < len(names):
-        (name, _), *_ = Counter(names.values()).most_common(1)
-        alike = [file for file in files if names[file] == name]
-        raise BadInput(f"two files would be called {printable(name)}: {' and '.join(map(repr, alike))}; rename one")
+    names = [_text(source.name(file)) for file in files]
+    once = set(names)
+    if len(once) < len(names):
+        often = Counter(names)
+        names = [name if often[name] == 1 else _text(file) for file, name in zip(files, names, strict=True)]
+        (name, count), *_ = Counter(names).most_common(1)
+        if count > 1:
+            alike = [file for file, called in zip(files, names, strict=True) if called == name]
+            raise BadInput(f"{' and '.join(map(repr, alike))} would both be called {printable(name)}; rename one")
     return names
 
 

@@ -9,7 +9,6 @@ smallest hash values estimates (MinHash, Broder 1997) with a standard error of 0
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,18 +86,12 @@ def nearly_same(sketches: NDArray[np.uint32], order: Sequence[int]) -> dict[int,
         sketches: `[pieces, HASHES]`.
         order: the numbers of the pieces, those that should rather be kept first.
     """
-    # Only pieces that share a band can be alike. A band that a piece has alone needs no table.
-    shared: list[Any] = []
-    for band in range(0, HASHES, _ROWS):
-        _, of, counts = np.unique(sketches[:, band : band + _ROWS], axis=0, return_inverse=True, return_counts=True)
-        of = of.ravel()
-        shared.append(np.where(counts[of] > 1, of, -1))
-    groups = np.stack(shared, axis=1) if shared else np.zeros((len(sketches), 0), np.int64)
-    kept: list[dict[int, list[int]]] = [{} for _ in range(groups.shape[1])]
+    groups, starts = _shared_bands(sketches)
+    kept: dict[int, list[int]] = {}
     left_out: dict[int, int] = {}
     for piece in order:
-        mine = [(band, group) for band, group in enumerate(groups[piece].tolist()) if group >= 0]
-        candidates = sorted({other for band, group in mine for other in kept[band].get(group, ())})
+        mine = groups[starts[piece] : starts[piece + 1]].tolist()
+        candidates = sorted({other for group in mine for other in kept.get(group, ())})
         best, best_likeness = -1, ALIKE
         for other in candidates:
             found = likeness(sketches[piece], sketches[other])
@@ -107,6 +100,27 @@ def nearly_same(sketches: NDArray[np.uint32], order: Sequence[int]) -> dict[int,
         if best >= 0:
             left_out[piece] = best
             continue
-        for band, group in mine:
-            kept[band].setdefault(group, []).append(piece)
+        for group in mine:
+            kept.setdefault(group, []).append(piece)
     return left_out
+
+
+def _shared_bands(sketches: NDArray[np.uint32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The bands that several pieces have in common. Only pieces that share a band can be alike.
+
+    Returns:
+        the numbers of these bands, those of the first piece first; and where those of each piece begin, `[pieces + 1]`.
+    """
+    pieces, groups, first = [], [], 0
+    for band in range(0, HASHES, _ROWS):
+        rows = np.ascontiguousarray(sketches[:, band : band + _ROWS])
+        _, of, counts = np.unique(rows.view(f"V{rows.itemsize * _ROWS}"), return_inverse=True, return_counts=True)
+        of = of.ravel()
+        several = np.flatnonzero(counts[of] > 1)
+        pieces.append(several.astype(np.int32))
+        groups.append((of[several] + first).astype(np.int32))
+        first += len(counts)
+    piece = np.concatenate(pieces)
+    by_piece = np.argsort(piece, kind="stable")
+    starts = np.searchsorted(piece[by_piece], np.arange(len(sketches) + 1))
+    return np.concatenate(groups)[by_piece], starts
