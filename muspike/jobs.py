@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -128,13 +130,22 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     with warnings.catch_warnings():
         # Python warns of a fork beside other threads. It is safe here: workers take no lock that a thread may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _without_handlers)
+        return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _begin_worker)
 
 
-def _without_handlers() -> None:
-    """Let SIGTERM end a worker at once, and leave Ctrl-C to the process that started it."""
+def _begin_worker() -> None:
+    """Let SIGTERM end a worker at once, leave Ctrl-C to the process that started it, and end when this one does."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would wait for its next job without end."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _connected(address: str) -> Any:

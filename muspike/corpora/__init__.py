@@ -153,7 +153,7 @@ def build(
     key = name if name in CORPORA else ""
     source = source_of(key)
     if not key:
-        if not Path(name).is_dir():
+        if not name or not Path(name).is_dir():
             raise BadInput(_unknown(name))
         if given is not None:
             raise BadInput(f"--from {os.fspath(given)}: {name} is a folder already; leave one of the two out")
@@ -316,6 +316,8 @@ def _not_built(name: str) -> str:
 
 
 def _unknown(name: str) -> str:
+    if name not in CORPORA and Path(name).is_file():
+        return f"{name}: is a file; the name of a corpus or a folder of MIDI files is wanted"
     others = [called for called, _ in built() if called not in CORPORA]
     return (
         f"corpus {name!r}: there is no such corpus or folder; known are {', '.join([*CORPORA, *others])}, and any "

@@ -7,6 +7,9 @@ import csv
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,6 +170,169 @@ def test_a_file_that_kills_its_reader_is_left_out(
     rows = manifest(made.folder)
     assert rows["03.mid"]["reason"] == "its reader was killed"
     assert [file for file, row in rows.items() if row["kind"]] == ["03.mid"]
+
+
+BUILD = """
+import sys, time
+from muspike.corpora import building, reading
+from muspike.cli import main
+
+of_one, seconds = reading.read_file, float(sys.argv.pop())
+
+def slow(source, root, file):
+    time.sleep(seconds)
+    return of_one(source, root, file)
+
+building.CHUNK, reading.read_file = 2, slow
+sys.exit(main(["data", "build", sys.argv[1], "--workers", "2"]))
+"""
+
+# No file of the corpus may have more than 6,000 bytes.
+REFUSE = """
+import resource
+from muspike.corpora import building
+
+assemble = building.assemble
+
+def limited(plan, parts):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, -1))
+    assemble(plan, parts)
+
+building.assemble = limited
+"""
+
+
+def begin(folder: Path, cache: Path, seconds_per_file: float = 0.0, before: str = "") -> subprocess.Popen[str]:
+    """`muspike data build` of a folder, in a process, with two files to a part, after some code."""
+    return subprocess.Popen(
+        [sys.executable, "-c", before + BUILD, str(folder), str(seconds_per_file)],
+        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def parts_of(cache: Path, driver: subprocess.Popen[str]) -> list[Path]:
+    """Wait for the first part of a build."""
+    deadline = time.monotonic() + 60
+    while not (parts := list(cache.glob("muspike/corpora/*.building/part-*"))):
+        assert time.monotonic() < deadline and driver.poll() is None, driver.communicate()[1]
+        time.sleep(0.01)
+    return parts
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME and signals as Linux has them")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_build_that_is_ended_by_a_signal_leaves_no_process_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    folder = write_folder(tmp_path / "midi", range(12))
+    driver = begin(folder, tmp_path / "one", 0.2)
+    first = parts_of(tmp_path / "one", driver)[0]
+    driver.send_signal(how)
+    # The pipes are closed when the workers have ended too.
+    out, err = driver.communicate(timeout=30)
+    assert driver.returncode in (-how, 128 + how) and out == ""
+    assert err == ("" if how == signal.SIGKILL else "muspike: interrupted\n")
+    assert not list((tmp_path / "one").glob("muspike/corpora/*/lock.json"))
+    read = first.stat().st_mtime_ns, first.stat().st_ino
+    again = begin(folder, tmp_path / "one", 0.2)
+    parts_of(tmp_path / "one", again)
+    assert (first.stat().st_mtime_ns, first.stat().st_ino) == read, "what was read is kept"
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    whole = begin(folder, tmp_path / "other")
+    assert whole.communicate(timeout=60) and whole.returncode == 0
+    one, other = (list((tmp_path / cache).glob("muspike/corpora/*")) for cache in ("one", "other"))
+    assert [path.name for path in one] == [path.name for path in other]
+    assert contents(one[0]) == contents(other[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME as Linux has it")
+def test_of_two_builds_at_once_one_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(8))
+    first = begin(folder, tmp_path / "cache", 0.3)
+    parts_of(tmp_path / "cache", first)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        second = begin(folder, tmp_path / "cache")
+        out, err = second.communicate(timeout=60)
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert (second.returncode, out) == (2, "") and err.count("\n") == 1
+    assert "another muspike command is at work in this folder" in err
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME and limits as Linux has them")
+def test_a_disk_that_refuses_ends_a_build_with_one_line(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(30))
+    driver = begin(folder, tmp_path / "cache", before=REFUSE)
+    out, err = driver.communicate(timeout=100)
+    assert (driver.returncode, out) == (1, "")
+    assert err.splitlines()[-1].endswith("cannot be written: File too large") and "Traceback" not in err
+    assert not list((tmp_path / "cache").glob("muspike/corpora/*/lock.json"))
+    again = begin(folder, tmp_path / "cache")
+    assert again.communicate(timeout=60) and again.returncode == 0
+
+
+def test_odd_names_and_what_is_no_file(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(3))
+    no_utf8 = os.fsdecode(b"no utf-8 \xff.mid")
+    for seed, name in enumerate(
+        ("with space é 音.mid", "a\nline.mid", f"{'l' * 250}.mid", no_utf8, "deep/" * 60 + "a.mid")
+    ):
+        write_midi(folder / name, 100 + seed)
+    os.mkfifo(folder / "pipe.mid")
+    (folder / "loop.mid").symlink_to("loop.mid")
+    (folder / "nowhere.mid").symlink_to("missing")
+    (folder / "itself").symlink_to(folder)
+    (folder / "folder.mid").mkdir()
+    with (folder / "huge.mid").open("wb") as huge:
+        huge.write(b"MThd")
+        huge.truncate(40_000_000)
+    made = corpora.build(folder, progress=False)
+    rows = manifest(made.folder)
+    assert {file: row["reason"] for file, row in rows.items() if row["kind"]} == {
+        "pipe.mid": "is a pipe or a device, expected a file",
+        "loop.mid": "cannot be read: Too many levels of symbolic links",
+        "nowhere.mid": "cannot be read: No such file or directory",
+        "huge.mid": f"has more than {midi.MOST_BYTES} bytes, the most that are read of a MIDI file",
+    }
+    assert len(rows) == 12 and "a\nline.mid" in rows and "no utf-8 \\udcff.mid" in rows
+    corpus = corpora.load(made.name)
+    assert "no utf-8 \\udcff" in [piece.name for piece in corpus.pieces]
+    assert sorted(piece.name for split in corpus.splits for piece in corpus.split(split)) == sorted(
+        piece.name for piece in corpus.pieces
+    )
+    assert not corpora.build(folder, progress=False).anew
+
+
+def test_two_files_that_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(2))
+    write_midi(folder / os.fsdecode(b"\xff.mid"), 8)
+    write_midi(folder / "\\udcff.mid", 9)
+    with pytest.raises(BadInput, match=r"would both be called .*udcff\.mid; rename one"):
+        corpora.build(folder, progress=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(2))
+    (folder / "closed").mkdir(mode=0)
+    with pytest.raises(BadInput, match="closed: cannot be read: Permission denied"):
+        corpora.build(folder, progress=False)
+
+
+def test_names_that_are_no_corpus(tmp_path: Path) -> None:
+    for name in ("", "none"):
+        for find in (corpora.build, corpora.load):
+            with pytest.raises(BadInput, match=f"corpus '{name}': there is no such corpus or folder"):
+                find(name)
+    with pytest.raises(
+        BadInput, match=r"one\.mid: is a file; the name of a corpus or a folder of MIDI files is wanted"
+    ):
+        corpora.build(write_midi(tmp_path / "one.mid", 0))
 
 
 def test_songs_are_never_parted() -> None:
