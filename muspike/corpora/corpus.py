@@ -154,7 +154,7 @@ def split_by_song(names: Sequence[str], song_of: Mapping[str, str], shares: Sequ
     """Split pieces by shares: names by split. Pieces of one song are in one split.
 
     The pieces are ordered by the SHA-256 of their song and cut. A cut never divides a song: it falls after it. So the
-    result is the same on every machine.
+    result is the same on every machine. Three pieces or more that are songs of their own leave no split empty.
 
     Args:
         names: the pieces.
@@ -169,8 +169,10 @@ def split_by_song(names: Sequence[str], song_of: Mapping[str, str], shares: Sequ
     song = {name: song_of.get(name) or name for name in names}
     ordered = sorted(names, key=lambda name: (hashlib.sha256(song[name].encode()).digest(), name))
     cuts = [0]
-    for share in np.cumsum(shares)[:-1]:
+    for left, share in zip((2, 1), np.cumsum(shares)[:-1], strict=True):
         cut = max(round(share * len(ordered)), cuts[-1])
+        if len(ordered) >= len(SPLITS):  # no split of few pieces is empty
+            cut = min(max(cut, cuts[-1] + 1), len(ordered) - left)
         while 0 < cut < len(ordered) and song[ordered[cut]] == song[ordered[cut - 1]]:
             cut += 1
         cuts.append(cut)

@@ -344,6 +344,9 @@ def test_songs_are_never_parted() -> None:
     songs = [{name[0] for name in split} for split in splits.values()]
     assert not (songs[0] & songs[1] or songs[1] & songs[2] or songs[0] & songs[2])
     assert list(map(len, splits.values())) == [40, 5, 5]
+    for few in range(1, 12):
+        sizes = [len(split) for split in split_by_song(names[:few], {}, (0.8, 0.1, 0.1)).values()]
+        assert sum(sizes) == few and (few < 3 or min(sizes) > 0), sizes
     with pytest.raises(BadInput, match="shares"):
         split_by_song(names, song_of, (0.8, 0.1, 0.2))
 
