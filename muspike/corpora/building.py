@@ -31,6 +31,7 @@ from muspike.corpora.source import Source
 from muspike.errors import BadInput, printable
 from muspike.files import owned_folder, path_error, write_whole
 from muspike.progress import bar
+from muspike.tables import several
 from muspike.tokens import Words
 
 CHUNK, SLOW_CHUNK = 128, 4
@@ -206,7 +207,7 @@ def _chosen(plan: Plan, parts: Sequence[Path]) -> _Kept:
     of_song = {name: song for file, name, song in zip(files, names, songs, strict=True) if file not in left_out}
     stay = {file: name for file, name in zip(files, names, strict=True) if file not in left_out}
     if not stay:
-        raise BadInput(f"{plan.root}: none of {len(plan.files):,} files holds a piece{_why(parts)}")
+        raise BadInput(f"{plan.root}: no piece in {several(len(plan.files), 'file')}{_why(parts)}")
     return _Kept(stay, of_song, split_by_song(list(stay.values()), of_song, plan.source.shares), left_out)
 
 

@@ -7,27 +7,15 @@ kept once; the manifest says why a file was left out.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from muspike.corpora.folder import midi_files, read_midi
-from muspike.corpora.source import Archive, Source, Taken, without_ending
-
-
-def read(root: Path, path: Path) -> Taken:
-    """A file, brought onto its beat.
-
-    Raises:
-        BadInput: it cannot be read.
-    """
-    return read_midi(path)
-
+from muspike.corpora.folder import SOURCE as FOLDER
+from muspike.corpora.source import Archive, Source, without_ending
 
 SOURCE = Source(
     version=1,
     title="Lakh MIDI",
     licence="CC BY 4.0 as a collection; the songs have owners",
-    read=read,
-    files=midi_files,
+    read=FOLDER.read,
+    files=FOLDER.files,
     archive=Archive(
         "http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz",
         "lmd_full.tar.gz",

@@ -377,7 +377,7 @@ def test_nothing_to_build_is_refused(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(BadInput, match="none: has no files for MIDI files"):
         corpora.build(tmp_path / "none")
     write_midi(tmp_path / "few" / "a.mid", 0, notes=3)
-    with pytest.raises(BadInput, match="none of 1 files holds a piece; 1: fewer than 16 notes"):
+    with pytest.raises(BadInput, match="no piece in 1 file; 1: fewer than 16 notes"):
         corpora.build(tmp_path / "few", progress=False)
     with pytest.raises(BadInput, match="there is no such folder or archive"):
         corpora.build("lakh", tmp_path / "missing.tar.gz")
