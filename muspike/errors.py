@@ -13,6 +13,10 @@ class BadInput(MuspikeError):
     exit_status = 2
 
 
+class Busy(BadInput):
+    """Another command is at work in a folder."""
+
+
 class Failed(MuspikeError):
     """A correct request that could not be carried out (a full disk, a peer that does not run): exit status 1."""
 

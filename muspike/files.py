@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from muspike.errors import BadInput, Doubt, Failed, MuspikeError
+from muspike.errors import BadInput, Busy, Doubt, Failed, MuspikeError
 
 if sys.platform != "win32":
     import fcntl
@@ -237,7 +237,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         yield
         return
     if handle < 0:
-        raise BadInput(
+        raise Busy(
             f"{name}: another muspike command is at work in this folder; wait for its end, or choose another folder"
         )
     _locks.add(handle)

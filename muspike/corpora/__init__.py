@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from muspike.arguments import path as path_of
 from muspike.cache import cache_folder
@@ -27,7 +28,7 @@ from muspike.corpora.archives import is_archive, unpack
 from muspike.corpora.corpus import SPLITS, Corpus, Piece
 from muspike.corpora.download import fetch
 from muspike.corpora.source import Source
-from muspike.errors import BadInput, Doubt, Failed, MuspikeError
+from muspike.errors import BadInput, Busy, Doubt, Failed, MuspikeError
 from muspike.files import check_file, owned_folder
 from muspike.progress import bar
 
@@ -119,7 +120,9 @@ def built() -> Iterator[tuple[str, Path]]:
     for folder in sorted(place.glob("*")):
         if (folder / shards.LOCK).exists():
             with contextlib.suppress(BadInput):
-                yield str(shards.read_lock(folder)["corpus"]), folder
+                name = str(shards.read_lock(folder)["corpus"])
+                if name not in CORPORA or folder.name == f"{name}-{source_of(name).version}":
+                    yield name, folder
 
 
 def build(
@@ -159,8 +162,8 @@ def build(
             raise BadInput(f"--from {os.fspath(given)}: {name} is a folder already; leave one of the two out")
         given = name
     place = cache_folder() / "corpora"
-    if key and given is None and os.path.lexists(folder := place / f"{key}-{source.version}"):
-        shards.check(folder, hashes=False)
+    if key and given is None and not replace and os.path.lexists(folder := place / f"{key}-{source.version}"):
+        _checked(folder, False)
         return Built(key, folder, False)
     with _files_of(key, source, given, progress) as root:
         files = sorted(path.relative_to(root).as_posix() for path in source.files(root))
@@ -170,13 +173,11 @@ def build(
             digest = _digest(root, files, progress)
             slug = re.sub(r"[^a-z0-9]+", "-", Path(os.path.realpath(name)).name.lower()).strip("-")[:40] or "midi"
             called, folder = f"{slug}-{digest[:8]}", place / f"{slug}-{digest[:8]}"
-            if os.path.lexists(folder):
-                shards.check(folder, hashes=False)
+            if os.path.lexists(folder) and _checked(folder, replace):
                 return Built(called, folder, False)
         else:
             called, folder = key, place / f"{key}-{source.version}"
-            if os.path.lexists(folder):
-                lock = shards.check(folder, hashes=False)
+            if os.path.lexists(folder) and (lock := _checked(folder, replace)):
                 if _digest(root, files, progress) == lock["source"]["sha256"]:
                     return Built(key, folder, False)
                 if not replace:
@@ -189,6 +190,16 @@ def build(
     return Built(called, folder, True)
 
 
+def _checked(folder: Path, replace: bool) -> dict[str, Any] | None:
+    """The lock of a built corpus; None: it is not whole, and is to be replaced."""
+    try:
+        return shards.check(folder, hashes=False)
+    except BadInput as error:
+        if not replace:
+            raise BadInput(f"{error}; --replace builds the corpus again") from error
+        return None
+
+
 @contextlib.contextmanager
 def _files_of(key: str, source: Source, given: str | os.PathLike[str] | None, progress: bool) -> Iterator[Path]:
     """The folder of a source's files: given, unpacked for the time of the `with` block, downloaded or installed."""
@@ -196,7 +207,7 @@ def _files_of(key: str, source: Source, given: str | os.PathLike[str] | None, pr
         yield source.folder()
         return
     if given is not None and Path(given).is_dir():
-        yield Path(given)
+        yield Path(given).resolve()  # the nodes of a cluster work in other folders
         return
     downloads = cache_folder() / "downloads" / (key or "folder")
     if given is not None:
@@ -208,12 +219,19 @@ def _files_of(key: str, source: Source, given: str | os.PathLike[str] | None, pr
         _doubt_md5(archive, source)
     elif source.archive is None:
         raise BadInput(f"{source.title} cannot be downloaded by a program: {source.how}, and give it with --from PATH")
-    else:
-        archive = fetch(source.archive, downloads, progress)
     with owned_folder(downloads):
+        if given is None:
+            assert source.archive is not None
+            archive = fetch(source.archive, downloads, progress)
         unpacked = downloads / "files"
         shutil.rmtree(unpacked, ignore_errors=True)
-        unpack(archive, unpacked, progress)
+        try:
+            unpack(archive, unpacked, progress)
+        except BadInput as error:
+            if given is not None:
+                raise
+            archive.unlink(missing_ok=True)
+            raise BadInput(f"{error}; it was removed, and the same command downloads it again") from error
         try:
             yield unpacked
         finally:
@@ -278,9 +296,7 @@ def _built_or_waited_for(name: str, folder: Path, progress: bool) -> Path:
     while not (folder / shards.LOCK).exists():
         try:
             _build_in(name, folder, progress)
-        except BadInput:
-            if not (folder.parent / f"{folder.name}.building").exists():
-                raise
+        except Busy:
             time.sleep(_WAIT_S)
     return folder
 

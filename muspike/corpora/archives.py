@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import lzma
+import os
 import shutil
 import stat
 import tarfile
@@ -30,6 +31,7 @@ _DAMAGE = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    UnicodeError,
 )
 
 
@@ -72,6 +74,7 @@ def unpack(archive: Path, folder: Path, progress: bool = True) -> None:
 
 def _unpack(archive: Path, folder: Path, progress: bool) -> None:
     written = files = 0
+    made_ns = archive.stat().st_mtime_ns
     with bar(archive.stat().st_size >> 20 or 1, "MB", what=f"unpacking {archive.name}", shown=progress) as shown:
         for member, position in _members(archive):
             target = folder.joinpath(*_inside(archive, member.name))
@@ -88,6 +91,7 @@ def _unpack(archive: Path, folder: Path, progress: bool) -> None:
                     if written > MOST_BYTES:
                         raise BadInput(f"{archive}: unpacks to more than {MOST_BYTES >> 30} GiB")
                     to.write(block)
+            os.utime(target, ns=(made_ns, made_ns))  # a build that goes on knows the file again
             shown.advance((position >> 20) - shown.done)
 
 

@@ -9,6 +9,7 @@ same files give the same bytes, whatever the number of workers.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import importlib.metadata
@@ -110,6 +111,7 @@ def assemble(plan: Plan, parts: Sequence[Path]) -> None:
         _write(plan, parts, kept, building)
         plan.folder.parent.mkdir(parents=True, exist_ok=True)
         if plan.folder.exists():
+            shutil.rmtree(plan.work / "before", ignore_errors=True)
             plan.folder.replace(plan.work / "before")
         building.replace(plan.folder)
     except OSError as error:
@@ -162,7 +164,11 @@ def _read_one_by_one(chunk: Chunk) -> None:
         one = Chunk(chunk.source, chunk.root, (file,), f"{chunk.part}.{number}.npz")
         ((_, result),) = jobs.in_processes([one], read_chunk, 1)
         if isinstance(result, jobs.Killed):
-            parts.append(Part.of([FileRecord(file, kind="cannot be read", reason="its reader was killed")], []))
+            record = FileRecord(file, kind="cannot be read", reason="its reader was killed")
+            with contextlib.suppress(OSError):
+                path = Path(chunk.root) / file
+                record.bytes, record.sha256 = path.stat().st_size, shards.sha256_of(path)
+            parts.append(Part.of([record], []))
         else:
             parts.append(Part.load(Path(one.part)))
             Path(one.part).unlink()
@@ -181,15 +187,16 @@ def _chosen(plan: Plan, parts: Sequence[Path]) -> _Kept:
     files: list[str] = []
     songs: list[str] = []
     notes: list[int] = []
-    seen: set[bytes] = set()
+    seen: dict[bytes, int] = {}
+    same_music: list[tuple[int, int]] = []
     left_out: dict[str, tuple[str, str]] = {}
     for record in _records(parts):
         if record.kind:
             continue
-        digest = bytes.fromhex(record.sha256)
-        if digest in seen:
-            left_out[record.file] = (SAME_FILE, "")
-        seen.add(digest)
+        first = seen.setdefault(bytes.fromhex(record.sha256), len(files))
+        if first < len(files):
+            left_out[record.file] = (SAME_FILE, f"as {files[first]}")
+            same_music.append((len(files), first))
         files.append(record.file)
         notes.append(record.notes)
         songs.append(_text(record.song) or plan.source.song_of.get(plan.source.name(record.file), ""))
@@ -200,10 +207,12 @@ def _chosen(plan: Plan, parts: Sequence[Path]) -> _Kept:
         once.sort(key=lambda number: (-notes[number], files[number]))
         for number, other in duplicates.nearly_same(_sketches(parts, len(files)), once).items():
             left_out[files[number]] = (NEARLY_SAME, f"as {files[other]}")
-            # Both are of one song then, whatever they are called.
-            one, same = songs[number], songs[other]
-            if one and same and one != same:
-                songs = [same if song == one else song for song in songs]
+            same_music.append((number, other))
+    for number, other in same_music:
+        # Both are of one song then, whatever they are called.
+        one, same = songs[number], songs[other]
+        if one and same and one != same:
+            songs = [same if song == one else song for song in songs]
     of_song = {name: song for file, name, song in zip(files, names, songs, strict=True) if file not in left_out}
     stay = {file: name for file, name in zip(files, names, strict=True) if file not in left_out}
     if not stay:
@@ -226,7 +235,7 @@ def _why(parts: Sequence[Path]) -> str:
 
 
 def _names(source: Source, files: Sequence[str]) -> list[str]:
-    """The name of the piece of each file. Files that would have one name keep their paths.
+    """The name of the piece of each file; if two would have one name, the paths of all.
 
     Raises:
         BadInput: two files have one name all the same.
@@ -235,7 +244,7 @@ def _names(source: Source, files: Sequence[str]) -> list[str]:
     once = set(names)
     if len(once) < len(names):
         often = Counter(names)
-        names = [name if often[name] == 1 else _text(file) for file, name in zip(files, names, strict=True)]
+        names = [_text(file) if max(often.values()) > 1 else name for file, name in zip(files, names, strict=True)]
         (name, count), *_ = Counter(names).most_common(1)
         if count > 1:
             alike = [file for file, called in zip(files, names, strict=True) if called == name]

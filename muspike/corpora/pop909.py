@@ -31,6 +31,7 @@ _QUALITIES = {
     "maj": "M", "min": "m", "7": "7", "maj7": "M7", "min7": "m7", "dim": "o", "dim7": "o7", "hdim7": "/o7", "aug": "+",
     "sus2": "sus2", "sus4": "sus4", "maj6": "M", "min6": "m", "minmaj7": "m",
 }  # fmt: skip
+_LATEST_S = 86_400.0  # of an annotation
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -43,8 +44,7 @@ def read(root: Path, path: Path) -> Taken:
     """
     score = midi.read(path)
     score = replace(score, chords=_chords(path.with_name("chord_midi.txt"), score))
-    rows = [[float(field) for field in row] for row in _rows(path.with_name("beat_midi.txt"), 3)]
-    table = np.array(rows)
+    table = np.array(_numbers(path.with_name("beat_midi.txt"), 3))
     downbeats = table[:, 2] > 0
     lengths = np.diff(np.flatnonzero(downbeats))
     if len(lengths) and np.bincount(lengths).argmax() == 6:
@@ -57,6 +57,13 @@ def read(root: Path, path: Path) -> Taken:
     return Taken(on_beats, song=path.stem, key=_key(path.with_name("key_audio.txt")), method="annotated")
 
 
+def _numbers(path: Path, columns: int) -> list[list[float]]:
+    try:
+        return [[float(field) for field in row] for row in _rows(path, columns)]
+    except ValueError as error:
+        raise LeftOut("no annotation", f"{path.name}: {error}") from error
+
+
 def _rows(path: Path, columns: int) -> list[list[str]]:
     """The rows of an annotation; the first columns of each.
 
@@ -66,13 +73,14 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
     try:
         rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         for row in rows:
-            if len(row) < columns or not np.isfinite(float(row[0])):
+            if len(row) < columns or not 0 <= float(row[0]) < _LATEST_S:
                 raise ValueError(f"a row {' '.join(row)!r}")
     except (OSError, ValueError) as error:
-        raise LeftOut("no annotation", f"{path.name}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise LeftOut("no annotation", f"{path.name}: {why}") from error
     if not rows:
         raise LeftOut("no annotation", f"{path.name}: is empty")
-    return rows
+    return [row[:columns] for row in rows]
 
 
 def _chords(path: Path, score: Score) -> list[ChordMark]:

@@ -161,8 +161,11 @@ def read_file(source: Source, root: Path, file: str) -> tuple[FileRecord, Words 
     """What becomes of one file, and its words if it is kept so far."""
     record, path = FileRecord(file), root / file
 
-    def left_out(kind: str, why: str) -> tuple[FileRecord, None]:
-        record.kind, record.reason = kind, why.removeprefix(f"{path}: ").removeprefix(f"{path.stem}: ")
+    def left_out(kind: str, why: Exception | str) -> tuple[FileRecord, None]:
+        said = str(why) or type(why).__name__
+        for own in (f"{path}: ", f"{path.stem}: "):  # where the file lies is not what is wrong with it
+            said = said.removeprefix(own)
+        record.kind, record.reason = kind, one_line(ValueError(said))
         return record, None
 
     try:
@@ -170,11 +173,13 @@ def read_file(source: Source, root: Path, file: str) -> tuple[FileRecord, Words 
         record.bytes, record.sha256 = path.stat().st_size, shards.sha256_of(path)
         taken = source.read(root, path)
     except LeftOut as error:
-        return left_out(error.kind, one_line(error))
+        return left_out(error.kind, error)
     except (BadInput, Failed) as error:
-        return left_out("cannot be read", one_line(error))
+        return left_out("cannot be read", error)
     except OSError as error:
-        return left_out("cannot be read", error.strerror or one_line(error))
+        return left_out("cannot be read", error.strerror or error)
+    except (ValueError, TypeError, ArithmeticError, LookupError) as error:  # of a reader that met the unexpected
+        return left_out("cannot be read", f"{type(error).__name__}: {error}")
     score = taken.score
     record.notes = len(score.pitched_notes)
     if record.notes < FEWEST_NOTES:
@@ -184,7 +189,7 @@ def read_file(source: Source, root: Path, file: str) -> tuple[FileRecord, Words 
     try:
         words = tokens.encode(score)
     except BadInput as error:
-        return left_out("too long for words", one_line(error))
+        return left_out("too long for words", error)
     record.song, record.key, record.tempo_assumed = taken.song, taken.key, taken.tempo_assumed
     record.labels, record.method = dict(taken.labels), taken.method
     lost = tokens.losses(score)

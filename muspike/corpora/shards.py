@@ -83,6 +83,8 @@ def _lock(path: Path) -> dict[str, Any]:
             raise BadInput(f"{path}: has the format {lock['format']}, expected {FORMAT}; build the corpus again")
         for key in ("corpus", "licence", "digest", "files", "tokens", "source"):
             lock[key]
+        if not isinstance(lock["source"], dict) or not isinstance(lock["files"], dict):
+            raise ValueError("source and files are no tables")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise BadInput(f"{path}: is no lock file of a corpus ({error})") from error
     return dict(lock)

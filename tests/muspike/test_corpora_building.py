@@ -408,6 +408,58 @@ def test_labels_and_songs_of_xmidi_and_emopia(tmp_path: Path) -> None:
     assert len(set.union(*songs)) == sum(map(len, songs)) == 5
 
 
+def test_a_file_that_is_twice_makes_one_song_of_two(tmp_path: Path) -> None:
+    folder = tmp_path / "midis"
+    for song in range(12):
+        for clip in range(3):
+            write_midi(folder / f"Q1_song_{song:06}_{clip}.mid", 10 * song + clip)
+    for song in range(1, 12):  # every song has a clip of the first one
+        shutil.copy(folder / "Q1_song_000000_0.mid", folder / f"Q1_song_{song:06}_9.mid")
+    corpora.build("emopia", folder, progress=False)
+    found = corpora.load("emopia")
+    assert len(found.pieces) == 36 and len({piece.song for piece in found.pieces}) == 1
+
+
+def test_songs_of_lakh(tmp_path: Path) -> None:
+    matched = "A/A/A/TRAAAAA128F425B14B"
+    for number, name in enumerate(
+        ["Art/Song", "Art/Song.1", "Art/Other.2", f"{matched}/{'0' * 32}", f"{matched}/{'1' * 32}", f"b/{'2' * 32}"]
+    ):
+        write_midi(tmp_path / f"{name}.mid", number)
+    corpora.build("lakh", tmp_path, progress=False)
+    assert [piece.song for piece in corpora.load("lakh").pieces] == [
+        "TRAAAAA128F425B14B", "TRAAAAA128F425B14B", "Art/Other", "Art/Song", "Art/Song", "",
+    ]  # fmt: skip
+
+
+def test_a_damaged_corpus_is_replaced(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(4))
+    for what in (("lakh", folder), (folder,)):
+        made = corpora.build(*what, progress=False)
+        (made.folder / "index.json").write_text("{}")
+        with pytest.raises(BadInput, match=r"index\.json: has 2 bytes; .* --replace builds the corpus again"):
+            corpora.build(*what, progress=False)
+        assert corpora.build(*what, replace=True, progress=False).anew
+        assert len(corpora.load(made.name).pieces) == 4
+
+
+def test_annotations_that_are_damaged_leave_a_song_out(tmp_path: Path) -> None:
+    for number, (file, text) in enumerate(
+        [("beat", "0.5 x 0.0"), ("beat", "0.5 1.0"), ("chord", "1e300 1e301 C:maj"), ("chord", "nan 1 N"), ("beat", "")]
+    ):
+        song = tmp_path / f"{number:03}"
+        write_midi(song / f"{number:03}.mid", number)
+        (song / "beat_midi.txt").write_text("".join(f"{n / 2} 1.0 {float(n % 4 == 0)} 7\n" for n in range(60)))
+        (song / "chord_midi.txt").write_text("0.0 1.0 N\n")
+        (song / f"{file}_midi.txt").write_text(text)
+    write_midi(tmp_path / "009" / "009.mid", 9)
+    (tmp_path / "009" / "beat_midi.txt").write_text("".join(f"{n / 2} 1.0 {float(n % 4 == 0)} 7\n" for n in range(60)))
+    (tmp_path / "009" / "chord_midi.txt").write_text("0.0 1.0 N\n")
+    rows = manifest(corpora.build("pop909", tmp_path, progress=False).folder)
+    assert [row["kind"] for row in rows.values()] == ["no annotation"] * 5 + [""]
+    assert not any(str(tmp_path) in row["reason"] for row in rows.values())
+
+
 def test_a_corpus_of_other_files_is_kept_until_it_is_replaced(tmp_path: Path) -> None:
     one, other = write_folder(tmp_path / "one", range(4)), write_folder(tmp_path / "other", range(4, 9))
     first = corpora.build("lakh", one, progress=False)
