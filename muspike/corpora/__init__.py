@@ -8,6 +8,7 @@ files is a corpus too.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import os
@@ -166,7 +167,7 @@ def build(
         _checked(folder, False)
         return Built(key, folder, False)
     with _files_of(key, source, given, progress) as root:
-        files = sorted(path.relative_to(root).as_posix() for path in source.files(root))
+        files = _files_in(source, root)
         if not files:
             raise BadInput(f"{root}: has no files for {source.title}")
         if not key:
@@ -188,6 +189,11 @@ def build(
         plan = Plan(called, key, source, root, files, work, folder, workers or os.cpu_count() or 1, cluster, progress)
         build_from(plan)
     return Built(called, folder, True)
+
+
+def _files_in(source: Source, root: Path) -> list[str]:
+    """The paths of a source's files in its folder, sorted."""
+    return sorted(path.relative_to(root).as_posix() for path in source.files(root))
 
 
 def _checked(folder: Path, replace: bool) -> dict[str, Any] | None:
@@ -288,7 +294,7 @@ def _comes_along(name: str, progress: bool) -> Corpus:
         _build_in(name, place, progress)
         found = shards.open_corpus(place)
         # The files go with the folder, so the pieces are read now.
-        return Corpus(found.name, list(found.pieces), found.splits, found.licence)
+        return dataclasses.replace(found, pieces=list(found.pieces))
 
 
 def _built_or_waited_for(name: str, folder: Path, progress: bool) -> Path:
@@ -308,7 +314,7 @@ def _build_in(name: str, folder: Path, progress: bool) -> None:
     source = source_of(name)
     assert source.folder is not None
     root = source.folder()
-    files = sorted(path.relative_to(root).as_posix() for path in source.files(root))
+    files = _files_in(source, root)
     work = folder.parent / f"{folder.name}.building"
     build_from(Plan(name, name, source, root, files, work, folder, os.cpu_count() or 1, None, progress))
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
 from muspike.errors import BadInput
 from muspike.tokens import Words
 
+T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 EVALUATED_WORDS = 100_000
 """A figure of a split that has more words is taken of about so many, from pieces all over the split."""
@@ -49,16 +51,20 @@ class Corpus:
         pieces: all pieces. In files, a piece is read when it is asked for.
         splits: the names of the pieces of each split: train, validation and test.
         licence: the licence of the data, in words.
+        built_digest: the digest that the build computed; "": it is computed when it is asked for.
     """
 
     name: str
     pieces: Sequence[Piece]
     splits: Mapping[str, Sequence[str]]
     licence: str = ""
+    built_digest: str = ""
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of all words and splits. It tells on which edition of the corpus a model was trained."""
+        if self.built_digest:
+            return self.built_digest
         sha256 = digest_of(self.splits)
         for piece in self.pieces:
             add_to_digest(sha256, piece.name, piece.words)
@@ -72,19 +78,22 @@ class Corpus:
 
     def split(self, name: str) -> Sequence[Piece]:
         """The pieces of one split, in the order of the split. Each is read when it is asked for."""
-        return _Chosen(self.pieces, [self._places[piece] for piece in self.splits[name]])
+        return _Each(self.pieces.__getitem__, self._in(name))
 
     def words(self, split: str) -> Sequence[Words]:
         """The compound words of the pieces of one split, in the order of the split; each is read when asked for."""
-        return _Words(self.pieces, [self._places[piece] for piece in self.splits[split]])
+        return _Each(lambda place: self.pieces[place].words, self._in(split))
 
     def evaluated(self, split: str) -> list[Words]:
         """The compound words of the pieces of one split that figures are taken of: all, or, of a very large split,
         pieces at equal distances over it that have about `EVALUATED_WORDS` together.
         """
-        places = [self._places[piece] for piece in self.splits[split]]
-        total = sum(self._length(place) for place in places)
-        return list(_Words(self.pieces, places[:: max(1, round(total / EVALUATED_WORDS))]))
+        total = sum(self._length(place) for place in self._in(split))
+        return list(self.words(split)[:: max(1, round(total / EVALUATED_WORDS))])
+
+    def _in(self, split: str) -> list[int]:
+        """The places of the pieces of a split."""
+        return [self._places[piece] for piece in self.splits[split]]
 
     def _length(self, place: int) -> int:
         if isinstance(self.pieces, StoredPieces):
@@ -97,47 +106,28 @@ class StoredPieces(Sequence[Piece]):
 
     names: Sequence[str]
 
+    @abstractmethod
     def length(self, place: int) -> int:
         """The number of words of a piece."""
-        raise NotImplementedError
 
 
-class _Chosen(Sequence[Piece]):
-    """Some of the pieces, by their places."""
+class _Each(Sequence[T]):
+    """What a function gives for each of some places, when it is asked for."""
 
-    def __init__(self, pieces: Sequence[Piece], places: Sequence[int]) -> None:
-        self._pieces, self._places = pieces, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> Piece: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Piece]: ...
-    def __getitem__(self, index: int | slice) -> Piece | Sequence[Piece]:
-        if isinstance(index, slice):
-            return _Chosen(self._pieces, self._places[index])
-        return self._pieces[self._places[index]]
-
-
-class _Words(Sequence[Words]):
-    """The words of some of the pieces, by their places."""
-
-    def __init__(self, pieces: Sequence[Piece], places: Sequence[int]) -> None:
-        self._pieces, self._places = pieces, places
+    def __init__(self, get: Callable[[int], T], places: Sequence[int]) -> None:
+        self._get, self._places = get, places
 
     def __len__(self) -> int:
         return len(self._places)
 
     @overload
-    def __getitem__(self, index: int) -> Words: ...
+    def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Words]: ...
-    def __getitem__(self, index: int | slice) -> Words | Sequence[Words]:
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         if isinstance(index, slice):
-            return _Words(self._pieces, self._places[index])
-        return self._pieces[self._places[index]].words
+            return _Each(self._get, self._places[index])
+        return self._get(self._places[index])
 
 
 def digest_of(splits: Mapping[str, Sequence[str]]) -> hashlib._Hash:

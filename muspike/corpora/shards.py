@@ -145,8 +145,8 @@ def check(folder: Path, hashes: bool) -> dict[str, Any]:
 class Stored(StoredPieces):
     """The pieces of a built corpus."""
 
-    def __init__(self, folder: Path, index: Mapping[str, Any], shards: Sequence[Path]) -> None:
-        self._folder, self._index, self._shards = folder, index, shards
+    def __init__(self, index: Mapping[str, Any], shards: Sequence[Path]) -> None:
+        self._index, self._shards = index, shards
         self.names: Sequence[str] = index["name"]
 
     @functools.cached_property
@@ -185,19 +185,7 @@ class Stored(StoredPieces):
         )
 
 
-class StoredCorpus(Corpus):
-    """A built corpus. Its digest is the one that the build computed."""
-
-    def __init__(self, folder: Path, lock: Mapping[str, Any], pieces: Stored, splits: Mapping[str, list[str]]) -> None:
-        super().__init__(lock["corpus"], pieces, splits, lock["licence"])
-        self.__dict__["folder"], self.__dict__["lock"] = folder, lock
-        self.__dict__["digest"] = lock["digest"]
-
-    folder: Path
-    lock: Mapping[str, Any]
-
-
-def open_corpus(folder: Path) -> StoredCorpus:
+def open_corpus(folder: Path) -> Corpus:
     """The built corpus in `folder`.
 
     Raises:
@@ -215,7 +203,8 @@ def open_corpus(folder: Path) -> StoredCorpus:
     for name, split in zip(index["name"], index["split"], strict=True):
         splits[split].append(name)
     shards = sorted(name for name in lock["files"] if name.startswith("words-"))
-    return StoredCorpus(folder, lock, Stored(folder, index, [folder / name for name in shards]), splits)
+    pieces = Stored(index, [folder / name for name in shards])
+    return Corpus(lock["corpus"], pieces, splits, lock["licence"], lock["digest"])
 
 
 def described(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:

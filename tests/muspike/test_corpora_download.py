@@ -152,6 +152,16 @@ def test_build_downloads_unpacks_and_reads(
     assert len(corpora.load("lakh").pieces) == 6
 
 
+def test_a_download_that_is_no_archive_is_removed(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setattr(lakh, "SOURCE", replace(lakh.SOURCE, archive=archive(server)))
+    with pytest.raises(BadInput, match=r"is damaged.*; it was removed, and the same command downloads it again"):
+        corpora.build("lakh", progress=False)
+    assert not list((tmp_path / "cache").rglob("*.tar.gz"))
+
+
 # --- unpacking ---
 
 
