@@ -7,7 +7,7 @@ of muspike runs there. What the script prints on stderr counts as progress.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib.machinery
 import os
 import queue
 import re
@@ -97,7 +97,9 @@ def install(
         Failed: there is no pip, or it refuses.
     """
     # The running Python's pip installs into the environment. If there is no pip (uv), the environment gets its own.
-    own = importlib.util.find_spec("pip") is None
+    # Its place is asked of the paths alone: where setuptools hooks imports, `importlib.util.find_spec("pip")` takes its
+    # distutils away, and torch.compile then fails for the rest of the process.
+    own = importlib.machinery.PathFinder.find_spec("pip") is None
     try:
         venv.create(environment, with_pip=own, symlinks=os.name != "nt")
     except subprocess.CalledProcessError as error:
