@@ -7,8 +7,19 @@ import os
 # Before anything imports torch or NumPy: the tests are many small computations, which only lose by sharing them out.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import math
+
+import pytest
 from hypothesis import settings
+
+from muspike import progress
 
 # No test may depend on how busy the machine is.
 settings.register_profile("muspike", deadline=None)
 settings.load_profile("muspike")
+
+
+@pytest.fixture(autouse=True)
+def _no_progress_on_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that takes long on a busy machine prints lines of its progress, which no test expects on stderr."""
+    monkeypatch.setattr(progress, "_LEAST_S", math.inf)

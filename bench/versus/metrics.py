@@ -3,8 +3,8 @@
     python bench/versus/metrics.py FILE_OR_FOLDER...
 
 Both have read the files and hold their notes; MusPy's are on four positions per beat already, which is not timed, while
-muspike brings them to its grid within its time. Values must be equal. The two take turns several times; a file's time
-is that of its fastest repetition.
+muspike brings them to its grid within its time. Values must be equal. The two take turns several times, all files at
+each turn. A file's time is that of its fastest repetition.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def main() -> None:
         sys.exit("no usable MIDI file in the given paths")
     best = np.full((2, len(pairs)), np.inf)
     for _ in range(arguments.repeats):
-        for number, (score, music) in enumerate(pairs):
-            for who, (function, piece) in enumerate(((ours, score), (theirs, music))):
+        for who, function in enumerate((ours, theirs)):
+            for number, pair in enumerate(pairs):
                 start = time.perf_counter()
-                function(piece)
+                function(pair[who])
                 best[who, number] = min(best[who, number], time.perf_counter() - start)
     mine, other = best.mean(axis=1) * 1e3
     print(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from muspike import chords
 from muspike.arguments import instance
 from muspike.jit import njit
-from muspike.midi import Score
+from muspike.midi import NOTE, Score
 
 T = TypeVar("T")
 
@@ -67,6 +67,9 @@ class Grid:
         end: int64 `[notes]`, in sixteenths.
         pitch: int64 `[notes]`, MIDI pitch.
         track: int64 `[notes]`, the number of the note's track.
+        length: end of the last note in sixteenths; 0 if there are no notes.
+        pitch_counts: how many notes each pitch has, int64 `[128]`.
+        pitch_class_counts: how many notes each pitch class has, int64 `[12]`.
     """
 
     score: Score
@@ -74,6 +77,9 @@ class Grid:
     end: NDArray[np.int64]
     pitch: NDArray[np.int64]
     track: NDArray[np.int64]
+    length: int
+    pitch_counts: NDArray[np.int64]
+    pitch_class_counts: NDArray[np.int64]
     _made: dict[Callable[[Grid], Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -85,22 +91,6 @@ class Grid:
             self._made[make] = make(self)
         found: T = self._made[make]
         return found
-
-    @cached_property
-    def length(self) -> int:
-        """End of the last note in sixteenths; 0 if there are no notes."""
-        return int(self.end.max(initial=0))
-
-    @cached_property
-    def pitch_counts(self) -> NDArray[np.int64]:
-        """How many notes each pitch has, int64 `[128]`."""
-        return np.bincount(self.pitch, minlength=N_PITCHES)
-
-    @cached_property
-    def pitch_class_counts(self) -> NDArray[np.int64]:
-        """How many notes each pitch class has, int64 `[12]`."""
-        counts: NDArray[np.int64] = _folded(self.pitch_counts)
-        return counts
 
     @cached_property
     def pitch_class_lengths(self) -> NDArray[np.int64]:
@@ -116,7 +106,7 @@ class Grid:
     @cached_property
     def spans(self) -> Spans:
         """What sounds when."""
-        return Spans(*_spans(self.onset, self.end, self.pitch, np.argsort(self.end, kind="stable"), self.length))
+        return Spans(*_spans(self.onset, self.end, self.pitch, self.length))
 
     @cached_property
     def polyphony_times(self) -> NDArray[np.int64]:
@@ -124,8 +114,7 @@ class Grid:
 
         `spans` says this too, and takes longer.
         """
-        by_end = np.argsort(self.end, kind="stable")
-        times: NDArray[np.int64] = _polyphony_times(self.onset, self.end, self.pitch, by_end)
+        times: NDArray[np.int64] = _polyphony_times(self.onset, self.end, self.pitch, self.length)
         return times
 
     @cached_property
@@ -133,14 +122,6 @@ class Grid:
         """The chords that `muspike.chords` recognises: where each starts, in sixteenths, and its index."""
         beats, values = chords.recognise_changes(self.score)
         return beats * POSITIONS_PER_BEAT, values.astype(np.int64)
-
-
-@njit
-def _folded(pitch_counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    counts = np.zeros(12, np.int64)
-    for pitch in range(N_PITCHES):
-        counts[pitch % 12] += pitch_counts[pitch]
-    return counts
 
 
 @njit
@@ -184,7 +165,25 @@ def _sonorities(onset, end, pitch):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _spans(onset, end, pitch, by_end, length):  # type: ignore[no-untyped-def]
+def _by_end(end: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """The notes by their end, those of one end in their order."""
+    if length > 16 * len(end):  # no memory may grow with the length of a piece of few notes
+        return np.argsort(end, kind="mergesort")
+    place = np.zeros(length + 2, np.int64)
+    for i in range(len(end)):
+        place[end[i] + 1] += 1
+    for time in range(length + 1):
+        place[time + 1] += place[time]
+    order = np.empty(len(end), np.int64)
+    for i in range(len(end)):
+        order[place[end[i]]] = i
+        place[end[i]] += 1
+    return order
+
+
+@njit
+def _spans(onset, end, pitch, length):  # type: ignore[no-untyped-def]
+    by_end = _by_end(end, length)
     most = 2 * len(onset) + 1
     start, width = np.empty(most, np.int64), np.empty(most, np.int64)
     polyphony, highest = np.empty(most, np.int64), np.empty(most, np.int64)
@@ -220,7 +219,8 @@ def _spans(onset, end, pitch, by_end, length):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _polyphony_times(onset, end, pitch, by_end):  # type: ignore[no-untyped-def]
+def _polyphony_times(onset, end, pitch, length):  # type: ignore[no-untyped-def]
+    by_end = _by_end(end, length)
     times = np.zeros(N_PITCHES + 1, np.int64)
     sounding = np.zeros(N_PITCHES, np.int64)
     different = time = i = 0
@@ -241,6 +241,26 @@ def _polyphony_times(onset, end, pitch, by_end):  # type: ignore[no-untyped-def]
     return times
 
 
+_ONSET, _DURATION, _PITCH, _TRACK = (NOTE.names.index(name) for name in ("onset", "duration", "pitch", "track"))
+
+
+@njit
+def _gridded(notes, positions_per_tick):  # type: ignore[no-untyped-def]
+    onset, end = np.empty(len(notes), np.int64), np.empty(len(notes), np.int64)
+    pitch, track = np.empty(len(notes), np.int64), np.empty(len(notes), np.int64)
+    pitch_counts, pitch_class_counts, length = np.zeros(N_PITCHES, np.int64), np.zeros(12, np.int64), 0
+    for i in range(len(notes)):
+        tick = np.int64(notes[i, _ONSET])
+        onset[i] = np.rint(tick * positions_per_tick)
+        end[i] = np.rint((tick + notes[i, _DURATION]) * positions_per_tick)
+        pitch[i] = notes[i, _PITCH]
+        track[i] = notes[i, _TRACK]
+        pitch_counts[pitch[i]] += 1
+        pitch_class_counts[pitch[i] % 12] += 1
+        length = max(length, end[i])
+    return onset, end, pitch, track, length, pitch_counts, pitch_class_counts
+
+
 def on_grid(music: Score | Grid) -> Grid:
     """The notes of `music` on the grid. A `Grid` is returned unchanged, so that many metrics can share one.
 
@@ -250,13 +270,5 @@ def on_grid(music: Score | Grid) -> Grid:
     if isinstance(music, Grid):
         return music
     notes = instance("music", music, Score, "a Score, such as midi.read or decode gives").pitched_notes
-    positions_per_tick = POSITIONS_PER_BEAT / music.ticks_per_beat
-    onset = notes["onset"].astype(np.int64)
-    end = onset + notes["duration"]
-    return Grid(
-        score=music,
-        onset=np.rint(onset * positions_per_tick).astype(np.int64),
-        end=np.rint(end * positions_per_tick).astype(np.int64),
-        pitch=notes["pitch"].astype(np.int64),
-        track=notes["track"].astype(np.int64),
-    )
+    fields = np.ascontiguousarray(notes).view(np.int32).reshape(-1, len(NOTE))
+    return Grid(music, *_gridded(fields, POSITIONS_PER_BEAT / music.ticks_per_beat))

@@ -34,8 +34,8 @@ def pitch_classes_used(music: Score | Grid) -> int:
 
 def pitch_range(music: Score | Grid) -> int:
     """Highest minus lowest pitch in semitones; 0 if there are no notes. MusPy `pitch_range`."""
-    pitch = on_grid(music).pitch
-    return int(np.ptp(pitch)) if len(pitch) else 0
+    used = on_grid(music).pitch_counts.nonzero()[0]
+    return int(used[-1] - used[0]) if len(used) else 0
 
 
 def pitch_entropy(music: Score | Grid) -> float:
@@ -54,9 +54,7 @@ def best_scale_rate(music: Score | Grid) -> float:
     This is MusPy's `scale_consistency` (Mogren 2016). We take MuSpike's "pitch-in-scale rate" (arXiv 2508.19251) to be
     the same metric, because its value of 0.87 on JSB chorales fits no other reading.
     """
-    histogram = on_grid(music).pitch_class_counts
-    n_notes = histogram.sum()
-    return float((SCALES @ histogram).max() / n_notes) if n_notes else math.nan
+    return float(_best_share(on_grid(music).pitch_class_counts))
 
 
 def polyphony(music: Score | Grid) -> float:
@@ -111,6 +109,17 @@ def pitch_class_transition_matrix(music: Score | Grid) -> NDArray[np.float64]:
     )
     total = counts.sum()
     return counts / total if total else np.full((12, 12), math.nan)
+
+
+@njit
+def _best_share(counts: NDArray[np.int64]) -> float:
+    n_notes, best = counts.sum(), 0
+    for scale in SCALES:
+        fitting = 0
+        for pitch_class in range(12):
+            fitting += scale[pitch_class] * counts[pitch_class]
+        best = max(best, fitting)
+    return best / n_notes if n_notes else math.nan
 
 
 _KEYS = {
@@ -191,9 +200,13 @@ def _transitions(onset, end, pitch, track, by_end):  # type: ignore[no-untyped-d
     return counts
 
 
+@njit
 def _entropy(counts: NDArray[np.int64]) -> float:
     n_notes = counts.sum()
     if not n_notes:
         return math.nan
-    share = counts[counts > 0] / n_notes
-    return float(0.0 - (share * np.log2(share)).sum())  # 0 - x: a single pitch gives 0.0, not -0.0
+    bits = 0.0  # a single pitch leaves it at 0, not -0
+    for count in counts:
+        if count:
+            bits -= count / n_notes * math.log2(count / n_notes)
+    return bits
