@@ -55,6 +55,8 @@ from muspike.tokens import Words
 
 # This chip composes the pieces if it is reported on and the network fits it; else the first chip that the network fits.
 PREFERRED_CHIP = "loihi1"
+DATA = "jsb"
+"""The corpus whose shipped models are measured if none is named."""
 PACKAGES = ("torch", "norse", "nir", "numpy", "numba", "symusic", "music21")
 
 
@@ -110,7 +112,7 @@ def bench(
     What is measured of a model is kept in `folder/parts`, so that a stopped report can go on.
 
     Args:
-        names: names or folders of the models; empty: all shipped models.
+        names: names or folders of the models; empty: all shipped models of the chorales.
         folder: where the report is written.
         chips: the chips to report on, each a `Chip`, a name, or the path of a TOML file; empty: all known ones.
         quick: 16 generated pieces, 16 read pieces and 16 words against Lava, instead of 64 each.
@@ -137,7 +139,7 @@ def bench(
     pieces, words = (16, 16) if quick else (64, 64)
     with owned_folder(folder):
         models: dict[str, str] = {}
-        for name in names or shipped_models():
+        for name in names or shipped_models(DATA):
             architecture = read_header(find_folder(name))["architecture"]
             models[architecture if architecture not in models else str(name)] = str(name)
         if not models:
@@ -381,22 +383,26 @@ def likelihoods(
     return figures, ends
 
 
+def every_metric(pieces: Sequence[Words]) -> dict[str, npt.NDArray[np.float64]]:
+    """Every metric of pieces, by name: a value for each piece, nan where it is not defined.
+
+    Chords are recognised anew: those that a model chose itself would be another judge.
+    """
+    scores = [dataclasses.replace(tokens.decode(words), chords=None) for words in pieces]
+    return metrics.evaluate_set(scores, list(metrics.METRICS))
+
+
+def moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    """Mean and standard deviation over the pieces that have a value; None if none has."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {"mean": None, "std": None}
+    return {"mean": float(known.mean()), "std": float(known.std())}
+
+
 def _music(composed: Sequence[Words], excerpts: Words) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Every metric of the composed pieces, beside the excerpts of the test split."""
-    generated, reference = (
-        # Chords are recognised in both sets. The chords that a model chose itself would be another judge.
-        metrics.evaluate_set(
-            [dataclasses.replace(tokens.decode(w), chords=None) for w in pieces], list(metrics.METRICS)
-        )
-        for pieces in (composed, list(excerpts.swapaxes(0, 1)))
-    )
-
-    def moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
-        known = values[np.isfinite(values)]
-        if not len(known):
-            return {"mean": None, "std": None}
-        return {"mean": float(known.mean()), "std": float(known.std())}
-
+    generated, reference = every_metric(composed), every_metric(list(excerpts.swapaxes(0, 1)))
     table: dict[str, Any] = {}
     for metric in metrics.METRICS:
         table[metric] = {"generated": moments(generated[metric]), "reference": moments(reference[metric])}

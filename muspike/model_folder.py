@@ -44,15 +44,21 @@ LARGEST_WEIGHTS = 2**35
 """The most bytes of a file of weights."""
 
 
-def shipped_models() -> dict[str, Path]:
+def shipped_models(corpus: str | None = None) -> dict[str, Path]:
     """The models that come with muspike: folders by name.
 
     >>> from muspike import shipped_models
-    >>> list(shipped_models())
+    >>> list(shipped_models("jsb"))
     ['s-cnn', 's-gan', 's-lstm', 's-rnn', 's-transformer']
+
+    Args:
+        corpus: only those that were trained on this corpus; None: all.
     """
     root = Path(str(resources.files("muspike") / "models"))
-    return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / "model.json").is_file()}
+    found = {folder.name: folder for folder in sorted(root.glob("*")) if (folder / "model.json").is_file()}
+    if corpus is None:
+        return found
+    return {name: folder for name, folder in found.items() if read_header(folder)["training"]["corpus"] == corpus}
 
 
 def find_folder(name: str | os.PathLike[str]) -> Path:

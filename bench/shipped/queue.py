@@ -60,13 +60,27 @@ class Place:
 
 
 def result_of(entry: Entry, place: Place) -> dict[str, Any] | None:
-    """The result of a finished model; None if there is none, or one of another recipe, words or corpus."""
+    """The result of a finished model; None if there is none, or one of another recipe, words or corpus.
+
+    Where the corpus cannot be had, its edition is not compared.
+    """
     file = place.results / f"{entry.name}.json"
     if not file.exists():
         return None
     found = read_result(file)
-    same = found["made"] == json.loads(json.dumps(_made(entry)))
-    return found if same else None
+    made = json.loads(json.dumps(_made(entry, None if lacks(entry) else corpora.load(entry.recipe.data).digest)))
+    if made["corpus"] is None:
+        made["corpus"] = found["made"].get("corpus")
+    return found if found["made"] == made else None
+
+
+def lacks(entry: Entry) -> str:
+    """Why the corpus of a model cannot be had here; "": it can."""
+    try:
+        corpora.load(entry.recipe.data)
+    except BadInput as error:
+        return str(error)
+    return ""
 
 
 def read_result(file: Path) -> dict[str, Any]:
@@ -89,9 +103,9 @@ def read_result(file: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _made(entry: Entry) -> dict[str, Any]:
-    """What a result depends on."""
-    return {**entry.to_dict(), "words": tokens.VERSION, "corpus": corpora.load(entry.recipe.data).digest}
+def _made(entry: Entry, digest: str | None) -> dict[str, Any]:
+    """What a result depends on. `digest` is that of the corpus."""
+    return {**entry.to_dict(), "words": tokens.VERSION, "corpus": digest}
 
 
 @dataclass(frozen=True)
@@ -103,12 +117,14 @@ class Left:
         minutes: an estimate of the time that is left on one core.
         step: the step from which a run goes on; 0 if there is none.
         held: whether a process works on it now.
+        lacks: why its corpus cannot be had here; "": it can.
     """
 
     entry: Entry
     minutes: float
     step: int
     held: bool
+    lacks: str = ""
 
 
 def left(entries: Sequence[Entry], place: Place) -> list[Left]:
@@ -128,7 +144,7 @@ def left(entries: Sequence[Entry], place: Place) -> list[Left]:
                 held = True
         step = _step(run)
         share = 1 - min(1.0, step / entry.recipe.steps) if entry.recipe.steps else 1.0
-        found.append(Left(entry, entry.minutes * share, step, held))
+        found.append(Left(entry, entry.minutes * share, step, held, lacks(entry)))
     return found
 
 
@@ -152,11 +168,13 @@ def work(
 ) -> tuple[list[str], list[str]]:
     """Train and measure what is missing, and return the names of the models that were finished and of those held.
 
+    Models whose corpus cannot be had here are left out, which is said in one line for each corpus.
+
     Args:
         entries: the queue.
         place: where it works.
         device: where torch computes.
-        said: called with a line at the start and at the end of each model.
+        said: called with a line at the start and at the end of each model, and for each corpus that is not here.
 
     Raises:
         BadInput: a recipe is refused.
@@ -164,10 +182,19 @@ def work(
     """
     finished: list[str] = []
     held: list[str] = []
+    without: dict[str, list[str]] = {}
+    missing: list[Entry] = []
     for entry in entries:
         with contextlib.suppress(BadInput):  # the result is of other words: it is made anew
             if result_of(entry, place) is not None:
                 continue
+        if why := lacks(entry):
+            without.setdefault(why, []).append(entry.name)
+        else:
+            missing.append(entry)
+    for why, names in without.items():
+        said(f"{', '.join(names)}: left out: {why}")
+    for entry in missing:
         run = place.runs / entry.name
         try:
             with owned_folder(run):
@@ -245,7 +272,7 @@ def finish(entry: Entry, place: Place, model: Model) -> dict[str, Any]:
         "name": entry.name,
         "family": entry.family,
         "twin": entry.twin,
-        "made": _made(entry),
+        "made": _made(entry, corpus.digest),
         "measured": found,
         "data": measure.of_data(corpus),
     }
@@ -259,8 +286,14 @@ def print_left(entries: Sequence[Entry], place: Place) -> None:
     """Print what is left, with an estimate."""
     rows = left(entries, place)
     for row in rows:
-        state = "held by another process" if row.held else f"goes on from step {row.step}" if row.step else "not begun"
+        state = f"goes on from step {row.step}" if row.step else "not begun"
+        if row.held:
+            state = "held by another process"
+        elif row.lacks:
+            state += f"; corpus {row.entry.recipe.data} is not here"
         print(f"{row.entry.name:<20} {row.minutes:>5.0f} min  {state}")
     hours = sum(row.minutes for row in rows) / 60
     done = f"{len(entries) - len(rows)} of {len(entries)} models are finished"
     print(f"{done}; {hours:.1f} core hours are left")
+    for why in dict.fromkeys(row.lacks for row in rows if row.lacks):
+        print(why)

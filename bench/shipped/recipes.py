@@ -59,6 +59,7 @@ class _Table:
     steps: int | None = None
     learning_rate: float | None = None
     target_rate: float | None = None
+    precision: str | None = None
     init: str | None = None
     teacher: str | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
@@ -93,6 +94,9 @@ def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
     ]
 
 
+_TEXTS = ("architecture", "preset", "data", "precision", "init", "teacher", "twin")
+
+
 def _read(where: str, name: str, table: object) -> _Table:
     known = {f.name: f for f in dataclasses.fields(_Table)}
     if not isinstance(table, dict):
@@ -105,7 +109,7 @@ def _read(where: str, name: str, table: object) -> _Table:
     }
     wanted: dict[str, Any] = {"seeds": tuple, "network": dict, "ships": bool, "minutes": (int, float)}
     for key, value in values.items():
-        kind = wanted.get(key, str if key in ("architecture", "preset", "data", "init", "teacher", "twin") else object)
+        kind = wanted.get(key, str if key in _TEXTS else object)
         if not isinstance(value, kind):
             raise BadInput(f"{where}: {key} = {value!r} is of the wrong type")
     return _Table(**{"architecture": name, **values})
@@ -122,6 +126,7 @@ def _entry(where: str, family: str, table: _Table, seed: int) -> Entry:
             steps=table.steps,
             learning_rate=table.learning_rate,
             target_rate=table.target_rate,
+            precision=table.precision,
             initial=table.init,
             teacher=table.teacher,
             network=table.network,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from muspike import corpora
 from muspike.bench.marked_tables import Tables
 from muspike.bench.marked_tables import fill as fill_page
 from muspike.bench.shipped.queue import Place, read_result
@@ -27,6 +28,8 @@ Files = Mapping[str, Any]
 """The content of files in docs/results, by their names."""
 
 PAGES = ("README.md", "docs/models.md", "docs/export.md")
+MAIN = "jsb"
+"""The corpus of the models whose table comes first, and of the README."""
 _NAMES = {"s-cnn": "S-CNN", "s-rnn": "S-RNN", "s-lstm": "S-LSTM", "s-gan": "S-GAN", "s-transformer": "S-Transformer"}
 
 
@@ -46,20 +49,39 @@ def read_results(place: Place, order: Sequence[str]) -> Results:
     return {family: results for family, results in grouped.items() if results}
 
 
+def by_corpus(results: Results) -> dict[str, Results]:
+    """The results of each corpus, by its name, in the order of the families."""
+    found: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
+    for family, of_family in results.items():
+        found.setdefault(str(of_family[0]["made"]["recipe"]["data"]), {})[family] = of_family
+    return dict(found)
+
+
 def quality_table(results: Results, bench: Bench) -> str:
-    """Every family beside its twin: likelihood, firing rate and music; what the chip changes is as `on_chip` says."""
+    """Every family beside its twin: likelihood, firing rate and music; what the chip changes is as `on_chip` says.
+
+    Below the families of a corpus stands the music of its test split.
+    """
     lines = [
         "| model | parameters | steps | seeds | validation | test | against its twin | on Loihi 1 | "
         "spikes per neuron and tick | pitch count | best-scale rate | empty beats | ended by itself |",
         "|---" * 13 + "|",
     ]
-    for family, found in results.items():
-        twin = results.get(found[0]["twin"] or "")
-        lines.append(f"| {' | '.join([family, *_quality(found, twin, bench)])} |")
-    data = next(iter(results.values()))[0]["data"]
-    music = [f"{data['pitch_count']:.1f}", f"{data['pitch_in_scale_rate']:.3f}", f"{data['empty_beat_rate']:.4f}"]
-    lines.append(f"| Bach |{' |' * 8} {' | '.join(music)} | {data['ended']:.0%} |")
+    for corpus, families in by_corpus(results).items():
+        for family, found in families.items():
+            twin = results.get(found[0]["twin"] or "")
+            lines.append(f"| {' | '.join([family, *_quality(found, twin, bench)])} |")
+        data = next(iter(families.values()))[0]["data"]
+        music = [f"{data['pitch_count']:.1f}", f"{data['pitch_in_scale_rate']:.3f}", f"{data['empty_beat_rate']:.4f}"]
+        name = "Bach" if corpus == MAIN else corpora.source_of(corpus).title
+        lines.append(f"| {name} |{' |' * 8} {' | '.join(music)} | {data['ended']:.0%} |")
     return "\n".join(lines)
+
+
+def other_corpora_table(results: Results, bench: Bench) -> str:
+    """`quality_table` of the models of all corpora but the main one; a sentence if there is none."""
+    others = {family: found for family, found in results.items() if found[0]["made"]["recipe"]["data"] != MAIN}
+    return quality_table(others, bench) if others else "No model of another corpus has been trained yet."
 
 
 def on_chip(result: Mapping[str, Any], bench: Bench) -> float | None:
@@ -181,8 +203,10 @@ def tables(results: Results, files: Files) -> Tables:
         files: the content of `FILES`.
     """
     bench, targets = files[BENCH], files[TARGETS]
+    every, results = results, by_corpus(results).get(MAIN, {})
     return {
         "quality": lambda: quality_table(results, bench),
+        "other corpora": lambda: other_corpora_table(every, bench),
         "likelihood": lambda: likelihood_table(results, bench),
         "music": lambda: music_table(results),
         "loihi1": lambda: cost_table("loihi1", "Loihi 1", bench),

@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args(argv)
     found: dict[str, dict[str, float]] = {}
-    for name in arguments.models or shipped_models():
+    for name in arguments.models or shipped_models("jsb"):
         for chip in known_chips():
             found[f"{name} on {chip}"] = reading(str(name), chip, arguments.pieces, arguments.repeats)
             print(f"measured: {name} on {chip}", file=sys.stderr)

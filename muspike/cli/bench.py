@@ -1,4 +1,4 @@
-"""`bench`: a report on models."""
+"""`bench`: a report on models, and the table of the benchmark over several corpora."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from muspike.cli.options import (
     find_chip,
     folder,
     named,
+    path,
     refuse_unused,
     whole,
 )
@@ -27,13 +28,31 @@ def add(commands: Commands) -> None:
     bench = commands.add(
         "bench",
         _bench,
-        "Quality, activity and cost of a model as it would be deployed, in one report.",
-        "muspike bench --quick -o report",
+        "Quality, activity and cost of a model as it would be deployed, in one report. With several corpora, the music "
+        "of every architecture on each of them in one table, beside the values that the MuSpike paper publishes.",
+        "muspike bench --data jsb,pop909,emopia -o benchmark",
     )
     bench.add_argument(
-        "model", nargs="*", type=named, help="model folders or shipped models (default: all shipped models)"
+        "model",
+        nargs="*",
+        type=named,
+        help="model folders or shipped models (default: all shipped models of the corpora)",
     )
-    folder(bench, "folder for report.html and bench.json")
+    folder(bench, "folder for report.html and bench.json, or for benchmark.html, benchmark.md and benchmark.json")
+    bench.add_argument(
+        "--data",
+        type=_names,
+        metavar="CORPUS,...",
+        help="the corpora whose models are measured, such as jsb,pop909,emopia (default: jsb, or those of the models "
+        "that are named). With several, the music alone is measured",
+    )
+    bench.add_argument(
+        "--models",
+        type=path,
+        metavar="FOLDER",
+        help="a folder of model folders or training runs, which are measured too, each on the corpus that it was "
+        "trained on; they take the place of shipped models of the same architecture and corpus",
+    )
     add_chip(bench, None, "a chip to report on; give it several times for several (default: all known)", several=True)
     bench.add_argument("--quick", action="store_true", help="16 pieces instead of 64; takes a few minutes")
     bench.add_argument("--no-lava", action="store_true", help="leave out the check against Lava; the report says so")
@@ -60,9 +79,10 @@ def add(commands: Commands) -> None:
         "--seeds",
         type=_seeds,
         metavar="SEED,...",
-        help="seeds of the composed pieces; the report is of the first, sweep.html of all (default: 0)",
+        help="seeds of the composed pieces; the report is of the first, sweep.html of all (default: 0). With several "
+        "corpora, the table is of all pieces together",
     )
-    add_json(bench, "the content of bench.json too,")
+    add_json(bench, "the content of bench.json or benchmark.json too,")
 
 
 def _names(text: str) -> list[str]:
@@ -76,24 +96,18 @@ def _seeds(text: str) -> list[int]:
     return [whole(SEED)(part.strip()) for part in text.split(",")]
 
 
-def _chosen(args: argparse.Namespace) -> list[str]:
-    """The models that are asked for; empty: all shipped ones."""
-    if args.only is None:
-        return list(args.model)
-    from muspike.model_folder import shipped_models
-
-    known = list(args.model or shipped_models())
-    if strangers := [name for name in args.only if name not in known]:
-        raise BadInput(f"--only {strangers[0]}: is none of the models: {', '.join(known) or 'there are none'}")
-    return [name for name in known if name in args.only]
-
-
 def _bench(args: argparse.Namespace) -> int:
     if args.no_lava:
         refuse_unused(args, "with --no-lava", "python")
-    chosen = _chosen(args)
+    if args.data is not None and len(args.data) > 1:
+        refuse_unused(args, "with several corpora, of which the music alone is measured", "chip", "no_lava", "python")
     with owned_folder(args.output):  # before torch is loaded, which takes seconds
         pass
+    return _benchmark(args) if args.data is not None and len(args.data) > 1 else _report(args)
+
+
+def _report(args: argparse.Namespace) -> int:
+    chosen = _chosen(args)
     with waiting("loading torch"):
         from muspike.bench.suite import bench
 
@@ -113,4 +127,47 @@ def _bench(args: argparse.Namespace) -> int:
         print(f"report: {page}", file=sys.stderr)
     else:
         say(f"report: {page}")
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> list[str]:
+    """The models that are asked for; empty: all shipped ones of the default corpus."""
+    if args.only is None and args.data is None and args.models is None:
+        return list(args.model)
+    with waiting("loading torch"):
+        from muspike.bench import benchmark, suite
+
+    named_only = bool(args.model) and args.data is None and args.models is None
+    corpora = [model.corpus for model in map(benchmark.Chosen.of, args.model)] if named_only else None
+    wanted = args.data or corpora or [suite.DATA]
+    found = benchmark.only(benchmark.choose(args.model, args.models, wanted), args.only)
+    if not found:
+        raise BadInput(
+            f"bench: there is no model of {', '.join(wanted)} here; {benchmark.remedy('s-rnn', wanted[0])} trains one"
+        )
+    return [model.model for model in found]
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    with waiting("loading torch"):
+        from muspike.bench.benchmark import FILES, TITLE, benchmark, notes, tables
+        from muspike.tables import written
+
+    results = benchmark(
+        args.data,
+        args.output,
+        names=args.model,
+        models=args.models,
+        chosen_only=args.only,
+        quick=args.quick,
+        seeds=args.seeds or [0],
+        resume=args.resume,
+        cluster=args.cluster,
+    )
+    files = f"{TITLE}: {', '.join(str(args.output / file) for file in FILES)}"
+    if args.json:
+        say_json(results)
+        print(files, file=sys.stderr)
+    else:
+        say("\n".join([written(tables(results), "table"), "", *notes(results), "", files]))
     return 0

@@ -25,6 +25,7 @@ from muspike.files import owned_folder
 from noise_corpus import noise_corpus
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "muspike" / "models"
 TINY = """
 [s-rnn]
 preset = "tiny"
@@ -135,6 +136,45 @@ def test_what_another_process_trains_is_left_to_it_by_name(entries: list[Entry],
     assert "s-rnn-0: another muspike command is at work in this folder" in said[0].replace(str(place.runs) + "/", "")
 
 
+def test_a_corpus_that_is_not_here_costs_its_own_models_alone(
+    place: Place, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(name: str) -> Corpus:
+        if name == "pop909":
+            raise BadInput("corpus pop909 is not built here; muspike data build pop909 downloads it and builds it")
+        return corpus
+
+    tables_of_pop909 = "".join(
+        f'[s-rnn-{name}]\narchitecture = "s-rnn"\ndata = "pop909"\npreset = "tiny"\nsteps = 4\nminutes = 5\n'
+        for name in ("one", "two")
+    )
+    (tmp_path / "r.toml").write_text(tables_of_pop909 + TINY)
+    entries = read_recipes(tmp_path / "r.toml")
+    monkeypatch.setattr(corpora, "load", load)
+    said: list[str] = []
+    chosen = [entry for entry in entries if entry.name != "s-rnn-3" and entry.name != "s-rnn-0"]
+    assert queue.work(chosen, place, said=said.append) == (["ann-rnn-0"], [])
+    assert said[0] == (
+        "s-rnn-one-0, s-rnn-two-0: left out: "
+        "corpus pop909 is not built here; muspike data build pop909 downloads it and builds it"
+    )
+    assert len(said) == 3
+    queue.print_left(chosen, place)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("5 min  not begun; corpus pop909 is not here")
+    assert out[-1] == "corpus pop909 is not built here; muspike data build pop909 downloads it and builds it"
+    # Where the corpus is, the same command trains them; elsewhere their results are then taken as they are.
+    monkeypatch.setattr(corpora, "load", lambda _: corpus)
+    assert queue.work(chosen, place, said=silent) == (["s-rnn-one-0", "s-rnn-two-0"], [])
+    monkeypatch.setattr(corpora, "load", load)
+    assert queue.left(chosen, place) == []
+    result = place.results / "s-rnn-one-0.json"
+    told = json.loads(result.read_text())
+    told["made"]["recipe"]["steps"] = 5
+    result.write_text(json.dumps(told))
+    assert [row.entry.name for row in queue.left(chosen, place)] == ["s-rnn-one-0"]
+
+
 def test_another_recipe_or_other_words_are_trained_anew(
     entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,14 +230,21 @@ def test_the_command_line_trains_lists_and_refuses(tmp_path: Path, capsys: pytes
     assert error == "muspike: s-rnn-7: there is no such model in the queue; known are s-rnn-0, ann-rnn-0, s-rnn-3\n"
 
 
-def result(family: str, seed: int, test: float, twin: str | None = None, chip: float | None = None) -> dict[str, Any]:
+def result(
+    family: str,
+    seed: int,
+    test: float,
+    twin: str | None = None,
+    chip: float | None = None,
+    data_set: str = "jsb",
+) -> dict[str, Any]:
     measured = {
         "parameters": 1000, "steps": 10, "validation": test + 0.1, "test": test, "test_on_chip": chip,
         "firing_rate": None if chip is None else 0.05, "pitch_count": 20.0, "pitch_in_scale_rate": 0.9,
         "empty_beat_rate": 0.0, "ended": 0.5,
     }  # fmt: skip
     data = {"pitch_count": 22.0, "pitch_in_scale_rate": 0.95, "empty_beat_rate": 0.001, "ended": 0.96}
-    made = {"words": tokens.VERSION, "recipe": {"seed": seed}}
+    made = {"words": tokens.VERSION, "recipe": {"seed": seed, "data": data_set}}
     return {
         "name": f"{family}-{seed}",
         "family": family,
@@ -231,6 +278,19 @@ def test_tables_say_mean_and_spread(place: Place) -> None:
     )
 
 
+def test_the_models_of_other_corpora_have_a_table_of_their_own() -> None:
+    jsb = {"s-rnn": [result("s-rnn", 0, 3.0, None, 3.03)]}
+    pop909 = {"s-rnn-pop909": [result("s-rnn-pop909", 0, 4.0, None, 4.04, "pop909")]}
+    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}}
+    made = tables.tables({**jsb, **pop909}, files)
+    first, other = (made[name]().splitlines() for name in ("quality", "other corpora"))
+    assert [line.split(" | ")[0] for line in first[2:]] == ["| s-rnn", "| Bach"]
+    assert other[2].startswith("| s-rnn-pop909 | 1,000 | 10 | 1 | 4.100 | 4.000 |  | +1.00% |")
+    assert other[3].startswith("| POP909 |") and len(other) == 4
+    assert tables.tables(jsb, files)["other corpora"]() == "No model of another corpus has been trained yet."
+    assert made["music"]().splitlines()[-1].startswith("| Bach |") and "pop909" not in made["likelihood"]()
+
+
 def test_the_change_on_the_chip_is_that_of_the_report_if_it_is_of_this_model(place: Place) -> None:
     made = result("s-rnn", 0, 3.0, "ann-rnn", 3.03)
     model = {"parameters": 1000, "training_steps": 10, "validation_bits_per_note": 3.1}
@@ -244,14 +304,21 @@ def test_the_change_on_the_chip_is_that_of_the_report_if_it_is_of_this_model(pla
 
 def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_one() -> None:
     found = read_recipes(recipes.RECIPES)
-    shipping = {entry.ships for entry in found if entry.ships}
-    assert shipping == {folder.name for folder in (ROOT / "muspike" / "models").iterdir()}
+    shipping = {entry.ships: entry for entry in found if entry.ships}
+    there = {folder.name for folder in SHIPPED.iterdir()}
+    # Those of other corpora ship when they are trained.
+    assert {name for name, entry in shipping.items() if entry.recipe.data == tables.MAIN} <= there <= set(shipping)
     families = {entry.family: entry for entry in found}
     for entry in found:
-        if entry.ships:
+        if entry.ships and entry.recipe.data == tables.MAIN:
             twin = families[entry.twin or ""]
             assert twin.recipe.steps == entry.recipe.steps and twin.recipe.preset == entry.recipe.preset
             assert twin.recipe.teacher == entry.recipe.teacher is None
+    # On each corpus of the queue all five spiking architectures, in files of one size.
+    for corpus in ("jsb", "pop909", "emopia"):
+        of = [entry.recipe for entry in found if entry.ships and entry.recipe.data == corpus]
+        assert sorted(recipe.architecture for recipe in of) == ["s-cnn", "s-gan", "s-lstm", "s-rnn", "s-transformer"]
+        assert {recipe.preset for recipe in of} == {"small"}
     # A run fits 90 minutes of one core.
     assert all(entry.minutes <= 90 for entry in found)
 
@@ -269,7 +336,7 @@ def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
 def test_what_ships_is_what_was_measured() -> None:
     place = Place.of_checkout()
     for entry in read_recipes():
-        if entry.ships:
+        if entry.ships and (SHIPPED / entry.ships).is_dir():
             told = queue.read_result(place.results / f"{entry.name}.json")
             training_record = load_model(entry.ships).training
             assert training_record["test_bits_per_note"] == told["measured"]["test"]
