@@ -429,7 +429,8 @@ def _corpus_table(
     settings = results["settings"]
     caption = (
         f"{of['title']} ({corpus}): means over {several(of['excerpts'], 'excerpt')} of the test split and over "
-        f"{several(settings['composed_pieces'], 'piece')} of each network, {settings['excerpt_words']} words each"
+        f"{several(settings['composed_pieces'], 'piece')} of each network, {settings['excerpt_words']} words each; "
+        "how many words the paper's excerpts have is not known"
     )
     return Table(caption, titles, rows, left=(0, 1))
 
