@@ -27,6 +27,7 @@ from muspike.evaluation import firing_rate
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.generation import generate
 from muspike.hardware.chip import Chip, as_chip
+from muspike.host import completed
 from muspike.network import Network
 from muspike.tables import text_table
 from muspike.tokens import Words
@@ -166,7 +167,7 @@ def measured(model: Model, corpus: Corpus, excerpts: Words, chip: Chip, pieces: 
     composed = generate(runner or model.network.runner(), pieces, EXCERPT, seed, ended=False)
     costs = misfit_entry("; ".join(compiled.use.problems))
     if runner:
-        given = model.spiking.noise.behind(read_after_pad(excerpts))
+        given = completed(read_after_pad(excerpts), model.spiking)
         reading = Reading(runner, [compiled.program], given, compiled.chip)
         words = excerpts.shape[0] * excerpts.shape[1]
         entry = suite.costs_on_chip((compiled,), runner, reading, words, notes_in(excerpts))

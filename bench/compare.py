@@ -39,6 +39,7 @@ from muspike.hardware.cost.opinions import Opinions
 from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.meter.recorded import Recorded
 from muspike.hardware.price_list import PriceList, known_price_lists, load_price_list
+from muspike.host import completed
 from muspike.tables import Table
 
 DEVICES = ("cpu", "cuda")
@@ -642,7 +643,7 @@ class _Job:
         if self.workload.words is None:
             raise BadInput(f"{self.subject.name}: its twin reads words, and it is run on spikes")
         network = model.network.eval()
-        words = network.runner().noise.behind(self.workload.words[..., : len(tokens.FEATURES)])
+        words = completed(self.workload.words[..., : len(tokens.FEATURES)], network)
         # The counter sees neither oneDNN's LSTM nor fused attention; their plain forms do the same multiplications.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch names a setting of another maker's GPUs

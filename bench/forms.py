@@ -23,7 +23,7 @@ from muspike.architectures.ann import Transformer, Twin, TwinRunner
 from muspike.checkpoint import Model
 from muspike.errors import BadInput, Failed
 from muspike.export.words import example_words
-from muspike.host import Runner
+from muspike.host import Runner, completed
 from muspike.network import Generator, Network
 from muspike.tokens import Words
 
@@ -148,9 +148,9 @@ def _window(network: Generator) -> int:
 
 
 def _words_for(runner: Runner, words: Words, batch: int) -> Words:
-    """The words for `batch` sequences, `[WORDS, batch, 7 + draws]`, with the noise that this network hears."""
+    """The words for `batch` sequences, `[WORDS, batch, columns]`, with the noise that this network hears."""
     pieces = np.resize(np.arange(words.shape[1]), batch)
-    return runner.noise.behind(np.ascontiguousarray(words[:, pieces]))
+    return completed(np.ascontiguousarray(words[:, pieces]), runner)
 
 
 def untrained_twin(model: Model) -> Model:

@@ -35,6 +35,7 @@ from muspike.files import owned_folder
 from muspike.hardware.chip import Chip, as_chip
 from muspike.hardware.mapping.compile import spread_over
 from muspike.hardware.running.pictures import COLOURS, Picture, figure_of, picture_of, settle
+from muspike.host import completed
 from muspike.processes import CPU
 from muspike.ranges import ENERGY_UJ, LEARNING_RATE, RATE, SEED, STEPS, at_least, check, setting, share_below_1
 from muspike.recipe import Report, untold
@@ -206,7 +207,7 @@ def _measured(model: Model, corpus: Corpus, split: str, chip: Chip) -> dict[str,
     excerpts = excerpts_of(corpus, split)[:, :PIECES]
     notes, words = notes_in(excerpts), excerpts.shape[0] * excerpts.shape[1]
     mappings, runner = spread_over(compiled), ChipRunner(compiled.program)
-    heard = model.spiking.noise.behind(read_after_pad(excerpts))
+    heard = completed(read_after_pad(excerpts), model.spiking)
     reading = Reading(runner, [mapping.program for mapping in mappings], heard, chip)
     entry = suite.costs_on_chip(mappings, runner, reading, words, notes)
     nll, _ = suite.likelihoods(model, {chip.name: ChipRunner(compiled.program)}, whole)

@@ -14,7 +14,7 @@ from muspike.bench.workload import EXCERPT
 from muspike.evaluation import Likelihood, interval_of_sums, likelihood
 from muspike.export.loihi import ChipRunner
 from muspike.generation import generate
-from muspike.host import Runner
+from muspike.host import Runner, completed
 from muspike.network import Generator
 from muspike.tokens import Words
 
@@ -85,7 +85,7 @@ def of_network(network: Generator, pieces: Sequence[Words], compose: int, seed: 
     runner = network.runner()
 
     def logits_of(words: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = network(torch.from_numpy(runner.noise.behind(words.numpy())))[0]
+        logits: torch.Tensor = network(torch.from_numpy(completed(words.numpy(), runner)))[0]
         return logits
 
     return Quality(likelihood(logits_of, pieces, each=True), _music(runner, compose, seed))
@@ -94,7 +94,7 @@ def of_network(network: Generator, pieces: Sequence[Words], compose: int, seed: 
 def chip_logits(runner: ChipRunner, words: torch.Tensor) -> torch.Tensor:
     """The logits of a chip that reads words `[tokens, batch, 7]` from rest, with the noise that torch has too."""
     runner.reset(words.shape[1])
-    given = runner.noise.behind(words.numpy())
+    given = completed(words.numpy(), runner)
     # In parts, to save memory; the simulator keeps its state from part to part.
     parts = [runner.run(given[start : start + EXCERPT])[0] for start in range(0, len(given), EXCERPT)]
     return torch.from_numpy(np.concatenate(parts))

@@ -18,6 +18,7 @@ from muspike.hardware.program import Program
 from muspike.hardware.running.report import graded_inputs
 from muspike.hardware.running.simulate import input_shapes
 from muspike.hardware.running.spikes import InputSpikes
+from muspike.host import completed
 from muspike.tables import several
 from muspike.tokens import Words
 
@@ -122,7 +123,7 @@ def read_music(presentation: Presentation, corpus: corpora.Corpus, pieces: int) 
         BadInput: no test piece is long enough, or there is no note.
     """
     heard = excerpts_of(corpus, "test")[:, :pieces]
-    words = presentation.noise.behind(read_after_pad(heard))
+    words = completed(read_after_pad(heard), presentation)
     return Workload(
         what=_said(heard, corpus),
         spikes=presentation.spikes(words),

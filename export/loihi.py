@@ -52,6 +52,7 @@ class ChipRunner:
         program: the program that runs.
         presentation: how words go in and logits come out, as the program's metadata says.
         noise: what the host draws for each word.
+        labels: the labels that the network hears.
         overflows, readout_resets: the counts of `simulator.events.Run`, summed over populations and over all runs so
             far. The spikes and logits are the chip's only if both are 0.
 
@@ -62,7 +63,7 @@ class ChipRunner:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.presentation = Presentation.read(program.metadata)
-        self.noise = self.presentation.noise
+        self.noise, self.labels = self.presentation.noise, self.presentation.labels
         self.overflows = self.readout_resets = 0
         self._answer = _answer_tick(self.program, self.presentation)
         (readout,) = self.program.readouts
@@ -77,12 +78,12 @@ class ChipRunner:
         self._heard = sounding.silence(batch)
 
     def step(self, words: Words) -> Logits:
-        """The logits `[batch, N_AXONS]` of the word that follows `words` `[batch, 7 + draws of noise]`."""
+        """The logits `[batch, N_AXONS]` of the word that follows `words` `[batch, 7 + labels + draws]`."""
         logits: Logits = self.run(words[None])[0][0]
         return logits
 
     def run(self, words: Words, record_membranes: bool = False, record_activity: bool = False) -> tuple[Logits, Run]:
-        """Run all of `words` `[tokens, batch, 7 + draws]`; the other arguments are as for `Simulator.run`.
+        """Run all of `words` `[tokens, batch, 7 + labels + draws]`; the other arguments are as for `Simulator.run`.
 
         Returns:
             logits: float32 `[tokens, batch, N_AXONS]`.

@@ -30,6 +30,7 @@ from muspike.export.subject import Subject
 from muspike.generation import generate
 from muspike.hardware.graph import SpikingGraph
 from muspike.hardware.weights import Conv, Weights, dense, diagonal, with_values
+from muspike.host import completed
 from muspike.tokens import Words
 
 PIECES, LENGTH = 8, 256
@@ -115,7 +116,7 @@ def receipt(subject: Subject, path: Path, float_model: Any) -> dict[str, Any]:
         assert presentation is not None
 
         def logits(words: torch.Tensor) -> torch.Tensor:
-            whole = presentation.noise.behind(words.numpy())
+            whole = completed(words.numpy(), presentation)
             return torch.from_numpy(np.asarray(file.run(presentation.spikes(whole)).answers[LOGITS], np.float64))
 
         found["data"] = data

@@ -238,6 +238,7 @@ class OnnxRunner:
 
     Attributes:
         noise: what the host draws for each word.
+        labels: the labels that the network hears.
 
     Raises:
         BadInput: the network does not read words, or the file is a Scan, which cannot stop between words.
@@ -251,7 +252,7 @@ class OnnxRunner:
                 f"{file.path}: is a Scan, which runs whole pieces; composing goes word by word: export with --form step"
             )
         self.file, self.presentation = file, file.presentation
-        self.noise = self.presentation.noise
+        self.noise, self.labels = self.presentation.noise, self.presentation.labels
         if file.form == "chip":
             if "readout" not in file.about:
                 raise BadInput(f"{file.path}: has several readouts, or none; a network that composes has one")
@@ -265,7 +266,7 @@ class OnnxRunner:
         self._state, self._heard = self.file.rest(batch), sounding.silence(batch)
 
     def step(self, words: Words) -> Logits:
-        """The logits `[batch, N_AXONS]` of the word that follows `words` `[batch, 7 + draws of noise]`."""
+        """The logits `[batch, N_AXONS]` of the word that follows `words` `[batch, 7 + labels + draws]`."""
         spikes = self.presentation.spikes(words[None], self._heard)
         if self.file.form == "chip":
             outputs, self._state = self.file.call(spikes, self._state)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from muspike import sounding, tokens
 from muspike.errors import BadInput
-from muspike.host import Noise, Timing, input_axons
+from muspike.host import Noise, Timing, context_axons, input_axons, without_labels
+from muspike.labels import UNLABELLED, Labels
 from muspike.sounding import DEAF, Hearing
 from muspike.tokens import Words
 
@@ -37,6 +38,7 @@ class Presentation:
         noise: random input beside each word, on axons after the word's own.
         bias: float64 `[N_AXONS]`, a constant per logit. The host adds it to the membrane of the readout.
         hearing: what sounds, for which the host also spikes, on axons after those of the noise.
+        labels: labels of a piece, for which the host also spikes, on the last axons.
 
     Raises:
         BadInput: `ticks` is not from 1 to `period`.
@@ -47,6 +49,7 @@ class Presentation:
     noise: Noise
     bias: npt.NDArray[np.float64]
     hearing: Hearing = DEAF
+    labels: Labels = UNLABELLED
 
     def __post_init__(self) -> None:
         Timing(self.ticks, self.period)  # checks ticks and period
@@ -55,11 +58,14 @@ class Presentation:
     def of(cls, network: Generator) -> Presentation:
         """The presentation of a network, spiking or not."""
         bias = network.bias.detach().numpy().astype(np.float64)
-        return cls(network.timing.ticks, network.timing.period, network.noise, bias, network.hearing)
+        timing = network.timing
+        return cls(timing.ticks, timing.period, network.noise, bias, network.hearing, network.labels)
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> Presentation:
-        """The presentation of a graph or a program, from its metadata. `noise` and `hears` may be missing: none.
+        """The presentation of a graph or a program, from its metadata.
+
+        `noise`, `hears` and `labels` may be missing: none.
 
         Raises:
             BadInput: an entry is missing or wrong, or the words are those of another version. The message names it.
@@ -78,11 +84,17 @@ class Presentation:
         hears = metadata.get("hears", "")
         if not isinstance(hears, str):
             raise BadInput(f"metadata: hears is {hears!r:.60}; expected names of groups of axons in one text")
+        labels = metadata.get("labels", "")
+        if not isinstance(labels, str):
+            raise BadInput(
+                f"metadata: labels is {labels!r:.60}; expected a table of values by name, as JSON in one text"
+            )
         bias = _entry(metadata, "bias")
         if not isinstance(bias, list) or len(bias) != tokens.N_AXONS or not all(map(_is_finite, bias)):
             raise BadInput(f"metadata: bias is {bias!r:.60}; expected {tokens.N_AXONS} finite numbers")
         beside = Noise(*(_integer("noise", n) for n in noise))
-        return cls(ticks, period, beside, np.array(bias, np.float64), Hearing(tuple(hears.split())))
+        hearing = Hearing(tuple(hears.split()))
+        return cls(ticks, period, beside, np.array(bias, np.float64), hearing, Labels.read(labels))
 
     @staticmethod
     def is_in(metadata: Mapping[str, Any]) -> bool:
@@ -90,7 +102,8 @@ class Presentation:
         return "words" in metadata or "ticks" in metadata
 
     def to_metadata(self) -> dict[str, Any]:
-        """The entries that `read` reads. `bias` is still an array."""
+        """The entries that `read` reads. `bias` is still an array. There is no entry for labels if there are none."""
+        labels = {"labels": self.labels.written()} if self.labels else {}
         return {
             "words": tokens.VERSION,
             "ticks": self.ticks,
@@ -98,6 +111,7 @@ class Presentation:
             "noise": [self.noise.draws, self.noise.values],
             "bias": self.bias,
             "hears": " ".join(self.hearing.groups),
+            **labels,
         }
 
     def answer_tick(self, name: str, level: int) -> int:
@@ -124,25 +138,29 @@ class Presentation:
         return logits
 
     def spikes(self, words: Words, heard: sounding.State | None = None) -> npt.NDArray[np.uint8]:
-        """The input spikes `[tokens * period, batch, axons]` of `words` `[tokens, batch, 7 + draws of noise]`.
+        """The input spikes `[tokens * period, batch, axons]` of `words` `[tokens, batch, 7 + labels + draws of noise]`.
 
-        One axon per column spikes, and the axons of what sounds, in the first `ticks` ticks of each period.
+        One axon per column spikes, and the axons of what sounds, in the first `ticks` ticks of each period. For a label
+        that is unknown, none spikes.
 
         Args:
-            words: the words, with their noise.
+            words: the words, with their labels and noise, as `host.completed` gives them.
             heard: what has sounded before the words; it is brought up to date. None: silence.
 
         Raises:
-            BadInput: `words` does not have one column per feature and per draw of noise.
+            BadInput: `words` does not have one column per feature, label and draw of noise.
         """
         count, batch, columns = words.shape
-        offsets = self.noise.offsets
-        if columns != len(offsets):
-            raise BadInput(f"words: have {columns} columns; this network reads {len(offsets)}, its noise included")
-        axons, size = words.astype(np.int64) + np.asarray(offsets), input_axons(self.noise, self.hearing)
-        if self.hearing:
+        offsets, expected = self.noise.offsets, len(self.noise.offsets) + len(self.labels.axes)
+        if columns != expected:
+            raise BadInput(
+                f"words: have {columns} columns; this network reads {expected}, its labels and its noise included"
+            )
+        axons = without_labels(words, self.labels).astype(np.int64) + np.asarray(offsets)
+        size = input_axons(self.noise, self.hearing, self.labels)
+        if self.hearing or self.labels:
             state = sounding.silence(batch) if heard is None else heard
-            more = self.hearing.hear(words, state, tokens.N_AXONS + self.noise.axons)
+            more = context_axons(words, self.noise, self.hearing, self.labels, state)
             axons = np.concatenate([axons, np.where(more < 0, size, more)], axis=2)
         spikes = np.zeros((count, self.period, batch, size + 1), np.uint8)  # the last axon is none
         n, b, _ = np.ogrid[:count, :batch, : axons.shape[2]]

@@ -196,9 +196,8 @@ class Subject:
         presentation = self.presentation
         if presentation is not None:
             model = self.model
-            words = (
-                drawn_words(presentation.noise, count, batch) if model is None else example_words(model, count, batch)
-            )
+            noise, labels = presentation.noise, presentation.labels
+            words = drawn_words(noise, labels, count, batch) if model is None else example_words(model, count, batch)
             return Stimulus(presentation.spikes(words), words)
         if isinstance(self.given, Program):
             most = np.repeat([p.largest_spike for p in self.given.inputs], [p.size for p in self.given.inputs])

@@ -34,7 +34,7 @@ def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRG
     """Write `network` as a NIR graph.
 
     The graph's metadata holds `dt` (in seconds), the network's `Presentation`, and what `metadata` adds. The one input
-    has the axons of the noise behind those of a token.
+    has the axons of the noise, of what sounds and of the labels behind those of a token.
 
     Raises:
         BadInput: two nodes would share a name.

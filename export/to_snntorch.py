@@ -234,7 +234,13 @@ class _Writer:
                     f"Beside a word, {p.noise.draws} draws of noise spike, each on one of {p.noise.values} axons."
                 ]
             if p.hearing:
-                lines += [f"The last axons say what sounds: {_about(', '.join(p.hearing.groups))}."]
+                after = "The next" if p.labels else "The last"
+                lines += [f"{after} axons say what sounds: {_about(', '.join(p.hearing.groups))}."]
+            if p.labels:
+                lines += [
+                    "The last axons are labels of the piece (LABELS): of each label, the axon of its value spikes"
+                ]
+                lines += ["with every word, or none if the value is not known."]
             lines += [
                 "",
                 f'OUTPUT also gets the "logits" [words, batch, {len(p.bias)}]: the membrane of the readout after',
@@ -261,6 +267,13 @@ class _Writer:
             lines += ["AXONS = {  # the first axon of each feature of a word"]
             lines += [f'    "{column}": {first},' for column, first in zip(columns, p.noise.offsets, strict=True)]
             lines += ["}"]
+            axon = size - p.labels.axons
+            lines += ["LABELS = {  # the axon of each value of a label of the piece"] if p.labels else []
+            for label, values in p.labels.axes:
+                lines += [f"    {_literal(label)}: {{"]
+                lines += [f"        {_literal(value)}: {axon + n}," for n, value in enumerate(values)] + ["    },"]
+                axon += len(values)
+            lines += ["}"] if p.labels else []
         lines += [f"INPUT_SIZE = {size}", "", "# The populations, as attributes of the network, with their own names."]
         for what, kind in (("SPIKING", "lif"), ("READOUTS", "li")):
             of = [q for q in self.graph.populations if q.kind == kind]

@@ -188,7 +188,8 @@ class Composed(NamedTuple):
 
     Attributes:
         words: the composed words, `[tokens, batch, 7]`.
-        read: the network's input for each word, `[tokens, batch, 7 + draws]`: the word before it, then the noise.
+        read: the network's input for each word, `[tokens, batch, 7 + labels + draws]`: the word before it, then what
+            is beside it.
         gumbel: the Gumbel noise added to the logits, `[tokens, batch, N_AXONS]`.
         allowed: bool, the values that could be chosen, `[tokens, batch, N_AXONS]`.
     """
@@ -211,18 +212,18 @@ class _GumbelMax:
         return np.asarray(np.where(allowed, logits + self.gumbel[n, :, axons], -np.inf).argmax(axis=1), np.int64)
 
 
-def composed(runner: Runner, gumbel: Logits, noise: Words, device: torch.device = CPU) -> Composed:
+def composed(runner: Runner, gumbel: Logits, beside: Words, device: torch.device = CPU) -> Composed:
     """Compose the starts of pieces, cut at a given number of words.
 
     Args:
         runner: the generator.
         gumbel: Gumbel noise that decides the choices, `[tokens, batch, N_AXONS]`.
-        noise: the generator's noise, `[tokens, batch, draws]`.
+        beside: the labels and the noise that the generator reads beside each word, `[tokens, batch, labels + draws]`.
         device: where the result is put.
     """
     choose = _GumbelMax(gumbel)
-    words = compose(runner, noise, choose, ended=False)
-    read = np.concatenate([np.concatenate([np.zeros_like(words[:1]), words[:-1]]), noise], axis=2)
+    words = compose(runner, beside, choose, ended=False)
+    read = np.concatenate([np.concatenate([np.zeros_like(words[:1]), words[:-1]]), beside], axis=2)
     return Composed(*(torch.from_numpy(x).to(device) for x in (words, read, gumbel, choose.allowed)))
 
 
@@ -349,8 +350,8 @@ class Run(training.Run):
             team=team,
             grid=grid,
         )
-        self._real = team.decided(lambda: _longer(corpus, "train", settings.tokens))
-        excerpts = team.decided(lambda: _longer(corpus, "validation", settings.check_tokens))
+        self._real, self._real_labels = team.decided(lambda: _longer(corpus, "train", settings.tokens))
+        excerpts, _ = team.decided(lambda: _longer(corpus, "validation", settings.check_tokens))
         self._check_pieces = min(settings.check_pieces, len(excerpts))
         # The number of pitches in all grows with the number of pieces: count it on as many excerpts as are composed.
         several = excerpts[:: len(excerpts) // self._check_pieces][: self._check_pieces]
@@ -383,13 +384,18 @@ class Run(training.Run):
         settings, share = self.settings, self.team.share(self.settings.batch)
         # A child of the generator in `draw_batch`: its draws are independent of the batch's.
         random = np.random.default_rng([settings.seed, self.progress.step]).spawn(1)[0]
-        chosen = [self._real[i] for i in random.integers(len(self._real), size=settings.batch)]
+        indices = random.integers(len(self._real), size=settings.batch)
+        chosen = [self._real[i] for i in indices]
         real = np.stack([training.transposed(words, settings.transpose, random) for words in chosen], axis=1)
         runner = training.as_deployed(self.network).runner()
         shape = settings.tokens, settings.batch
         noise = random.integers(max(1, runner.noise.values), size=(*shape, runner.noise.draws), dtype=np.int16)
         gumbel = random.gumbel(size=(*shape, tokens.N_AXONS)).astype(np.float32)
-        words = composed(runner, gumbel[:, share], noise[:, share], self.device)
+        # Composed excerpts have the labels of the real ones beside which the critic reads them.
+        rows = self.network.labels.rows([self._real_labels[i] for i in indices])
+        rows = training.partly_unknown(rows, settings.label_dropout, random) if self.network.labels else rows
+        beside = np.concatenate([np.broadcast_to(rows, (settings.tokens, *rows.shape)), noise], axis=2)
+        words = composed(runner, gumbel[:, share], beside[:, share], self.device)
         return torch.from_numpy(real[:, share]).to(self.device), words
 
     def _teach_critic(self, real: torch.Tensor, fake: torch.Tensor) -> None:
@@ -445,16 +451,17 @@ class Run(training.Run):
         training.restore(kept.tensors, self.critic, self.critic_optimiser, "critic.")
 
 
-def _longer(corpus: Corpus, split: str, length: int) -> list[Words]:
-    """The first `length` words of each piece in `split` that has more.
+def _longer(corpus: Corpus, split: str, length: int) -> tuple[list[Words], list[Mapping[str, str]]]:
+    """The first `length` words of each piece in `split` that has more, and the labels of these pieces.
 
     Raises:
         BadInput: no piece has more.
     """
     pieces = corpus.evaluated(split)
-    if not (longer := [words[:length] for words in pieces if len(words) > length]):
+    labelled = zip(pieces, corpus.evaluated_labels(split), strict=True)
+    if not (longer := [(words[:length], dict(labels)) for words, labels in labelled if len(words) > length]):
         raise BadInput(
             f"corpus {corpus.name}: its split {split} has no piece of more than {length} words, to compare composed "
             f"excerpts with; its longest has {max(map(len, pieces))}"
         )
-    return longer
+    return [words for words, _ in longer], [labels for _, labels in longer]

@@ -18,12 +18,13 @@ from torch.nn import functional
 from muspike import tokens
 from muspike.arguments import instance, listed, refuse, whole
 from muspike.errors import BadInput
+from muspike.labels import UNKNOWN, Rows
 from muspike.network import Generator, Network
 from muspike.processes import CPU
 from muspike.tokens import Words
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
-"""A function from words `[tokens, batch, 7]` to logits `[tokens, batch, N_AXONS]`."""
+"""A function from words `[tokens, batch, 7]`, or with labels, to logits `[tokens, batch, N_AXONS]`."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,12 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.T
     return torch.stack(losses)
 
 
-def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def lined_up(
+    pieces: Sequence[Words], starts: Sequence[int], length: int, rows: Rows | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets for excerpts of pieces, each `[length, batch, 7]`.
+
+    With the labels of the pieces, `rows` `[batch, names]`, the inputs are `[length, batch, 7 + names]`.
 
     An excerpt starts at its piece's entry in `starts`. An input is the word before its target; the word before a piece
     is PAD. Excerpts that are shorter than `length` are filled with PAD.
@@ -159,6 +164,8 @@ def lined_up(pieces: Sequence[Words], starts: Sequence[int], length: int) -> tup
         goal = tokens.targets(piece)[start : start + length]
         before = np.concatenate([np.zeros((1, shape[2]), np.int16), piece])[start : start + len(goal)]
         words[: len(goal), b], wanted[: len(goal), b] = before, goal
+    if rows is not None:
+        words = np.concatenate([words, np.broadcast_to(rows, (length, *rows.shape))], axis=2)
     return torch.from_numpy(words), torch.from_numpy(wanted)
 
 
@@ -170,6 +177,7 @@ def likelihood(
     device: torch.device | str = CPU,
     *,
     each: bool = False,
+    labels: Rows | None = None,
 ) -> Likelihood:
     """The negative log likelihood of whole pieces.
 
@@ -185,9 +193,12 @@ def likelihood(
         at_once: the most words in one batch, padding included. A piece with more words is a batch of its own.
         device: where `logits_of` needs its words.
         each: whether to keep the bits and notes of each piece, for `Likelihood.interval`.
+        labels: the labels of the pieces, int16 `[pieces, names]`, as `network.labels.rows` gives them: the words that
+            `logits_of` gets then have a column for each. None: the network reads the pieces without a label.
 
     Raises:
-        BadInput: `logits_of` is neither, there are no pieces or no notes, or a piece is no compound words.
+        BadInput: `logits_of` is neither, there are no pieces or no notes, a piece is no compound words, or there are
+            not as many rows of labels as pieces.
     """
     if isinstance(logits_of, Generator):
         network = logits_of.eval()
@@ -205,8 +216,11 @@ def likelihood(
     nats = torch.zeros(len(tokens.FEATURES), dtype=torch.float64)
     notes = words_seen = 0
     of_pieces: list[tuple[float, int]] = []
-    for group in _of_like_length(pieces, at_once):
-        words, wanted = lined_up(group, [0] * len(group), max(map(len, group)))
+    rows = _checked_rows("likelihood", labels, pieces)
+    for places in _of_like_length(pieces, at_once):
+        group = [pieces[place] for place in places]
+        beside = None if rows is None else rows[places]
+        words, wanted = lined_up(group, [0] * len(group), max(map(len, group)), beside)
         found = logits(words.to(device))
         shape = (*words.shape[:2], tokens.N_AXONS)
         if not isinstance(found, torch.Tensor) or found.shape != shape or not found.is_floating_point():
@@ -226,8 +240,76 @@ def likelihood(
     return Likelihood(by_feature, notes, words_seen, np.array(of_pieces) if each else None)
 
 
+@dataclass(frozen=True)
+class LabelEffect:
+    """How well a network predicts pieces with their labels, with those of other pieces, and without labels.
+
+    Attributes:
+        right: the likelihood with the labels of the pieces.
+        shuffled: the mean likelihood with the same labels in another order.
+        without: the likelihood with labels that are unknown.
+    """
+
+    right: Likelihood
+    shuffled: Likelihood
+    without: Likelihood
+
+    def told(self) -> str:
+        """The three as a sentence, and what other labels and none add, with the interval at 95 %."""
+        parts = [f"{self.right.bits_per_note:.3f} bits per note with the right labels"]
+        for name, other in (("shuffled", self.shuffled), ("without any", self.without)):
+            share, low, high = (100 * part for part in other.change_from(self.right))
+            parts.append(f"{other.bits_per_note:.3f} {name} ({share:+.2f} %, {low:+.2f} to {high:+.2f})")
+        return ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able table: bits per note, and what other labels and none add, a share with its interval at 95 %."""
+        found: dict[str, Any] = {name: getattr(self, name).bits_per_note for name in ("right", "shuffled", "without")}
+        for name in ("shuffled", "without"):
+            share, low, high = getattr(self, name).change_from(self.right)
+            found[f"{name}_change"] = {"value": share, "low": low, "high": high}
+        return found
+
+
+def label_effect(
+    logits_of: Generator | Logits,
+    pieces: Sequence[Words],
+    labels: Rows,
+    shuffles: int = 1,
+    seed: int = 0,
+    device: torch.device | str = CPU,
+) -> LabelEffect:
+    """Measure what labels tell a network about pieces.
+
+    Args:
+        logits_of: as for `likelihood`.
+        pieces: compound words, each `[tokens, 7]`.
+        labels: their labels, int16 `[pieces, names]`.
+        shuffles: how many orders of the labels are tried. In each, some pieces keep a right value by chance.
+        seed: of these orders.
+        device: as for `likelihood`.
+
+    Raises:
+        BadInput: as for `likelihood`.
+    """
+    rows = _checked_rows("label_effect", labels, pieces)
+    assert rows is not None
+    random = np.random.default_rng(seed)
+
+    def found(these: Rows) -> Likelihood:
+        return likelihood(logits_of, pieces, device=device, each=True, labels=these)
+
+    tried = [found(random.permutation(rows)) for _ in range(whole("label_effect: shuffles", shuffles, 1))]
+    of_pieces = np.mean([of.of_pieces for of in tried], axis=0)
+    by_feature = {name: float(np.mean([of.bits_by_feature[name] for of in tried])) for name in tokens.FEATURES}
+    shuffled = Likelihood(by_feature, tried[0].notes, tried[0].words, of_pieces)
+    return LabelEffect(found(rows), shuffled, found(np.full_like(rows, UNKNOWN)))
+
+
 @torch.no_grad()
-def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096) -> float | None:
+def firing_rate(
+    network: Generator, pieces: Sequence[Words], at_once: int = 4096, *, labels: Rows | None = None
+) -> float | None:
     """Mean spikes per neuron and tick of all LIF populations, over whole periods. None if the network does not spike.
 
     Pieces of similar length run side by side and are cut to the shortest of them, so no padding is counted.
@@ -237,15 +319,20 @@ def firing_rate(network: Generator, pieces: Sequence[Words], at_once: int = 4096
     >>> 0 < firing_rate(network, generate(network.runner(), pieces=1, length=32, seed=0)) < 1
     True
 
+    `labels` are those of the pieces, as for `likelihood`.
+
     Raises:
-        BadInput: `network` is none, there are no pieces, or a piece is no compound words.
+        BadInput: `network` is none, there are no pieces, a piece is no compound words, or there are not as many rows
+            of labels as pieces.
     """
     instance("firing_rate: network", network, Generator, "a network, such as load_model(...).network")
     pieces = _checked("firing_rate", pieces)
     at_once = whole("firing_rate: at_once", at_once, 1)
     rates, counts = [], []
-    for group in _of_like_length(pieces, at_once, stretch=1.05):
-        words, _ = lined_up(group, [0] * len(group), len(group[0]))
+    rows = _checked_rows("firing_rate", labels, pieces)
+    for places in _of_like_length(pieces, at_once, stretch=1.05):
+        group = [pieces[place] for place in places]
+        words, _ = lined_up(group, [0] * len(group), len(group[0]), None if rows is None else rows[places])
         by_population: dict[str, torch.Tensor] = {}
         network.eval()(words.to(next(network.parameters()).device), regularise=by_population)
         if not isinstance(network, Network) or not by_population:
@@ -262,22 +349,33 @@ def _checked(where: str, pieces: Sequence[Words]) -> list[Words]:
     return [tokens.checked(piece, f"{where}: piece {number}") for number, piece in enumerate(found)]
 
 
+def _checked_rows(where: str, labels: Rows | None, pieces: Sequence[Words]) -> Rows | None:
+    if labels is None:
+        return None
+    rows = np.asarray(labels)
+    if rows.ndim != 2 or len(rows) != len(pieces) or rows.dtype.kind != "i":
+        expected = f"int16 [{len(pieces)}, names], a row per piece"
+        raise BadInput(f"{where}: labels is {rows.dtype} {list(rows.shape)}; expected {expected}")
+    return rows.astype(np.int16)
+
+
 def per_neuron(network: Network, names: Iterable[str], rates: torch.Tensor) -> float:
     """The mean firing rate over all neurons of the populations `names`. `rates` are their own, `[populations]`."""
     return float(np.average(rates.tolist(), weights=[network.populations[name].size for name in names]))
 
 
-def _of_like_length(pieces: Sequence[Words], at_once: int, stretch: float = math.inf) -> Iterator[list[Words]]:
-    """Groups of pieces of similar length, in ascending length, so that a batch has little padding.
+def _of_like_length(pieces: Sequence[Words], at_once: int, stretch: float = math.inf) -> Iterator[list[int]]:
+    """The places of pieces in groups of similar length, in ascending length, so that a batch has little padding.
 
     A group has at most `at_once` words, padding included, unless it is one piece. No piece of a group is longer than
     `stretch` times the group's shortest.
     """
-    group: list[Words] = []
-    for piece in sorted(pieces, key=len):
-        if group and (len(piece) * (len(group) + 1) > at_once or len(piece) > stretch * len(group[0])):
+    group: list[int] = []
+    for place in sorted(range(len(pieces)), key=lambda place: len(pieces[place])):
+        length = len(pieces[place])
+        if group and (length * (len(group) + 1) > at_once or length > stretch * len(pieces[group[0]])):
             yield group
             group = []
-        group.append(piece)
+        group.append(place)
     if group:
         yield group

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from muspike import midi, sounding, tokens
-from muspike.arguments import refuse, whole
+from muspike.arguments import mapping, refuse, whole
 from muspike.errors import BadInput
 from muspike.files import check_target, write_whole
-from muspike.host import Runner
+from muspike.host import Runner, labels_of
+from muspike.labels import Rows
 from muspike.melody import Accompaniment, Melody
 from muspike.midi import Score
 from muspike.progress import Bar, bar
@@ -32,6 +33,7 @@ Logits = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
+NO_LABELS: Mapping[str, str] = {}
 # Words of the shortest piece: BAR, BEAT, NOTE, END.
 SHORTEST = 4
 
@@ -86,6 +88,7 @@ def generate(
     ended: bool = True,
     prompt: Words | None = None,
     melody: Words | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> list[Words]:
     """Compose pieces of at most `length` compound words, each `[words, 7]`.
 
@@ -93,7 +96,8 @@ def generate(
     this piece. When `length` comes near, it ends after the next such chord instead; `ended_by_itself` tells which.
 
     With a `prompt`, the network reads these words first, and each piece begins with them. What it composes begins with
-    a new bar. With a `melody`, each piece is the melody with other notes below it (`melody.Accompaniment`).
+    a new bar. With a `melody`, each piece is the melody with other notes below it (`melody.Accompaniment`). With
+    `labels`, the network hears them with every word; it hears no value of a label that is not given.
 
     >>> from muspike import generate, load_model
     >>> from muspike.tokens import BarBeat
@@ -113,16 +117,18 @@ def generate(
         prompt: the words of whole bars that each piece begins with, `[words, 7]`; what follows an END is left out.
             `first_bars` takes them from a piece. They count in `length`.
         melody: the words of a melody, `[words, 7]`, one NOTE at each onset, as `melody.melody_of` gives them.
+        labels: values by name, such as `{"emotion": "Q1"}`, for a network that knows labels (`Labels`).
 
     Raises:
         BadInput: a number is outside its range (`ranges`). The shortest piece has 4 words. Or `prompt` or `melody` is
-            no piece, leaves no room in `length`, or both are given.
+            no piece, leaves no room in `length`, or both are given. Or the network does not know a label or its value.
     """
     if isinstance(runner, type) or not all(hasattr(runner, part) for part in ("reset", "step", "noise")):
         has = "model.network.runner()" if hasattr(runner, "network") else "network.runner()"
         raise refuse("generate: runner", runner, f"a runner, such as {has} or muspike.export.loihi.ChipRunner(program)")
+    row = labels_of(runner).row(mapping("generate: labels", labels, "a dict, values by name"), "generate")
     with _checked(pieces, length, seed, batch, progress, ended, prompt, melody) as checked:
-        return list(_composed(runner, pieces, length, seed, sampling, batch, ended, *checked))
+        return list(_composed(runner, pieces, length, seed, sampling, batch, ended, row, *checked))
 
 
 def generate_files(
@@ -138,6 +144,7 @@ def generate_files(
     prompt: Words | None = None,
     melody: Words | None = None,
     mp3: Callable[[Score], bytes] | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> list[Path]:
     """Compose pieces as `generate` does, and write each into `folder` as soon as its batch is composed.
 
@@ -150,10 +157,11 @@ def generate_files(
         KeyboardInterrupt: the work was stopped. The message says how many pieces are written.
     """
     files = piece_files(Path(folder), pieces)
+    row = labels_of(runner).row(labels, "generate")
     written = 0
     try:
         with _checked(pieces, length, seed, batch, progress, True, prompt, melody) as checked:
-            composed = _composed(runner, pieces, length, seed, sampling, batch, True, *checked)
+            composed = _composed(runner, pieces, length, seed, sampling, batch, True, row, *checked)
             for file, words in zip(files, composed, strict=True):
                 if not written:
                     _clear(files)
@@ -268,6 +276,7 @@ def _composed(
     sampling: Sampling,
     batch: int,
     ended: bool,
+    row: Rows,
     shown: Bar,
     prompt: Words | None,
     melody: Melody | None,
@@ -281,14 +290,15 @@ def _composed(
             return sample(logits, allowed, draws[n, :, feature], sampling)  # noqa: B023
 
         noise = runner.noise.drawn(seed, group, length)
-        words = compose(runner, noise, choose, sampling, ended, shown.advance, prompt, melody)
+        beside = np.concatenate([np.broadcast_to(row, (length, len(group), row.shape[1])), noise], axis=2)
+        words = compose(runner, beside, choose, sampling, ended, shown.advance, prompt, melody)
         for b in range(len(group)):
             yield words[words[:, b, tokens.BAR_BEAT] != tokens.BarBeat.PAD, b]
 
 
 def compose(
     runner: Runner,
-    noise: Words,
+    beside: Words,
     choose: Chooser,
     sampling: Sampling = Sampling(),
     ended: bool = True,
@@ -300,7 +310,8 @@ def compose(
 
     Args:
         runner: the network.
-        noise: the network's noise for each word, `[length, batch, draws]`. It sets the length and the batch.
+        beside: the labels and the noise that the network reads beside each word, `[length, batch, labels + draws]`. It
+            sets the length and the batch.
         choose: chooses the values.
         sampling: only its limits `unisons` and `chord` are used here.
         ended: as in `generate`.
@@ -308,7 +319,7 @@ def compose(
         prompt: words of whole bars that each piece begins with, `[words, 7]`, shorter than `length`.
         melody: the melody of each piece; it has room in `length`.
     """
-    length, batch, _ = noise.shape
+    length, batch, _ = beside.shape
     runner.reset(batch)
     state, texture = tokens.State.start(batch, sampling.unisons), _Texture(batch)
     begun = 0 if prompt is None else len(prompt)
@@ -316,7 +327,7 @@ def compose(
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
     for n in range(length):
-        logits = runner.step(np.concatenate([latest, noise[n]], axis=1))
+        logits = runner.step(np.concatenate([latest, beside[n]], axis=1))
         if prompt is not None and n < begun:
             words[n] = latest = state.complete(np.repeat(prompt[n : n + 1], batch, axis=0))
             texture.hear(latest)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from muspike.arguments import seconds, whole
 from muspike.errors import BadInput
-from muspike.sounding import DEAF, Hearing
-from muspike.tokens import N_AXONS, OFFSETS, Words
+from muspike.labels import UNLABELLED, Labels, of_words
+from muspike.sounding import DEAF, Hearing, State
+from muspike.tokens import FEATURES, N_AXONS, OFFSETS, Words
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Noise:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """The first axon of each column of a token: of its seven features, then of each draw."""
+        """The first axon of each column of a token without labels: of its seven features, then of each draw."""
         return (*OFFSETS, *(N_AXONS + k * self.values for k in range(self.draws)))
 
     def drawn(self, seed: int, pieces: Iterable[int], length: int) -> Words:
@@ -80,7 +82,7 @@ class Noise:
         return np.stack([stream.integers(values, size=shape, dtype=np.int16) for stream in streams], axis=1)
 
     def behind(self, words: Words, seed: int = 0) -> Words:
-        """`words` `[tokens, pieces, 7]` followed by the draws of `drawn`, `[tokens, pieces, 7 + draws]`."""
+        """`words` `[tokens, pieces, columns]` followed by the draws of `drawn`, `[tokens, pieces, columns + draws]`."""
         length, pieces, _ = words.shape
         return np.concatenate([words, self.drawn(seed, range(pieces), length)], axis=2)
 
@@ -89,17 +91,86 @@ SILENT = Noise()
 """No random input."""
 
 
-def input_axons(noise: Noise = SILENT, hearing: Hearing = DEAF) -> int:
-    """Axons of a network's input: those of a token, then those of the noise, then those of what sounds."""
-    return N_AXONS + noise.axons + hearing.axons
+def input_axons(noise: Noise = SILENT, hearing: Hearing = DEAF, labels: Labels = UNLABELLED) -> int:
+    """Axons of a network's input: those of a token, of the noise, of what sounds, and of the labels, in this order."""
+    return N_AXONS + noise.axons + hearing.axons + labels.axons
 
 
-class Runner(Protocol):
-    """A generator as its host sees it: tokens go in and logits come out, for several pieces side by side."""
+class Reader(Protocol):
+    """What reads words with labels and noise beside them: a network, a runner, or a file. It may have `labels`."""
 
     @property
     def noise(self) -> Noise:
         """The noise that the host draws for each token."""
+
+
+def labels_of(reader: Reader) -> Labels:
+    """The labels that `reader` hears; one that has no attribute `labels` hears none."""
+    labels: Labels = getattr(reader, "labels", UNLABELLED)
+    return labels
+
+
+def check_columns(columns: int, noise: Noise, labels: Labels) -> None:
+    """Check that words have seven columns, or those of the labels too, or those of labels and noise.
+
+    Raises:
+        BadInput: they have another number.
+    """
+    labelled = len(FEATURES) + len(labels.axes)
+    known = dict.fromkeys((len(FEATURES), labelled, labelled + noise.draws))
+    if columns not in known:
+        raise BadInput(
+            f"words: have {columns} columns; this network reads {' or '.join(map(str, known))}: "
+            f"{len(FEATURES)} features, {len(labels.axes)} labels, {noise.draws} draws of noise"
+        )
+
+
+def completed(words: Words, reader: Reader, seed: int = 0) -> Words:
+    """`words` with all columns that `reader` reads, int16 `[tokens, pieces, 7 + labels + draws]`.
+
+    Args:
+        words: `[tokens, pieces, 7]`, whose labels are then unknown, or with labels `[tokens, pieces, 7 + labels]`.
+        reader: the network, or its runner or presentation.
+        seed: of the noise, as in `Noise.drawn`.
+
+    Raises:
+        BadInput: `words` have another number of columns.
+    """
+    noise, labels = reader.noise, labels_of(reader)
+    check_columns(words.shape[2], noise, labels)
+    if words.shape[2] == len(FEATURES):
+        words = labels.behind(words)
+    return noise.behind(words, seed) if words.shape[2] == len(FEATURES) + len(labels.axes) else words
+
+
+def without_labels(words: npt.NDArray[np.integer], labels: Labels) -> npt.NDArray[np.integer]:
+    """`words` `[..., 7 + labels + draws]` without the columns of the labels: the columns of `Noise.offsets`."""
+    first = len(FEATURES)
+    return np.concatenate([words[..., :first], words[..., first + len(labels.axes) :]], axis=-1) if labels else words
+
+
+def context_axons(
+    words: npt.NDArray[np.integer], noise: Noise, hearing: Hearing, labels: Labels, heard: State
+) -> npt.NDArray[np.int64]:
+    """The axons that spike for what sounds and for the labels, int64 `[tokens, batch, columns]`.
+
+    Columns without a spike hold `sounding.NONE`.
+
+    Args:
+        words: `[tokens, batch, 7 + labels + draws]`.
+        noise, hearing, labels: what the network hears.
+        heard: what has sounded before the words; it is brought up to date.
+    """
+    first = N_AXONS + noise.axons
+    sounds = hearing.hear(np.asarray(words, np.int16), heard, first)
+    return np.concatenate([sounds, labels.spiking(of_words(words, labels), first + hearing.axons)], axis=-1)
+
+
+class Runner(Reader, Protocol):
+    """A generator as its host sees it: tokens go in and logits come out, for several pieces side by side.
+
+    It may have the attribute `labels`, the `Labels` that it hears.
+    """
 
     def reset(self, batch: int) -> None:
         """Bring the network to rest and get it ready for `batch` pieces side by side."""
@@ -107,4 +178,4 @@ class Runner(Protocol):
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + draws of noise]`."""
+        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + labels + draws]`."""

@@ -21,14 +21,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from muspike import sounding
+from muspike import host, sounding
 from muspike.arguments import instance, is_number, listed, one_of, refuse, whole
 from muspike.errors import BadInput
-from muspike.host import SILENT, Noise, Runner, Timing, input_axons
+from muspike.host import SILENT, Noise, Reader, Runner, Timing, input_axons
+from muspike.labels import UNKNOWN, UNLABELLED, Labels
 from muspike.layer import Gather, Loop, Source, drive, later, leaky_answers, lif_layer, project, split
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.sounding import DEAF, Hearing
-from muspike.tokens import N_AXONS, OFFSETS
+from muspike.tokens import FEATURES, N_AXONS
 
 Kind = Literal["input", "lif", "li"]
 # The largest tau and v_threshold: with larger ones neither a chip nor float32 can tell a membrane from 0.
@@ -134,19 +135,50 @@ class Synapse:
         return f"{self.source}_to_{self.target}{after}"
 
 
-def completed(words: torch.Tensor, noise: Noise, training: bool) -> torch.Tensor:
-    """`words` with draws of `noise`, `[..., 7 + draws]`. Draws are added if `words` has none, `[..., 7]`.
+def completed(words: torch.Tensor, reader: Reader, training: bool) -> torch.Tensor:
+    """`words` with all columns that `reader` reads, `[..., 7 + labels + draws]`.
 
-    Outside training, `words` `[tokens, pieces, 7]` get the draws of `Noise.behind`. In training, and for `words` of
-    another number of axes, the draws come from torch's random state.
+    `words` `[..., 7]` get unknown labels, and words without noise get draws. Outside training, the draws of `words`
+    `[tokens, pieces, columns]` are those of `host.completed`. In training, and for `words` of another number of axes,
+    the draws come from torch's random state.
+
+    Raises:
+        BadInput: `words` have another number of columns.
     """
-    missing = len(OFFSETS) + noise.draws - words.shape[-1]
-    if not missing:
+    noise, labels, columns = reader.noise, host.labels_of(reader), words.shape[-1]
+    host.check_columns(columns, noise, labels)
+    if columns == len(FEATURES) + len(labels.axes) + noise.draws:
         return words
     if not training and words.ndim == 3:
-        return torch.from_numpy(noise.behind(words.cpu().numpy())).to(words.device)
-    drawn = torch.randint(noise.values, (*words.shape[:-1], missing), device=words.device)
+        return torch.from_numpy(host.completed(words.cpu().numpy(), reader)).to(words.device)
+    if columns == len(FEATURES) and labels:
+        words = torch.cat([words, words.new_full((*words.shape[:-1], len(labels.axes)), UNKNOWN)], -1)
+    if not noise.draws:
+        return words
+    drawn = torch.randint(noise.values, (*words.shape[:-1], noise.draws), device=words.device)
     return torch.cat([words, drawn], -1)
+
+
+def read_axons(words: torch.Tensor, reader: Hearer, offsets: torch.Tensor, heard: sounding.State) -> torch.Tensor:
+    """The axons on which each word spikes, int64 `[tokens, batch, columns]`.
+
+    Args:
+        words: with their labels and noise, `[tokens, batch, 7 + labels + draws]`.
+        reader: what hears them.
+        offsets: `Noise.offsets`, on the device of `words`.
+        heard: what has sounded before the words; it is brought up to date.
+
+    Returns:
+        One axon per feature and draw; then those of what sounds and of the labels, with `sounding.NONE` where there is
+        no spike.
+    """
+    hearing, labels = reader.hearing, reader.labels
+    first, last = len(FEATURES), len(FEATURES) + len(labels.axes)
+    axons = (torch.cat([words[..., :first], words[..., last:]], -1) if labels else words).long() + offsets
+    if not (hearing or labels):
+        return axons
+    more = host.context_axons(words.cpu().numpy(), reader.noise, hearing, labels, heard)
+    return torch.cat([axons, torch.from_numpy(more).to(axons.device)], -1)
 
 
 def spiked(axons: torch.Tensor, size: int) -> torch.Tensor:
@@ -160,6 +192,18 @@ State = dict[str, torch.Tensor]
 Rounding = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
 
 
+class Hearer(Reader, Protocol):
+    """What hears words and all that is beside them, such as a `Generator`."""
+
+    @property
+    def hearing(self) -> Hearing:
+        """What it hears of what sounds."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that it hears."""
+
+
 class Generator(nn.Module, ABC):
     """A network, spiking or not, that computes logits for the next token from the tokens so far.
 
@@ -169,12 +213,14 @@ class Generator(nn.Module, ABC):
         timing: how long a token lasts.
         noise: random input beside a token.
         hearing: axons on which the host also spikes for what sounds.
+        labels: axons on which the host also spikes for the labels of a piece.
         bias: a constant per logit that the host adds, `[N_AXONS]`.
     """
 
     timing: Timing
     noise: Noise
     hearing: Hearing
+    labels: Labels
     bias: torch.Tensor
 
     @abstractmethod
@@ -250,6 +296,7 @@ class Network(Generator):
         composites: faster ways to train some of the populations.
         noise: random input beside a token.
         hearing: axons on which the host also spikes for what sounds.
+        labels: axons on which the host also spikes for the labels of a piece.
 
     Raises:
         BadInput: two populations or two synapses share a name; a synapse names an unknown population, leaves the
@@ -266,6 +313,7 @@ class Network(Generator):
         composites: Sequence[Composite] = (),
         noise: Noise = SILENT,
         hearing: Hearing = DEAF,
+        labels: Labels = UNLABELLED,
     ) -> None:
         super().__init__()
         for what, given, kind in (("population", populations, Population), ("synapse", synapses, Synapse)):
@@ -274,12 +322,14 @@ class Network(Generator):
         instance("network: timing", timing, Timing, "a Timing")
         instance("network: noise", noise, Noise, "a Noise")
         instance("network: hearing", hearing, Hearing, "a Hearing")
+        instance("network: labels", labels, Labels, "a Labels")
         for one in listed("network: composites", composites, "a list of composites"):
             if not hasattr(one, "members"):
                 raise refuse("network: a composite", one, "a Composite, with its members")
         self.populations: Mapping[str, Population] = {p.name: p for p in populations}
         self.synapses = tuple(synapses)
-        self.timing, self.composites, self.noise, self.hearing = timing, tuple(composites), noise, hearing
+        self.timing, self.composites = timing, tuple(composites)
+        self.noise, self.hearing, self.labels = noise, hearing, labels
         if len(self.populations) != len(populations) or len({s.name for s in synapses}) != len(synapses):
             raise BadInput("network: two populations or two synapses share a name")
         for synapse in synapses:
@@ -290,7 +340,7 @@ class Network(Generator):
                 raise BadInput(f"synapse {synapse.name}: its source is a readout, which does not spike")
             if self.populations[synapse.target].kind == "input":
                 raise BadInput(f"synapse {synapse.name}: its target is the input, which the host spikes for")
-        self.input = self._only("input", input_axons(noise, hearing))
+        self.input = self._only("input", input_axons(noise, hearing, labels))
         self.readout = self._only("li", N_AXONS)
         for name in self.populations:
             if name != self.input and not any(s.source != name for s in self._into(name)):
@@ -385,20 +435,14 @@ class Network(Generator):
         return LIFParameters(tau, v_threshold, self.alpha)
 
     def axons(self, words: torch.Tensor, heard: torch.Tensor | None = None) -> torch.Tensor:
-        """The input axons on which each token spikes, `[tokens, batch, 7 + draws]`; more if the network hears sounds.
-
-        The columns of what sounds come last. They hold `sounding.NONE` where there is no spike.
+        """The input axons on which each token spikes, `[tokens, batch, columns]`; see `read_axons`.
 
         Args:
-            words: `[tokens, batch, 7 + draws]`; `completed` adds the draws to `words` `[tokens, batch, 7]`.
+            words: `[tokens, batch, 7 + labels + draws]`; `completed` adds columns that are missing.
             heard: the state of what has sounded before the words, which is brought up to date. None: silence.
         """
-        axons = completed(words, self.noise, self.training).long() + self.get_buffer("_offsets")
-        if not self.hearing:
-            return axons
         state = sounding.silence(words.shape[1]) if heard is None else heard.numpy()
-        more = self.hearing.hear(words.cpu().numpy(), state, N_AXONS + self.noise.axons)
-        return torch.cat([axons, torch.from_numpy(more).to(axons.device)], -1)
+        return read_axons(completed(words, self, self.training), self, self.get_buffer("_offsets"), state)
 
     def slots(self, name: str) -> int:
         """Number of slots per token in which a population can spike: the first `ticks` of the period, or all of it."""
@@ -423,7 +467,7 @@ class Network(Generator):
         """Compute the logits after each token, starting from a network at rest.
 
         Args:
-            words: `[tokens, batch, 7]`, or with the draws of the noise `[tokens, batch, 7 + draws]`.
+            words: `[tokens, batch, 7]`, or with labels, or with labels and noise `[tokens, batch, 7 + labels + draws]`.
             record: names of populations whose spikes are returned.
             regularise: a dict that receives the mean firing rate, in spikes per neuron and tick, of every LIF
                 population, with its gradient.
@@ -531,8 +575,8 @@ class Network(Generator):
     def period(self, words: torch.Tensor, state: State) -> Iterator[State]:
         """Yield the state after each tick of one token's period.
 
-        `words` `[batch, 7]` (or `[batch, 7 + draws]`) are presented in the first `ticks` ticks. `state` is the state
-        before the period.
+        `words` `[batch, 7]` (or `[batch, 7 + labels + draws]`) are presented in the first `ticks` ticks. `state` is the
+        state before the period.
         """
         heard = None
         if self.hearing:
@@ -582,7 +626,7 @@ class _Run:
         self, network: Network, weights: Mapping[str, torch.Tensor], axons: torch.Tensor, dropout: float
     ) -> None:
         self.network, self.weights, self.dropout = network, weights, dropout
-        self.axons = axons  # [tokens, batch, 7 + draws]
+        self.axons = axons  # [tokens, batch, columns]
         self.spikes: dict[str, torch.Tensor] = {}
         self.currents: dict[str, torch.Tensor] = {}
         self.rates: dict[str, torch.Tensor] = {}
@@ -715,7 +759,7 @@ class TorchRunner:
     """A runner that computes a network in torch, one period of ticks for each token."""
 
     def __init__(self, network: Network) -> None:
-        self.network, self.noise = network, network.noise
+        self.network, self.noise, self.labels = network, network.noise, network.labels
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -726,7 +770,7 @@ class TorchRunner:
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + draws of noise]`."""
+        """Logits `[batch, N_AXONS]` for the next word of each piece, after `words` `[batch, 7 + labels + draws]`."""
         net = self.network
         states = list(net.period(torch.as_tensor(np.asarray(words), device=net.bias.device), self.state))
         self.state = states[-1]

@@ -93,7 +93,10 @@ def scores(network: Network, rates: Mapping[str, float]) -> dict[str, torch.Tens
 
 @torch.no_grad()
 def population_rates(network: Network, words: torch.Tensor) -> dict[str, float]:
-    """Spikes per neuron and tick of every population that spikes, and of the input, on `words` `[tokens, batch, 7]`."""
+    """Spikes per neuron and tick of every population that spikes, and of the input, on `words` `[tokens, batch, 7]`.
+
+    `words` may have labels too.
+    """
     rates: dict[str, torch.Tensor] = {}
     network.eval()
     network(words, regularise=rates)
@@ -129,7 +132,7 @@ class Run(training.Run):
         )
         begun = initial.spiking
         self._before = sparsity(begun)
-        batch, _ = training.draw_batch(corpus.words("train"), settings, 0)
+        batch, _ = training.draw_batch(corpus.words("train"), settings, 0, self.labels["train"])
         self._rates = population_rates(begun, batch)
         self._kept = {name: w.detach() != 0 for name, w in self._weights.items()}
         for name, w in self._weights.items():

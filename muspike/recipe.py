@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import torch
 
 from muspike import adversarial, architectures, corpora, training
-from muspike.arguments import instance, refuse
+from muspike.arguments import instance, listed, refuse
 from muspike.checkpoint import Model, load_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.files import owned_folder
 from muspike.processes import ALONE, CPU, Team, find_device
-from muspike.ranges import LEARNING_RATE, RATE, SEED, STEPS, check, setting
+from muspike.ranges import LEARNING_RATE, RATE, SEED, STEPS, check, from_to, setting
 
 RUNS = Path("runs")
 """The folder in which runs are put by default."""
@@ -54,8 +54,8 @@ class Recipe:
         architecture: name of the architecture, as in `architectures.ARCHITECTURES`.
         data: name of the data set.
         preset: name of the preset, the settings of network and training: `tiny`, `small`, `base`, and others.
-        folder: where the run is put. None: `runs/ARCHITECTURE-DATA-PRESET-SEED`, with `-CHIP` at the end on the grid of
-            a chip.
+        folder: where the run is put. None: `runs/ARCHITECTURE-DATA-PRESET-SEED`, followed by `-LABEL` for each of
+            `labels`, and by `-CHIP` on the grid of a chip.
         seed: of weights, batches and noise.
         steps: the most steps. None: the preset's. In the adversarial part after a warm-up, the smaller of this number
             and the preset's holds.
@@ -66,6 +66,10 @@ class Recipe:
             supports it, else the preset's.
         initial: name or folder of a model whose weights the training starts with. None: they are drawn.
         teacher: name or folder of a model, of any architecture, whose distributions are learned beside the data.
+        labels: names of labels of the corpus that the network hears, such as "emotion"; it knows the values that the
+            training pieces have. None: the preset's, or those of `initial`.
+        label_dropout: the share of excerpts that are read without some of their labels, as in `training.Settings`.
+            None: the preset's.
         network: settings of the network that differ from the preset's.
 
     Raises:
@@ -83,10 +87,14 @@ class Recipe:
     precision: str | None = None
     initial: str | Path | None = None
     teacher: str | Path | None = None
+    labels: Sequence[str] | None = None
+    label_dropout: float | None = setting(None, from_to(0, 1))
     network: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "recipe")
+        if self.labels is not None:
+            listed("recipe: labels", self.labels, "a list of names")
 
 
 class Trained(NamedTuple):
@@ -146,7 +154,7 @@ def train(
     if grid is not None and not (hasattr(grid, "rounding") and hasattr(grid, "chip")):
         raise refuse("train: grid", grid, "a muspike.export.training_grid.TrainingGrid, which takes a chip, or None")
     preset = team.decided(lambda: architectures.preset(recipe.architecture, recipe.preset))
-    name = f"{recipe.architecture}-{recipe.data}-{recipe.preset}-{recipe.seed}"
+    name = "-".join([recipe.architecture, recipe.data, recipe.preset, str(recipe.seed), *(recipe.labels or ())])
     folder = recipe.folder or RUNS / (f"{name}-{grid.chip}" if grid else name)
     with _owned(folder, team):
         return _trained(recipe, preset, folder, team, report, device, grid)
@@ -233,7 +241,32 @@ def _planned(recipe: Recipe, preset: Mapping[str, Any], device: torch.device, gr
         against = dataclasses.replace(training.fine_tuning(against) if tuning else against, **changes)
     corpus = corpora.load(recipe.data)
     network = {**preset.get("network", {}), **recipe.network}
+    _add_labels(network, recipe.labels, corpus, initial)
+    if recipe.label_dropout is not None and not network.get("labels"):
+        raise BadInput(f"label_dropout {recipe.label_dropout:g} (--label-dropout): there are no labels; leave it out")
     return _Plan(network, settings, against, corpus, initial)
+
+
+def _add_labels(network: dict[str, Any], names: Sequence[str] | None, corpus: Corpus, initial: Model | None) -> None:
+    """Put the labels that a network hears into its settings, values by name.
+
+    Args:
+        network: its settings, in which labels may be names alone. They are then completed.
+        names: of the labels; None: those in the settings, or else those of `initial`.
+        corpus: gives the values.
+        initial: the model that the training starts from, whose values the network keeps.
+
+    Raises:
+        BadInput: the corpus has no label of a name.
+    """
+    if names is not None:
+        network["labels"] = list(names)
+    found = network.get("labels", ())
+    known = initial.settings.get("labels") if initial else None
+    if known and (not found or sorted(found) == sorted(known)):
+        network["labels"] = known
+    elif found and not isinstance(found, Mapping):
+        network["labels"] = {name: corpus.label_values(name) for name in found}
 
 
 def _changes(
@@ -252,6 +285,8 @@ def _changes(
     changes: dict[str, Any] = {"seed": recipe.seed, "steps": recipe.steps, "learning_rate": recipe.learning_rate}
     if recipe.target_rate is not None:
         changes |= {"target_rate": recipe.target_rate, "rate_weight": settings.rate_weight or training.RATE_WEIGHT}
+    if recipe.label_dropout is not None:
+        changes["label_dropout"] = recipe.label_dropout
     if recipe.precision is not None:
         changes["precision"] = recipe.precision
     elif device.type == "cuda" and torch.cuda.is_bf16_supported():

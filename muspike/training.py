@@ -35,6 +35,7 @@ from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.evaluation import feature_losses, firing_rate, likelihood, lined_up, per_neuron
 from muspike.files import check_file, write_whole
+from muspike.labels import UNKNOWN, Rows
 from muspike.model_folder import LARGEST_WEIGHTS
 from muspike.network import Generator, Network, Rounding
 from muspike.processes import ALONE, CPU, Team
@@ -83,7 +84,9 @@ class Settings:
         schedule: "plateau" halves the learning rate (see `patience`); "cosine" lowers it to a hundredth over `steps`
             (Loshchilov & Hutter 2017).
         teacher_share: weight of the teacher's distributions in the loss, if there is a teacher. The data have the rest.
-        seed: of the first weights, of batches and of dropout.
+        label_dropout: the share of excerpts that are read without some of their labels, so that the network also
+            composes without one. Each set of labels that are left out, of one label or more, has the same chance.
+        seed: of the first weights, of batches, of dropout and of labels that are left out.
 
     Raises:
         BadInput: a value is outside its range.
@@ -106,6 +109,7 @@ class Settings:
     precision: str = setting("float32", one_of(PRECISIONS))
     schedule: str = setting("plateau", one_of(SCHEDULES))
     teacher_share: float = setting(0.5, from_to(0, 1))
+    label_dropout: float = setting(0.1, from_to(0, 1))
     seed: int = setting(0, SEED)
 
     def __post_init__(self) -> None:
@@ -121,21 +125,42 @@ def fine_tuning(settings: S) -> S:
     return dataclasses.replace(settings, steps=steps, learning_rate=settings.learning_rate / 10, schedule="cosine")
 
 
-def draw_batch(pieces: Sequence[Words], settings: Settings, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_batch(
+    pieces: Sequence[Words], settings: Settings, step: int, labels: Rows | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the batch of step `step`: inputs and targets, each `[tokens, batch, 7]`.
+
+    With the labels of the pieces, `[pieces, names]`, the inputs are `[tokens, batch, 7 + names]`; some labels are left
+    out (`label_dropout`). The excerpts are the same with and without labels.
 
     An excerpt starts at the first bar of its piece or, with a chance of one half, at a random bar. The random bar lies
     more than half an excerpt before the end of the piece, unless it is the first. Excerpts are transposed at random.
     """
     random = np.random.default_rng([settings.seed, step])
     chosen, starts = [], []
-    for index in random.integers(len(pieces), size=settings.batch):
+    indices = random.integers(len(pieces), size=settings.batch)
+    for index in indices:
         piece = pieces[index]
         chosen.append(transposed(piece, settings.transpose, random))
         bars = np.flatnonzero(piece[:, tokens.BAR_BEAT] == tokens.BarBeat.BAR)
         late = bars[bars < max(1, len(piece) - settings.tokens // 2)]
         starts.append(int(random.choice(late)) if random.random() < 0.5 else 0)
-    return lined_up(chosen, starts, settings.tokens)
+    rows = None
+    if labels is not None:
+        # The second child of the generator; the first one is that of `adversarial.Run`.
+        rows = partly_unknown(labels[indices], settings.label_dropout, random.spawn(2)[1])
+    return lined_up(chosen, starts, settings.tokens, rows)
+
+
+def partly_unknown(rows: Rows, share: float, random: np.random.Generator) -> Rows:
+    """`rows` `[pieces, names]`, where a share of the pieces has some labels or all of them left out.
+
+    Each set of labels that are left out, of one label or more, has the same chance.
+    """
+    pieces, names = rows.shape
+    hit = random.random(pieces) < share
+    out = random.integers(1, 2**names, size=pieces)[:, None] >> np.arange(names) & 1 == 1
+    return np.where(hit[:, None] & out, UNKNOWN, rows).astype(np.int16)
 
 
 def transposed(piece: Words, largest: int, random: np.random.Generator) -> Words:
@@ -246,7 +271,7 @@ class Batch(NamedTuple):
     """This process's share of the excerpts of a step.
 
     Attributes:
-        words: the network's inputs, `[tokens, pieces, 7]`.
+        words: the network's inputs, `[tokens, pieces, 7]`, with the labels of a network that hears some.
         wanted: the values to predict, `[tokens, pieces, 7]`.
         n_words: words to predict in the whole batch, of all processes.
         n_notes: NOTEs to predict in the whole batch, of all processes.
@@ -310,7 +335,8 @@ class Run:
     Raises:
         BadInput: the folder holds a run with other settings, another model or a damaged state; `initial` is another
             network; a grid is given for a network that does not spike; a split has no notes; the processes cannot share
-            a batch evenly.
+            a batch evenly; the corpus lacks a label that the network hears, or has other values of it; the teacher
+            hears other labels.
     """
 
     def __init__(
@@ -342,6 +368,8 @@ class Run:
         }
         kept, network = team.decided(lambda: (self._examined(), self._built()))
         self.network: Generator = network.to(device)
+        # The labels of the pieces, None if the network hears none.
+        self.labels = {split: self._rows(split) for split in ("train", "validation")}
         # A spiking network computes its forward pass in float32, so that its spikes are the deployed network's.
         self._autocast = settings.precision == "bfloat16" and not isinstance(self.network, Network)
         if settings.precision == "bfloat16" and isinstance(self.network, Network):
@@ -360,6 +388,12 @@ class Run:
         self.firing_rate: float | None = None
         if kept:
             self.take_up(kept)
+
+    def _rows(self, split: str) -> Rows | None:
+        labels = self.network.labels
+        if not labels:
+            return None
+        return labels.rows(self.corpus.labels(split) if split == "train" else self.corpus.evaluated_labels(split))
 
     @property
     def _state_file(self) -> Path:
@@ -538,10 +572,20 @@ class Run:
             if not isinstance(network, Network):
                 raise BadInput(f"{self.architecture} does not spike: it cannot be trained on the grid of a chip")
             network.rounding = self.grid.rounding(network)
+        for name, values in network.labels.axes:
+            if strange := sorted(set(self.corpus.label_values(name)) - set(values)):
+                raise BadInput(
+                    f"corpus {self.corpus.name}: has {name} {strange[0]!r:.60}; this network knows {', '.join(values)}"
+                )
+        if self.teacher and self.teacher.network.labels and self.teacher.network.labels != network.labels:
+            raise BadInput(
+                f"the teacher knows labels {self.teacher.network.labels.table}, the network {network.labels.table}; "
+                "they must be the same, or the teacher must know none"
+            )
         return network
 
     def _draw(self, pieces: Sequence[Words]) -> Batch:
-        words, wanted = draw_batch(pieces, self.settings, self.progress.step)
+        words, wanted = draw_batch(pieces, self.settings, self.progress.step, self.labels["train"])
         kind = wanted[..., tokens.BAR_BEAT]
         share = self.team.share(self.settings.batch)
         return Batch(
@@ -555,8 +599,10 @@ class Run:
         """`nats` if there is no teacher, else mixed with the loss against its distributions (Hinton et al. 2015)."""
         if self.teacher is None:
             return nats
+        teacher = self.teacher.network.to(self.device)
+        words = batch.words if teacher.labels else batch.words[..., : len(tokens.FEATURES)]
         with torch.no_grad():
-            teacher_logits, _ = self.teacher.network.to(self.device)(batch.words)
+            teacher_logits, _ = teacher(words)
         share = self.settings.teacher_share
         return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits).sum()
 
@@ -657,10 +703,10 @@ class Run:
         return bits
 
     def _evaluate(self, pieces: Sequence[Words]) -> tuple[float, float | None]:
-        """Bits per note of `pieces`, computed in float32, and the firing rate."""
-        network = self.network.eval()
-        found = likelihood(lambda words: network(words)[0], pieces, device=self.device)
-        return found.bits_per_note, firing_rate(network, pieces)
+        """Bits per note of the validation pieces with their labels, computed in float32, and the firing rate."""
+        network, labels = self.network.eval(), self.labels["validation"]
+        found = likelihood(lambda words: network(words)[0], pieces, device=self.device, labels=labels)
+        return found.bits_per_note, firing_rate(network, pieces, labels=labels)
 
     def _keep(self) -> None:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors().items()}
@@ -720,9 +766,8 @@ def as_deployed(network: Generator) -> Generator:
     if not isinstance(network, Network) or network.rounding is None:
         return network
     populations = tuple(network.populations.values())
-    deployed = Network(
-        populations, network.synapses, network.timing, network.composites, network.noise, network.hearing
-    )
+    beside = network.noise, network.hearing, network.labels
+    deployed = Network(populations, network.synapses, network.timing, network.composites, *beside)
     rounded = network.rounding(dict(network.weights))
     deployed.load_state_dict(network.state_dict() | {f"weights.{name}": w for name, w in rounded.items()})
     return deployed

@@ -39,6 +39,7 @@ from muspike.hardware.cost.energy import Meter, meters
 from muspike.hardware.mapping.compile import spread_over
 from muspike.hardware.program import Program
 from muspike.hardware.simulator.events import Simulator
+from muspike.host import completed
 from muspike.model_folder import shipped_models
 from muspike.tables import text_table
 
@@ -100,7 +101,7 @@ def reading(name: str, chip: str, pieces: int, repeats: int) -> dict[str, float]
     excerpts = excerpts_of(corpora.load(model.training["corpus"]), "test")[:, :pieces]
     mappings = spread_over(compile_model(model, chip))
     runner = ChipRunner(mappings[0].program)
-    words = model.spiking.noise.behind(read_after_pad(excerpts))
+    words = completed(read_after_pad(excerpts), model.spiking)
     spikes = runner.presentation.spikes(words, sounding.silence(words.shape[1]))
     simulator = Simulator(mappings[0].program, words.shape[1])
 

@@ -96,12 +96,13 @@ def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str)
     """Refuse entries that are not numbers of the default's type.
 
     Text is allowed too if `what` is a setting of delays, which can be given in periods; and it is wanted if `what` is
-    the setting `hears`.
+    the setting `hears` or `labels`.
     """
-    if what.endswith(": hears"):
+    texts = {"hears": "names of groups of axons", "labels": "names of labels"}
+    if wanted := texts.get(what.rpartition(": ")[2]):
         for entry in values:
             if not isinstance(entry, str):
-                raise BadInput(f"{what} has the entry {entry!r}; names of groups of axons are wanted")
+                raise BadInput(f"{what} has the entry {entry!r}; {wanted} are wanted")
         return
     whole = all(isinstance(entry, int) for entry in default)
     for entry in values:

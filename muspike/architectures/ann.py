@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ from torch.nn import functional
 from muspike import sounding
 from muspike.errors import BadInput
 from muspike.host import SILENT, Noise, Timing, input_axons
-from muspike.network import Generator, completed
+from muspike.labels import Labels
+from muspike.network import Generator, completed, read_axons
 from muspike.ranges import between, check, setting
 from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
@@ -42,11 +43,14 @@ class Recurrent:
         width: units per layer.
         layers: number of layers.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
     """
 
     width: int = setting(512, between(1, 8192))
     layers: int = setting(2, between(1, 64))
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -62,6 +66,8 @@ class Adversarial:
         noise_draws: noise axons that are on with each token, one out of each group.
         noise_values: axons in a group.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
     """
 
     width: int = setting(512, between(1, 8192))
@@ -69,6 +75,7 @@ class Adversarial:
     noise_draws: int = setting(4, between(1, 64))
     noise_values: int = setting(16, between(1, 8192))
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -83,12 +90,15 @@ class Convolutional:
         layers: number of layers, at most 16.
         kernel: tokens that a layer reads. In layer k (from 0) they are 2^k tokens apart.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
     """
 
     width: int = setting(192, between(1, 8192))
     layers: int = setting(7, between(1, 64))
     kernel: int = setting(3, between(1, 8192))
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "twin")
@@ -108,6 +118,8 @@ class Attending:
         window: tokens that a token attends to, itself included. If training excerpts are at least this long, the
             network knows every distance that occurs in a longer piece.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
     """
 
     width: int = setting(160, between(1, 8192))
@@ -116,11 +128,15 @@ class Attending:
     hidden: int = setting(640, between(1, 8192))
     window: int = setting(256, between(1, 8192))
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "twin")
         if self.width % (2 * self.heads):
             raise BadInput(f"twin: width {self.width} must be a multiple of 2 x {self.heads} heads")
+
+
+Config = Recurrent | Adversarial | Convolutional | Attending
 
 
 def _refuse_to_record(names: Iterable[str]) -> None:
@@ -131,10 +147,11 @@ def _refuse_to_record(names: Iterable[str]) -> None:
 class Twin(Generator):
     """A generator that does not spike. A subclass defines the trunk."""
 
-    def __init__(self, width: int, hears: tuple[str, ...], noise: Noise = SILENT) -> None:
+    def __init__(self, config: Config, noise: Noise = SILENT) -> None:
         super().__init__()
-        self.noise, self.hearing = noise, Hearing(hears)
-        self.embedding = nn.EmbeddingBag(input_axons(noise, self.hearing), width, mode="sum")
+        self.noise, self.hearing, self.labels = noise, Hearing(config.hears), Labels.of(config.labels)
+        width = config.width
+        self.embedding = nn.EmbeddingBag(input_axons(noise, self.hearing, self.labels), width, mode="sum")
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(len(noise.offsets)))  # so that the sum has spread 1
         self.head = nn.Linear(width, N_AXONS)
         self.register_buffer("bias", torch.zeros(N_AXONS), persistent=False)  # the host adds nothing
@@ -170,15 +187,15 @@ class Twin(Generator):
         return self.head(x), {}
 
     def embedded(self, words: torch.Tensor, heard: sounding.State) -> torch.Tensor:
-        """The sum of the embeddings of a token's axons, `[tokens, batch, width]`, of words with or without noise.
+        """The sum of the embeddings of a token's axons, `[tokens, batch, width]`, of words with 7 columns or more.
 
         `heard` is what has sounded before the words; it is brought up to date.
         """
-        axons = (completed(words, self.noise, self.training).long() + self.get_buffer("_offsets")).flatten(0, 1)
-        summed: torch.Tensor = self.embedding(axons)
-        if self.hearing:
-            spikes = self.hearing.hear(words.cpu().numpy(), heard, N_AXONS + self.noise.axons)
-            more = torch.from_numpy(spikes).to(axons.device).flatten(0, 1)
+        offsets = self.get_buffer("_offsets")
+        axons = read_axons(completed(words, self, self.training), self, offsets, heard).flatten(0, 1)
+        more = axons[:, len(offsets) :]  # those that may be none
+        summed: torch.Tensor = self.embedding(axons[:, : len(offsets)])
+        if more.shape[1]:
             rows = (more.clamp(min=0), self.embedding.weight)
             is_spike = (more >= 0).to(self.embedding.weight.dtype)
             summed = summed + functional.embedding_bag(*rows, mode="sum", per_sample_weights=is_spike)
@@ -204,7 +221,7 @@ class TwinRunner:
     """A twin as a runner: it takes one token, gives the logits, and keeps the trunk's memory."""
 
     def __init__(self, twin: Twin) -> None:
-        self.twin, self.noise = twin, twin.noise
+        self.twin, self.noise, self.labels = twin, twin.noise, twin.labels
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -216,7 +233,7 @@ class TwinRunner:
     def step(
         self, words: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Logits `[batch, N_AXONS]` for the token after `words` `[batch, 7]`, or `[batch, 7 + draws]` with noise."""
+        """Logits `[batch, N_AXONS]` for the token after `words` `[batch, 7 + labels + draws]`."""
         twin = self.twin
         token = torch.as_tensor(np.asarray(words), device=twin.head.weight.device)[None]
         x, self.past = twin.trunk(twin.embedded(token, self.heard), self.past, 0.0)
@@ -230,7 +247,7 @@ class RNN(Twin):
     layer: type[nn.RNN | nn.LSTM] = nn.RNN
 
     def __init__(self, config: Recurrent | Adversarial, noise: Noise = SILENT) -> None:
-        super().__init__(config.width, config.hears, noise)
+        super().__init__(config, noise)
         self.layers = nn.ModuleList(self.layer(config.width, config.width) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
@@ -269,7 +286,7 @@ class CNN(Twin):
     """Causal dilated convolutions over tokens with residuals (WaveNet, van den Oord et al. 2016, arXiv 1609.03499)."""
 
     def __init__(self, config: Convolutional) -> None:
-        super().__init__(config.width, config.hears)
+        super().__init__(config)
         self.layers = nn.ModuleList(_Convolution(config.width, config.kernel, 2**k) for k in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
 
@@ -308,7 +325,7 @@ class Transformer(Twin):
     """
 
     def __init__(self, config: Attending) -> None:
-        super().__init__(config.width, config.hears)
+        super().__init__(config)
         self.window = config.window
         self.attentions = nn.ModuleList(_Attention(config) for _ in range(config.layers))
         self.mlps = nn.ModuleList(

@@ -58,9 +58,9 @@ def draw_weights(
 
         gain * threshold of the target / sqrt(source neurons * parallel synapses)
 
-    From the input, the number of spikes of a token counts as the number of source neurons: one for each feature, and
-    for what sounds as many as are usual. For synapses to the readout, the gain, the threshold and the number of
-    parallel synapses are 1.
+    From the input, the number of spikes of a token counts as the number of source neurons: one for each feature and
+    label, and for what sounds as many as are usual. For synapses to the readout, the gain, the threshold and the number
+    of parallel synapses are 1.
 
     Args:
         from_input: gain of synapses from the input.
@@ -74,7 +74,7 @@ def draw_weights(
     """
     leads_to = {name: {s.source for s in network.synapses if s.target == name} for name in network.populations}
     before = {name: reachable(leads_to, name) for name in network.populations}
-    n_spikes = len(FEATURES) + network.hearing.usual_spikes
+    n_spikes = len(FEATURES) + network.hearing.usual_spikes + len(network.labels.axes)
     parallel = Counter((s.source, s.target) for s in network.synapses)
     trained = {s.name: s for s in network.synapses if s.wires is None}
     for name in trained if order is None else order:

@@ -7,10 +7,12 @@ After WaveNet's causal dilated convolution (van den Oord et al. 2016).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from muspike.architectures.common import draw_weights, timing
 from muspike.host import input_axons
+from muspike.labels import Labels
 from muspike.network import Network, Population, Synapse
 from muspike.ranges import between, check, setting
 from muspike.sounding import Hearing
@@ -33,6 +35,8 @@ class Config:
         v_threshold: threshold of the layers.
         tau_readout: time constant of the readout in ticks.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
 
     Raises:
         BadInput: a setting is out of its range.
@@ -46,6 +50,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 4.0
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "S-CNN")
@@ -54,9 +59,9 @@ class Config:
 def build(config: Config) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state."""
     layers = [f"layer{k}" for k in range(1, len(config.dilations) + 1)]
-    clock = timing(config.ticks, depth=len(layers))
+    clock, hearing, labels = timing(config.ticks, depth=len(layers)), Hearing(config.hears), Labels.of(config.labels)
     populations = [
-        Population("input", input_axons(hearing=Hearing(config.hears)), "input"),
+        Population("input", input_axons(hearing=hearing, labels=labels), "input"),
         *(Population(name, config.width, "lif", config.tau, config.v_threshold) for name in layers),
         Population("readout", N_AXONS, "li", config.tau_readout),
     ]
@@ -66,6 +71,6 @@ def build(config: Config) -> Network:
         for tap in range(config.taps)
     ]
     synapses += [Synapse(name, "readout") for name in layers]
-    network = Network(populations, synapses, clock, hearing=Hearing(config.hears))
+    network = Network(populations, synapses, clock, hearing=hearing, labels=labels)
     draw_weights(network, forward=5.0)
     return network

@@ -15,7 +15,7 @@ letting out. So a bit that is kept costs no spike of a gate, and a silent gate p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from muspike import kernels
 from muspike.architectures.common import draw_weights, timing
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
+from muspike.labels import Labels
 from muspike.layer import dense_products
 from muspike.network import Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
@@ -47,6 +48,8 @@ class Config:
         v_threshold: threshold of the gates.
         tau_readout: time constant of the readout in ticks.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
 
     Raises:
         BadInput: a setting is out of its range.
@@ -59,6 +62,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 4.0
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, "S-LSTM")
@@ -67,8 +71,9 @@ class Config:
 def build(config: Config) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state."""
     clock = timing(config.ticks, depth=4 * config.layers)  # per layer: gate, write, cell, hidden
-    hearing = Hearing(config.hears)
-    populations, synapses, composites = [Population("input", input_axons(hearing=hearing), "input")], [], []
+    hearing, labels = Hearing(config.hears), Labels.of(config.labels)
+    populations = [Population("input", input_axons(hearing=hearing, labels=labels), "input")]
+    synapses, composites = [], []
     source = "input"
     for k in range(1, config.layers + 1):
         layer = Layer(k, source)
@@ -78,7 +83,7 @@ def build(config: Config) -> Network:
         source = layer.named("hidden")
         synapses.append(Synapse(source, "readout"))
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
-    network = Network(populations, synapses, clock, composites, hearing=hearing)
+    network = Network(populations, synapses, clock, composites, hearing=hearing, labels=labels)
     # Two gates must agree before a cell is written, so their weights start large and the gates fire often. The weights
     # are drawn in the order of their names, as those of the first models were.
     draw_weights(network, from_input=2.4, forward=6.0, order=network.weights)

@@ -29,7 +29,7 @@ offset w counts tokens (periods) into the past:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ from muspike.architectures.common import draw_weights, timing
 from muspike.errors import BadInput
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
+from muspike.labels import Labels
 from muspike.layer import later, split
 from muspike.network import Composite, Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import atan_spike
@@ -70,6 +71,8 @@ class Config:
         v_threshold: threshold of the same neurons.
         tau_readout: time constant of the readout in ticks.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
+            from its corpus.
 
     Raises:
         BadInput: a setting is out of its range, or `attention` is neither of the two kinds.
@@ -88,6 +91,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 4.0
     hears: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def read_gain(self) -> float:
@@ -103,7 +107,8 @@ class Config:
 def build(config: Config) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state."""
     clock, hearing = timing(config.ticks, _DEPTH * config.blocks), Hearing(config.hears)
-    populations, synapses = [Population("input", input_axons(hearing=hearing), "input")], list[Synapse]()
+    labels = Labels.of(config.labels)
+    populations, synapses = [Population("input", input_axons(hearing=hearing, labels=labels), "input")], list[Synapse]()
     composites: list[Composite] = []
     sources = ["input"]
     for b in range(1, config.blocks + 1):
@@ -125,7 +130,7 @@ def build(config: Config) -> Network:
         composites.append(attention)
         sources += [attended, hidden]
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
-    network = Network(populations, synapses, clock, composites, hearing=hearing)
+    network = Network(populations, synapses, clock, composites, hearing=hearing, labels=labels)
     draw_weights(network, forward=3.0)
     return network
 

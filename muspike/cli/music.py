@@ -73,6 +73,13 @@ def add(commands: Commands) -> None:
         type=whole(TRACK),
         help="the track that is the melody, from 0 (default: the highest notes of all tracks)",
     )
+    generate.add_argument(
+        "--label",
+        metavar="NAME=VALUE",
+        action="append",
+        type=_label,
+        help="a label of the pieces, such as emotion=Q1, for a model that was trained with --labels; may be repeated",
+    )
     folder(generate, "folder for the MIDI files")
     add_seed(generate, "the same seed gives the same files")
     generate.add_argument(
@@ -126,11 +133,13 @@ def _generate(args: argparse.Namespace) -> int:
     # The folder is checked first, and owned to the end. The rest takes time already when it is imported.
     with owned_folder(args.output) as folder:
         from muspike.generation import Sampling, ended_by_itself, generate_files, piece_files
+        from muspike.host import labels_of
 
         piece_files(folder, args.pieces)
         sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
         mp3 = _sound() if args.audio else None
         given = _given(args, sampling)
+        labels = _labels(args)
         runner: Runner
         chip = None
         if onnx.is_onnx(args.model):
@@ -144,8 +153,11 @@ def _generate(args: argparse.Namespace) -> int:
 
             chip = None if on == "torch" else find_chip(on, "torch")
             model = load_model(args.model)
+            model.network.labels.row(labels, str(args.model))  # before the network is put on a chip
             with waiting(f"putting the network on {on}"):
                 runner = model.network.runner() if chip is None else ChipRunner(compile_model(model, chip).program)
+        known = labels_of(runner)
+        known.row(labels, str(args.model))
         lengths, by_itself = list[int](), list[bool]()
 
         def told(words: Words) -> None:
@@ -164,6 +176,7 @@ def _generate(args: argparse.Namespace) -> int:
             prompt=given.prompt,
             melody=given.melody,
             mp3=mp3,
+            labels=labels,
         )
     if args.json:
         more: dict[str, object] = {} if chip is None else {"chip_warnings": list(chip.warnings)}
@@ -173,6 +186,8 @@ def _generate(args: argparse.Namespace) -> int:
             more["melody"] = str(args.melody)
         else:
             more["ended_by_itself"] = by_itself
+        if known:
+            more["labels"] = {name: labels.get(name) for name in known.names}
         if args.audio:
             more["audio"] = [str(file.with_suffix(".mp3")) for file in files]
         say_json(
@@ -187,11 +202,36 @@ def _generate(args: argparse.Namespace) -> int:
     else:
         several = f"{len(files)} pieces in {args.output}: {files[0].name} ... {files[-1].name}"
         say(several if len(files) > 1 else str(files[0]))
+        if known:
+            heard = [f"{name} {labels[name]}" for name in known.names if name in labels]
+            could = ", ".join(f"{name} ({', '.join(values)})" for name, values in known.axes if name not in labels)
+            say("; ".join([*heard, f"without a value of {could}"] if could else heard))
         if given.melody is None and (ended := len(files) - sum(by_itself)):
             which = f"{ended} of them" if ended < len(files) else "all of them" if ended > 1 else "it"
             others = ", the others by themselves" if ended < len(files) else ""
             say(f"{which} ended at the limit of {given.length} words (--length){others}")
     return 0
+
+
+def _label(text: str) -> tuple[str, str]:
+    """A label and its value, `NAME=VALUE`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no label; NAME=VALUE is wanted, such as emotion=Q1")
+    return name, value
+
+
+def _labels(args: argparse.Namespace) -> dict[str, str]:
+    """The labels of `--label`, values by name.
+
+    Raises:
+        BadInput: one has two values.
+    """
+    found: dict[str, str] = {}
+    for name, value in args.label or ():
+        if found.setdefault(name, value) != value:
+            raise BadInput(f"--label {name}={value}: {name} is {found[name]} already; give one value")
+    return found
 
 
 class _Given(NamedTuple):

@@ -28,12 +28,13 @@ from muspike.cli.options import (
 from muspike.cli.output import say, say_json, waiting
 from muspike.errors import BadInput
 from muspike.files import owned_folder
-from muspike.ranges import LEARNING_RATE, PIECES, RATE, STEPS
+from muspike.ranges import LEARNING_RATE, PIECES, RATE, STEPS, from_to
 
 if TYPE_CHECKING:
     from muspike import training
     from muspike.bench.ablation import Variant
     from muspike.checkpoint import Model
+    from muspike.evaluation import LabelEffect
 
 PRESET = "small"
 
@@ -52,7 +53,10 @@ def add(commands: Commands) -> None:
         help=f"network and training settings: tiny, small, base or paper (default: {PRESET})",
     )
     train.add_argument(
-        "-o", "--output", type=path, help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, and -CHIP)"
+        "-o",
+        "--output",
+        type=path,
+        help="folder of the run (default: runs/ARCHITECTURE-DATA-PRESET-SEED, with -LABEL and -CHIP)",
     )
     add_seed(train, "seed of weights, batches and noise (default: 0)")
     train.add_argument(
@@ -79,6 +83,19 @@ def add(commands: Commands) -> None:
         metavar="MODEL",
         type=named,
         help="learn from the distributions of this model, of any architecture, as well as from the data",
+    )
+    train.add_argument(
+        "--labels",
+        metavar="NAME",
+        nargs="+",
+        type=named,
+        help="labels of the corpus that the network hears, such as emotion; `generate --label` then takes their values",
+    )
+    train.add_argument(
+        "--label-dropout",
+        type=number(from_to(0, 1)),
+        metavar="SHARE",
+        help="share of excerpts read without some label, so that the model composes without one too (default: 0.1)",
     )
     add_device(train)
     train.add_argument(
@@ -154,6 +171,8 @@ def _train(args: argparse.Namespace) -> int:
         precision=None if args.precision == "auto" else args.precision,
         initial=args.init,
         teacher=args.teacher,
+        labels=args.labels,
+        label_dropout=args.label_dropout,
     )
     chip = None if args.quantise is None else find_chip(args.quantise)
     grid = None if chip is None else TrainingGrid(chip)
@@ -167,6 +186,9 @@ def _train(args: argparse.Namespace) -> int:
     result |= {key: model.training.get(key) for key in keys}
     if chip is not None:
         result["chip_warnings"] = list(chip.warnings)
+    effect = _label_effect(run, model)
+    if effect is not None:
+        result |= {"labels": model.network.labels.table, "label_effect": effect.to_dict()}
     found = [point for point in run.progress.history if point.get("collapsed")]
     if check := model.training.get("check"):
         result |= {"check": check, "collapsed_validations": len(found), "validations": len(run.progress.history)}
@@ -178,7 +200,20 @@ def _train(args: argparse.Namespace) -> int:
         (kept,) = [point for point in run.progress.history if point["step"] == result["step"]]
         also = run.told(kept) + (f"; {len(found)} of {result['validations']} validations collapsed" if check else "")
         say(f"{run.model_folder}: {bits:.3f} bits per note{firing} on validation (step {result['step']}){also}")
+        if effect is not None:
+            say(f"{', '.join(model.network.labels.names)}: {effect.told()}")
     return 0
+
+
+def _label_effect(run: training.Run, model: Model) -> LabelEffect | None:
+    """What the labels tell the model about the validation pieces; None: it knows no labels."""
+    rows = run.labels["validation"]
+    if rows is None:
+        return None
+    with waiting("measuring what the labels do"):
+        from muspike.evaluation import label_effect
+
+        return label_effect(model.network, run.corpus.evaluated("validation"), rows)
 
 
 @contextlib.contextmanager

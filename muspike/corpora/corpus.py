@@ -88,8 +88,36 @@ class Corpus:
         """The compound words of the pieces of one split that figures are taken of: all, or, of a very large split,
         pieces at equal distances over it that have about `EVALUATED_WORDS` together.
         """
+        return list(self.words(split)[:: self._stride(split)])
+
+    def labels(self, split: str) -> Sequence[Mapping[str, str]]:
+        """The labels of the pieces of one split, in the order of the split; no words are read."""
+        return _Each(self._labels, self._in(split))
+
+    def evaluated_labels(self, split: str) -> Sequence[Mapping[str, str]]:
+        """The labels of the pieces of `evaluated`."""
+        return self.labels(split)[:: self._stride(split)]
+
+    def label_values(self, name: str) -> list[str]:
+        """The values that a label has in the training pieces, sorted.
+
+        Raises:
+            BadInput: no training piece has this label. The message says which labels there are.
+        """
+        found: dict[str, set[str]] = {}
+        for labels in self.labels("train"):
+            for label, value in labels.items():
+                if value:
+                    found.setdefault(label, set()).add(value)
+        if name not in found:
+            known = f"it has {', '.join(sorted(found))}" if found else "it has no labels"
+            raise BadInput(f"corpus {self.name}: its training pieces have no label {name!r:.60}; {known}")
+        return sorted(found[name])
+
+    def _stride(self, split: str) -> int:
+        """The distance of the pieces that figures are taken of."""
         total = sum(self._length(place) for place in self._in(split))
-        return list(self.words(split)[:: max(1, round(total / EVALUATED_WORDS))])
+        return max(1, round(total / EVALUATED_WORDS))
 
     def _in(self, split: str) -> list[int]:
         """The places of the pieces of a split."""
@@ -100,15 +128,22 @@ class Corpus:
             return self.pieces.length(place)
         return len(self.pieces[place].words)
 
+    def _labels(self, place: int) -> Mapping[str, str]:
+        return self.pieces.labels(place) if isinstance(self.pieces, StoredPieces) else self.pieces[place].labels
+
 
 class StoredPieces(Sequence[Piece]):
-    """Pieces that lie in files. A subclass says their names and lengths without reading them."""
+    """Pieces that lie in files. A subclass says their names, lengths and labels without reading them."""
 
     names: Sequence[str]
 
     @abstractmethod
     def length(self, place: int) -> int:
         """The number of words of a piece."""
+
+    @abstractmethod
+    def labels(self, place: int) -> Mapping[str, str]:
+        """What the source says of a piece."""
 
 
 class _Each(Sequence[T]):

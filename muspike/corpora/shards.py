@@ -160,6 +160,10 @@ class Stored(StoredPieces):
         """The number of words of a piece."""
         return int(self._index["words"][place])
 
+    def labels(self, place: int) -> dict[str, str]:
+        """What the source says of a piece, by the name of the label."""
+        return {name: values[place] for name, values in self._index["labels"].items()}
+
     def words(self, place: int) -> Words:
         """The words of a piece, int16 `[tokens, 7]`."""
         first = self._index["first"][place]
@@ -181,7 +185,7 @@ class Stored(StoredPieces):
             key=None if fifths is None else (fifths, of["minor"][place]),
             tempo_assumed=of["tempo_assumed"][place],
             song=of["song"][place],
-            labels={name: values[place] for name, values in of["labels"].items()},
+            labels=self.labels(place),
         )
 
 
