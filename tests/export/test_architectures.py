@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from every_network import HEARS, LONG, NETWORKS, made
+from every_network import HEARS, LABELS, LONG, NETWORKS, made
 from muspike.export import lava_runner
 from muspike.export.float_run import float_run
 from muspike.export.loihi import ChipRunner, compile_model
@@ -21,6 +21,7 @@ from muspike.export.words import example_words
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
 from muspike.hardware.weights import dense
+from muspike.labels import Labels
 from muspike.network import Network
 from muspike.sounding import Hearing
 from muspike.tokens import N_AXONS
@@ -31,7 +32,8 @@ each = pytest.mark.parametrize("name", NETWORKS)
 def on_the_grid(network: Network) -> Network:
     """The same graph with membranes that forget at once and weights that are multiples of 1/32: nothing to round."""
     populations = [dataclasses.replace(p, tau=1.0) for p in network.populations.values()]
-    same = Network(populations, network.synapses, network.timing, noise=network.noise, hearing=network.hearing)
+    beside = network.noise, network.hearing, network.labels
+    same = Network(populations, network.synapses, network.timing, (), *beside)
     with torch.no_grad():
         for name, weight in network.weights.items():
             same.weights[name].copy_((weight * 32).round().clamp(-32, 32) / 32)
@@ -52,7 +54,10 @@ def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
     assert np.array_equal(graph.metadata["noise"], [noise.draws, noise.values])
     hears = HEARS if "hearing" in name else []
     assert graph.metadata["hears"] == " ".join(hears)
-    assert graph.nodes["input"].input_type["input"] == [N_AXONS + noise.axons + Hearing(tuple(hears)).axons]
+    labels = Labels.of(LABELS if "labels" in name else {})
+    assert Labels.read(graph.metadata.get("labels", "")) == labels and ("labels" in graph.metadata) == bool(labels)
+    axons = N_AXONS + noise.axons + Hearing(tuple(hears)).axons + labels.axons
+    assert graph.nodes["input"].input_type["input"] == [axons]
 
 
 @each

@@ -18,7 +18,8 @@ from muspike.export.to_nir_file import write
 from muspike.hardware.program import Program
 from muspike.hardware.reader.file import read_nir
 from muspike.hardware.reader.from_nir import from_nir
-from muspike.host import Noise
+from muspike.host import Noise, completed
+from muspike.labels import Labels
 from muspike.sounding import Hearing
 from small_model import small_model
 
@@ -56,6 +57,24 @@ def test_without_an_entry_for_what_sounds_nothing_is_heard() -> None:
     assert Presentation.read({**METADATA, "hears": "now next_end"}).hearing == Hearing(("now", "next_end"))
 
 
+def test_labels_stand_in_the_metadata_only_where_there_are_some() -> None:
+    plain = Presentation.read(METADATA)
+    assert not plain.labels and set(plain.to_metadata()) == {*METADATA, "hears"}
+    labelled = Presentation.read({**METADATA, "labels": '{"emotion": ["sad", "happy"]}'})
+    assert labelled.labels == Labels.of({"emotion": ["sad", "happy"]})
+    assert Presentation.read(labelled.to_json()).labels == labelled.labels
+
+
+def test_the_axon_of_a_label_spikes_with_every_word_and_none_if_it_is_unknown() -> None:
+    told = Presentation.read({**METADATA, "hears": "now", "labels": '{"emotion": ["sad", "happy"], "genre": ["rock"]}'})
+    rows = told.labels.rows([{"emotion": "happy", "genre": "rock"}, {"genre": "rock"}, {}])
+    words = completed(told.labels.behind(np.zeros((4, 3, 7), np.int16), rows), told)
+    spikes = told.spikes(words).reshape(4, 6, 3, -1)[..., -3:]
+    assert (spikes[:, :2] == [[0, 1, 1], [0, 0, 1], [0, 0, 0]]).all() and not spikes[:, 2:].any()
+    with pytest.raises(BadInput, match="words: have 10 columns; this network reads 12, its labels and its noise incl"):
+        told.spikes(words[..., :10])
+
+
 @pytest.mark.parametrize("name", ["ticks", "period", "bias"])
 def test_a_missing_entry_is_refused_with_its_name(name: str) -> None:
     with pytest.raises(BadInput, match=f"metadata: {name} is missing; a network that reads words says its ticks, "):
@@ -73,6 +92,9 @@ def test_a_missing_entry_is_refused_with_its_name(name: str) -> None:
         ({"hears": 1}, "metadata: hears is 1; expected names of groups of axons in one text"),
         ({"hears": "now then"}, "hears: 'then' is no group of axons; known are before, now, next_end, parallel"),
         ({"hears": "now now"}, "hears: a group is named twice in now, now"),
+        ({"labels": 1}, "metadata: labels is 1; expected a table of values by name, as JSON in one text"),
+        ({"labels": "[1]"}, r"labels: '\[1\]' is no table of values by name, as JSON"),
+        ({"labels": '{"emotion": []}'}, "labels: emotion has no values; at least one is needed"),
         ({"noise": [3]}, r"metadata: noise is \[3\]; expected \[draws, values\]"),
         ({"noise": [3, "16"]}, "metadata: noise is '16'; expected a whole number"),
         ({"noise": [3, 0]}, "noise: 3 draws of one of 0 values"),

@@ -33,7 +33,7 @@ needs_snntorch = pytest.mark.skipif(not HERE, reason="needs the extra snntorch")
 
 
 HARMFUL = 'x"""\nraise SystemExit(9)\n"""'
-FEW = ("s-rnn", "by hand", "s-transformer, windowed", "0", "class", "größe", HARMFUL)
+FEW = ("s-rnn", "s-gan, hearing and labels", "by hand", "s-transformer, windowed", "0", "class", "größe", HARMFUL)
 """Every proof starts a Python with torch and snnTorch, so the other networks and names are for the night."""
 
 

@@ -62,12 +62,16 @@ def preset(name: str, **settings: Any) -> Callable[[], Network]:
 
 LONG = "s-cnn, 20 tokens back"
 HEARS = ["before", "now", "next_end", "parallel"]
+LABELS = {"emotion": ["sad", "happy", 'größer "1"'], "genre": ["rock", "jazz"]}
 NETWORKS: Mapping[str, Callable[[], Network]] = {
     **{name: preset(name) for name in architectures.ARCHITECTURES if not name.startswith("ann-")},
     "s-transformer, windowed": preset("s-transformer", attention="windowed", window=3),
     "s-rnn, hearing": preset("s-rnn", hears=HEARS),
     "s-gan, hearing": preset("s-gan", hears=HEARS),
     "s-lstm, hearing": preset("s-lstm", hears=HEARS),
+    "s-rnn, labels": preset("s-rnn", labels=LABELS),
+    "s-gan, hearing and labels": preset("s-gan", hears=HEARS, labels=LABELS),
+    "s-transformer, labels": preset("s-transformer", labels=LABELS),
     "by hand": by_hand,
     # The second tap takes relays of the input.
     LONG: preset("s-cnn", dilations=(20, 1)),
