@@ -54,7 +54,8 @@ def blocks(page: Path) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return noise_corpus([130] * 9, train=3, validation=2, name="jsb")
+    labels = {"emotion": ("Q1", "Q2", "Q3"), "genre": ("rock", "jazz")}
+    return noise_corpus([130] * 9, train=3, validation=2, name="jsb", labels=labels)
 
 
 @pytest.fixture

@@ -71,7 +71,6 @@ NETWORKS: Mapping[str, Callable[[], Network]] = {
     "s-lstm, hearing": preset("s-lstm", hears=HEARS),
     "s-rnn, labels": preset("s-rnn", labels=LABELS),
     "s-gan, hearing and labels": preset("s-gan", hears=HEARS, labels=LABELS),
-    "s-transformer, labels": preset("s-transformer", labels=LABELS),
     "by hand": by_hand,
     # The second tap takes relays of the input.
     LONG: preset("s-cnn", dilations=(20, 1)),

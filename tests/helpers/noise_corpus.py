@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,10 +36,20 @@ def whole_pieces(count: int, length: int) -> list[Words]:
     return [np.vstack([words, [[*words[-1, :2], BarBeat.END, 0, 0, 0, 0]]]).astype(np.int16) for words in pieces]
 
 
-def noise_corpus(lengths: Sequence[int], train: int, validation: int, name: str = "noise") -> Corpus:
-    """Pieces `piece0`, `piece1`, ... of so many words each; `train` and `validation` of them, the rest is the test."""
+def noise_corpus(
+    lengths: Sequence[int],
+    train: int,
+    validation: int,
+    name: str = "noise",
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> Corpus:
+    """Pieces `piece0`, `piece1`, ... of so many words each; `train` and `validation` of them, the rest is the test.
+
+    The values of `labels`, by name, are dealt out to the pieces in turn.
+    """
     composed = {n: iter(whole_pieces(count, n)) for n, count in Counter(lengths).items()}
-    pieces = [Piece(f"piece{i}", next(composed[n]), (0, False)) for i, n in enumerate(lengths)]
+    dealt = [{name: values[i % len(values)] for name, values in (labels or {}).items()} for i in range(len(lengths))]
+    pieces = [Piece(f"piece{i}", next(composed[n]), (0, False), labels=dealt[i]) for i, n in enumerate(lengths)]
     names = [piece.name for piece in pieces]
     splits = {"train": names[:train], "validation": names[train:][:validation], "test": names[train + validation :]}
     return Corpus(name, pieces, splits)
