@@ -300,7 +300,7 @@ def label_effect(
         return likelihood(logits_of, pieces, device=device, each=True, labels=these)
 
     tried = [found(random.permutation(rows)) for _ in range(whole("label_effect: shuffles", shuffles, 1))]
-    of_pieces = np.mean([of.of_pieces for of in tried], axis=0)
+    of_pieces = np.mean([of._single() for of in tried], axis=0)
     by_feature = {name: float(np.mean([of.bits_by_feature[name] for of in tried])) for name in tokens.FEATURES}
     shuffled = Likelihood(by_feature, tried[0].notes, tried[0].words, of_pieces)
     return LabelEffect(found(rows), shuffled, found(np.full_like(rows, UNKNOWN)))
