@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -159,7 +160,8 @@ def partly_unknown(rows: Rows, share: float, random: np.random.Generator) -> Row
     """
     pieces, names = rows.shape
     hit = random.random(pieces) < share
-    out = random.integers(1, 2**names, size=pieces)[:, None] >> np.arange(names) & 1 == 1
+    sets: npt.NDArray[np.int64] = random.integers(1, 1 << names, size=pieces)
+    out = (sets[:, None] >> np.arange(names)) & 1 == 1
     return np.where(hit[:, None] & out, UNKNOWN, rows).astype(np.int16)
 
 
