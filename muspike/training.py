@@ -159,10 +159,10 @@ def partly_unknown(rows: Rows, share: float, random: np.random.Generator) -> Row
     Each set of labels that are left out, of one label or more, has the same chance.
     """
     pieces, names = rows.shape
-    hit = random.random(pieces) < share
+    hit = random.random((pieces, 1)) < share
     sets: npt.NDArray[np.int64] = random.integers(1, 1 << names, size=pieces)
     out = (sets[:, None] >> np.arange(names)) & 1 == 1
-    return np.where(hit[:, None] & out, UNKNOWN, rows).astype(np.int16)
+    return np.where(hit & out, UNKNOWN, rows).astype(np.int16)
 
 
 def transposed(piece: Words, largest: int, random: np.random.Generator) -> Words:
