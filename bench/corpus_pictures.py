@@ -34,7 +34,7 @@ def _contents(lock: Mapping[str, Any]) -> Picture:
             axes.set_yticks(range(len(names)), [name if len(name) < 26 else f"{name[:24]}..." for name in names])
             axes.set_ylim(max(8, len(names)) - 0.4, -0.6)  # from the top, bars of one height
             axes.set_title(title)
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         what = "; ".join(f"{title}: {next(iter(c))} {next(iter(c.values())):,}" for title, c in shown.items())
         settle(figure)
         return picture_of(figure, f"What {lock['title']} holds. Most: {what}.")

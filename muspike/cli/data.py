@@ -119,9 +119,12 @@ def _told(lock: Mapping[str, Any]) -> list[str]:
         ["digest", lock["digest"][:16]],
     ]
     lines = [f"{lock['corpus']}: {lock['title']}", "", *filter(str.strip, text_table(("", ""), rows, left=(0, 1)))]
+    keys = dict(lock["keys"])
+    if keys and (unknown := lock["pieces"] - sum(keys.values())):
+        keys["not stated"] = unknown
     tables = (
         ("metre", "bars", lock["metres"]),
-        ("key", "pieces", lock["keys"]),
+        ("key as the files state it", "pieces", keys),
         ("how the beat was found", "pieces", lock["methods"]),
         ("what words cannot say", "in all pieces", lock["losses"]),
         ("left out because", "files", lock["left_out"]),

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import runpy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ from muspike.ranges import whole as whole_range
 
 if TYPE_CHECKING:
     from muspike.metrics.comparison import Comparison
-    from muspike.metrics.files import MeasuredFiles
+    from muspike.metrics.files import MeasuredFiles, Open
+    from muspike.metrics.grid import Grid
+    from muspike.midi import Score
 
 DRAWS = whole_range(10, 100_000)
 _LEAST = 3
@@ -42,13 +44,14 @@ def add(commands: Commands) -> None:
         "--reference",
         required=True,
         metavar="CORPUS",
-        help="the pieces to compare with: the test split of a corpus, such as jsb, or a folder of MIDI files",
+        help="the pieces to compare with: the test split of a corpus, such as jsb or one that data list names, or a "
+        "folder of MIDI files",
     )
     sub.add_argument(
         "--training",
         metavar="CORPUS",
-        help="the pieces that may have been copied: a corpus's training split, or a folder (default: the training "
-        "split of the reference; of a folder, the reference itself)",
+        help="the pieces that may have been copied, in whole: a corpus's training split, or a folder (default: the "
+        "training split of the reference; of a folder, the reference itself)",
     )
     sub.add_argument(
         "--length",
@@ -101,9 +104,9 @@ def _registry_kept() -> Iterator[None]:
 
 def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
     with waiting("loading the metrics"):
-        from muspike import metrics
+        from muspike import corpora, metrics
         from muspike.metrics.comparison import compare_sets
-        from muspike.metrics.copying import copied
+        from muspike.metrics.copying import copied_in_both
         from muspike.metrics.frechet import embedded
         from muspike.progress import bar
 
@@ -113,22 +116,29 @@ def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
         raise BadInput(f"{args.embedding}: has no function embed; embed(score) must give the vector of a piece")
 
     generated = _files(args.files, args.length, "pieces")
-    reference = _named(args.reference, "test", args.length, "reference")
-    if sum([_few(generated, "the pieces", args.length), _few(reference, args.reference, args.length)]):
+    if _few(generated, "the pieces", args.length):  # reading a reference can take long
         return BadInput.exit_status
-    training_name = args.training or args.reference
-    training = None
-    if args.training or _is_corpus(args.reference):
-        training = _named(training_name, "train", args.length, "training")
-    beside = reference.grids if training is None else training.grids
-    with waiting("looking for copies"):
-        copies = {
-            what: (
-                copied(generated.grids, beside, texture=texture),
-                copied(reference.grids, None if training is None else beside, texture=texture),
-            )
-            for what, texture in (("melody", False), ("texture", True))
-        }
+    methods: dict[str, str] = {}
+    known = _named(args.reference, "test", methods)
+    reference = _measured(known, args.length, "reference")
+    if _few(reference, args.reference, args.length):
+        return BadInput.exit_status
+    # A folder that is the reference is searched itself, and what was measured comes first.
+    alone = args.training is None and os.path.lexists(args.reference) and args.reference not in corpora.CORPORA
+    if alone:
+        number = {name: place for place, name in enumerate(reference.files)}
+        training = sorted(known, key=lambda piece: number.get(piece[0], len(number)))
+    else:
+        training = _named(args.training or args.reference, "train", {})
+    searched: list[str] = []
+    with bar(len(training), "piece", what="looking for copies") as shown:
+        both = copied_in_both(
+            [*reference.grids, *generated.grids],
+            _whole(training, searched, reference.failed if alone else (), shown.advance),
+            excerpts=len(reference.grids) if alone else 0,
+        )
+    at = len(reference.grids)
+    copies = {what: (all_[at:], all_[:at]) for what, all_ in zip(("melody", "texture"), both, strict=True)}
     vectors = None
     if embed is not None:
         vectors = tuple(embedded((grid.score for grid in of.grids), embed) for of in (generated, reference))
@@ -140,10 +150,15 @@ def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
             seed=args.seed or 0,
             embeddings=vectors,  # type: ignore[arg-type]
             copies=copies,
-            training=len(beside),
+            training=searched,
             progress=shown.advance,
         )
-    notes = _notes(args, found, training is None)
+    notes = _notes(args, found, alone, generated.files)
+    if moved := sum(method != "as written" for method in methods.values()):
+        notes.append(
+            f"{moved:,} of {len(known):,} reference files were brought onto a beat that was found in their notes, as "
+            "muspike data build does"
+        )
     data = {
         "length": args.length,
         "reference": args.reference,
@@ -173,7 +188,7 @@ def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
     return 0
 
 
-def _notes(args: argparse.Namespace, found: Comparison, alone: bool) -> list[str]:
+def _notes(args: argparse.Namespace, found: Comparison, alone: bool, files: Sequence[str]) -> list[str]:
     generated, reference, training = found.sizes
     told = [
         f"{generated} pieces, {reference} of the reference, the first {args.length} words of each; drums and the last "
@@ -188,11 +203,18 @@ def _notes(args: argparse.Namespace, found: Comparison, alone: bool) -> list[str
         )
     if alone:
         told.append(
-            f"copies are looked for in the {training} reference pieces, of a reference piece in the other ones; "
-            "--training names the pieces that a model was trained on"
+            f"copies are looked for in the {training:,} whole reference pieces, of a reference piece in the other "
+            "ones; --training names the pieces that a model was trained on"
         )
     else:
-        told.append(f"copies are looked for in {training} training pieces")
+        told.append(f"copies are looked for in {training:,} whole training pieces")
+    for what, (copies, _) in found.copies.items():
+        longest = max(range(len(copies)), key=lambda number: copies[number].notes)
+        if copies[longest].notes:
+            told.append(
+                f"longest match, {what}: {copies[longest].notes} notes of {files[longest]}, from sixteenth "
+                f"{copies[longest].start} on, stand in {found.training[copies[longest].of]}"
+            )
     return told
 
 
@@ -211,26 +233,60 @@ def _pictures(generated: MeasuredFiles, reference: MeasuredFiles) -> dict[str, A
     return {group: metric_distributions(samples) for group, samples in groups.items()}
 
 
-def _is_corpus(name: str) -> bool:
-    from muspike.corpora import CORPORA
+def _named(name: str, split: str, methods: dict[str, str]) -> list[tuple[str, Open]]:
+    """The pieces of a corpus's split, or of a folder, by name. Files are brought onto their beat, as in a corpus.
 
-    return name in CORPORA
+    Args:
+        name: a corpus, the name of a built corpus, or a folder.
+        split: of a corpus.
+        methods: gets how the beat of each file was found, when it is opened.
+    """
+    from muspike import corpora, tokens
+    from muspike.corpora.folder import midi_files, read_midi
+    from muspike.metrics.files import pitched
+
+    if name in corpora.CORPORA or not os.path.lexists(name):
+        corpus = corpora.load(name)
+        words = corpus.words(split)
+        named = enumerate(corpus.splits[split])
+        return [(f"{name}/{piece}", lambda remarks, i=i: tokens.decode(words[i])) for i, piece in named]
+
+    def opened(file: Path, remarks: list[str]) -> Score:
+        taken = read_midi(file)
+        methods[str(file)] = taken.method
+        remarks += taken.score.remarks
+        return pitched(taken.score, file)
+
+    files = sorted(midi_files(Path(name))) if Path(name).is_dir() else [Path(name)]
+    if not files:
+        raise BadInput(f"{name}: holds no MIDI files")
+    return [(str(file), lambda remarks, file=file: opened(file, remarks)) for file in files]
 
 
-def _named(name: str, split: str, length: int, what: str) -> MeasuredFiles:
-    """A corpus's split, or the files of a folder."""
-    from muspike.metrics.files import measure_words
+def _measured(pieces: Sequence[tuple[str, Open]], length: int, what: str) -> MeasuredFiles:
+    from muspike.metrics.files import measure_pieces
 
-    if not _is_corpus(name):
-        if not os.path.lexists(name):
-            from muspike.corpora import CORPORA
+    return _shown(len(pieces), what, lambda advance: measure_pieces(pieces, length, progress=advance), each=False)
 
-            raise BadInput(f"{name}: there is no such folder, and no such corpus; known are {', '.join(CORPORA)}")
-        return _files([Path(name)], length, what)
-    from muspike import corpora
 
-    pieces = [(f"{name}/{piece.name}", piece.words) for piece in corpora.load(name).split(split)]
-    return _shown(len(pieces), what, lambda advance: measure_words(pieces, length, progress=advance))
+def _whole(
+    pieces: Iterable[tuple[str, Open]], read: list[str], failed: Container[str], advance: Callable[[], object]
+) -> Iterator[Grid]:
+    """Pieces from beginning to end. Their names go into `read`. One that cannot be read is said, unless it `failed`
+    before.
+    """
+    from muspike import metrics
+
+    for name, opened in pieces:
+        try:
+            grid = metrics.on_grid(opened([]))
+        except BadInput as error:
+            if name not in failed:
+                note(str(error))
+        else:
+            read.append(name)
+            yield grid
+        advance()
 
 
 def _files(paths: Sequence[Path], length: int, what: str) -> MeasuredFiles:
@@ -240,14 +296,16 @@ def _files(paths: Sequence[Path], length: int, what: str) -> MeasuredFiles:
     return _shown(len(files), what, lambda advance: measure(files, length, histograms=True, progress=advance))
 
 
-def _shown(size: int, what: str, measured: Callable[[Callable[[], object]], MeasuredFiles]) -> MeasuredFiles:
-    """What was measured. What could not be, and what reading changed, is said on stderr."""
+def _shown(
+    size: int, what: str, measured: Callable[[Callable[[], object]], MeasuredFiles], each: bool = True
+) -> MeasuredFiles:
+    """What was measured. What could not be is said on stderr; and with `each`, what reading changed."""
     from muspike.progress import bar
 
     with bar(size, "piece", what=what) as shown:
         found = measured(shown.advance)
     for file, remarks in zip(found.files, found.remarks, strict=True):
-        if remarks:
+        if remarks and each:
             note(f"{file}: {'; '.join(remarks)}")
     for error in found.failed.values():
         note(error)

@@ -29,7 +29,7 @@ from muspike.corpora.archives import is_archive, unpack
 from muspike.corpora.corpus import SPLITS, Corpus, Piece
 from muspike.corpora.download import fetch
 from muspike.corpora.source import Source
-from muspike.errors import BadInput, Busy, Doubt, Failed, MuspikeError
+from muspike.errors import BadInput, Busy, Doubt, Failed, MuspikeError, printable
 from muspike.files import check_file, owned_folder
 from muspike.progress import bar
 
@@ -164,7 +164,7 @@ def build(
         given = name
     place = cache_folder() / "corpora"
     if key and given is None and not replace and os.path.lexists(folder := place / f"{key}-{source.version}"):
-        _checked(folder, False)
+        _checked(folder, name, False)
         return Built(key, folder, False)
     with _files_of(key, source, given, progress) as root:
         files = _files_in(source, root)
@@ -174,11 +174,11 @@ def build(
             digest = _digest(root, files, progress)
             slug = re.sub(r"[^a-z0-9]+", "-", Path(os.path.realpath(name)).name.lower()).strip("-")[:40] or "midi"
             called, folder = f"{slug}-{digest[:8]}", place / f"{slug}-{digest[:8]}"
-            if os.path.lexists(folder) and _checked(folder, replace):
+            if os.path.lexists(folder) and _checked(folder, name, replace):
                 return Built(called, folder, False)
         else:
             called, folder = key, place / f"{key}-{source.version}"
-            if os.path.lexists(folder) and (lock := _checked(folder, replace)):
+            if os.path.lexists(folder) and (lock := _checked(folder, name, replace)):
                 if _digest(root, files, progress) == lock["source"]["sha256"]:
                     return Built(key, folder, False)
                 if not replace:
@@ -196,13 +196,13 @@ def _files_in(source: Source, root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in source.files(root))
 
 
-def _checked(folder: Path, replace: bool) -> dict[str, Any] | None:
+def _checked(folder: Path, name: str, replace: bool) -> dict[str, Any] | None:
     """The lock of a built corpus; None: it is not whole, and is to be replaced."""
     try:
         return shards.check(folder, hashes=False)
     except BadInput as error:
         if not replace:
-            raise BadInput(f"{error}; --replace builds the corpus again") from error
+            raise BadInput(f"{error}; muspike data build {printable(name)} --replace makes it anew") from error
         return None
 
 
@@ -272,8 +272,9 @@ def _digest(root: Path, files: list[str], progress: bool) -> str:
 
 
 def _cached(name: str) -> Path | None:
-    """The folder of a corpus that was made of a folder of MIDI files."""
-    return next((folder for called, folder in built() if called == name), None)
+    """The folder of a corpus that was made of a folder of MIDI files; it may be damaged."""
+    folder = cache_folder() / "corpora" / name
+    return folder if re.fullmatch(r"[a-z0-9-]+", name) and os.path.lexists(folder) else None
 
 
 def _comes_along(name: str, progress: bool) -> Corpus:

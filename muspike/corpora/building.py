@@ -208,16 +208,38 @@ def _chosen(plan: Plan, parts: Sequence[Path]) -> _Kept:
         for number, other in duplicates.nearly_same(_sketches(parts, len(files)), once).items():
             left_out[files[number]] = (NEARLY_SAME, f"as {files[other]}")
             same_music.append((number, other))
-    for number, other in same_music:
-        # Both are of one song then, whatever they are called.
-        one, same = songs[number], songs[other]
-        if one and same and one != same:
-            songs = [same if song == one else song for song in songs]
+    songs = _same_songs(songs, same_music)
     of_song = {name: song for file, name, song in zip(files, names, songs, strict=True) if file not in left_out}
     stay = {file: name for file, name in zip(files, names, strict=True) if file not in left_out}
     if not stay:
         raise BadInput(f"{plan.root}: no piece in {several(len(plan.files), 'file')}{_why(parts)}")
     return _Kept(stay, of_song, split_by_song(list(stay.values()), of_song, plan.source.shares), left_out)
+
+
+def _same_songs(songs: Sequence[str], same_music: Iterable[tuple[int, int]]) -> list[str]:
+    """The song of each piece, where pieces of the same music are of one song, whatever they are called.
+
+    Args:
+        songs: what the files say; "" nothing.
+        same_music: pairs of pieces: one that is left out, and the one that is kept in its place.
+    """
+    found = list(songs)
+    also_called: dict[str, str] = {}
+
+    def called(song: str) -> str:
+        passed = []
+        while song in also_called:
+            passed.append(song)
+            song = also_called[song]
+        also_called.update(dict.fromkeys(passed, song))
+        return song
+
+    for left_out, kept in same_music:
+        found[kept] = found[kept] or found[left_out]
+        one, same = called(found[left_out]), called(found[kept])
+        if one and one != same:
+            also_called[one] = same
+    return [called(song) for song in found]
 
 
 def _sketches(parts: Sequence[Path], pieces: int) -> NDArray[np.uint32]:

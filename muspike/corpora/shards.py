@@ -13,8 +13,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, BinaryIO, overload
 
 import numpy as np
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from muspike import tokens
 from muspike.corpora.corpus import SPLITS, Corpus, Piece, StoredPieces
-from muspike.errors import BadInput
+from muspike.errors import BadInput, one_line, printable
 from muspike.files import check_file
 from muspike.tokens import Words
 
@@ -33,6 +35,20 @@ SHARD_WORDS = 8_000_000
 _LARGEST_LOCK = 2**20  # bytes
 _CHECKED_BYTES = 64 * 2**20  # a corpus of so many bytes is checked by its hashes whenever it is loaded
 _WIDTH = len(tokens.FEATURES)
+_SHARD = re.compile(r"words-\d{5,}\.npy")
+_ANY = None  # every key of a table
+_COUNTS = {_ANY: int}
+_KINDS: Mapping[str, Any] = {
+    "format": int, "corpus": str, "title": str, "licence": str, "digest": str,
+    "muspike": str, "tokens": int, "version": int,
+    "source": {"files": int, "sha256": str, "url": (str, NoneType)},
+    "packages": {_ANY: str}, "pieces": int, "bars": int,
+    "splits": dict.fromkeys(SPLITS, int), "totals": {"notes": int, "words": int},
+    "metres": _COUNTS, "keys": _COUNTS, "methods": _COUNTS, "losses": _COUNTS, "left_out": _COUNTS,
+    "features": {feature: [int] for feature in tokens.FEATURES},
+    "files": {_ANY: {"bytes": int, "sha256": str}},
+}  # fmt: skip
+"""What a lock holds, and of what kind it is."""
 COLUMNS = ("name", "split", "shard", "first", "words", "notes", "song", "fifths", "minor", "tempo_assumed")
 
 
@@ -80,14 +96,33 @@ def _lock(path: Path) -> dict[str, Any]:
     try:
         lock = json.loads(path.read_text(encoding="utf-8"))
         if lock["format"] != FORMAT:
-            raise BadInput(f"{path}: has the format {lock['format']}, expected {FORMAT}; build the corpus again")
-        for key in ("corpus", "licence", "digest", "files", "tokens", "source"):
-            lock[key]
-        if not isinstance(lock["source"], dict) or not isinstance(lock["files"], dict):
-            raise ValueError("source and files are no tables")
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise BadInput(f"{path}: is no lock file of a corpus ({error})") from error
+            raise BadInput(f"{path}: has the format {lock['format']}, expected {FORMAT}")
+        _check_kinds(lock, _KINDS, "")
+        for name in lock["files"]:
+            if name not in (INDEX, MANIFEST) and not _SHARD.fullmatch(name):
+                raise ValueError(f"files has {printable(name)}, which is no file of a corpus")
+    except LookupError as error:
+        raise BadInput(f"{path}: is no lock file of a corpus: it lacks {error}") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BadInput(f"{path}: is no lock file of a corpus ({one_line(error)})") from error
     return dict(lock)
+
+
+def _check_kinds(found: Any, kinds: Any, where: str) -> None:
+    """Refuse a part of a lock that is not of its kind in `_KINDS`."""
+    if isinstance(kinds, dict):
+        if not isinstance(found, dict):
+            raise ValueError(f"{where or 'it'} is no table")
+        for key, kind in kinds.items():
+            for name in found if key is _ANY else (key,):
+                _check_kinds(found[name], kind, f"{where}.{name}" if where else name)
+    elif isinstance(kinds, list):
+        if not isinstance(found, list):
+            raise ValueError(f"{where} is no list")
+        for number, value in enumerate(found):
+            _check_kinds(value, kinds[0], f"{where}[{number}]")
+    elif not isinstance(found, kinds) or isinstance(found, bool):
+        raise ValueError(f"{where} is {one_line(ValueError(repr(found)))[:40]}")
 
 
 def lock_in(path: Path) -> dict[str, Any]:
@@ -138,8 +173,18 @@ def check(folder: Path, hashes: bool) -> dict[str, Any]:
         except OSError as error:
             raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     if lock["tokens"] != tokens.VERSION:
-        raise BadInput(f"{folder}: has words of version {lock['tokens']}, expected {tokens.VERSION}; build it again")
+        raise BadInput(f"{folder}: has words of version {lock['tokens']}, expected {tokens.VERSION}")
     return lock
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    try:
+        words: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(f"{path}: is damaged ({one_line(error)})") from error
+    if words.dtype != np.uint8 or words.ndim != 2 or words.shape[1] != _WIDTH:
+        raise BadInput(f"{path}: is damaged: holds {words.dtype} {list(words.shape)}, expected uint8 [words, {_WIDTH}]")
+    return words
 
 
 class Stored(StoredPieces):
@@ -151,7 +196,7 @@ class Stored(StoredPieces):
 
     @functools.cached_property
     def _mapped(self) -> list[NDArray[np.uint8]]:
-        return [np.load(path, mmap_mode="r") for path in self._shards]
+        return [_mapped(path) for path in self._shards]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -201,11 +246,11 @@ def open_corpus(folder: Path) -> Corpus:
         lengths = {len(index[column]) for column in COLUMNS} | {len(values) for values in index["labels"].values()}
         if len(lengths) != 1:
             raise ValueError(f"columns of {sorted(lengths)} pieces")
+        splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for name, split in zip(index["name"], index["split"], strict=True):
+            splits[split].append(name)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise BadInput(f"{folder / INDEX}: is damaged ({error})") from error
-    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for name, split in zip(index["name"], index["split"], strict=True):
-        splits[split].append(name)
     shards = sorted(name for name in lock["files"] if name.startswith("words-"))
     pieces = Stored(index, [folder / name for name in shards])
     return Corpus(lock["corpus"], pieces, splits, lock["licence"], lock["digest"])

@@ -94,6 +94,7 @@ class Comparison:
         copies: by what is compared ("melody", "texture"), the longest matches of the generated pieces and of the
             reference with the training pieces.
         sizes: the pieces of the generated set, of the reference and of the training set.
+        training: the names of the pieces of the training set, in the order that `Copied.of` counts in.
     """
 
     metrics: dict[str, InMetric]
@@ -101,6 +102,7 @@ class Comparison:
     in_frechet: list[str]
     copies: dict[str, tuple[list[Copied], list[Copied]]]
     sizes: tuple[int, int, int]
+    training: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able except for nan and infinities."""
@@ -122,7 +124,12 @@ class Comparison:
             "copying": {
                 what: {
                     side: [
-                        {"notes": c.notes, "training_piece": c.of, "start_sixteenths": c.start, "share": c.share}
+                        {
+                            "notes": c.notes,
+                            "training_piece": self.training[c.of] if c.of >= 0 else None,
+                            "start_sixteenths": c.start,
+                            "share": c.share,
+                        }
                         for c in found
                     ]
                     for side, found in zip(("generated", "reference"), both, strict=True)
@@ -187,7 +194,7 @@ def compare_sets(
     seed: int = 0,
     embeddings: tuple[Floats, Floats] | None = None,
     copies: Mapping[str, tuple[list[Copied], list[Copied]]] | None = None,
-    training: int = 0,
+    training: Sequence[str] = (),
     progress: Callable[[], object] | None = None,
 ) -> Comparison:
     """A generated set beside a reference set.
@@ -197,7 +204,7 @@ def compare_sets(
         draws: how many times pieces are drawn, and the reference is halved.
         seed: of the drawing.
         embeddings: the vectors of the pieces of both sets under an embedding, `[pieces, dimensions]`.
-        copies, training: what goes into `Comparison.copies`, and how many training pieces there are.
+        copies, training: what goes into `Comparison.copies`, and the names of the training pieces.
         progress: is called after each metric.
     """
     rng = np.random.default_rng(seed)
@@ -222,7 +229,7 @@ def compare_sets(
     if embeddings is not None:
         frechet["embedding"] = _frechet(*embeddings, draws, rng)
     sizes = tuple(len(next(iter(of.values()), ())) for of in (generated, reference))
-    return Comparison(rows, frechet, names, dict(copies or {}), (sizes[0], sizes[1], training))
+    return Comparison(rows, frechet, names, dict(copies or {}), (sizes[0], sizes[1], len(training)), training)
 
 
 def _in_metric(generated: Floats, reference: Floats, draws: int, rng: np.random.Generator) -> InMetric:
@@ -280,20 +287,31 @@ def _distances(one: Floats, other: Floats, draws: int, rng: np.random.Generator)
     if len(one) < 1 or len(other) < 3:
         return areas, floors
     intra, inter = cdist(other, other), cdist(one, other)
-    low = min(intra.min(), inter.min())
-    width = (max(intra.max(), inter.max()) - low) / (_POINTS - 1)
-    # Rounding makes distances of a metric that never varies; they are none.
-    if width <= 1e-12 * max(np.abs(one).max(), np.abs(other).max()):
+    rounding = 1e-12 * max(np.abs(one).max(), np.abs(other).max())
+    both = _bins([intra, inter], rounding)
+    # The floor has bins of its own: it is the reference's alone, whatever stands beside it.
+    alone = _bins([intra], rounding)
+    if both is None or alone is None:
         return areas, floors
-    intra_bins, inter_bins = (np.rint((of - low) / width).astype(np.int64) for of in (intra, inter))
+    intra_bins, inter_bins = both
+    (bins,) = alone
     for draw in range(draws):
         mine, theirs = _drawn(len(one), rng), _drawn(len(other), rng)
         areas[draw] = _area(intra_bins, theirs, inter_bins, mine, theirs)
         first, second = (np.zeros(len(other)) for _ in range(2))
         for half, members in zip((first, second), _halves(len(other), rng), strict=True):
             half[members] = 1
-        floors[draw] = _area(intra_bins, second, intra_bins, first, second)
+        floors[draw] = _area(bins, second, bins, first, second)
     return areas, floors
+
+
+def _bins(distances: Sequence[Floats], rounding: float) -> list[NDArray[np.int64]] | None:
+    """Distances as numbers of `_POINTS` points over their range; None: they differ by rounding alone."""
+    low, high = min(of.min() for of in distances), max(of.max() for of in distances)
+    width = (high - low) / (_POINTS - 1)
+    if width <= rounding:
+        return None
+    return [np.rint((of - low) / width).astype(np.int64) for of in distances]
 
 
 @njit

@@ -13,7 +13,7 @@ beginnings after Kasai et al., CPM 2001). For n steps in all this takes O(n log^
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,10 @@ from muspike.midi import Score
 
 LONG = 8
 """Notes in a row from which on a match counts as copied, in `Copied.share`."""
+_BATCH = 2_000_000  # sonorities that are searched together
+
+_Steps = tuple[list[tuple[int, ...]], NDArray[np.int64]]
+"""The steps of a piece, and the onset of each of its sonorities in sixteenths."""
 
 
 @dataclass(frozen=True)
@@ -62,33 +66,86 @@ def copied(
         others: what they may have been copied from; None: each piece is compared with the other ones of `pieces`.
         texture: whether all sounding pitches must match. False: the highest ones alone, the melody.
     """
-    first = [_steps(on_grid(piece), texture) for piece in pieces]
-    second = [] if others is None else [_steps(on_grid(other), texture) for other in others]
-    everything = [*first, *second]
-    sizes = np.array([len(steps) for steps, _ in everything], np.int64)
-    numbers: dict[tuple[int, ...], int] = {}
-    # A separator of its own ends each piece, so no match goes beyond a piece.
-    text = np.concatenate(
-        [
-            np.array([numbers.setdefault(step, len(numbers)) for step in steps] + [-1 - piece], np.int64)
-            for piece, (steps, _) in enumerate(everything)
-        ]
-        or [np.empty(0, np.int64)]
-    )
-    owner = np.repeat(np.arange(len(everything)), sizes + 1)
-    may_be_source = np.arange(len(everything)) >= (len(first) if others is not None else 0)
-    length, source = _matches(text, owner, may_be_source, _suffixes(text))
-    found, begin = [], 0
-    for steps, times in first:
-        here = length[begin : begin + len(steps)]
-        found.append(_summary(here, source[begin : begin + len(steps)], times, len(first) if second else 0))
-        begin += len(steps) + 1
-    return found
+    if others is None:
+        pieces = others = list(pieces)
+        return _searched(pieces, others, len(pieces), (texture,))[0]
+    return _searched(pieces, others, 0, (texture,))[0]
 
 
-def _summary(
-    length: NDArray[np.int64], source: NDArray[np.int64], times: NDArray[np.int64], first_other: int
-) -> Copied:
+def copied_in_both(
+    pieces: Iterable[Score | Grid], others: Iterable[Score | Grid], *, excerpts: int = 0
+) -> tuple[list[Copied], list[Copied]]:
+    """`copied` for melodies and for textures. The others are drawn once, and few are held in memory at a time.
+
+    Args:
+        pieces, others: as in `copied`.
+        excerpts: so many of the first pieces are excerpts of the first others, in their order. None of them is compared
+            with the piece that it is from.
+    """
+    melody, texture = _searched(pieces, others, excerpts, (False, True))
+    return melody, texture
+
+
+def _searched(
+    pieces: Iterable[Score | Grid], others: Iterable[Score | Grid], excerpts: int, textures: Sequence[bool]
+) -> list[list[Copied]]:
+    """What is copied by each piece, for each of `textures`."""
+    grids = [on_grid(piece) for piece in pieces]
+    own = np.where(np.arange(len(grids)) < excerpts, np.arange(len(grids)), -1)
+    searches = [_Search([_steps(grid, texture) for grid in grids], own) for texture in textures]
+    batch: list[Grid] = []
+    first = size = 0
+    for other in others:
+        batch.append(on_grid(other))
+        size += len(batch[-1].sonorities[0])
+        if size >= _BATCH:
+            for search, texture in zip(searches, textures, strict=True):
+                search.add([_steps(grid, texture) for grid in batch], first)
+            first, size, batch = first + len(batch), 0, []
+    for search, texture in zip(searches, textures, strict=True):
+        search.add([_steps(grid, texture) for grid in batch], first)
+    return [search.found() for search in searches]
+
+
+class _Search:
+    """The longest match that begins at each place of some pieces, with all that was added."""
+
+    def __init__(self, pieces: Sequence[_Steps], own: NDArray[np.int64]) -> None:
+        self._pieces, self._own = pieces, own
+        n = sum(len(steps) + 1 for steps, _ in pieces)
+        self._length, self._source = np.zeros(n, np.int64), np.full(n, -1, np.int64)
+
+    def add(self, others: Sequence[_Steps], first: int) -> None:
+        """Compare the pieces with others, which have the numbers from `first` on."""
+        everything = [*self._pieces, *others]
+        sizes = np.array([len(steps) + 1 for steps, _ in everything], np.int64)
+        numbers: dict[tuple[int, ...], int] = {}
+        # A separator of its own ends each piece, so no match goes beyond a piece.
+        text = np.concatenate(
+            [
+                np.array([numbers.setdefault(step, len(numbers)) for step in steps] + [-1 - piece], np.int64)
+                for piece, (steps, _) in enumerate(everything)
+            ]
+            or [np.empty(0, np.int64)]
+        )
+        owner = np.append(self._own, first + np.arange(len(others)))
+        is_source = np.arange(len(everything)) >= len(self._pieces)
+        length, source = _matches(text, np.repeat(owner, sizes), np.repeat(is_source, sizes), _suffixes(text))
+        mine = slice(len(self._length))
+        better = length[mine] > self._length
+        self._length[better], self._source[better] = length[mine][better], source[mine][better]
+
+    def found(self) -> list[Copied]:
+        """What each piece has copied."""
+        found, begin = [], 0
+        for steps, times in self._pieces:
+            here = slice(begin, begin + len(steps))
+            found.append(_summary(self._length[here], self._source[here], times))
+            begin += len(steps) + 1
+        return found
+
+
+def _summary(length: NDArray[np.int64], source: NDArray[np.int64], times: NDArray[np.int64]) -> Copied:
     if not len(length) or not length.max():
         return Copied(0, -1, 0, 0.0 if len(times) else math.nan)
     best = int(length.argmax())
@@ -98,11 +155,10 @@ def _summary(
         end = at + int(length[at]) + 1
         covered += max(0, end - max(until, at))
         until = max(until, end)
-    return Copied(int(length[best]) + 1, int(source[best]) - first_other, int(times[best]), covered / len(times))
+    return Copied(int(length[best]) + 1, int(source[best]), int(times[best]), covered / len(times))
 
 
-def _steps(grid: Grid, texture: bool) -> tuple[list[tuple[int, ...]], NDArray[np.int64]]:
-    """The steps of a piece, and the onset of each of its sonorities in sixteenths."""
+def _steps(grid: Grid, texture: bool) -> _Steps:
     times, start, pitch = grid.sonorities
     if len(times) < 2:
         return [], times
@@ -134,9 +190,9 @@ def _suffixes(text: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @njit
 def _matches(
-    text: NDArray[np.int64], owner: NDArray[np.int64], may_be_source: NDArray[np.bool_], order: NDArray[np.int64]
+    text: NDArray[np.int64], owner: NDArray[np.int64], is_source: NDArray[np.bool_], order: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each place, the longest match that begins there with a source other than its own piece, and that piece."""
+    """For each place, the longest match that begins there with a source of another owner, and that owner."""
     n = len(text)
     place, common = np.empty(n, np.int64), np.zeros(n, np.int64)  # common[i]: of the suffixes i - 1 and i in the order
     for i in range(n):
@@ -153,8 +209,8 @@ def _matches(
             same = 0
     length, source = np.zeros(n, np.int64), np.full(n, -1, np.int64)
     for forward in (True, False):
-        # The nearest source, and the nearest source that is another piece, with what they share with the place now.
-        one, one_shares, two, two_shares = -1, 0, -1, 0
+        # The nearest source, and the nearest source of another owner, with what they share with the place now.
+        one, one_shares, two, two_shares = -2, 0, -2, 0
         for step in range(n):
             i = step if forward else n - 1 - step
             shares = 0
@@ -165,7 +221,7 @@ def _matches(
             best, best_shares = (two, two_shares) if one == own else (one, one_shares)
             if best >= 0 and best_shares > length[order[i]]:
                 length[order[i]], source[order[i]] = best_shares, best
-            if may_be_source[own]:
+            if is_source[order[i]]:
                 if one != own:
                     two, two_shares = one, one_shares
                 one, one_shares = own, n

@@ -141,23 +141,19 @@ def measure(
     return _measure_all(pieces, words, strict, histograms, progress)
 
 
-def measure_words(
-    pieces: Sequence[tuple[str, tokens.Words]],
-    words: int | None = None,
-    *,
-    progress: Callable[[], object] | None = None,
-) -> MeasuredFiles:
-    """As `measure`, with histograms, for named pieces that are compound words, such as those of a corpus."""
-    named = [(name, lambda remarks, piece=piece: tokens.decode(piece)) for name, piece in pieces]
-    return _measure_all(named, words, False, True, progress)
-
-
-_Open = Callable[[list[str]], midi.Score]
+Open = Callable[[list[str]], midi.Score]
 """Gives a piece, and puts what had to be changed into the list."""
 
 
+def measure_pieces(
+    pieces: Sequence[tuple[str, Open]], words: int | None = None, *, progress: Callable[[], object] | None = None
+) -> MeasuredFiles:
+    """As `measure`, with histograms, for pieces of any kind by name, such as those of a corpus."""
+    return _measure_all(pieces, words, False, True, progress)
+
+
 def _measure_all(
-    pieces: Sequence[tuple[str, _Open]],
+    pieces: Sequence[tuple[str, Open]],
     words: int | None,
     strict: bool,
     histograms: bool,
@@ -182,15 +178,24 @@ def _measure_all(
 def _read(file: Path, remarks: list[str]) -> midi.Score:
     if os.path.isdir(file):  # noqa: PTH112  # Path.is_dir raises if this user may not look
         _inside(file)
-    score = midi.read(file)
-    if not len(score.pitched_notes):
-        raise BadInput(f"{file}: holds notes of drums alone; the metrics are those of pitched notes")
+    score = pitched(midi.read(file), file)
     remarks += score.remarks
     return score
 
 
+def pitched(score: midi.Score, file: Path) -> midi.Score:
+    """The score of a file.
+
+    Raises:
+        BadInput: it has no notes outside the drums.
+    """
+    if not len(score.pitched_notes):
+        raise BadInput(f"{file}: holds notes of drums alone; the metrics are those of pitched notes")
+    return score
+
+
 def _measure(
-    name: str, opened: _Open, words: int | None, histograms: bool
+    name: str, opened: Open, words: int | None, histograms: bool
 ) -> tuple[dict[str, Any], Grid, tuple[str, ...]]:
     remarks: list[str] = []
     score = opened(remarks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -119,3 +120,41 @@ def test_bad_use_is_one_line(command: str, message: str, capsys: pytest.CaptureF
     out, err = told(capsys, command, 2)
     assert out == "" and err.count("\n") == 1 and message in err
     assert not list((here / "cache").rglob("lock.json")) if (here / "cache").exists() else True
+
+
+def leaves(table: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all tables, lists and values in a lock."""
+    keys = table if isinstance(table, dict) else range(min(1, len(table))) if isinstance(table, list) else ()
+    return [path, *(found for key in keys for found in leaves(table[key], (*path, key)))]
+
+
+def test_a_damaged_lock_is_said_in_one_line(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    told(capsys, "data build own")
+    (file,) = (here / "cache").rglob("lock.json")
+    whole = file.read_text()
+    name = file.parent.name
+    unused = {"md5", "shares", "near_duplicates", "alike", "window", "tempo_assumed"}
+    paths = [path for path in leaves(json.loads(whole)) if not unused & set(path)]
+    assert len(paths) > 50
+    for path in paths:
+        for value in ([None], {"x": None}, 0.5, True, "text"):
+            lock: Any = json.loads(whole)
+            if path:
+                *parents, key = path
+                at = lock
+                for parent in parents:
+                    at = at[parent]
+                if isinstance(at[key], str | None) and value == "text":  # this may be any text
+                    continue
+                at[key] = value
+            else:
+                lock = value
+            file.write_text(json.dumps(lock))
+            out, err = told(capsys, f"data show {name}", 2)
+            assert out == "" and err.count("\n") == 1, (path, value)
+    file.write_text("[" * 100_000)
+    assert "is no lock file of a corpus" in told(capsys, "data check own", 2)[1]
+    lock = json.loads(whole)
+    lock["files"]["../../../secret"] = lock["files"]["index.json"]
+    file.write_text(json.dumps(lock))
+    assert "files has ../../../secret, which is no file of a corpus" in told(capsys, "data check own", 2)[1]

@@ -12,6 +12,7 @@ import pytest
 
 from muspike import corpora, metrics, midi, tokens
 from muspike.cli import main
+from muspike.corpora.folder import read_midi
 from muspike.metrics.distance import distance
 from noise_corpus import noise_corpus
 
@@ -89,9 +90,66 @@ def test_a_corpus_is_a_reference_and_its_training_split_may_be_copied(
     files = [piece["file"] for piece in found["pieces_measured"]["files"]]
     matches = dict(zip(files, found["copying"]["texture"]["generated"], strict=True))
     copy = matches.pop("pieces/copy.mid")
-    assert copy["training_piece"] == 2
+    assert copy["training_piece"] == f"jsb/{made.splits['train'][2]}"
     assert copy["notes"] > max(match["notes"] for match in matches.values())
     assert copy["notes"] > max(match["notes"] for match in found["copying"]["texture"]["reference"])
+
+
+def test_a_copy_of_the_end_of_a_training_piece_is_found(
+    sets: tuple[list[Path], list[Path]], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Excerpts are measured; training pieces are searched whole, and those that are shorter than an excerpt, too."""
+    rng = np.random.default_rng(8)
+    pitches = rng.integers(40, 90, 60)
+
+    def write(name: str, some: np.ndarray) -> None:
+        rows = [(480 * i, 480, int(pitch), 80, 0) for i, pitch in enumerate(some)]
+        midi.write(midi.Score(480, midi.table(rows, midi.NOTE)), here / name)
+
+    (here / "train").mkdir()
+    write("train/long.mid", pitches)
+    write("train/short.mid", pitches[:4])
+    write("pieces/copy.mid", pitches[-20:])
+    write("pieces/other.mid", np.append(pitches[:4] + 2, rng.integers(40, 90, 20)))
+    found, lines = told(capsys, "--reference", "others", "--training", "train")
+    assert lines == [] and found["pieces"]["training"] == 2
+    files = [piece["file"] for piece in found["pieces_measured"]["files"]]
+    matches = dict(zip(files, found["copying"]["melody"]["generated"], strict=True))
+    assert matches["pieces/copy.mid"]["training_piece"] == "train/long.mid"
+    assert matches["pieces/copy.mid"]["notes"] >= 6  # all but the last one of its excerpt
+    assert matches["pieces/other.mid"]["training_piece"] in ("train/long.mid", "train/short.mid")
+    assert main(["evaluate", "pieces", "--reference", "others", "--training", "train", "--length", str(WORDS)]) == 0
+    assert "notes of pieces/copy.mid, from sixteenth 0 on, stand in train/long.mid" in capsys.readouterr().out
+
+
+def test_a_folder_is_read_as_a_corpus_of_it_is(
+    sets: tuple[list[Path], list[Path]], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the folders in it, and on the beat that is found."""
+    (here / "others" / "below").mkdir()
+    (here / "others" / "piece-0.mid").rename(here / "others" / "below" / "piece-0.mid")
+    files = sorted((here / "others").rglob("*.mid"))
+    for file in files:
+        score = midi.read(file)
+        score.notes["onset"] += 200  # of 480 ticks
+        midi.write(score, file)
+    found, _ = told(capsys, "--reference", "others")
+    on_their_beat = [tokens.decode(tokens.encode(read_midi(file).score)[:WORDS]) for file in files]
+    assert found["pieces"]["reference"] == 7
+    wanted = metrics.evaluate_set(on_their_beat)
+    for name in ("pitch_range", "pitch_entropy", "bar_similarity"):
+        assert found["metrics"][name]["reference"]["value"] == pytest.approx(np.nanmean(wanted[name]))
+    assert main(["evaluate", "pieces", "--reference", "others", "--length", str(WORDS), "--draws", "10"]) == 0
+    assert "7 of 7 reference files were brought onto a beat that was found" in capsys.readouterr().out
+
+
+def test_a_built_corpus_is_a_reference_by_its_name(
+    sets: tuple[list[Path], list[Path]], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pieces(here / "many", 30, seed=5)
+    built = corpora.build("many", progress=False)
+    found, lines = told(capsys, "--reference", built.name)
+    assert lines == [] and found["pieces"] == {"generated": 5, "reference": 3, "training": 24}
 
 
 @pytest.mark.parametrize("ending", ["csv", "md", "tex", "txt", "html", "json"])
@@ -140,7 +198,8 @@ def test_metrics_and_an_embedding_of_ones_own(
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--reference", "nosuch"], "nosuch: there is no such folder, and no such corpus; known are jsb"),
+        (["--reference", "nosuch"], "corpus 'nosuch': there is no such corpus or folder; known are jsb"),
+        (["--reference", "empty"], "empty: holds no MIDI files"),
         (["--reference", "others", "--length", "99"], "0 could be measured in excerpts of 99 words; 3 are wanted"),
         (["--reference", "others", "--metrics", "bad.py"], "bad.py: ZeroDivisionError: "),
         (["--reference", "others", "--metrics", "gone.py"], "gone.py: cannot be read: "),
@@ -157,6 +216,7 @@ def test_what_is_wrong_is_said(
 ) -> None:
     (here / "bad.py").write_text("1 / 0")
     (here / "none.py").write_text("")
+    (here / "empty").mkdir()
     assert (
         main(["evaluate", "pieces", *(["--length", str(WORDS)] if "--length" not in arguments else []), *arguments])
         == 2

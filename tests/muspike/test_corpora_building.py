@@ -439,7 +439,7 @@ def test_a_damaged_corpus_is_replaced(tmp_path: Path) -> None:
     for what in (("lakh", folder), (folder,)):
         made = corpora.build(*what, progress=False)
         (made.folder / "index.json").write_text("{}")
-        with pytest.raises(BadInput, match=r"index\.json: has 2 bytes; .* --replace builds the corpus again"):
+        with pytest.raises(BadInput, match=r"index\.json: has 2 bytes; .* --replace makes it anew"):
             corpora.build(*what, progress=False)
         assert corpora.build(*what, replace=True, progress=False).anew
         assert len(corpora.load(made.name).pieces) == 4
@@ -590,3 +590,12 @@ def test_real_folders_build(tmp_path: Path) -> None:
     corpora.build("emopia", emopia, progress=False)
     songs = [{piece.song for piece in corpora.load("emopia").split(split)} for split in corpora.SPLITS]
     assert all(songs) and len(set.union(*songs)) == sum(map(len, songs))
+
+
+def test_pieces_of_the_same_music_are_of_one_song() -> None:
+    songs = ["a", "b", "", "c", "", "b", "d"]
+    found = building._same_songs(songs, [(0, 1), (3, 2), (6, 0)])
+    # 0 is 1 once more, so a and b are one song. 3 is 2 once more, which had no song. d is the same as a.
+    assert found[0] == found[1] == found[5] == found[6] and found[2] == found[3] == "c" and found[4] == ""
+    chain = [str(number) for number in range(20_000)]
+    assert set(building._same_songs(chain, [(n, n + 1) for n in range(len(chain) - 1)])) == {chain[-1]}

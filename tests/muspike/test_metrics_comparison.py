@@ -105,6 +105,18 @@ def test_sets_of_one_kind_are_at_the_floor_and_others_are_not() -> None:
     assert near.in_frechet == ["pitch_count", "polyphony"]
 
 
+def test_a_floor_is_the_references_alone() -> None:
+    """However far away the other set is, no area of the floor is above 1, and all floors are about the same."""
+    rng = np.random.default_rng(7)
+    reference = values(rng, 60)
+    floors = [
+        compare_sets(values(rng, 40, shift), reference, draws=60).metrics["pitch_count"].overlapping_floor
+        for shift in (0, 1000, 1_000_000)
+    ]
+    for floor in floors:
+        assert floor.high <= 1 and floor.value == pytest.approx(floors[0].value, abs=0.02)
+
+
 def test_few_points_change_areas_little() -> None:
     """Draws are computed on 128 points: where every piece is drawn once, the area is that of `distance`."""
     from muspike.metrics.comparison import _distances

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
-from muspike.metrics.copying import copied
+from muspike.metrics import copying
+from muspike.metrics.copying import copied, copied_in_both
 from muspike.midi import NOTE, Score, table
 
 
@@ -59,6 +61,32 @@ def test_without_two_onsets_there_is_no_match() -> None:
     found = copied([Score(480, table([], NOTE)), melody([60])], [melody(TUNE)])
     assert [one.notes for one in found] == [0, 0]
     assert copied([], [melody(TUNE)]) == []
+
+
+def test_an_excerpt_is_not_copied_from_its_own_piece_and_others_are_searched_to_their_ends() -> None:
+    other = melody([40, 80, 41, 85, 42, 83, 41, 86, *TUNE])  # the copy lies beyond a beginning of 8 notes
+    whole = melody(TUNE * 2)
+    excerpt, stranger = melody(TUNE), melody([40, 80, 41, 85, 40, 79])
+    found, _ = copied_in_both([excerpt, stranger], [whole, other], excerpts=1)
+    assert (found[0].notes, found[0].of) == (10, 1)
+    assert (found[1].notes, found[1].of) == (4, 1)
+    found, _ = copied_in_both([excerpt, stranger], [whole, other])
+    assert (found[0].notes, found[1].of) == (10, 1)
+    found, _ = copied_in_both([excerpt], [whole], excerpts=1)
+    assert (found[0].notes, found[0].of) == (0, -1)
+
+
+def test_batches_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    pieces = [melody(rng.integers(60, 63, 30).tolist()) for _ in range(20)]
+    wanted = copied_in_both(pieces[:8], pieces, excerpts=8)
+    monkeypatch.setattr(copying, "_BATCH", 70)
+    found = copied_in_both(pieces[:8], iter(pieces), excerpts=8)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert [(one.notes, one.share) for one in mine] == [(one.notes, one.share) for one in theirs]
+        assert all(one.of != number for number, one in enumerate(mine))
+    alone = copied(pieces[:8], pieces[8:])
+    assert all(0 <= one.of < 12 for one in alone)
 
 
 def longest_by_hand(piece: Score, other: Score) -> int:
