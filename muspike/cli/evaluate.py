@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import os
 import runpy
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from muspike.cli.formats import HTML, add_format, form_of, put
 from muspike.cli.options import Commands, add_seed, path, refuse_unused, whole
 from muspike.cli.output import note, say, waiting
-from muspike.errors import BadInput
+from muspike.errors import BadInput, MuspikeError, one_line
 from muspike.files import check_file, owned_folder, write_whole
 from muspike.ranges import LENGTH
 from muspike.ranges import whole as whole_range
@@ -110,10 +112,17 @@ def _judged(args: argparse.Namespace, form: str, folder: Path | None) -> int:
         from muspike.metrics.frechet import embedded
         from muspike.progress import bar
 
+    known_before = {*metrics.METRICS, *metrics.HISTOGRAMS}
     own = {file: _executed(file) for file in dict.fromkeys((args.metrics, args.embedding)) if file is not None}
+    for table, dimensions in ((metrics.METRICS, 0), (metrics.HISTOGRAMS, None)):
+        for name in table.keys() - known_before:
+            guarded = _guarded(args.metrics or args.embedding, f"metric {name}", table[name].function, dimensions)
+            table[name] = dataclasses.replace(table[name], function=guarded)
     embed = None if args.embedding is None else own[args.embedding].get("embed")
     if args.embedding is not None and not callable(embed):
         raise BadInput(f"{args.embedding}: has no function embed; embed(score) must give the vector of a piece")
+    if embed is not None:
+        embed = _guarded(args.embedding, "embed", embed, 1)
 
     generated = _files(args.files, args.length, "pieces")
     if _few(generated, "the pieces", args.length):  # reading a reference can take long
@@ -329,6 +338,27 @@ def _executed(file: Path) -> dict[str, Any]:
     """What a Python file of the user's defines."""
     check_file(file)
     try:
-        return runpy.run_path(str(file))
-    except Exception as error:
-        raise BadInput(f"{file}: {type(error).__name__}: {error}") from error
+        return runpy.run_path(str(file), run_name=file.stem)  # the name is the group of its metrics
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{file}: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _guarded(file: Path, what: str, function: Callable[..., Any], dimensions: int | None) -> Callable[..., Any]:
+    """A function of the user's. If it fails, or gives no array of numbers of so many dimensions, that is said of it."""
+
+    import numpy as np
+
+    @functools.wraps(function)
+    def called(music: Any) -> Any:
+        try:
+            found = np.asarray(function(music), np.float64)
+        except MuspikeError:
+            raise
+        except Exception as error:
+            raise BadInput(f"{file}: {what}: {type(error).__name__}: {one_line(error)}") from error
+        if dimensions is not None and found.ndim != dimensions:
+            wanted = "a number" if dimensions == 0 else "a vector of numbers"
+            raise BadInput(f"{file}: {what}: gives an array of shape {found.shape}; {wanted} is wanted")
+        return found if found.ndim else float(found)
+
+    return called

@@ -169,7 +169,7 @@ def build(
     with _files_of(key, source, given, progress) as root:
         files = _files_in(source, root)
         if not files:
-            raise BadInput(f"{root}: has no files for {source.title}")
+            raise BadInput(f"{root}: holds no files of the kind wanted: {source.title}")
         if not key:
             digest = _digest(root, files, progress)
             slug = re.sub(r"[^a-z0-9]+", "-", Path(os.path.realpath(name)).name.lower()).strip("-")[:40] or "midi"

@@ -90,7 +90,7 @@ def build(plan: Plan) -> None:
         Failed: the disk refuses.
     """
     if not plan.files:
-        raise BadInput(f"{plan.root}: has no files for {plan.source.title}")
+        raise BadInput(f"{plan.root}: holds no files of the kind wanted: {plan.source.title}")
     with owned_folder(plan.work):
         assemble(plan, _read_all(plan))
         shutil.rmtree(plan.work, ignore_errors=True)
@@ -252,8 +252,17 @@ def _sketches(parts: Sequence[Path], pieces: int) -> NDArray[np.uint32]:
 
 
 def _why(parts: Sequence[Path]) -> str:
-    kinds = Counter(record.kind for record in _records(parts))
-    return "".join(f"; {count:,}: {kind}" for kind, count in kinds.most_common(3) if kind)
+    """Why files are left out, each reason with a file that it is true of."""
+    kinds: Counter[str] = Counter()
+    such: dict[str, FileRecord] = {}
+    for record in _records(parts):
+        kinds[record.kind] += 1
+        such.setdefault(record.kind, record)
+    told = [
+        f"; {count:,}: {kind} ({printable(such[kind].file)}: {such[kind].reason})"
+        for kind, count in kinds.most_common(3)
+    ]
+    return "".join(told)
 
 
 def _names(source: Source, files: Sequence[str]) -> list[str]:

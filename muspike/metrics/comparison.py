@@ -10,7 +10,7 @@ random many times. A generated set at the floor is as near to the reference as r
   the difference of its mean from the value.
 - Halves are smaller than the sets, so the floor is a little worse than two whole sets of real pieces would be.
 - A Frechet distance depends on the number of pieces far more. It is also given for random sets of as many pieces as a
-  half of the reference has, beside the floor of the same size.
+  half of the reference has, or the generated set if it has fewer, beside the floor of the same size.
 - Overlapping areas and divergences of draws and halves are computed on 128 points, where `distance` has 1000.
 """
 
@@ -34,6 +34,7 @@ from muspike.tables import Table
 
 LEVEL = 0.95
 _POINTS = 128
+_ROUNDING = 1e-12  # of values that are equal but for rounding, relative to the largest
 Floats = NDArray[np.float64]
 Values = Mapping[str, Floats]
 
@@ -162,7 +163,8 @@ class Comparison:
             titles = ["metric", "unit", "generated", "reference", "overlapping area", "floor", "KL, nats", "floor"]
             yield Table(f"{group}: means and distances, with intervals at 95 %", titles, rows, left=(0, 1))
         yield Table(
-            f"Frechet distance of the two sets; of random sets of {self.sizes[1] // 2} pieces; the floor of that size",
+            f"Frechet distance of the two sets; of random sets of {_size_of_halves(*self.sizes[:2])} pieces; the floor "
+            "of that size",
             ["of", "distance", "of equal sizes", "floor"],
             [[name, f"{value:.3g}", str(equal), str(floor)] for name, (value, equal, floor) in self.frechet.items()],
         )
@@ -219,7 +221,7 @@ def compare_sets(
         if generated[name].ndim == 1
         and np.isfinite(generated[name]).all()
         and np.isfinite(reference[name]).all()
-        and np.ptp(reference[name]) > 0
+        and np.ptp(reference[name]) > _ROUNDING * np.abs(reference[name]).max()
     ]
     frechet = {}
     if names and len(generated[names[0]]):
@@ -287,7 +289,7 @@ def _distances(one: Floats, other: Floats, draws: int, rng: np.random.Generator)
     if len(one) < 1 or len(other) < 3:
         return areas, floors
     intra, inter = cdist(other, other), cdist(one, other)
-    rounding = 1e-12 * max(np.abs(one).max(), np.abs(other).max())
+    rounding = _ROUNDING * max(np.abs(one).max(), np.abs(other).max())
     both = _bins([intra, inter], rounding)
     # The floor has bins of its own: it is the reference's alone, whatever stands beside it.
     alone = _bins([intra], rounding)
@@ -352,12 +354,18 @@ def _area(
     return overlap, divergence
 
 
+def _size_of_halves(generated: int, reference: int) -> int:
+    """The number of pieces of the sets whose Frechet distances are compared."""
+    return min(generated, reference // 2)
+
+
 def _frechet(one: Floats, other: Floats, draws: int, rng: np.random.Generator) -> tuple[float, Estimate, Estimate]:
     drawn, floors = np.empty(draws), np.empty(draws)
+    size = _size_of_halves(len(one), len(other))
     for draw in range(draws):
-        first, second = _halves(len(other), rng)
-        floors[draw] = frechet_distance(other[first], other[second[: len(first)]])
-        some = rng.permutation(len(one))[: len(first)]
+        first, second = (half[:size] for half in _halves(len(other), rng))
+        floors[draw] = frechet_distance(other[first], other[second])
+        some = rng.permutation(len(one))[:size]
         drawn[draw] = frechet_distance(one[some], other[first])
     return frechet_distance(one, other), _estimate(None, drawn), _estimate(None, floors)
 

@@ -170,9 +170,17 @@ def _measure_all(
         if progress:
             progress()
     values = {of: np.array([row[of] for _, row, *_ in found], np.float64) for of in metrics.METRICS}
-    vectors = {of: np.array([row[of] for _, row, *_ in found]) for of in metrics.HISTOGRAMS if histograms}
+    vectors = {of: _stacked(of, [row[of] for _, row, *_ in found]) for of in metrics.HISTOGRAMS if histograms}
     grids = [grid for _, _, grid, _ in found] if histograms else []
     return MeasuredFiles([name for name, *_ in found], values, vectors, grids, [row[-1] for row in found], failed)
+
+
+def _stacked(name: str, arrays: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The values of a histogram, `[files, ...]`."""
+    shapes = sorted({np.shape(array) for array in arrays})
+    if len(shapes) > 1:
+        raise BadInput(f"metric {name}: gives arrays of the shapes {shapes[0]} and {shapes[1]}; one shape is wanted")
+    return np.array(arrays, np.float64)
 
 
 def _read(file: Path, remarks: list[str]) -> midi.Score:
@@ -203,10 +211,10 @@ def _measure(
         whole = grid = metrics.on_grid(score)
         if words is not None:
             grid = metrics.on_grid(_excerpt(score, words, remarks))
+        known = metrics.METRICS | (metrics.HISTOGRAMS if histograms else {})
+        values = {of: metric.function(whole if metric.whole else grid) for of, metric in known.items()}
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
-    known = metrics.METRICS | (metrics.HISTOGRAMS if histograms else {})
-    values = {of: metric.function(whole if metric.whole else grid) for of, metric in known.items()}
     return values, grid, tuple(remarks)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 import pytest
 
 from muspike import corpora, metrics, midi, tokens
@@ -144,8 +145,12 @@ def test_a_folder_is_read_as_a_corpus_of_it_is(
 
 
 def test_a_built_corpus_is_a_reference_by_its_name(
-    sets: tuple[list[Path], list[Path]], here: Path, capsys: pytest.CaptureFixture[str]
+    sets: tuple[list[Path], list[Path]],
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: here / "cache")
     write_pieces(here / "many", 30, seed=5)
     built = corpora.build("many", progress=False)
     found, lines = told(capsys, "--reference", built.name)
@@ -203,6 +208,19 @@ def test_metrics_and_an_embedding_of_ones_own(
         (["--reference", "others", "--length", "99"], "0 could be measured in excerpts of 99 words; 3 are wanted"),
         (["--reference", "others", "--metrics", "bad.py"], "bad.py: ZeroDivisionError: "),
         (["--reference", "others", "--metrics", "gone.py"], "gone.py: cannot be read: "),
+        (["--reference", "others", "--metrics", "exits.py"], "exits.py: SystemExit: 7"),
+        (["--reference", "others", "--metrics", "fails.py"], "fails.py: metric fails: KeyError: 'x'"),
+        (["--reference", "others", "--metrics", "text.py"], "text.py: metric text: ValueError: could not convert"),
+        (["--reference", "others", "--metrics", "shapes.py"], "metric shapes: gives arrays of the shapes (2"),
+        (
+            ["--reference", "others", "--embedding", "embed-fails.py"],
+            "embed-fails.py: embed: ZeroDivisionError: division by zero",
+        ),
+        (
+            ["--reference", "others", "--embedding", "embed-text.py"],
+            "embed-text.py: embed: ValueError: could not convert",
+        ),
+        (["--reference", "others", "--embedding", "embed-shapes.py"], "embedding: gives shape (2"),
         (["--reference", "others", "--embedding", "none.py"], "none.py: has no function embed"),
         (["--reference", "others", "-o", "out.xyz"], "out.xyz: ends in none of"),
     ],
@@ -216,7 +234,19 @@ def test_what_is_wrong_is_said(
 ) -> None:
     (here / "bad.py").write_text("1 / 0")
     (here / "none.py").write_text("")
-    (here / "empty").mkdir()
+    (here / "exits.py").write_text("import sys; sys.exit(7)")
+    functions = {
+        "fails": ("{}['x']", "1 / 0"),
+        "text": ("'much'", "'text'"),
+        "shapes": ("[0] * len(on_grid(music).pitch)", "[1] * len(music.notes)"),
+    }
+    for name, (metric, vector) in functions.items():
+        (here / f"{name}.py").write_text(
+            "from muspike.metrics import Metric, add, on_grid\n"
+            f"def {name}(music): return {metric}\n"
+            f"add(Metric('{name}', {name}, '', '', ''), histogram={name == 'shapes'})\n"
+        )
+        (here / f"embed-{name}.py").write_text(f"def embed(music): return {vector}\n")
     assert (
         main(["evaluate", "pieces", *(["--length", str(WORDS)] if "--length" not in arguments else []), *arguments])
         == 2

@@ -105,6 +105,19 @@ def test_sets_of_one_kind_are_at_the_floor_and_others_are_not() -> None:
     assert near.in_frechet == ["pitch_count", "polyphony"]
 
 
+def test_frechet_distances_beside_a_floor_are_of_as_many_pieces() -> None:
+    """Six pieces of the reference's own kind are at the floor, although a distance of six is far above one of forty."""
+    rng = np.random.default_rng(9)
+    reference, few = values(rng, 80), values(rng, 6)
+    found = compare_sets(few, reference, draws=100)
+    _, equal, floor = found.frechet["all metrics"]
+    assert floor.low <= equal.value <= floor.high
+    large = compare_sets(values(rng, 60), reference, draws=100).frechet["all metrics"][2]
+    assert floor.value > 2 * large.value
+    (table,) = (table for table in found.tables() if table.caption.startswith("Frechet"))
+    assert "of random sets of 6 pieces" in table.caption
+
+
 def test_a_floor_is_the_references_alone() -> None:
     """However far away the other set is, no area of the floor is above 1, and all floors are about the same."""
     rng = np.random.default_rng(7)
