@@ -83,8 +83,9 @@ def on_beat(score: Score) -> Found:
 
     Three cases are told apart by the mean distance of the onsets to the nearest sixteenth; `beat.toml` has the bounds.
 
-    - The notes lie on the written grid: nothing changes. The written bars are believed too, unless they have one beat
-      (617 files of POP909 are written in 1/4) or the onsets weigh far more on another sixteenth than on the beat.
+    - The notes lie on the written grid: nothing changes. The written bars are believed too, unless most of the piece is
+      written in bars of one beat (617 files of POP909 are; a pickup of one beat says nothing) or the onsets weigh far
+      more on another sixteenth than on the beat.
     - They lie on a regular grid that begins elsewhere: the mean angle of the onsets gives the phase of the sixteenth,
       their weight the beat, and `bars.find` the bars. A file with a beat written as two is rewritten with two.
     - They do not: the beat is tracked (`tracking.track`), and the score gets a tempo for each bar.
@@ -105,9 +106,6 @@ def on_beat(score: Score) -> Found:
     written = float(_distance(onsets, 0.0, resolution / 4)) if len(notes) else 0.0
     if len(notes) < GRID["fewest_notes"] or resolution < 4 * _FINEST:
         return _as_written(score, written)
-    one_beat = len(score.time_signatures) > 0 and bool(
-        (score.time_signatures["numerator"] == 1).any() and (score.time_signatures["denominator"] == 4).any()
-    )
     if written <= GRID["written_error"]:
         offset, error, factor, parts = 0.0, written, 1, 4
     else:
@@ -123,7 +121,7 @@ def on_beat(score: Score) -> Found:
         by_part = _weight_by_part(onsets, weights, 0.0, part, parts)
         # The written beat is believed unless the notes speak plainly for another one: syncopation weighs a lot, too.
         if by_part.max() <= GRID["beat_margin"] * by_part[0]:
-            if not one_beat:
+            if not _counts_single_beats(score):
                 return _as_written(score, written)
             offset = 0.0
         else:
@@ -131,6 +129,15 @@ def on_beat(score: Score) -> Found:
     else:
         offset += float(_weight_by_part(onsets, weights, offset, part, parts).argmax()) * part
     return _shifted(score, offset, factor, parts, written)
+
+
+def _counts_single_beats(score: Score) -> bool:
+    """Whether at least half of a piece is written in 1/4, which says nothing of its bars."""
+    signatures, notes = score.time_signatures, score.notes
+    end = int((notes["onset"].astype(np.int64) + notes["duration"]).max())
+    lengths = np.diff(np.append(np.minimum(signatures["tick"], end), end))
+    one = (signatures["numerator"] == 1) & (signatures["denominator"] == 4)
+    return bool(lengths[one].sum() * 2 >= end) and bool(one.any())
 
 
 def _as_written(score: Score, error: float) -> Found:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DRAWS = whole_range(10, 100_000)
 _LEAST = 3
+_LEAST_FOR_FLOOR = 6
 
 
 def add(commands: Commands) -> None:
@@ -205,6 +206,11 @@ def _notes(args: argparse.Namespace, found: Comparison, alone: bool, files: Sequ
         "an interval in brackets is at 95 %, over pieces drawn with replacement; a floor is the mean over random "
         "halves of the reference",
     ]
+    if reference < _LEAST_FOR_FLOOR:
+        told.append(
+            f"there are no floors, because a half of {reference} pieces is too small; {_LEAST_FOR_FLOOR} pieces of a "
+            "reference are wanted, and many more say more"
+        )
     if "all metrics" in found.frechet:
         told.append(
             f"the Frechet distance of all metrics is that of {len(found.in_frechet)} numbers per piece, in standard "

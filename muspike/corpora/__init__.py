@@ -174,7 +174,8 @@ def build(
             digest = _digest(root, files, progress)
             slug = re.sub(r"[^a-z0-9]+", "-", Path(os.path.realpath(name)).name.lower()).strip("-")[:40] or "midi"
             called, folder = f"{slug}-{digest[:8]}", place / f"{slug}-{digest[:8]}"
-            if os.path.lexists(folder) and _checked(folder, name, replace):
+            lock = _checked(folder, name, replace) if os.path.lexists(folder) else None
+            if lock and lock["version"] == source.version:  # else another muspike read the files in another way
                 return Built(called, folder, False)
         else:
             called, folder = key, place / f"{key}-{source.version}"

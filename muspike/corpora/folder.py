@@ -63,7 +63,7 @@ def _read(root: Path, path: Path) -> Taken:
 
 
 SOURCE = Source(
-    version=1,
+    version=2,
     title="MIDI files",
     licence="as the owner of the files says",
     read=_read,

@@ -35,7 +35,7 @@ def read(root: Path, path: Path) -> Taken:
 
 
 SOURCE = Source(
-    version=1,
+    version=2,
     title="Lakh MIDI",
     licence="CC BY 4.0 as a collection; the songs have owners",
     read=read,

@@ -30,7 +30,7 @@ def read(root: Path, path: Path) -> Taken:
 
 
 SOURCE = Source(
-    version=1,
+    version=2,
     title="XMIDI",
     licence="as its page says: github.com/xmusic-project/XMIDI_Dataset",
     read=read,

@@ -91,6 +91,13 @@ def test_bars_of_one_beat_are_not_believed() -> None:
     assert set(bar_lengths(found.score)) == {16}
 
 
+def test_a_pickup_that_is_written_as_a_bar_of_one_beat_leaves_the_other_bars_as_they_are() -> None:
+    signatures = midi.table([(0, 1, 4), (RESOLUTION, 3, 4)], midi.TIME_SIGNATURE)
+    score = midi.Score(RESOLUTION, song(pickup=2), time_signatures=signatures)
+    assert bar_lengths(score)[:3] == [4, 12, 12]
+    assert on_beat(score).score is score
+
+
 def test_the_written_beat_moves_only_where_notes_speak_plainly_against_it() -> None:
     late = on_beat(midi.Score(RESOLUTION, shifted(song(), 3 * SIXTEENTH)))
     assert (late.method, late.offset_sixteenths) == ("phase", 3)

@@ -155,6 +155,8 @@ def test_a_built_corpus_is_a_reference_by_its_name(
     built = corpora.build("many", progress=False)
     found, lines = told(capsys, "--reference", built.name)
     assert lines == [] and found["pieces"] == {"generated": 5, "reference": 3, "training": 24}
+    assert main(["evaluate", "pieces", "--reference", built.name, "--length", str(WORDS), "--draws", "10"]) == 0
+    assert "there are no floors, because a half of 3 pieces is too small; 6 pieces" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["csv", "md", "tex", "txt", "html", "json"])
@@ -167,7 +169,9 @@ def test_every_form_has_every_metric(
     text = file.read_text(encoding="utf-8")
     for name in [*metrics.METRICS, *metrics.HISTOGRAMS]:
         assert (name.replace("_", r"\_") if ending == "tex" else name) in text
+    assert "no floors" not in text
     if ending == "html":
+        assert '<th scope="col" class="text">unit</th>' in text  # above the left side of its column
         groups = {metric.group for metric in metrics.METRICS.values()}
         assert text.count("data:image/svg+xml") == len(groups)
     if ending == "csv":
@@ -211,7 +215,7 @@ def test_metrics_and_an_embedding_of_ones_own(
         (["--reference", "others", "--metrics", "exits.py"], "exits.py: SystemExit: 7"),
         (["--reference", "others", "--metrics", "fails.py"], "fails.py: metric fails: KeyError: 'x'"),
         (["--reference", "others", "--metrics", "text.py"], "text.py: metric text: ValueError: could not convert"),
-        (["--reference", "others", "--metrics", "shapes.py"], "metric shapes: gives arrays of the shapes (2"),
+        (["--reference", "others", "--metrics", "shapes.py"], "metric shapes: gives arrays of the shapes ("),
         (
             ["--reference", "others", "--embedding", "embed-fails.py"],
             "embed-fails.py: embed: ZeroDivisionError: division by zero",
@@ -220,7 +224,7 @@ def test_metrics_and_an_embedding_of_ones_own(
             ["--reference", "others", "--embedding", "embed-text.py"],
             "embed-text.py: embed: ValueError: could not convert",
         ),
-        (["--reference", "others", "--embedding", "embed-shapes.py"], "embedding: gives shape (2"),
+        (["--reference", "others", "--embedding", "embed-shapes.py"], "embedding: gives shape ("),
         (["--reference", "others", "--embedding", "none.py"], "none.py: has no function embed"),
         (["--reference", "others", "-o", "out.xyz"], "out.xyz: ends in none of"),
     ],
@@ -234,11 +238,12 @@ def test_what_is_wrong_is_said(
 ) -> None:
     (here / "bad.py").write_text("1 / 0")
     (here / "none.py").write_text("")
+    (here / "empty").mkdir()
     (here / "exits.py").write_text("import sys; sys.exit(7)")
     functions = {
         "fails": ("{}['x']", "1 / 0"),
         "text": ("'much'", "'text'"),
-        "shapes": ("[0] * len(on_grid(music).pitch)", "[1] * len(music.notes)"),
+        "shapes": ("[0] * int(on_grid(music).pitch[-1])", "[1] * int(music.notes['pitch'][-1])"),
     }
     for name, (metric, vector) in functions.items():
         (here / f"{name}.py").write_text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -445,6 +446,17 @@ def test_a_damaged_corpus_is_replaced(tmp_path: Path) -> None:
             corpora.build(*what, progress=False)
         assert corpora.build(*what, replace=True, progress=False).anew
         assert len(corpora.load(made.name).pieces) == 4
+
+
+def test_a_folder_that_an_older_muspike_read_in_another_way_is_built_anew(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "midi", range(4))
+    made = corpora.build(folder, progress=False)
+    lock = made.folder / "lock.json"
+    whole = lock.read_text()
+    lock.write_text(json.dumps(json.loads(whole) | {"version": 1}))
+    again = corpora.build(folder, progress=False)
+    assert again.anew and again.folder == made.folder and lock.read_text() == whole
+    assert not corpora.build(folder, progress=False).anew
 
 
 def test_annotations_that_are_damaged_leave_a_song_out(tmp_path: Path) -> None:
