@@ -248,12 +248,12 @@ class Crossing:
         """Who takes less where, in words."""
         what, _ = AXES[self.axis]
         known = all(band.known for pair in self.bands for band in pair)
-        sure = "" if known else " by the known bands"
-        names = {"first": f"{self.first}{sure}", "second": f"{self.second}{sure}", "open": "open"}
+        without = "" if known else " (unpublished spreads are left out)"
+        names = {"first": self.first, "second": self.second, "open": "open"}
         if len(self.regions) == 1:
-            return f"{what}: {names[self.regions[0][2]]}, from {self.at[0]:g} to {self.at[-1]:,g}"
+            return f"{what}: {names[self.regions[0][2]]}, from {self.at[0]:g} to {self.at[-1]:,g}{without}"
         parts = [f"{names[who]} from {low:.3g} to {high:.3g}" for low, high, who in self.regions]
-        return f"{what}: {'; '.join(parts)}"
+        return f"{what}: {'; '.join(parts)}{without}"
 
     def to_dict(self) -> dict[str, Any]:
         """The crossing as a JSON-able dict, apart from infinities. Energies are uJ per note."""

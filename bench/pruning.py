@@ -82,8 +82,8 @@ class Plan:
         if list(self.sparsities) != sorted(set(self.sparsities)):
             raise BadInput(f"prune: the sparsities {list(self.sparsities)} must rise from round to round")
 
-    def settings(self, model: Model, sparsity: float) -> pruning.Settings:
-        """How a round prunes `model`: as the model was trained, where the plan does not say otherwise."""
+    def settings(self, model: Model, sparsity: float, device: torch.device = CPU) -> pruning.Settings:
+        """How a round prunes `model`: as the model was trained, where neither plan nor device say otherwise."""
         known = {field.name for field in dataclasses.fields(training.Settings)}
         of_model = {k: v for k, v in model.training.get("settings", {}).items() if k in known}
         settings = pruning.Settings(**of_model)
@@ -95,6 +95,7 @@ class Plan:
             "validate_every": max(1, self.steps // 4),
             "sparsity": sparsity,
             "seed": self.seed,
+            "precision": training.precision_on(device),
         }
         if self.target_rate is not None:
             changes |= {"target_rate": self.target_rate, "rate_weight": max(settings.rate_weight, RATE_WEIGHT)}
@@ -159,7 +160,8 @@ def _pruned(
             break
         with steps.step(f"{model.architecture}: {100 * sparsity:g} % of the weights become 0"):
             place = folder / _ROUNDS / f"{sparsity:g}"
-            run = pruning.Run(place, models[-1], plan.settings(model, sparsity), corpus, device=device, teacher=teacher)
+            settings = plan.settings(model, sparsity, device)
+            run = pruning.Run(place, models[-1], settings, corpus, device=device, teacher=teacher)
             with report(run, "") as told:
                 models.append(run.train(told))
             points.append(_point(models[-1], corpus, "validation", chip))

@@ -289,6 +289,6 @@ def _changes(
         changes["label_dropout"] = recipe.label_dropout
     if recipe.precision is not None:
         changes["precision"] = recipe.precision
-    elif device.type == "cuda" and torch.cuda.is_bf16_supported():
+    elif training.precision_on(device) == "bfloat16":
         changes["precision"] = "bfloat16"
     return {key: value for key, value in changes.items() if value is not None}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -75,6 +76,29 @@ class Source:
     reached: _Classed
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """What the spikes of one population bring in one tick through some of its synapses.
+
+    Attributes:
+        source: the index of the population among `Plan.sources`.
+        delay: the ticks until then.
+        touches: of each program, the row of counts of the synaptic operations.
+        arrives: the row of counts of the axon events.
+        classes: the class of each neuron; None: all neurons are of class 0.
+        touched: synaptic operations of a spike, int64 `[classes, columns]`.
+        arriving: whether there is an axon event, bool `[classes, columns]`.
+    """
+
+    source: int
+    delay: int
+    touches: tuple[str, ...]
+    arrives: str
+    classes: Array | None
+    touched: Array
+    arriving: Array
+
+
 class Plan:
     """The tables for one network on the cores of one or several mappings.
 
@@ -88,6 +112,7 @@ class Plan:
         width: number of columns.
         depth: the ticks for which counts are kept while spikes are on their way.
         sources: the populations that spike, in the order of the program.
+        groups: what their spikes bring, in the order of sources and delays.
         mapped: the populations that are on cores, in the order of the program.
 
     Raises:
@@ -103,7 +128,7 @@ class Plan:
         self.width = 0
         for program in self.programs:
             self.columns.append(slice(self.width, self.width + len(program.core_xy)))
-            self.width += -(-max(len(program.core_xy), 1) // kernels.LANES) * kernels.LANES
+            self.width += max(len(program.core_xy), 1)
         used: set[str] = {s.layout for program in self.programs for s in program.synapses}
         graded = any(p.graded_bits for p in first.inputs)
         used |= {"spikes_in_binary"} | ({"graded", "spikes_in_graded"} if graded else set())
@@ -125,19 +150,49 @@ class Plan:
         for p in self.mapped:
             for of in self._cores[p.name]:
                 self.updates += np.bincount(of, minlength=self.width)
-        self._rows(sent)
+        self._sent = tuple(sent)
+        self._groups()
         self._parts()
 
     def row(self, name: str) -> int:
         """The row of counts of that name."""
         return self.names.index(name)
 
-    def _rows(self, sent: Sequence[str]) -> None:
+    def _groups(self) -> None:
         by_source = [by_end(program.synapses, "source") for program in self.programs]
         self.sources: list[Source] = []
+        self.groups: list[Group] = []
+        first = 0
+        for p in (p for p in self.program.populations if p.kind != "li"):
+            reached = _Classed(None, np.zeros((1, self.width), np.int64))
+            outgoing = zip(*(of[p.name] for of in by_source), strict=True)
+            for synapses in sorted(outgoing, key=lambda synapses: synapses[0].delay):
+                fan_out = self._fan_out(synapses)
+                classes, ours, theirs = fan_out.joined(reached)
+                touched, before = fan_out.rows[ours], reached.rows[theirs]
+                arriving = (touched > 0) & (before == 0)
+                names = tuple("graded" if p.graded_bits else of.layout for of in synapses)
+                self.groups.append(
+                    Group(
+                        source=len(self.sources),
+                        delay=synapses[0].delay,
+                        touches=names,
+                        arrives="spikes_in_graded" if p.graded_bits else "spikes_in_binary",
+                        classes=classes,
+                        touched=touched,
+                        arriving=arriving,
+                    )
+                )
+                reached = _Classed(classes, before + arriving)
+            self.sources.append(Source(p, first, reached))
+            first += p.size
+
+    @cached_property
+    def rows(self) -> kernels.Rows:
+        """What the spikes of each population cause, as the loops need it that count every tick."""
         pools: dict[str, list[Any]] = {"groups": [0], "group": []}
         pools |= {"classes": [], "entries": [], "cell": [], "number": []}
-        most_classes, first = 1, 0
+        most_classes = 1
 
         def add(delay: int, classes: Array | None, cells: Array, numbers: Array, per_row: Array) -> None:
             """A group, whose rows are given one behind the other, each `per_row` entries long."""
@@ -152,39 +207,31 @@ class Plan:
             pools["number"].append(numbers.astype(np.float64))
             most_classes = max(most_classes, len(per_row))
 
-        for p in (p for p in self.program.populations if p.kind != "li"):
-            reached = _Classed(None, np.zeros((1, self.width), np.int64))
-            outgoing = zip(*(of[p.name] for of in by_source), strict=True)
-            for synapses in sorted(outgoing, key=lambda synapses: synapses[0].delay):
-                fan_out = self._fan_out(synapses)
-                classes, ours, theirs = fan_out.joined(reached)
-                touched, before = fan_out.rows[ours], reached.rows[theirs]
-                arriving = (touched > 0) & (before == 0)
-                cells = np.zeros((len(touched), 2, self.width), np.int64)
-                numbers = np.stack([touched, arriving.astype(np.int64)], axis=1)
-                for of, column in zip(synapses, self.columns, strict=True):
-                    cells[:, 0, column] = self.row("graded" if p.graded_bits else of.layout) * self.width
-                cells[:, 1] = self.row("spikes_in_graded" if p.graded_bits else "spikes_in_binary") * self.width
+        for s, source in enumerate(self.sources):
+            p, reached = source.population, source.reached
+            for group in (group for group in self.groups if group.source == s):
+                cells = np.zeros((len(group.touched), 2, self.width), np.int64)
+                numbers = np.stack([group.touched, group.arriving.astype(np.int64)], axis=1)
+                for name, column in zip(group.touches, self.columns, strict=True):
+                    cells[:, 0, column] = self.row(name) * self.width
+                cells[:, 1] = self.row(group.arrives) * self.width
                 cells += np.arange(self.width)
                 there = numbers > 0
-                add(synapses[0].delay, classes, cells[there], numbers[there], there.sum((1, 2)))
-                reached = _Classed(classes, before + arriving)
-            self.sources.append(Source(p, first, reached))
+                add(group.delay, group.classes, cells[there], numbers[there], there.sum((1, 2)))
             if p.kind == "lif":
-                self._add_sent(p, reached, [name for name in sent if name != "host_messages"], add)
-            elif "host_messages" in sent:
+                self._add_sent(p, reached, [name for name in self._sent if name != "host_messages"], add)
+            elif "host_messages" in self._sent:
                 messages = np.stack([reached.rows[:, column].sum(1) for column in self.columns], axis=1)
                 cells = np.array([self.row("host_messages") * self.width + column.start for column in self.columns])
                 there = messages > 0
                 add(0, reached.classes, np.broadcast_to(cells, there.shape)[there], messages[there], there.sum(1))
-            first += p.size
             pools["groups"].append(len(pools["group"]))
         joined = {
             name: np.concatenate([np.zeros(0, kind), *pools[name]]).astype(kind)
             for name, kind in (("classes", np.int32), ("entries", np.int64), ("cell", np.int32), ("number", np.float64))
         }
         most = max((s.population.size for s in self.sources), default=1)
-        self.rows = kernels.Rows(
+        return kernels.Rows(
             groups=np.array(pools["groups"], np.int64),
             group=np.array(pools["group"], kernels.GROUP),
             **joined,
@@ -283,6 +330,10 @@ class Plan:
         classes, most = self.rows.scratch
         kinds = (most, classes, classes + 1)  # the loops write one behind the last class met
         return *(np.zeros(n, np.int64) for n in kinds), np.zeros(self.words if with_active else 0, np.uint64)
+
+    def core_columns(self, name: str) -> Array:
+        """The column of each neuron of a population on cores, int64 `[programs, size]`."""
+        return self._cores[name]
 
     def spikes(self, m: int, fired: Array) -> Array:
         """The spikes of each core of program `m`, of the spikes `fired` of each neuron of all sources."""

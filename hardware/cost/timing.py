@@ -1,6 +1,6 @@
 """How long the ticks of a run take on a chip, by the latencies of a cost set: at their values, and at their ends.
 
-The equations are those of `cost.energy`. The loops are in `cost.kernels`.
+The equations are those of `cost.energy`. The loops are in `cost.ticks`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from muspike.errors import BadInput
 from muspike.hardware.chip import BARRIER, GRADED_EVENTS, CostSet
 from muspike.hardware.constant import Constant
-from muspike.hardware.cost import kernels
+from muspike.hardware.cost import ticks
 from muspike.hardware.cost.activity import Counts
 from muspike.hardware.cost.events import EVENTS
 from muspike.hardware.cost.quantity import Quantity, weakest
@@ -64,6 +64,7 @@ class Timing:
         constants: the latencies that count, by name.
         barrier_extrapolated: whether the barrier is beyond the published numbers of tiles.
         activity_known: whether all active updates so far are exact.
+        one_by_one: whether there are cases for single constants.
         sums: the time of all ticks in ns, by case.
     """
 
@@ -82,6 +83,7 @@ class Timing:
         if floor in costs.latency:
             self.constants[STEP_FLOOR] = costs.latency[floor]
         self.activity_known = True
+        self.one_by_one = one_by_one
         self._graded = False  # whether there were graded spikes; if not, their times have no part in the run
         ends: tuple[Bound, Bound] = ("low", "high")
         single = (*self.constants, ACTIVE) if one_by_one else ()
@@ -97,12 +99,19 @@ class Timing:
         return len(self._slowest)
 
     @property
-    def wanted(self) -> set[str]:
-        """Which of the counts of a spike on its own core (`plan.SENT`) are needed for each tick."""
-        wanted = {EVENTS[name].row for name in self._events} & {"neuron_spikes", "messages_out"}
+    def sends(self) -> bool:
+        """Whether messages take time on the mesh."""
+        return any(name in self.constants for name in _ROUTE)
+
+    @property
+    def rows(self) -> list[str]:
+        """The rows of counts (`plan.Plan`) that the times need."""
+        names = [EVENTS[name].row for name in self._events]
         if "neuron_update" in self._events:
-            wanted.add("neuron_spikes")  # the fewest active updates
-        return wanted | ({"messages_out"} if any(name in self.constants for name in _ROUTE) else set())
+            names.append("neuron_spikes")  # the fewest active updates
+        if self.sends:
+            names.append("messages_out")
+        return list(dict.fromkeys(names))
 
     def table(self, names: Sequence[str], column: int, width: int) -> tuple[tuple[Any, ...], list[Any], list[Any]]:
         """What the loops need to know: the fields of METER that describe it, rows of EVENT and rows of CASE.
@@ -119,7 +128,9 @@ class Timing:
             of, constant = EVENTS[name], self.constants[name]
             least = row["neuron_spikes" if name == "neuron_update" else of.row]
             group = ("synapses", "neurons", "spikes").index(of.group)
-            events.append((row[of.row], group, least, constant.value, constant.low, constant.high))
+            value = float(constant.value)
+            prices = (value, constant.low, constant.high, constant.low - value, constant.high - value)
+            events.append((row[of.row], group, least, *prices))
         cases = []
         for name, bound in self.cases:
 
@@ -131,19 +142,16 @@ class Timing:
             beside = (sum(at(hop) * tiles for hop, tiles in self._route.items()), at(BARRIER), at(STEP_FLOOR))
             end = ("value", "low", "high").index(bound)
             if name == ALL and end:
-                cases.append((kernels.ALL, 0, end, 0.0, *beside))
+                cases.append((ticks.ALL, 0, end, *beside))
             elif (name, bound) == (ACTIVE, "low"):
-                cases.append((kernels.FEWEST, 0, end, 0.0, *beside))
+                cases.append((ticks.FEWEST, 0, end, *beside))
             elif name in present:
-                change = at(name) - float(self.constants[name].value)
-                cases.append((kernels.ONE, present.index(name), end, change, *beside))
+                cases.append((ticks.ONE, present.index(name), end, *beside))
             else:
-                cases.append((kernels.PLAIN, 0, end, 0.0, *beside))
-        messages = row.get("messages_out", -1) if any(name in self.constants for name in _ROUTE) else -1
-        meter = (column, width, self.costs.core_time == "max", messages, STEP_FLOOR in self.constants)
-        return meter, events, cases
+                cases.append((ticks.PLAIN, 0, end, *beside))
+        return (column, width, self.costs.core_time == "max", self.sends, STEP_FLOOR in self.constants), events, cases
 
-    def take(self, spent: kernels.Spent, known: bool, graded: bool) -> None:
+    def take(self, spent: ticks.Spent, known: bool, graded: bool) -> None:
         """Add what the loops found, of this meter alone.
 
         Args:
@@ -165,20 +173,21 @@ class Timing:
         inside = np.arange(counts.synops.shape[0])[:, None] < counts.ticks  # [ticks, batch]
         if not inside.any():
             return
-        names = [EVENTS[name].row for name in self._events]
-        names += [name for name in self.wanted if name not in names]
+        names = self.rows
         arrays = {EVENTS[name].row: EVENTS[name].count(counts)[inside] for name in self._events}
         arrays |= {name: getattr(counts, name)[inside] for name in names if name not in arrays}
-        ticks, cores = int(inside.sum()), counts.synops.shape[2]
-        width = -(-max(cores, 1) // kernels.LANES) * kernels.LANES
-        meters, spent, times = tables([self], names, [0], [width])
-        at_once = max(1, _CELLS_AT_ONCE // max(cores * len(names), 1))
-        for start in range(0, ticks, at_once):
+        n, cores = int(inside.sum()), counts.synops.shape[2]
+        meters, spent = tables([self], names, [0], [max(cores, 1)])
+        scratch = ticks.scratch(len(names), meters)
+        at_once = max(1, _CELLS_AT_ONCE // max(cores * (len(names) + 1), 1) // ticks.BLOCK) * ticks.BLOCK
+        for start in range(0, n, at_once):
             part = slice(start, start + at_once)
-            cells = np.zeros((min(at_once, ticks - start), max(len(names), 1), width))
+            cells = np.zeros((min(at_once, n - start), len(names) + 1, max(cores, 1)))
             for i, name in enumerate(names):
                 cells[:, i, :cores] = arrays[name][part]
-            kernels.time_counts(cells, meters, counts.activity_known, times, spent)
+            if self.sends:
+                cells[:, -1] = arrays["messages_out"][part].any(1)[:, None]
+            ticks.time_counts(cells, meters, counts.activity_known, scratch, spent)
         graded = any(arrays[EVENTS[name].row].any() for name in GRADED_EVENTS if name in self._events)
         self.take(spent, counts.activity_known, graded)
 
@@ -214,8 +223,8 @@ class Timing:
 
 def tables(
     timings: Sequence[Timing], names: Sequence[str], columns: Sequence[int], widths: Sequence[int], sequences: int = 1
-) -> tuple[kernels.Meters, kernels.Spent, Array]:
-    """The tables of some meters for the loops, room for what they spend, and scratch, which is all 0.
+) -> tuple[ticks.Meters, ticks.Spent]:
+    """The tables of some meters for the loops, and room for what they spend.
 
     Args:
         timings: the meters.
@@ -226,29 +235,28 @@ def tables(
     event: list[Any] = []
     case: list[Any] = []
     for timing, column, width in zip(timings, columns, widths, strict=True):
-        (first, cells, side_by_side, messages, floored), events, cases = timing.table(names, column, width)
+        described, events, cases = timing.table(names, column, width)
         begin = len(event), len(event) + len(events), len(case), len(case) + len(cases)
         # The loops find an event by its place among the events of all meters.
         case += [(kind, len(event) + of, *rest) for kind, of, *rest in cases]
         event += events
-        meter.append((first, cells, side_by_side, *begin, messages, floored))
-    meters = kernels.Meters(
-        np.array(meter, kernels.METER), np.array(event, kernels.EVENT), np.array(case, kernels.CASE)
-    )
-    spent = kernels.Spent(
+        first, cells, side_by_side, sends, floored = described
+        meter.append((first, cells, side_by_side, *begin, sends, floored, timing.one_by_one))
+    meters = ticks.Meters(np.array(meter, ticks.METER), np.array(event, ticks.EVENT), np.array(case, ticks.CASE))
+    spent = ticks.Spent(
         sums=np.zeros((sequences, len(case))),
         longest=np.zeros((sequences, len(case))),
         waited=np.zeros((sequences, len(timings), len(_WAITED))),
         slowest=np.zeros((sequences, sum(widths))),
     )
-    return meters, spent, np.zeros((10, max(widths, default=1)))
+    return meters, spent
 
 
-def of_meter(spent: kernels.Spent, meters: kernels.Meters, m: int, first: int) -> kernels.Spent:
+def of_meter(spent: ticks.Spent, meters: ticks.Meters, m: int, first: int) -> ticks.Spent:
     """What meter `m` alone spent, whose cores begin at `first`."""
     meter = meters.meter[m]
     cases = slice(int(meter["case"]), int(meter["case_end"]))
-    return kernels.Spent(
+    return ticks.Spent(
         spent.sums[:, cases],
         spent.longest[:, cases],
         spent.waited[:, m : m + 1],

@@ -39,7 +39,7 @@ from scipy import stats
 from muspike.errors import BadInput, Failed
 from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.meter.counters import Counter, Meter, Sensors, TimeOnly
-from muspike.ranges import WINDOW_S, WINDOWS, at_least, check, setting, whole
+from muspike.ranges import PAUSE_S, WINDOW_S, WINDOWS, check, setting, whole
 
 Work: TypeAlias = Callable[[], int]
 """One call of a computation. It returns when all is computed, and says how many samples that were."""
@@ -98,8 +98,8 @@ class Settings:
 
     runs: int = setting(5, WINDOWS)
     window_s: float = setting(5.0, WINDOW_S)
-    warm_up_s: float = setting(1.0, at_least(0.0))
-    idle_s: float = setting(5.0, at_least(0.0))
+    warm_up_s: float = setting(1.0, PAUSE_S)
+    idle_s: float = setting(5.0, PAUSE_S)
     seed: int = setting(0, whole(0, 2**32 - 1))
 
     def __post_init__(self) -> None:

@@ -96,7 +96,8 @@ def test_a_crossover_begins_at_a_batch_of_one() -> None:
         OnMachine("gpu", Band(1, 1, 1), gpu().points[1:], 2.0)
 
 
-def test_what_a_constant_without_a_spread_decides_is_decided_by_the_known_bands() -> None:
+def test_the_sentence_says_that_unpublished_spreads_are_left_out() -> None:
     unknown = OnChip("chip", Quantity(1, 1, 1, "uJ", "inferred", False), quantity(1, "mW"), quantity(1, "ms"), 2.0)
     told = crossing("batch", unknown, Bound("peak", quantity(12, "uJ"))).sentence()
-    assert told == "pieces composed together: chip by the known bands, from 1 to 4,096"
+    without = "(unpublished spreads are left out)"
+    assert told == f"pieces composed together: chip, from 1 to 4,096 {without}"

@@ -128,6 +128,13 @@ def test_choices_are_made_on_the_validation_split(here: Path, corpus: Corpus, mo
     assert read == ["validation", *["round", "validation"] * 2, *["test"] * 3]
 
 
+def test_a_cpu_prunes_in_float32_whatever_the_model_was_trained_in() -> None:
+    model = small_model()
+    trained = {**model.training, "settings": {"precision": "bfloat16", "batch": 3}}
+    settings = plan().settings(dataclasses.replace(model, training=trained), 0.5)
+    assert (settings.precision, settings.batch) == ("float32", 3)
+
+
 def test_a_target_out_of_reach_is_told_with_how_far_it_came(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*COMMAND, "--target-uj", "1e-6"]) == 1
     out, err = capsys.readouterr()

@@ -304,3 +304,10 @@ def test_what_every_window_can_be_off_is_off_in_all_of_them() -> None:
 def test_a_window_lasts_an_hour_at_most(seconds: float) -> None:
     with pytest.raises(BadInput, match=r"measure: window_s .* must be from 0\.05 to 3600"):
         Settings(window_s=seconds)
+
+
+@pytest.mark.parametrize("name", ["warm_up_s", "idle_s"])
+@pytest.mark.parametrize("seconds", [-0.1, 3601.0, float("inf"), float("nan")])
+def test_a_pause_lasts_an_hour_at_most(name: str, seconds: float) -> None:
+    with pytest.raises(BadInput, match=rf"measure: {name} .* must be from 0 to 3600"):
+        Settings(**{name: seconds})  # type: ignore[arg-type]

@@ -1,0 +1,263 @@
+"""What the counts of a core in a tick are made of, as tables for the loops in `cost.ticks`.
+
+Neurons whose spikes bring the same are a class. How many of a class spiked in a tick is a signal, and so is how many
+updates of a core were active. A count of a core in a tick is a sum of signals, now or some ticks ago, each times a
+number that depends on the program alone. A signal is found by counting bits in words of spikes.
+
+Some sources have nearly as many classes as neurons. What their spikes bring is added row by row instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muspike.hardware.cost import ticks
+from muspike.hardware.cost.plan import Group, Plan
+
+Array = npt.NDArray[Any]
+
+WORD = 64  # bits
+_WORTH_ROWS = 8  # so many neurons are worth a part of a class: bits are counted faster than spikes are found
+_LANES = 8  # rows of numbers have a whole number of these
+
+
+class _Parts:
+    """Signals: each a list of words, and of the bits that count."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, int] = {}
+        self.word: list[Array] = []
+        self.mask: list[Array] = []
+
+    def add(self, word: Array, mask: Array) -> int:
+        """The index of a signal; the words rise."""
+        key = word.tobytes() + mask.tobytes()
+        if key not in self._known:
+            self._known[key] = len(self.word)
+            self.word.append(word)
+            self.mask.append(mask)
+        return self._known[key]
+
+    def joined(self) -> ticks.Parts:
+        starts = np.concatenate([[0], np.cumsum([len(word) for word in self.word])])
+        return ticks.Parts(
+            starts.astype(np.int64),
+            np.concatenate([np.zeros(0, np.int64), *self.word]).astype(np.int64),
+            np.concatenate([np.zeros(0, np.uint64), *self.mask]).astype(np.uint64),
+        )
+
+
+def first_words(sizes: Sequence[int]) -> Array:
+    """Where the words of each population begin if each begins at a new word, and the number of all words."""
+    return np.concatenate([[0], np.cumsum([-(-size // WORD) for size in sizes])]).astype(np.int64)
+
+
+def as_parts(first: int, classes: Array) -> list[tuple[Array, Array]]:
+    """The words and bits of each class.
+
+    Args:
+        first: the first word of the population.
+        classes: the class of each neuron; those below 0 have none.
+    """
+    neuron = np.flatnonzero(classes >= 0)
+    if not len(neuron):
+        return []
+    of, words = classes[neuron].astype(np.int64), first + neuron // WORD
+    order = np.argsort(of, kind="stable")
+    neuron, of, words = neuron[order], of[order], words[order]
+    starts = np.flatnonzero((np.diff(of, prepend=-1) != 0) | (np.diff(words, prepend=-1) != 0))
+    bits = np.left_shift(np.uint64(1), (neuron % WORD).astype(np.uint64))
+    masks = np.bitwise_or.reduceat(bits, starts)
+    part_of, part_word = of[starts], words[starts]
+    ends = np.searchsorted(part_of, np.arange(int(part_of[-1]) + 1), side="right")
+    begins = np.concatenate([[0], ends[:-1]])
+    return [(part_word[a:b], masks[a:b]) for a, b in zip(begins, ends, strict=True)]
+
+
+def compact(rows: Array) -> Array:
+    """Whole numbers in as few bytes as hold them, each row a whole number of lanes."""
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % _LANES)))
+    return np.ascontiguousarray(padded.astype(np.uint16 if rows.max(initial=0) < 1 << 16 else np.int64))
+
+
+def tables(plan: Plan, names: Sequence[Sequence[str]], known: bool) -> ticks.Tables:
+    """The tables for the counts that the meters of each program price.
+
+    Args:
+        plan: the network on its cores.
+        names: of each program, the rows of counts that are needed.
+        known: whether active updates are known; else every update counts.
+    """
+    firsts = first_words([source.population.size for source in plan.sources])
+    delayed, spiking, acting = _Parts(), _Parts(), _Parts()
+    terms: list[tuple[int, int, int, int, int, float]] = []  # column, row, kind, signal, delay, number
+    cells: list[tuple[int, int, int]] = []  # column, row, place in what rows add
+    scanned: dict[tuple[int, int], list[list[tuple[int, int]]]] = {}  # by the same: their columns and rows of counts
+    scans: dict[tuple[int, int], list[tuple[Array, Array]]] = {}  # by source and delay: classes and rows
+
+    def bring(group: Group, name: str, m: int, rows: Array) -> None:
+        """Rows of a group on the cores of one program, `[classes, columns]`."""
+        column, row = plan.columns[m], plan.row(name)
+        used = np.flatnonzero(rows.any(0))
+        if not len(used):
+            return
+        source = plan.sources[group.source]
+        size, first = source.population.size, int(firsts[group.source])
+        if group.classes is None:
+            classes, of_class = np.zeros(size, np.int64), rows[:, used]
+        else:
+            of_class, inverse = np.unique(rows[:, used], axis=0, return_inverse=True)
+            classes = inverse.ravel()[group.classes]
+        classes = np.where(of_class.any(1)[classes], classes, -1)
+        parts = as_parts(first, classes)
+        if sum(len(word) for word, _ in parts) <= size // _WORTH_ROWS + _WORTH_ROWS:
+            for (word, mask), numbers in zip(parts, of_class, strict=False):
+                if len(word):
+                    signal = delayed.add(word, mask)
+                    terms.extend(
+                        (column.start + int(c), row, ticks.DELAYED, signal, group.delay, float(n))
+                        for c, n in zip(used, numbers, strict=True)
+                        if n
+                    )
+            return
+        scans.setdefault((group.source, group.delay), []).append((classes, of_class))
+        scanned.setdefault((group.source, group.delay), []).append([(column.start + int(c), row) for c in used])
+
+    for group in plan.groups:
+        for m, column in enumerate(plan.columns):
+            if group.touches[m] in names[m]:
+                bring(group, group.touches[m], m, group.touched[:, column])
+            if group.arrives in names[m]:
+                bring(group, group.arrives, m, group.arriving[:, column].astype(np.int64))
+
+    scan, pools, class_at = [], [], []
+    so_far = classes_so_far = rows_so_far = most = 0
+    for (source, delay), of in sorted(scans.items()):
+        size = plan.sources[source].population.size
+        labels = np.stack([classes for classes, _ in of], axis=1)
+        found, inverse = np.unique(labels, axis=0, return_inverse=True)
+        rows = np.concatenate(
+            [np.where(found[:, i, None] >= 0, numbers[found[:, i]], 0) for i, (_, numbers) in enumerate(of)], axis=1
+        )
+        at = so_far
+        for part in scanned[source, delay]:
+            cells += [(c, row, at + i) for i, (c, row) in enumerate(part)]
+            at += len(part)
+        compact_rows = compact(rows)
+        pools.append(compact_rows)
+        class_at.append(inverse.ravel().astype(np.int32))
+        scan.append((delay, firsts[source], firsts[source + 1], classes_so_far, rows_so_far, so_far, compact_rows.shape[1]))
+        most = max(most, int(compact_rows.max(initial=0)) * size)
+        classes_so_far += size
+        rows_so_far += compact_rows.size
+        so_far += compact_rows.shape[1]
+    kind = np.int64 if any(of.dtype == np.int64 for of in pools) else np.uint16
+    width = so_far
+
+    constants = np.zeros((len(plan.names), plan.width))
+    for m, column in enumerate(plan.columns):
+        if "neuron_updates" in names[m]:
+            constants[plan.row("neuron_updates"), column] = plan.updates[column]
+        if "active_updates" in names[m]:
+            if known:
+                for c in range(column.start, column.stop):
+                    part = slice(plan.active.starts[c], plan.active.starts[c + 1])
+                    signal = acting.add(plan.active.word[part], plan.active.mask[part])
+                    terms.append((c, plan.row("active_updates"), ticks.ACTIVE, signal, 0, 1.0))
+            else:
+                constants[plan.row("active_updates"), column] = plan.updates[column]
+        for name in ("neuron_spikes", "messages_out"):
+            if name in names[m]:
+                for c, (word, mask), number in _sent(plan, m, firsts, name):
+                    signal = spiking.add(word, mask)
+                    terms.append((c, plan.row(name), ticks.SPIKING, signal, 0, float(number)))
+
+    terms.sort()
+    cells.sort()
+    kept = [_kept(plan, m, names[m], terms, cells, constants) for m in range(len(plan.programs))]
+    senders = [_senders(plan, m, firsts) if "messages_out" in names[m] else [] for m in range(len(plan.programs))]
+    columns = np.arange(plan.width + 1)
+    return ticks.Tables(
+        delayed=delayed.joined(),
+        spiking=spiking.joined(),
+        acting=acting.joined(),
+        term_starts=np.searchsorted([t[0] for t in terms], columns).astype(np.int64),
+        term=np.array(terms, ticks.TERM),
+        cell_starts=np.searchsorted([t[0] for t in cells], columns).astype(np.int64),
+        cell=np.array(cells, ticks.CELL),
+        constants=constants,
+        scan=np.array(scan, ticks.SCAN),
+        classes=np.concatenate([np.zeros(0, np.int32), *class_at]),
+        rows=np.concatenate([np.zeros(0, kind), *(of.astype(kind).ravel() for of in pools)]),
+        added=np.zeros((ticks.BLOCK, width), np.int32 if most < 1 << 31 else np.int64),
+        kept_starts=np.concatenate([[0], np.cumsum([len(of) for of in kept])]).astype(np.int64),
+        kept=np.concatenate([np.zeros(0, np.int64), *kept]).astype(np.int64),
+        senders=ticks.Parts(
+            np.concatenate([[0], np.cumsum([len(of) for of in senders])]).astype(np.int64),
+            np.array([word for of in senders for word, _ in of], np.int64),
+            np.array([mask for of in senders for _, mask in of], np.uint64),
+        ),
+    )
+
+
+def _messages(plan: Plan, m: int, s: int) -> Array:
+    """The messages of a spike of each neuron of a source in program `m`."""
+    source = plan.sources[s]
+    per_class = source.reached.rows[:, plan.columns[m]].sum(1)
+    if source.reached.classes is None:
+        return np.broadcast_to(per_class[0], (source.population.size,))
+    return np.asarray(per_class[source.reached.classes])
+
+
+def _sent(plan: Plan, m: int, firsts: Array, name: str) -> list[tuple[int, tuple[Array, Array], int]]:
+    """What spikes are on their own cores: column, the neurons, and how much of the row each of their spikes is."""
+    found: dict[tuple[int, int], list[tuple[Array, Array]]] = {}
+    for s, source in enumerate(plan.sources):
+        if source.population.kind != "lif":
+            continue
+        number = np.ones(source.population.size, np.int64) if name == "neuron_spikes" else _messages(plan, m, s)
+        pairs = np.stack([plan.core_columns(source.population.name)[m], number], axis=1)
+        kinds, classes = np.unique(pairs, axis=0, return_inverse=True)
+        for (c, n), part in zip(kinds, as_parts(int(firsts[s]), classes.ravel()), strict=True):
+            if n:
+                found.setdefault((int(c), int(n)), []).append(part)
+    joined = ((np.concatenate([w for w, _ in of]), np.concatenate([b for _, b in of])) for of in found.values())
+    return [(c, part, n) for (c, n), part in zip(found, joined, strict=True)]
+
+
+def _senders(plan: Plan, m: int, firsts: Array) -> list[tuple[int, int]]:
+    """The words and bits of the neurons whose spikes are messages in program `m`."""
+    found = []
+    for s, source in enumerate(plan.sources):
+        if source.population.kind == "lif":
+            for word, mask in as_parts(int(firsts[s]), np.where(_messages(plan, m, s) > 0, 0, -1)):
+                found += list(zip(word.tolist(), mask.tolist(), strict=True))
+    return found
+
+
+def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], cells: list[Any], constants: Array) -> Array:
+    """The columns of program `m`, without those that are never slower than one before them, whatever the prices."""
+    column, rows = plan.columns[m], sorted({plan.row(name) for name in names if name in plan.names})
+    of_terms: dict[int, dict[Any, float]] = {c: {} for c in range(column.start, column.stop)}
+    with_cells = {c for c, *_ in cells}
+    for c, row, kind, signal, delay, number in terms:
+        if c in of_terms:
+            key = row, kind, signal, delay
+            of_terms[c][key] = of_terms[c].get(key, 0.0) + number
+    kept: list[int] = []
+    by_signals: dict[Any, list[int]] = {}
+    for c in range(column.start, column.stop):
+        alike = by_signals.setdefault(frozenset(of_terms[c]), [])
+        below = c not in with_cells and any(
+            all(of_terms[c][key] <= of_terms[other][key] for key in of_terms[c])
+            and all(constants[row, c] <= constants[row, other] for row in rows)
+            for other in alike
+        )
+        if not below:
+            kept.append(c)
+            alike.append(c)
+    return np.array(kept, np.int64)
