@@ -18,7 +18,7 @@ from muspike.hardware.cost import ticks as loops
 from muspike.hardware.cost.activity import NOTHING_SPIKES, Counts, arriving, waiting
 from muspike.hardware.cost.energy import Meter
 from muspike.hardware.cost.plan import SENT, Group, Plan, places
-from muspike.hardware.cost.timing import of_meter, tables
+from muspike.hardware.cost.timing import nothing_spent, of_meter, tables
 from muspike.hardware.program import Program
 from muspike.hardware.threads import in_threads
 
@@ -55,6 +55,9 @@ class Account:
             sorted({name for meter in of for name in meter.timing.rows if name in plan.names}) for of in meters
         ]
         self._of_program = np.concatenate([[0], np.cumsum([len(of) for of in meters])]).astype(np.int64)
+        columns, widths = ([of(m) for m, _ in self._meters] for of in (lambda m: plan.columns[m].start, plan.span))
+        self._priced = tables([meter.timing for _, meter in self._meters], plan.names, columns, widths)
+        self._first_cores = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
         self._tables: dict[bool, loops.Tables] = {}  # by whether active updates are known
         self._sources = _sources(plan)
         self._group_rows = [_GroupRows(plan, group) for group in plan.groups]
@@ -96,13 +99,9 @@ class Account:
             raise BadInput(NOTHING_SPIKES)
         ticks = len(spikes[plan.sources[0].population.name])
         lengths = np.clip(self._lengths - self._begun, 0, ticks)
-        columns = [plan.columns[m].start for m, _ in self._meters]
-        widths = [plan.span(m) for m, _ in self._meters]
-        firsts = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
-        timings = [meter.timing for _, meter in self._meters]
-        meters, spent = tables(timings, plan.names, columns, widths, self._batch)
+        spent = nothing_spent(self._priced, self._batch)
         if known not in self._tables:
-            self._tables[known] = signals.tables(plan, self._names, known)
+            self._tables[known] = signals.tables(plan, self._names, self._priced, known)
         of_spikes = self._tables[known]
         where, kept = places(spikes, [source.population for source in plan.sources])
         words, kept_words = places(active or {}, [] if active is None else plan.mapped)
@@ -112,9 +111,9 @@ class Account:
             fired, acted = np.zeros(plan.neurons, np.int64), np.zeros(plan.width, np.int64)
             before, after = np.zeros((2, len(self._waiting)), np.int64)
             loops.account_ticks(
-                begin, end, lengths, where, words, self._sources, plan.active, loops.with_scratch(of_spikes), meters,
-                self._of_program, firsts, self._recent, fired, before, after, acted, spent,
-                loops.scratch(len(plan.names), meters),
+                begin, end, lengths, where, words, self._sources, plan.active, loops.with_scratch(of_spikes),
+                self._priced, self._of_program, self._first_cores, self._recent, fired, before, after, acted, spent,
+                loops.scratch(len(plan.names), plan.width, self._priced),
                 loops.room(of_spikes, self._recent.shape[1:], plan.words if known else 0),
             )  # fmt: skip
             found.append((fired, before, after, acted))
@@ -138,7 +137,9 @@ class Account:
             of = counted[m]
             graded = bool(of.synops_graded.any() or of.spikes_in_graded.any())
             if of.ticks.any():
-                meter.timing.take(of_meter(spent, meters, i, int(firsts[i])), of.activity_known, graded)
+                meter.timing.take(
+                    of_meter(spent, self._priced, i, int(self._first_cores[i])), of.activity_known, graded
+                )
             meter.add_totals(of)
 
     def _of_neurons(self, fired: Array) -> Array:

@@ -33,6 +33,8 @@ WHERE = np.dtype([(name, np.int64) for name in ("address", "of_sequence", "of_ti
 GROUP = np.dtype([(name, np.int64) for name in ("delay", "classes", "rows")])
 """Numbers that spikes of one population add in one tick. `classes` is where the class of each neuron begins among all
 classes, or -1 if all neurons are of one class; `rows` is where the rows of the classes begin."""
+
+
 class Rows(NamedTuple):
     """What the spikes of each population cause: groups of each source, rows of each group, entries of each row."""
 

@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 WORD = 64  # bits
 _WORTH_ROWS = 8  # so many neurons are worth a part of a class: bits are counted faster than spikes are found
+_DELAYED, _SPIKING, _ACTING, _ADDED = range(4)  # kinds of signals
 _LANES = 8  # rows of numbers have a whole number of these
 
 
@@ -41,6 +42,9 @@ class _Parts:
             self.word.append(word)
             self.mask.append(mask)
         return self._known[key]
+
+    def __len__(self) -> int:
+        return len(self.word)
 
     def joined(self) -> ticks.Parts:
         starts = np.concatenate([[0], np.cumsum([len(word) for word in self.word])])
@@ -84,18 +88,18 @@ def compact(rows: Array) -> Array:
     return np.ascontiguousarray(padded.astype(np.uint16 if rows.max(initial=0) < 1 << 16 else np.int64))
 
 
-def tables(plan: Plan, names: Sequence[Sequence[str]], known: bool) -> ticks.Tables:
+def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, known: bool) -> ticks.Tables:
     """The tables for the counts that the meters of each program price.
 
     Args:
         plan: the network on its cores.
         names: of each program, the rows of counts that are needed.
+        meters: the prices of all meters.
         known: whether active updates are known; else every update counts.
     """
     firsts = first_words([source.population.size for source in plan.sources])
     delayed, spiking, acting = _Parts(), _Parts(), _Parts()
-    terms: list[tuple[int, int, int, int, int, float]] = []  # column, row, kind, signal, delay, number
-    cells: list[tuple[int, int, int]] = []  # column, row, place in what rows add
+    terms: list[tuple[int, int, int, int, int, float]] = []  # column, row, kind of signal, signal, delay, number
     scanned: dict[tuple[int, int], list[list[tuple[int, int]]]] = {}  # by the same: their columns and rows of counts
     scans: dict[tuple[int, int], list[tuple[Array, Array]]] = {}  # by source and delay: classes and rows
 
@@ -119,7 +123,7 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], known: bool) -> ticks.Tab
                 if len(word):
                     signal = delayed.add(word, mask)
                     terms.extend(
-                        (column.start + int(c), row, ticks.DELAYED, signal, group.delay, float(n))
+                        (column.start + int(c), row, _DELAYED, signal, group.delay, float(n))
                         for c, n in zip(used, numbers, strict=True)
                         if n
                     )
@@ -145,12 +149,14 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], known: bool) -> ticks.Tab
         )
         at = so_far
         for part in scanned[source, delay]:
-            cells += [(c, row, at + i) for i, (c, row) in enumerate(part)]
+            terms += [(c, row, _ADDED, at + i, 0, 1.0) for i, (c, row) in enumerate(part)]
             at += len(part)
         compact_rows = compact(rows)
         pools.append(compact_rows)
         class_at.append(inverse.ravel().astype(np.int32))
-        scan.append((delay, firsts[source], firsts[source + 1], classes_so_far, rows_so_far, so_far, compact_rows.shape[1]))
+        scan.append(
+            (delay, firsts[source], firsts[source + 1], classes_so_far, rows_so_far, so_far, compact_rows.shape[1])
+        )
         most = max(most, int(compact_rows.max(initial=0)) * size)
         classes_so_far += size
         rows_so_far += compact_rows.size
@@ -167,28 +173,40 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], known: bool) -> ticks.Tab
                 for c in range(column.start, column.stop):
                     part = slice(plan.active.starts[c], plan.active.starts[c + 1])
                     signal = acting.add(plan.active.word[part], plan.active.mask[part])
-                    terms.append((c, plan.row("active_updates"), ticks.ACTIVE, signal, 0, 1.0))
+                    terms.append((c, plan.row("active_updates"), _ACTING, signal, 0, 1.0))
             else:
                 constants[plan.row("active_updates"), column] = plan.updates[column]
         for name in ("neuron_spikes", "messages_out"):
             if name in names[m]:
                 for c, (word, mask), number in _sent(plan, m, firsts, name):
                     signal = spiking.add(word, mask)
-                    terms.append((c, plan.row(name), ticks.SPIKING, signal, 0, float(number)))
+                    terms.append((c, plan.row(name), _SPIKING, signal, 0, float(number)))
 
     terms.sort()
-    cells.sort()
-    kept = [_kept(plan, m, names[m], terms, cells, constants) for m in range(len(plan.programs))]
+    kept = [_kept(plan, m, names[m], terms, constants) for m in range(len(plan.programs))]
     senders = [_senders(plan, m, firsts) if "messages_out" in names[m] else [] for m in range(len(plan.programs))]
-    columns = np.arange(plan.width + 1)
+    stride, block = plan.depth - 1 + ticks.CHUNK, ticks.BLOCK
+    begins = {_DELAYED: 0, _SPIKING: len(delayed) * stride}
+    begins[_ACTING] = begins[_SPIKING] + len(spiking) * block
+    begins[_ADDED] = begins[_ACTING] + len(acting) * block
+    row = np.array([c * len(plan.names) + r for c, r, *_ in terms], np.int64)
+    prices, others = _prices(plan, meters)
+    number = np.array([n for *_, n in terms])
+    row_of = row % len(plan.names)
     return ticks.Tables(
         delayed=delayed.joined(),
         spiking=spiking.joined(),
         acting=acting.joined(),
-        term_starts=np.searchsorted([t[0] for t in terms], columns).astype(np.int64),
-        term=np.array(terms, ticks.TERM),
-        cell_starts=np.searchsorted([t[0] for t in cells], columns).astype(np.int64),
-        cell=np.array(cells, ticks.CELL),
+        starts=np.searchsorted(row, np.arange(plan.width * len(plan.names) + 1)).astype(np.int64),
+        offset=np.array(
+            [
+                begins[kind] + signal * (stride if kind == _DELAYED else block) - delay
+                for _, _, kind, signal, delay, _ in terms
+            ],
+            np.int64,
+        ),
+        moving=np.array([kind == _DELAYED for _, _, kind, *_ in terms], np.int64),
+        number=number,
         constants=constants,
         scan=np.array(scan, ticks.SCAN),
         classes=np.concatenate([np.zeros(0, np.int32), *class_at]),
@@ -201,7 +219,22 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], known: bool) -> ticks.Tab
             np.array([word for of in senders for word, _ in of], np.int64),
             np.array([mask for of in senders for _, mask in of], np.uint64),
         ),
+        priced=np.stack([number * of[:, row_of] for of in (prices, others)]),
+        priced_constants=np.stack([of @ constants for of in (prices, others)]),
     )
+
+
+def _prices(plan: Plan, meters: ticks.Meters) -> tuple[Array, Array]:
+    """The prices of each row of counts at the values, `[meters, rows]`, of synapses and of the rest.
+
+    Where a core's time is the sum of both, all are among the first.
+    """
+    found = np.zeros((2, len(meters.meter), len(plan.names)))
+    for k, meter in enumerate(meters.meter):
+        for event in meters.event[meter["event"] : meter["event_end"]]:
+            apart = bool(meter["side_by_side"]) and event["group"] != ticks.SYNAPSES
+            found[int(apart), k, event["row"]] += event["value"]
+    return found[0], found[1]
 
 
 def _messages(plan: Plan, m: int, s: int) -> Array:
@@ -239,11 +272,10 @@ def _senders(plan: Plan, m: int, firsts: Array) -> list[tuple[int, int]]:
     return found
 
 
-def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], cells: list[Any], constants: Array) -> Array:
+def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], constants: Array) -> Array:
     """The columns of program `m`, without those that are never slower than one before them, whatever the prices."""
     column, rows = plan.columns[m], sorted({plan.row(name) for name in names if name in plan.names})
     of_terms: dict[int, dict[Any, float]] = {c: {} for c in range(column.start, column.stop)}
-    with_cells = {c for c, *_ in cells}
     for c, row, kind, signal, delay, number in terms:
         if c in of_terms:
             key = row, kind, signal, delay
@@ -252,7 +284,7 @@ def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], cells: lis
     by_signals: dict[Any, list[int]] = {}
     for c in range(column.start, column.stop):
         alike = by_signals.setdefault(frozenset(of_terms[c]), [])
-        below = c not in with_cells and any(
+        below = any(
             all(of_terms[c][key] <= of_terms[other][key] for key in of_terms[c])
             and all(constants[row, c] <= constants[row, other] for row in rows)
             for other in alike

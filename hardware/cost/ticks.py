@@ -1,8 +1,9 @@
 """The loops that count a run as it comes and time its ticks, a block of ticks at a time.
 
-Spikes are kept as words of bits, `[words, ticks]`. Totals are counted bit by bit over many ticks at once. For times, the
-counts of a core in the ticks of a block lie side by side, so that a core costs a few vector operations for each price
-(`signals.tables`). Counts are whole numbers far below 2^53, so they are exact in float64.
+Spikes are kept as words of bits, `[words, ticks]`. Totals are counted bit by bit over many ticks at once. For times,
+the ticks of a block lie side by side (`lanes`). The time of every core is added up from signals first (`signals`). Only
+of cores that can be the slowest one in some case, the counts are found too, and timed in all cases. Counts are whole
+numbers far below 2^53, so they are exact in float64.
 """
 
 from __future__ import annotations
@@ -14,29 +15,31 @@ import numpy.typing as npt
 from numba.cpython.unsafe import numbers
 
 from muspike.hardware.cost.kernels import bits_of, byte_at, gathered_at, word_at
+from muspike.hardware.cost.lanes import (
+    LANES,
+    add,
+    end_ticks,
+    raise_peak,
+    reaches,
+    replace_slowest,
+    sum_terms,
+    tally,
+)
 from muspike.hardware.simulator.kernels import LINE, borrowed
 from muspike.jit import njit
 
 Array = npt.NDArray[Any]
 
-BLOCK = 16
+BLOCK = LANES
 """Ticks that are timed at once."""
 CHUNK = 256
-"""Ticks whose spikes are at hand at once, beside those whose spikes are still on their way. A whole number of blocks."""
+"""Ticks whose spikes are at hand at once, beside those whose spikes are on their way. A whole number of blocks."""
 PLANES = 44
 """Bits of a total."""
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
 _trailing_zeros: Any = numbers.trailing_zeros  # its type is for calls from Python, which nobody can make
 
-DELAYED, SPIKING, ACTIVE = range(3)
-"""What a term counts: a class of neurons some ticks ago; spikes, or active updates, in the tick itself."""
-TERM = np.dtype(
-    [(name, np.int64) for name in ("column", "row", "kind", "signal", "delay")] + [("number", np.float64)]
-)
-"""A signal times a number, which is added to a count."""
-CELL = np.dtype([(name, np.int64) for name in ("column", "row", "at")])
-"""A count to which the rows of single neurons add, and its place in `Tables.added`."""
 SCAN = np.dtype([(name, np.int64) for name in ("delay", "word", "word_end", "classes", "rows", "at", "width")])
 """Spikes of a population, some ticks ago, that are found one by one: their words, where the class of each neuron and
 the rows of the classes begin, and where a row is added."""
@@ -62,11 +65,12 @@ METER = np.dtype(
         (name, np.int64)
         for name in ("column", "width", "side_by_side", "event", "event_end", "case", "case_end", "sends", "floored")
     ]
-    + [("one_by_one", np.int64)]
+    + [("one_by_one", np.int64), ("banded", np.int64), ("share", np.float64)]
 )
 """A price list on the cores of one mapping: its columns of the counts, its events and cases, whether synapses and
-neurons work side by side, whether messages take time, whether there is a floor, and whether there are cases of single
-events."""
+neurons work side by side, whether messages take time, whether there is a floor, whether there are cases of single
+events, and whether prices have bands. A core that takes less than `share` of the time of the slowest one at the values
+is not the slowest one in any case."""
 
 # The rows of what is known of the slowest core so far: its time and parts, then the times in other cases.
 _BUSY, _SYNAPSES, _NEURONS, _SPIKES, _LOW, _HIGH, _FEWEST, _EVENTS = range(8)
@@ -81,15 +85,15 @@ class Parts(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What the counts of each column in a tick are made of."""
+    """What the counts of each column in a tick are made of: sums of terms, which are signals times numbers."""
 
-    delayed: Parts  # classes of neurons, by words of spikes
-    spiking: Parts  # spikes on a core, by words of spikes
-    acting: Parts  # active updates on a core, by words of active updates
-    term_starts: Array  # int64 [columns + 1]
-    term: Array  # TERM
-    cell_starts: Array  # int64 [columns + 1]
-    cell: Array  # CELL
+    delayed: Parts  # signals of classes of neurons, by words of spikes; they count some ticks later
+    spiking: Parts  # of spikes on a core, by words of spikes
+    acting: Parts  # of active updates on a core, by words of active updates
+    starts: Array  # int64 [columns x rows + 1]: the terms of each count
+    offset: Array  # int64: where the signal of each term begins among the values
+    moving: Array  # int64: 1 if the signal is kept for all ticks at hand, 0 if for those of a block
+    number: Array  # float64
     constants: Array  # float64 [rows, columns]: what is counted in every tick
     scan: Array  # SCAN
     classes: Array  # int32
@@ -98,6 +102,8 @@ class Tables(NamedTuple):
     kept_starts: Array  # int64 [programs + 1]
     kept: Array  # int64: the columns of each program that can be the slowest
     senders: Parts  # of each program, the neurons whose spikes are messages
+    priced: Array  # float64 [2, meters, terms]: the time of a signal, of synapses (side by side), and of the rest
+    priced_constants: Array  # float64 [2, meters, columns]
 
 
 class Sources(NamedTuple):
@@ -127,23 +133,28 @@ class Spent(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a thread needs to time blocks."""
+    """What a thread needs to time blocks. Rows have the ticks of a block."""
 
-    counts: Array  # float64 [rows, BLOCK]: of a core
-    peaks: Array  # float64 [meters, 7 + 2 x events, BLOCK]: of the slowest core so far, by case
-    slowest: Array  # int64 [meters, BLOCK]: its column
-    times: Array  # float64 [8, BLOCK]
+    counts: Array  # float64 [rows x BLOCK]: of a core
+    live: Array  # bool [rows]: which of them are not all 0
+    peaks: Array  # float64 [(7 + 2 x events) x BLOCK]: of the slowest core so far, by case
+    slowest: Array  # int64 [BLOCK]: its column
+    times: Array  # float64 [8 x BLOCK]
+    roughly: Array  # float64 [columns x BLOCK]: the time of each core at the values
+    best: Array  # float64 [BLOCK]: the largest of these
 
 
-def scratch(rows: int, meters: Meters) -> Scratch:
-    """Scratch for some meters and as many rows of counts."""
-    events = (meters.meter["event_end"] - meters.meter["event"]).max(initial=0)
-    n = len(meters.meter)
+def scratch(rows: int, columns: int, meters: Meters) -> Scratch:
+    """Scratch for some meters, and as many rows and columns of counts."""
+    events = int((meters.meter["event_end"] - meters.meter["event"]).max(initial=0))
     return Scratch(
-        np.zeros((rows, BLOCK)),
-        np.zeros((n, _EVENTS + 2 * int(events), BLOCK)),
-        np.zeros((n, BLOCK), np.int64),
-        np.zeros((8, BLOCK)),
+        np.zeros(rows * BLOCK),
+        np.ones(rows, np.bool_),
+        np.zeros((_EVENTS + 2 * events) * BLOCK),
+        np.zeros(BLOCK, np.int64),
+        np.zeros(8 * BLOCK),
+        np.zeros(columns * BLOCK),
+        np.zeros(BLOCK),
     )
 
 
@@ -161,11 +172,10 @@ def room(tables: Tables, of_recent: tuple[int, ...], active: int) -> tuple[Array
         active: the number of words of active updates; 0: they are not known.
     """
     words, longest = of_recent
-    now = len(tables.spiking.starts) + len(tables.acting.starts) - 2
+    now = len(tables.spiking.starts) + len(tables.acting.starts) - 2 + tables.added.shape[1]
     return (
         np.zeros((words, longest + CHUNK), np.uint64),
-        np.zeros((len(tables.delayed.starts) - 1, longest + CHUNK), np.float32),
-        np.zeros((now, BLOCK)),
+        np.zeros((len(tables.delayed.starts) - 1) * (longest + CHUNK) + now * BLOCK),
         np.zeros((active, BLOCK), np.uint64),
         np.zeros((words, PLANES), np.uint64),
         np.zeros((active, PLANES), np.uint64),
@@ -173,125 +183,100 @@ def room(tables: Tables, of_recent: tuple[int, ...], active: int) -> tuple[Array
 
 
 @njit(nogil=True)
-def _time_column(x, column, meter, events, known, peaks, slowest, times):  # type: ignore[no-untyped-def]
+def _time_core(column, meter, events, known, scratch):  # type: ignore[no-untyped-def]
     """Time a core in the ticks of a block, and keep the times of the slowest core so far in each case.
 
-    `x` has its counts, float64 `[rows, BLOCK]`. Of cores that are equally slow, the first one is kept.
+    Of cores that are equally slow, the first one is kept.
     """
-    times[:, :] = 0.0
+    x, live, peaks, times = scratch.counts, scratch.live, scratch.peaks, scratch.times
+    banded = meter.banded or not known
+    # Rows of times: synapses, neurons and spikes at the values; synapses, and the others, low; the same high; busy.
+    times[:] = 0.0
     for e in range(meter.event, meter.event_end):
         event = events[e]
-        count = x[event.row]
-        least = count if known else x[event.least]
         beside = event.group != SYNAPSES
-        value, low, high = times[event.group], times[3 + beside], times[5 + beside]
-        price, low_price, high_price = event.value, event.low, event.high
-        for i in range(BLOCK):
-            value[i] += price * count[i]
-            low[i] += low_price * least[i]
-            high[i] += high_price * count[i]
-    synapses, neurons, spikes, others = times[0], times[1], times[2], times[7]
-    best, best_synapses, best_neurons, best_spikes = (
-        peaks[_BUSY], peaks[_SYNAPSES], peaks[_NEURONS], peaks[_SPIKES]
-    )  # fmt: skip
-    lowest, highest = peaks[_LOW], peaks[_HIGH]
-    if meter.side_by_side:
-        for i in range(BLOCK):
-            others[i] = neurons[i] + spikes[i]
-            ahead = synapses[i] > others[i]
-            time = synapses[i] if ahead else others[i]
-            more = time > best[i]
-            best[i] = time if more else best[i]
-            slowest[i] = column if more else slowest[i]
-            best_synapses[i] = (synapses[i] if ahead else 0.0) if more else best_synapses[i]
-            best_neurons[i] = (0.0 if ahead else neurons[i]) if more else best_neurons[i]
-            best_spikes[i] = (0.0 if ahead else spikes[i]) if more else best_spikes[i]
-        for i in range(BLOCK):
-            low = max(times[3, i], times[4, i])
-            lowest[i] = max(lowest[i], low)
-            high = max(times[5, i], times[6, i])
-            highest[i] = max(highest[i], high)
-    else:
-        for i in range(BLOCK):
-            time = synapses[i] + neurons[i] + spikes[i]
-            others[i] = time
-            more = time > best[i]
-            best[i] = time if more else best[i]
-            slowest[i] = column if more else slowest[i]
-            best_synapses[i] = synapses[i] if more else best_synapses[i]
-            best_neurons[i] = neurons[i] if more else best_neurons[i]
-            best_spikes[i] = spikes[i] if more else best_spikes[i]
-        for i in range(BLOCK):
-            lowest[i] = max(lowest[i], times[3, i] + times[4, i])
-            highest[i] = max(highest[i], times[5, i] + times[6, i])
+        if live[event.row]:
+            add(times, event.group * BLOCK, event.value, x, event.row * BLOCK)
+            if banded:
+                add(times, (5 + beside) * BLOCK, event.high, x, event.row * BLOCK)
+        least = event.row if known else event.least
+        if banded and live[least]:
+            add(times, (3 + beside) * BLOCK, event.low, x, least * BLOCK)
+    replace_slowest(times, 0, meter.side_by_side != 0, peaks, _BUSY * BLOCK, scratch.slowest, column)
+    if banded:
+        for end in range(2):
+            first, second = (3 + 2 * end) * BLOCK, (4 + 2 * end) * BLOCK
+            _together(meter.side_by_side, peaks, (_LOW + end) * BLOCK, times, first, second)
     if not meter.one_by_one:
         return
     for e in range(meter.event, meter.event_end):
         event = events[e]
-        count = x[event.row]
-        at = _EVENTS + 2 * (e - meter.event)
-        down, up = peaks[at], peaks[at + 1]
-        to_low, to_high = event.to_low, event.to_high
-        if not meter.side_by_side:
-            for i in range(BLOCK):
-                down[i] = max(down[i], others[i] + to_low * count[i])
-                up[i] = max(up[i], others[i] + to_high * count[i])
-        else:
-            changed = synapses if event.group == SYNAPSES else others
-            beside_it = others if event.group == SYNAPSES else synapses
-            for i in range(BLOCK):
-                down[i] = max(down[i], max(changed[i] + to_low * count[i], beside_it[i]))
-                up[i] = max(up[i], max(changed[i] + to_high * count[i], beside_it[i]))
+        for end in range(2):
+            change = event.to_high if end else event.to_low
+            if change == 0:
+                continue
+            at = (_EVENTS + 2 * (e - meter.event) + end) * BLOCK
+            if not live[event.row]:
+                change = 0.0
+            if not meter.side_by_side:
+                raise_peak(peaks, at, times, 7 * BLOCK, change, x, event.row * BLOCK)
+            else:
+                changed, beside_it = (0, 7 * BLOCK) if event.group == SYNAPSES else (7 * BLOCK, 0)
+                raise_peak(peaks, at, times, changed, change, x, event.row * BLOCK)
+                raise_peak(peaks, at, times, beside_it, 0.0, times, beside_it)
     if not known:
-        times[3:5] = 0.0
+        times[3 * BLOCK : 5 * BLOCK] = 0.0
         for e in range(meter.event, meter.event_end):
             event = events[e]
-            least, price = x[event.least], event.value
-            part = times[3 + (event.group != SYNAPSES)]
-            for i in range(BLOCK):
-                part[i] += price * least[i]
-        fewest = peaks[_FEWEST]
-        for i in range(BLOCK):
-            a, b = times[3, i], times[4, i]
-            fewest[i] = max(fewest[i], max(a, b) if meter.side_by_side else a + b)
+            if live[event.least]:
+                part = (3 + (event.group != SYNAPSES)) * BLOCK
+                add(times, part, event.value, x, event.least * BLOCK)
+        _together(meter.side_by_side, peaks, _FEWEST * BLOCK, times, 3 * BLOCK, 4 * BLOCK)
 
 
 @njit(nogil=True)
-def _begin_block(peaks, slowest):  # type: ignore[no-untyped-def]
-    peaks[:, :] = 0.0
-    peaks[_BUSY] = -1.0
-    slowest[:] = 0
+def _together(side_by_side, peaks, at, times, first, second):  # type: ignore[no-untyped-def]
+    """Raise a peak to the time of a core, which is the sum of two times or the larger of them."""
+    if side_by_side:
+        raise_peak(peaks, at, times, first, 0.0, times, first)
+        raise_peak(peaks, at, times, second, 0.0, times, second)
+    else:
+        raise_peak(peaks, at, times, first, 1.0, times, second)
 
 
-@njit(nogil=True, fastmath={"reassoc", "nnan", "nsz"})
-def _end_block(lanes, meter, cases, known, sends, first_core, peaks, at, times, sums, longest, waited, slowest):  # type: ignore[no-untyped-def]
-    """Add the times of the first `lanes` ticks of a block. `sends` says in which of them there are messages, 0 or 1."""
-    time, inside = times[0], times[1]
-    for i in range(BLOCK):
-        inside[i] = 1.0 if i < lanes else 0.0
-    peak = peaks[_BUSY]
+@njit(nogil=True)
+def _begin_block(scratch):  # type: ignore[no-untyped-def]
+    scratch.peaks[:] = 0.0
+    scratch.peaks[:BLOCK] = -1.0
+    scratch.slowest[:] = 0
+
+
+@njit(nogil=True)
+def _end_block(lanes, meter, events, cases, known, sends, inside, first_core, scratch, sums, longest, waited, slowest):  # type: ignore[no-untyped-def]
+    """Add the times of the first `lanes` ticks of a block, which are `inside`; `sends` says where there are messages.
+
+    Both are 0 or 1 for each tick.
+    """
+    peaks, at = scratch.peaks, scratch.slowest
+    banded = meter.banded or not known
     for k in range(meter.case, meter.case_end):
         case = cases[k]
-        path = peak
+        path = _BUSY
         if case.kind == ONE:
-            path = peaks[_EVENTS + 2 * (case.event - meter.event) + (case.end == 2)]
-        elif case.kind == ALL:
-            path = peaks[_LOW] if case.end == 1 else peaks[_HIGH]
+            event = events[case.event]
+            if (event.to_high if case.end == 2 else event.to_low) != 0:
+                path = _EVENTS + 2 * (case.event - meter.event) + (case.end == 2)
+        elif case.kind == ALL and banded:
+            path = _LOW if case.end == 1 else _HIGH
         elif case.kind == FEWEST and not known:
-            path = peaks[_FEWEST]
-        transit, barrier, floor = case.transit, case.barrier, case.floor
-        total, most = 0.0, 0.0
-        for i in range(BLOCK):
-            taken = path[i] + transit * sends[i] + barrier
-            taken = (taken if taken > floor else floor) * inside[i]
-            total += taken
-            most = taken if taken > most else most
+            path = _FEWEST
+        total, most = end_ticks(peaks, path * BLOCK, case.transit, sends, case.barrier, case.floor, inside)
         sums[k] += total
-        longest[k] = most if most > longest[k] else longest[k]
+        longest[k] = max(longest[k], most)
     # What the ticks wait for. A tick below the floor waits for the floor, whatever fills a part of it.
     value = cases[meter.case]
     for i in range(lanes):
-        s, n, p = peaks[_SYNAPSES, i], peaks[_NEURONS, i], peaks[_SPIKES, i]
+        s, n, p = peaks[_SYNAPSES * BLOCK + i], peaks[_NEURONS * BLOCK + i], peaks[_SPIKES * BLOCK + i]
         mesh = value.transit * sends[i]
         time = s + n + p + mesh + value.barrier
         if meter.floored and value.floor > time:
@@ -312,21 +297,22 @@ def time_counts(ticks, meters, known, scratch, spent):  # type: ignore[no-untype
 
     The last row of counts is 1 where there are messages.
     """
-    x, times = scratch.counts, scratch.times
     meter = meters.meter[0]
-    sends = np.zeros(BLOCK)
+    rows = ticks.shape[1] - 1
+    sends, inside = np.zeros(BLOCK), np.zeros(BLOCK)
     for start in range(0, len(ticks), BLOCK):
         lanes = min(BLOCK, len(ticks) - start)
-        _begin_block(scratch.peaks[0], scratch.slowest[0])
+        _begin_block(scratch)
         for c in range(meter.width):
-            for r in range(len(x)):
+            for r in range(rows):
                 for i in range(lanes):
-                    x[r, i] = ticks[start + i, r, c]
-            _time_column(x, c, meter, meters.event, known, scratch.peaks[0], scratch.slowest[0], times)
-        for i in range(lanes):
-            sends[i] = ticks[start + i, len(x), 0]
+                    scratch.counts[r * BLOCK + i] = ticks[start + i, r, c]
+            _time_core(c, meter, meters.event, known, scratch)
+        for i in range(BLOCK):
+            sends[i] = ticks[start + i, rows, 0] if i < lanes else 0.0
+            inside[i] = i < lanes
         _end_block(
-            lanes, meter, meters.case, known, sends, 0, scratch.peaks[0], scratch.slowest[0], times,
+            lanes, meter, meters.event, meters.case, known, sends, inside, 0, scratch,
             spent.sums[0], spent.longest[0], spent.waited[0, 0], spent.slowest[0],
         )  # fmt: skip
 
@@ -410,49 +396,17 @@ def _late(words, end, sources, late):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _find_signals(parts, words, begin, end, signals):  # type: ignore[no-untyped-def]
-    """Write how many bits of each signal are set in the columns `begin` to `end - 1`."""
+def _tally_all(parts, words, stride, at, values, place, step):  # type: ignore[no-untyped-def]
+    """Write each signal in the ticks of a block to `values`, one signal every `step` values from `place` on."""
     for s in range(len(parts.starts) - 1):
-        row = signals[s]
-        first = parts.starts[s]
-        if parts.starts[s + 1] - first == 1:
-            of, mask = words[parts.word[first]], parts.mask[first]
-            for t in range(begin, end):
-                row[t] = bits_of(of[t] & mask)
-            continue
-        for t in range(begin, end):
-            row[t] = 0
-        for part in range(first, parts.starts[s + 1]):
-            of, mask = words[parts.word[part]], parts.mask[part]
-            for t in range(begin, end):
-                row[t] += bits_of(of[t] & mask)
+        tally(parts.starts[s], parts.starts[s + 1], parts.word, parts.mask, words, stride, at, values, place + s * step)
 
 
 @njit(nogil=True)
-def _time_block(  # type: ignore[no-untyped-def]
-    lanes, at, tables, words, acting, signals, now, meters, of_program, first_cores, known, scratch, spent, b
-):
-    """Time the ticks of a block, whose spikes begin at column `at` of `words`, in all meters."""
-    x, peaks, slowest = scratch.counts, scratch.peaks, scratch.slowest
-    spiking = len(tables.spiking.starts) - 1
-    for s in range(spiking):
-        row = now[s]
-        row[:] = 0.0
-        for part in range(tables.spiking.starts[s], tables.spiking.starts[s + 1]):
-            of, mask = words[tables.spiking.word[part]], tables.spiking.mask[part]
-            for i in range(BLOCK):
-                row[i] += bits_of(of[at + i] & mask)
-    if known:
-        for s in range(len(tables.acting.starts) - 1):
-            row = now[spiking + s]
-            row[:] = 0.0
-            for part in range(tables.acting.starts[s], tables.acting.starts[s + 1]):
-                of, mask = acting[tables.acting.word[part]], tables.acting.mask[part]
-                for i in range(BLOCK):
-                    row[i] += bits_of(of[i] & mask)
+def _find_rows(lanes, at, tables, words, values, place):  # type: ignore[no-untyped-def]
+    """Add up what single spikes bring in the ticks of a block, and write it to `values` from `place` on."""
     added = tables.added
-    if len(tables.scan):
-        added[:, :] = 0
+    added[:, :] = 0
     for scan in tables.scan:
         for i in range(lanes):
             to = added[i, scan.at : scan.at + scan.width]
@@ -465,7 +419,29 @@ def _time_block(  # type: ignore[no-untyped-def]
                     row = tables.rows[begin : begin + scan.width]
                     for k in range(scan.width):
                         to[k] += row[k]
-    sends = np.zeros(BLOCK)
+    for k in range(added.shape[1]):
+        for i in range(BLOCK):
+            values[place + k * BLOCK + i] = added[i, k]
+
+
+@njit(nogil=True)
+def _time_block(  # type: ignore[no-untyped-def]
+    lanes, at, tables, words, acting, values, stride, meters, of_program, first_cores, known, scratch, spent, b
+):
+    """Time the ticks of a block, whose spikes begin at column `at` of `words`, in all meters."""
+    x, live, roughly, best, times = scratch.counts, scratch.live, scratch.roughly, scratch.best, scratch.times
+    place = (len(tables.delayed.starts) - 1) * stride
+    _tally_all(tables.spiking, words.reshape(-1), stride, at, values, place, BLOCK)
+    place += (len(tables.spiking.starts) - 1) * BLOCK
+    if known:
+        _tally_all(tables.acting, acting.reshape(-1), BLOCK, 0, values, place, BLOCK)
+        place += (len(tables.acting.starts) - 1) * BLOCK
+    if len(tables.scan):
+        _find_rows(lanes, at, tables, words, values, place)
+    rows = len(live)
+    starts, offset, moving, constants = tables.starts, tables.offset, tables.moving, tables.constants
+    sends, inside = np.zeros(BLOCK), np.zeros(BLOCK)
+    inside[:lanes] = 1.0
     for m in range(len(of_program) - 1):
         if of_program[m] == of_program[m + 1]:
             continue
@@ -474,34 +450,37 @@ def _time_block(  # type: ignore[no-untyped-def]
             of, mask = words[tables.senders.word[part]], tables.senders.mask[part]
             for i in range(BLOCK):
                 sends[i] = 1.0 if of[at + i] & mask else sends[i]
+        first, end = tables.kept_starts[m], tables.kept_starts[m + 1]
         for k in range(of_program[m], of_program[m + 1]):
-            _begin_block(peaks[k], slowest[k])
-        for place in range(tables.kept_starts[m], tables.kept_starts[m + 1]):
-            c = tables.kept[place]
-            for r in range(len(x)):
-                x[r] = tables.constants[r, c]
-            for j in range(tables.term_starts[c], tables.term_starts[c + 1]):
-                term = tables.term[j]
-                number = term.number
-                count = x[term.row]
-                if term.kind == DELAYED:
-                    source = signals[term.signal, at - term.delay : at - term.delay + BLOCK]
-                    for i in range(BLOCK):
-                        count[i] += number * source[i]
-                else:
-                    instant = now[term.signal + (spiking if term.kind == ACTIVE else 0)]
-                    for i in range(BLOCK):
-                        count[i] += number * instant[i]
-            for j in range(tables.cell_starts[c], tables.cell_starts[c + 1]):
-                cell = tables.cell[j]
-                count = x[cell.row]
-                for i in range(BLOCK):
-                    count[i] += added[i, cell.at]
-            for k in range(of_program[m], of_program[m + 1]):
-                _time_column(x, c, meters.meter[k], meters.event, known, peaks[k], slowest[k], scratch.times)
-        for k in range(of_program[m], of_program[m + 1]):
+            meter = meters.meter[k]
+            of_synapses, of_others = tables.priced[0, k], tables.priced[1, k]
+            best[:] = 0.0
+            for n in range(end - first):
+                c = tables.kept[first + n]
+                begin, stop = starts[c * rows], starts[(c + 1) * rows]
+                sum_terms(
+                    tables.priced_constants[0, k, c], begin, stop, offset, moving, of_synapses, at, values,
+                    roughly, n * BLOCK,
+                )  # fmt: skip
+                if meter.side_by_side:
+                    sum_terms(
+                        tables.priced_constants[1, k, c], begin, stop, offset, moving, of_others, at, values, times, 0
+                    )
+                    raise_peak(roughly, n * BLOCK, times, 0, 0.0, times, 0)
+                raise_peak(best, 0, roughly, n * BLOCK, 0.0, best, 0)
+            _begin_block(scratch)
+            for n in range(end - first):
+                if not reaches(roughly, n * BLOCK, best, 0, meter.share if known else 0.0):
+                    continue
+                c = tables.kept[first + n]
+                for r in range(rows):
+                    begin, stop = starts[c * rows + r], starts[c * rows + r + 1]
+                    live[r] = begin < stop or constants[r, c] != 0
+                    if live[r]:
+                        sum_terms(constants[r, c], begin, stop, offset, moving, tables.number, at, values, x, r * BLOCK)
+                _time_core(c, meter, meters.event, known, scratch)
             _end_block(
-                lanes, meters.meter[k], meters.case, known, sends, first_cores[k], peaks[k], slowest[k], scratch.times,
+                lanes, meter, meters.event, meters.case, known, sends, inside, first_cores[k], scratch,
                 spent.sums[b], spent.longest[b], spent.waited[b, k], spent.slowest[b],
             )  # fmt: skip
 
@@ -526,7 +505,7 @@ def account_ticks(  # type: ignore[no-untyped-def]
     acted,  # int64 [columns]: active updates
     spent,  # Spent
     scratch,  # Scratch
-    room,  # scratch: words of spikes, signals of classes and of the tick, active updates, and both totals
+    room,  # scratch: words of spikes, values of signals, words of active updates, and both totals
 ):
     """Count and time some ticks of the sequences `begin` to `end - 1`, and keep totals only."""
     lengths, spikes, active, of_program, first_cores = borrowed((lengths, spikes, active, of_program, first_cores))
@@ -535,15 +514,17 @@ def account_ticks(  # type: ignore[no-untyped-def]
     )  # fmt: skip
     recent, fired, before, after, acted = borrowed((recent, fired, before, after, acted))
     scratch = borrowed(scratch)
-    words, signals, now, acting, totals, acted_totals = borrowed(room)
-    longest = recent.shape[2]
+    words, values, acting, totals, acted_totals = borrowed(room)
+    longest, stride = recent.shape[2], words.shape[1]
+    flat = words.reshape(-1)
     known = len(active) > 0
     timed = len(meters.meter) > 0
     for b in range(begin, end):
         words[:, :longest] = recent[b]
         _late(words, longest, sources, before)
         if timed:
-            _find_signals(tables.delayed, words, 0, longest, signals)
+            for t in range(0, longest, BLOCK):
+                _tally_all(tables.delayed, flat, stride, t, values, t, stride)
         length = lengths[b]
         if length == 0:
             _late(words, longest, sources, after)
@@ -559,7 +540,8 @@ def account_ticks(  # type: ignore[no-untyped-def]
                     )  # fmt: skip
             words[:, longest + n : longest + whole] = _ZERO
             if timed:
-                _find_signals(tables.delayed, words, longest, longest + whole, signals)
+                for t in range(longest, longest + whole, BLOCK):
+                    _tally_all(tables.delayed, flat, stride, t, values, t, stride)
             for block in range(0, n, BLOCK):
                 lanes = min(BLOCK, n - block)
                 for w in range(len(words)):
@@ -576,7 +558,7 @@ def account_ticks(  # type: ignore[no-untyped-def]
                         _total(acting, of.first + w, 0, acted_totals)
                 if timed:
                     _time_block(
-                        lanes, longest + block, tables, words, acting, signals, now, meters, of_program, first_cores,
+                        lanes, longest + block, tables, words, acting, values, stride, meters, of_program, first_cores,
                         known, scratch, spent, b,
                     )  # fmt: skip
             if start + n == length:
@@ -585,9 +567,9 @@ def account_ticks(  # type: ignore[no-untyped-def]
                 for t in range(longest):
                     words[w, t] = words[w, t + n]
             if timed:
-                for s in range(len(signals)):
-                    for t in range(longest):
-                        signals[s, t] = signals[s, t + n]
+                for s in range(len(tables.delayed.starts) - 1):
+                    for t in range(s * stride, s * stride + longest):
+                        values[t] = values[t + n]
         recent[b] = words[:, :longest]
     for s in range(len(spikes)):
         of = spikes[s]

@@ -5,6 +5,7 @@ The equations are those of `cost.energy`. The loops are in `cost.ticks`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -149,7 +150,26 @@ class Timing:
                 cases.append((ticks.ONE, present.index(name), end, *beside))
             else:
                 cases.append((ticks.PLAIN, 0, end, *beside))
-        return (column, width, self.costs.core_time == "max", self.sends, STEP_FLOOR in self.constants), events, cases
+        side_by_side, floored = self.costs.core_time == "max", STEP_FLOOR in self.constants
+        return (column, width, side_by_side, self.sends, floored), events, cases
+
+    def slowest_share(self, names: Sequence[str]) -> tuple[bool, float]:
+        """Whether the prices of the rows `names` have bands, and the share of the time of the slowest core.
+
+        At the values, another core must reach that share to be the slowest one in any case.
+        """
+        constants = [self.constants[name] for name in self._events if EVENTS[name].row in names]
+        banded = any(c.low != c.value or c.high != c.value for c in constants)
+        shares = [1.0]
+        for bound in ("low", "high"):
+            ends = [(float(getattr(c, bound)), float(c.value)) for c in constants]
+            ratios = [end / value if value else math.inf for end, value in ends if end or value]
+            if ratios:
+                least, most = min(ratios), max(ratios)
+                shares.append(least / most if math.isfinite(most) and most else 0.0)
+                if self.one_by_one:
+                    shares.append(min(1.0, least) / max(1.0, most))
+        return banded, min(shares) * (1 - 1e-9)  # more than the rounding of sums
 
     def take(self, spent: ticks.Spent, known: bool, graded: bool) -> None:
         """Add what the loops found, of this meter alone.
@@ -177,8 +197,9 @@ class Timing:
         arrays = {EVENTS[name].row: EVENTS[name].count(counts)[inside] for name in self._events}
         arrays |= {name: getattr(counts, name)[inside] for name in names if name not in arrays}
         n, cores = int(inside.sum()), counts.synops.shape[2]
-        meters, spent = tables([self], names, [0], [max(cores, 1)])
-        scratch = ticks.scratch(len(names), meters)
+        meters = tables([self], names, [0], [max(cores, 1)])
+        spent = nothing_spent(meters)
+        scratch = ticks.scratch(len(names), 0, meters)
         at_once = max(1, _CELLS_AT_ONCE // max(cores * (len(names) + 1), 1) // ticks.BLOCK) * ticks.BLOCK
         for start in range(0, n, at_once):
             part = slice(start, start + at_once)
@@ -222,14 +243,13 @@ class Timing:
 
 
 def tables(
-    timings: Sequence[Timing], names: Sequence[str], columns: Sequence[int], widths: Sequence[int], sequences: int = 1
-) -> tuple[ticks.Meters, ticks.Spent]:
-    """The tables of some meters for the loops, and room for what they spend.
+    timings: Sequence[Timing], names: Sequence[str], columns: Sequence[int], widths: Sequence[int]
+) -> ticks.Meters:
+    """The tables of some meters for the loops.
 
     Args:
         timings: the meters.
         names, columns, widths: as for `Timing.table`; columns and widths of each meter.
-        sequences: number of sequences.
     """
     meter: list[Any] = []
     event: list[Any] = []
@@ -241,15 +261,20 @@ def tables(
         case += [(kind, len(event) + of, *rest) for kind, of, *rest in cases]
         event += events
         first, cells, side_by_side, sends, floored = described
-        meter.append((first, cells, side_by_side, *begin, sends, floored, timing.one_by_one))
-    meters = ticks.Meters(np.array(meter, ticks.METER), np.array(event, ticks.EVENT), np.array(case, ticks.CASE))
-    spent = ticks.Spent(
-        sums=np.zeros((sequences, len(case))),
-        longest=np.zeros((sequences, len(case))),
-        waited=np.zeros((sequences, len(timings), len(_WAITED))),
-        slowest=np.zeros((sequences, sum(widths))),
+        meter.append(
+            (first, cells, side_by_side, *begin, sends, floored, timing.one_by_one, *timing.slowest_share(names))
+        )
+    return ticks.Meters(np.array(meter, ticks.METER), np.array(event, ticks.EVENT), np.array(case, ticks.CASE))
+
+
+def nothing_spent(meters: ticks.Meters, sequences: int = 1) -> ticks.Spent:
+    """Room for the times that some meters take."""
+    return ticks.Spent(
+        sums=np.zeros((sequences, len(meters.case))),
+        longest=np.zeros((sequences, len(meters.case))),
+        waited=np.zeros((sequences, len(meters.meter), len(_WAITED))),
+        slowest=np.zeros((sequences, int(meters.meter["width"].sum()))),
     )
-    return meters, spent
 
 
 def of_meter(spent: ticks.Spent, meters: ticks.Meters, m: int, first: int) -> ticks.Spent:
