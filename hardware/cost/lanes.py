@@ -119,16 +119,17 @@ def _raising(_context, peaks, k, values, i, factor, others, j):  # type: ignore[
     return types.void(peaks, k, values, i, factor, others, j), generate
 
 
-def _reaching(_context, values, i, peaks, k, share):  # type: ignore[no-untyped-def]
-    """Whether values[i] is at least share * peaks[k] in any lane."""
+def _reaching(_context, values, i, slack, peaks, k, share):  # type: ignore[no-untyped-def]
+    """Whether values[i] + slack is at least share * peaks[k] in any lane."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        values, peaks = (_data(context, builder, signature, arguments, n) for n in (0, 2))
-        bound = builder.fmul(_spread(builder, arguments[4]), _load(builder, peaks, arguments[3]))
-        reached = builder.fcmp_ordered(">=", _load(builder, values, arguments[1]), bound)
+        values, peaks = (_data(context, builder, signature, arguments, n) for n in (0, 3))
+        bound = builder.fmul(_spread(builder, arguments[5]), _load(builder, peaks, arguments[4]))
+        most = builder.fadd(_load(builder, values, arguments[1]), _spread(builder, arguments[2]))
+        reached = builder.fcmp_ordered(">=", most, bound)
         return builder.icmp_unsigned("!=", builder.bitcast(reached, ir.IntType(LANES)), ir.IntType(LANES)(0))
 
-    return types.boolean(values, i, peaks, k, share), generate
+    return types.boolean(values, i, slack, peaks, k, share), generate
 
 
 def _replacing(_context, times, i, side_by_side, peaks, k, slowest, column):  # type: ignore[no-untyped-def]

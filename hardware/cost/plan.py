@@ -151,6 +151,7 @@ class Plan:
             for of in self._cores[p.name]:
                 self.updates += np.bincount(of, minlength=self.width)
         self._sent = tuple(sent)
+        self._host_messages: dict[tuple[int, str], Array] = {}  # of a spike of each class, by program and input
         self._groups()
         self._parts()
 
@@ -355,7 +356,9 @@ class Plan:
             own = fired[source.first : source.first + p.size]
             classes = np.zeros(p.size, np.int64) if source.reached.classes is None else source.reached.classes
             if p.kind == "input":
-                host += int(np.bincount(classes, own, len(reached)).astype(np.int64) @ reached.sum(1))
+                if (m, p.name) not in self._host_messages:
+                    self._host_messages[m, p.name] = reached.sum(1)
+                host += int(np.bincount(classes, own, len(reached)).astype(np.int64) @ self._host_messages[m, p.name])
                 continue
             core = self._cores[p.name][m] - column.start
             by_class = csr_array((own, (core, classes)), shape=(cores, len(reached)))

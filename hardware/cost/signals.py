@@ -9,7 +9,7 @@ Some sources have nearly as many classes as neurons. What their spikes bring is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 WORD = 64  # bits
 _WORTH_ROWS = 8  # so many neurons are worth a part of a class: bits are counted faster than spikes are found
-_DELAYED, _SPIKING, _ACTING, _ADDED = range(4)  # kinds of signals
+_DELAYED, _SPIKING, _ADDED = range(3)  # kinds of signals
 _LANES = 8  # rows of numbers have a whole number of these
 
 
@@ -98,7 +98,7 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
         known: whether active updates are known; else every update counts.
     """
     firsts = first_words([source.population.size for source in plan.sources])
-    delayed, spiking, acting = _Parts(), _Parts(), _Parts()
+    delayed, spiking = _Parts(), _Parts()
     terms: list[tuple[int, int, int, int, int, float]] = []  # column, row, kind of signal, signal, delay, number
     scanned: dict[tuple[int, int], list[list[tuple[int, int]]]] = {}  # by the same: their columns and rows of counts
     scans: dict[tuple[int, int], list[tuple[Array, Array]]] = {}  # by source and delay: classes and rows
@@ -114,8 +114,10 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
         if group.classes is None:
             classes, of_class = np.zeros(size, np.int64), rows[:, used]
         else:
-            of_class, inverse = np.unique(rows[:, used], axis=0, return_inverse=True)
-            classes = inverse.ravel()[group.classes]
+            classes, of_class = group.classes, rows[:, used]
+            if len(rows) <= size // _WORTH_ROWS:  # else there is hardly a class of several neurons
+                of_class, inverse = np.unique(of_class, axis=0, return_inverse=True)
+                classes = inverse.ravel()[classes]
         classes = np.where(of_class.any(1)[classes], classes, -1)
         parts = as_parts(first, classes)
         if sum(len(word) for word, _ in parts) <= size // _WORTH_ROWS + _WORTH_ROWS:
@@ -138,22 +140,32 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
             if group.arrives in names[m]:
                 bring(group, group.arrives, m, group.arriving[:, column].astype(np.int64))
 
+    bounds: list[tuple[int, int, int, int, int, float]] = []  # the most that rows can add, as terms
     scan, pools, class_at = [], [], []
     so_far = classes_so_far = rows_so_far = most = 0
     for (source, delay), of in sorted(scans.items()):
         size = plan.sources[source].population.size
-        labels = np.stack([classes for classes, _ in of], axis=1)
-        found, inverse = np.unique(labels, axis=0, return_inverse=True)
+        # Neurons that are alike in all of them are one class.
+        joined = np.zeros(size, np.int64)
+        for classes, numbers in of:
+            _, joined = np.unique(joined * (len(numbers) + 1) + classes + 1, return_inverse=True)
+        firsts_of = np.unique(joined, return_index=True)[1]
         rows = np.concatenate(
-            [np.where(found[:, i, None] >= 0, numbers[found[:, i]], 0) for i, (_, numbers) in enumerate(of)], axis=1
+            [
+                np.where(classes[firsts_of, None] >= 0, numbers[classes[firsts_of]], 0).astype(np.int64)
+                for classes, numbers in of
+            ],
+            axis=1,
         )
-        at = so_far
+        at, all_of = so_far, delayed.add(*as_parts(int(firsts[source]), np.zeros(size, np.int64))[0])
         for part in scanned[source, delay]:
             terms += [(c, row, _ADDED, at + i, 0, 1.0) for i, (c, row) in enumerate(part)]
+            most_of = rows[:, at - so_far : at - so_far + len(part)].max(0)
+            bounds += [(c, row, _DELAYED, all_of, delay, float(n)) for (c, row), n in zip(part, most_of, strict=True)]
             at += len(part)
         compact_rows = compact(rows)
         pools.append(compact_rows)
-        class_at.append(inverse.ravel().astype(np.int32))
+        class_at.append(joined.astype(np.int32))
         scan.append(
             (delay, firsts[source], firsts[source + 1], classes_so_far, rows_so_far, so_far, compact_rows.shape[1])
         )
@@ -168,14 +180,8 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
     for m, column in enumerate(plan.columns):
         if "neuron_updates" in names[m]:
             constants[plan.row("neuron_updates"), column] = plan.updates[column]
-        if "active_updates" in names[m]:
-            if known:
-                for c in range(column.start, column.stop):
-                    part = slice(plan.active.starts[c], plan.active.starts[c + 1])
-                    signal = acting.add(plan.active.word[part], plan.active.mask[part])
-                    terms.append((c, plan.row("active_updates"), _ACTING, signal, 0, 1.0))
-            else:
-                constants[plan.row("active_updates"), column] = plan.updates[column]
+        if "active_updates" in names[m] and not known:
+            constants[plan.row("active_updates"), column] = plan.updates[column]
         for name in ("neuron_spikes", "messages_out"):
             if name in names[m]:
                 for c, (word, mask), number in _sent(plan, m, firsts, name):
@@ -183,30 +189,23 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
                     terms.append((c, plan.row(name), _SPIKING, signal, 0, float(number)))
 
     terms.sort()
-    kept = [_kept(plan, m, names[m], terms, constants) for m in range(len(plan.programs))]
+    kept = [_kept(plan, m, names[m], terms, constants, known) for m in range(len(plan.programs))]
     senders = [_senders(plan, m, firsts) if "messages_out" in names[m] else [] for m in range(len(plan.programs))]
     stride, block = plan.depth - 1 + ticks.CHUNK, ticks.BLOCK
     begins = {_DELAYED: 0, _SPIKING: len(delayed) * stride}
-    begins[_ACTING] = begins[_SPIKING] + len(spiking) * block
-    begins[_ADDED] = begins[_ACTING] + len(acting) * block
+    begins[_ADDED] = begins[_SPIKING] + len(spiking) * block
+
+    def at(kind: int, signal: int, delay: int) -> int:
+        return begins[kind] + signal * (stride if kind == _DELAYED else block) - delay
+
     row = np.array([c * len(plan.names) + r for c, r, *_ in terms], np.int64)
-    prices, others = _prices(plan, meters)
-    number = np.array([n for *_, n in terms])
-    row_of = row % len(plan.names)
     return ticks.Tables(
         delayed=delayed.joined(),
         spiking=spiking.joined(),
-        acting=acting.joined(),
         starts=np.searchsorted(row, np.arange(plan.width * len(plan.names) + 1)).astype(np.int64),
-        offset=np.array(
-            [
-                begins[kind] + signal * (stride if kind == _DELAYED else block) - delay
-                for _, _, kind, signal, delay, _ in terms
-            ],
-            np.int64,
-        ),
+        offset=np.array([at(kind, signal, delay) for _, _, kind, signal, delay, _ in terms], np.int64),
         moving=np.array([kind == _DELAYED for _, _, kind, *_ in terms], np.int64),
-        number=number,
+        number=np.array([n for *_, n in terms], np.float64),
         constants=constants,
         scan=np.array(scan, ticks.SCAN),
         classes=np.concatenate([np.zeros(0, np.int32), *class_at]),
@@ -219,13 +218,56 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
             np.array([word for of in senders for word, _ in of], np.int64),
             np.array([mask for of in senders for _, mask in of], np.uint64),
         ),
-        priced=np.stack([number * of[:, row_of] for of in (prices, others)]),
-        priced_constants=np.stack([of @ constants for of in (prices, others)]),
+        rough=_roughly(plan, meters, terms, bounds, constants, known, at),
+        active=np.array([plan.row("active_updates") if known and any("active_updates" in of for of in names) else -1]),
     )
 
 
-def _prices(plan: Plan, meters: ticks.Meters) -> tuple[Array, Array]:
-    """The prices of each row of counts at the values, `[meters, rows]`, of synapses and of the rest.
+def _roughly(
+    plan: Plan,
+    meters: ticks.Meters,
+    terms: list[tuple[int, int, int, int, int, float]],
+    bounds: list[tuple[int, int, int, int, int, float]],
+    constants: Array,
+    known: bool,
+    at: Callable[[int, int, int], int],
+) -> ticks.Rough:
+    """What the time of each core is made of at the values, where each signal stands once."""
+    prices = _prices(plan, meters)  # [2, meters, rows]
+    starts, middle = [0], []
+    offset: list[int] = []
+    moving: list[int] = []
+    numbers: list[Array] = []
+    by_column: list[tuple[dict[Any, Array], dict[Any, Array]]] = [({}, {}) for _ in range(plan.width)]
+    for side, of in enumerate((terms, bounds)):
+        for c, row, kind, signal, delay, number in of:
+            if kind != _ADDED:
+                found = by_column[c][side]
+                found[kind, signal, delay] = found.get((kind, signal, delay), 0.0) + number * prices[:, :, row]
+    for sure, most in by_column:
+        for part in (sure, most):
+            for key, number in part.items():
+                offset.append(at(*key))
+                moving.append(key[0] == _DELAYED)
+                numbers.append(number)
+            (middle if part is sure else starts).append(len(offset))
+    slack = np.zeros((len(meters.meter), plan.width))
+    if known:
+        slack += prices[:, :, plan.row("active_updates")].sum(0)[:, None] * plan.updates
+    return ticks.Rough(
+        starts=np.array(starts, np.int64),
+        middle=np.array(middle, np.int64),
+        offset=np.array(offset, np.int64),
+        moving=np.array(moving, np.int64),
+        price=np.ascontiguousarray(np.stack(numbers, axis=-1)) if numbers else np.zeros((2, len(meters.meter), 0)),
+        most=np.ascontiguousarray(np.stack(numbers, axis=-1).sum(0)) if numbers else np.zeros((len(meters.meter), 0)),
+        constants=prices @ constants,
+        slack=slack,
+    )
+
+
+def _prices(plan: Plan, meters: ticks.Meters) -> Array:
+    """The prices of each row of counts at the values, `[2, meters, rows]`: of synapses, and of the rest.
 
     Where a core's time is the sum of both, all are among the first.
     """
@@ -234,7 +276,7 @@ def _prices(plan: Plan, meters: ticks.Meters) -> tuple[Array, Array]:
         for event in meters.event[meter["event"] : meter["event_end"]]:
             apart = bool(meter["side_by_side"]) and event["group"] != ticks.SYNAPSES
             found[int(apart), k, event["row"]] += event["value"]
-    return found[0], found[1]
+    return found
 
 
 def _messages(plan: Plan, m: int, s: int) -> Array:
@@ -272,7 +314,7 @@ def _senders(plan: Plan, m: int, firsts: Array) -> list[tuple[int, int]]:
     return found
 
 
-def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], constants: Array) -> Array:
+def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], constants: Array, known: bool) -> Array:
     """The columns of program `m`, without those that are never slower than one before them, whatever the prices."""
     column, rows = plan.columns[m], sorted({plan.row(name) for name in names if name in plan.names})
     of_terms: dict[int, dict[Any, float]] = {c: {} for c in range(column.start, column.stop)}
@@ -284,7 +326,8 @@ def _kept(plan: Plan, m: int, names: Sequence[str], terms: list[Any], constants:
     by_signals: dict[Any, list[int]] = {}
     for c in range(column.start, column.stop):
         alike = by_signals.setdefault(frozenset(of_terms[c]), [])
-        below = any(
+        counted = known and "active_updates" in names and plan.updates[c] > 0  # in each tick, by no term
+        below = not counted and any(
             all(of_terms[c][key] <= of_terms[other][key] for key in of_terms[c])
             and all(constants[row, c] <= constants[row, other] for row in rows)
             for other in alike

@@ -84,12 +84,28 @@ class Parts(NamedTuple):
     mask: Array  # uint64 [parts]
 
 
+class Rough(NamedTuple):
+    """The least and the most time of each core at the values, as sums of terms.
+
+    The terms of column c from `starts[c]` to `middle[c]` are sure. Those up to `starts[c + 1]` are the most that rows
+    can add, and `slack` is what all updates take, active or not.
+    """
+
+    starts: Array  # int64 [columns + 1]
+    middle: Array  # int64 [columns]
+    offset: Array  # as in Tables
+    moving: Array
+    price: Array  # float64 [2, meters, terms]: of synapses (with all else, unless side by side), and of the rest
+    most: Array  # float64 [meters, terms]: both
+    constants: Array  # float64 [2, meters, columns]
+    slack: Array  # float64 [meters, columns]
+
+
 class Tables(NamedTuple):
     """What the counts of each column in a tick are made of: sums of terms, which are signals times numbers."""
 
     delayed: Parts  # signals of classes of neurons, by words of spikes; they count some ticks later
     spiking: Parts  # of spikes on a core, by words of spikes
-    acting: Parts  # of active updates on a core, by words of active updates
     starts: Array  # int64 [columns x rows + 1]: the terms of each count
     offset: Array  # int64: where the signal of each term begins among the values
     moving: Array  # int64: 1 if the signal is kept for all ticks at hand, 0 if for those of a block
@@ -102,8 +118,8 @@ class Tables(NamedTuple):
     kept_starts: Array  # int64 [programs + 1]
     kept: Array  # int64: the columns of each program that can be the slowest
     senders: Parts  # of each program, the neurons whose spikes are messages
-    priced: Array  # float64 [2, meters, terms]: the time of a signal, of synapses (side by side), and of the rest
-    priced_constants: Array  # float64 [2, meters, columns]
+    rough: Rough
+    active: Array  # int64 [1]: the row of active updates, if they are known and priced; else -1
 
 
 class Sources(NamedTuple):
@@ -142,6 +158,8 @@ class Scratch(NamedTuple):
     times: Array  # float64 [8 x BLOCK]
     roughly: Array  # float64 [columns x BLOCK]: the time of each core at the values
     best: Array  # float64 [BLOCK]: the largest of these
+    sends: Array  # float64 [BLOCK]
+    inside: Array  # float64 [BLOCK]
 
 
 def scratch(rows: int, columns: int, meters: Meters) -> Scratch:
@@ -154,6 +172,8 @@ def scratch(rows: int, columns: int, meters: Meters) -> Scratch:
         np.zeros(BLOCK, np.int64),
         np.zeros(8 * BLOCK),
         np.zeros(columns * BLOCK),
+        np.zeros(BLOCK),
+        np.zeros(BLOCK),
         np.zeros(BLOCK),
     )
 
@@ -172,7 +192,7 @@ def room(tables: Tables, of_recent: tuple[int, ...], active: int) -> tuple[Array
         active: the number of words of active updates; 0: they are not known.
     """
     words, longest = of_recent
-    now = len(tables.spiking.starts) + len(tables.acting.starts) - 2 + tables.added.shape[1]
+    now = len(tables.spiking.starts) - 1 + tables.added.shape[1]
     return (
         np.zeros((words, longest + CHUNK), np.uint64),
         np.zeros((len(tables.delayed.starts) - 1) * (longest + CHUNK) + now * BLOCK),
@@ -426,22 +446,22 @@ def _find_rows(lanes, at, tables, words, values, place):  # type: ignore[no-unty
 
 @njit(nogil=True)
 def _time_block(  # type: ignore[no-untyped-def]
-    lanes, at, tables, words, acting, values, stride, meters, of_program, first_cores, known, scratch, spent, b
+    lanes, at, tables, parts, words, acting, values, stride, meters, of_program, first_cores, known, scratch, spent, b
 ):
     """Time the ticks of a block, whose spikes begin at column `at` of `words`, in all meters."""
     x, live, roughly, best, times = scratch.counts, scratch.live, scratch.roughly, scratch.best, scratch.times
     place = (len(tables.delayed.starts) - 1) * stride
-    _tally_all(tables.spiking, words.reshape(-1), stride, at, values, place, BLOCK)
+    flat, of_active = words.reshape(-1), acting.reshape(-1)
+    _tally_all(tables.spiking, flat, stride, at, values, place, BLOCK)
     place += (len(tables.spiking.starts) - 1) * BLOCK
-    if known:
-        _tally_all(tables.acting, acting.reshape(-1), BLOCK, 0, values, place, BLOCK)
-        place += (len(tables.acting.starts) - 1) * BLOCK
-    if len(tables.scan):
-        _find_rows(lanes, at, tables, words, values, place)
+    found = len(tables.scan) == 0  # whether rows are added up
     rows = len(live)
-    starts, offset, moving, constants = tables.starts, tables.offset, tables.moving, tables.constants
-    sends, inside = np.zeros(BLOCK), np.zeros(BLOCK)
-    inside[:lanes] = 1.0
+    starts, offset, moving, constants, rough = (
+        tables.starts, tables.offset, tables.moving, tables.constants, tables.rough
+    )  # fmt: skip
+    sends, inside = scratch.sends, scratch.inside
+    for i in range(BLOCK):
+        inside[i] = i < lanes
     for m in range(len(of_program) - 1):
         if of_program[m] == of_program[m + 1]:
             continue
@@ -449,35 +469,52 @@ def _time_block(  # type: ignore[no-untyped-def]
         for part in range(tables.senders.starts[m], tables.senders.starts[m + 1]):
             of, mask = words[tables.senders.word[part]], tables.senders.mask[part]
             for i in range(BLOCK):
-                sends[i] = 1.0 if of[at + i] & mask else sends[i]
+                if of[at + i] & mask:
+                    sends[i] = 1.0
         first, end = tables.kept_starts[m], tables.kept_starts[m + 1]
         for k in range(of_program[m], of_program[m + 1]):
             meter = meters.meter[k]
-            of_synapses, of_others = tables.priced[0, k], tables.priced[1, k]
+            share = meter.share if known else 0.0
             best[:] = 0.0
             for n in range(end - first):
                 c = tables.kept[first + n]
-                begin, stop = starts[c * rows], starts[(c + 1) * rows]
+                begin, stop = rough.starts[c], rough.middle[c]
                 sum_terms(
-                    tables.priced_constants[0, k, c], begin, stop, offset, moving, of_synapses, at, values,
+                    rough.constants[0, k, c], begin, stop, rough.offset, rough.moving, rough.price[0, k], at, values,
                     roughly, n * BLOCK,
                 )  # fmt: skip
                 if meter.side_by_side:
                     sum_terms(
-                        tables.priced_constants[1, k, c], begin, stop, offset, moving, of_others, at, values, times, 0
-                    )
+                        rough.constants[1, k, c], begin, stop, rough.offset, rough.moving, rough.price[1, k], at,
+                        values, times, 0,
+                    )  # fmt: skip
                     raise_peak(roughly, n * BLOCK, times, 0, 0.0, times, 0)
                 raise_peak(best, 0, roughly, n * BLOCK, 0.0, best, 0)
             _begin_block(scratch)
             for n in range(end - first):
-                if not reaches(roughly, n * BLOCK, best, 0, meter.share if known else 0.0):
-                    continue
                 c = tables.kept[first + n]
+                begin, stop = rough.middle[c], rough.starts[c + 1]
+                if begin < stop:
+                    sum_terms(
+                        0.0, begin, stop, rough.offset, rough.moving, rough.most[k], at, values, times, 0
+                    )  # fmt: skip
+                    add(roughly, n * BLOCK, 1.0, times, 0)
+                if not reaches(roughly, n * BLOCK, rough.slack[k, c], best, 0, share):
+                    continue
+                if begin < stop and not found:
+                    _find_rows(lanes, at, tables, words, values, place)
+                    found = True
                 for r in range(rows):
                     begin, stop = starts[c * rows + r], starts[c * rows + r + 1]
                     live[r] = begin < stop or constants[r, c] != 0
                     if live[r]:
                         sum_terms(constants[r, c], begin, stop, offset, moving, tables.number, at, values, x, r * BLOCK)
+                if tables.active[0] >= 0:
+                    live[tables.active[0]] = True
+                    tally(
+                        parts.starts[c], parts.starts[c + 1], parts.word, parts.mask, of_active, BLOCK, 0,
+                        x, tables.active[0] * BLOCK,
+                    )  # fmt: skip
                 _time_core(c, meter, meters.event, known, scratch)
             _end_block(
                 lanes, meter, meters.event, meters.case, known, sends, inside, first_cores[k], scratch,
@@ -558,8 +595,8 @@ def account_ticks(  # type: ignore[no-untyped-def]
                         _total(acting, of.first + w, 0, acted_totals)
                 if timed:
                     _time_block(
-                        lanes, longest + block, tables, words, acting, values, stride, meters, of_program, first_cores,
-                        known, scratch, spent, b,
+                        lanes, longest + block, tables, parts, words, acting, values, stride, meters, of_program,
+                        first_cores, known, scratch, spent, b,
                     )  # fmt: skip
             if start + n == length:
                 _late(words, longest + n, sources, after)
