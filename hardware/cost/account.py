@@ -1,7 +1,7 @@
 """Count and price a run as it comes, without keeping the counts of its ticks.
 
-The counts are those of `activity.count` and the times those of `energy.price`. But each tick is counted and timed while
-its numbers are at hand, on all mappings of a network at once, and only totals are kept.
+The counts are those of `activity.count` and the times those of `energy.price`. But only totals are kept, of all
+mappings of a network at once. Totals follow from how often each neuron spiked, and the ticks are timed from the spikes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from muspike.hardware.program import Program
 from muspike.hardware.threads import in_threads
 
 Array = npt.NDArray[Any]
-
-BYTES = 12 * 8
-"""What is kept of a core, at most, for each sequence and for each tick until the longest delay is over."""
 
 
 class Account:

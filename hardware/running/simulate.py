@@ -21,7 +21,7 @@ from muspike.errors import BadInput, printable
 from muspike.hardware import interpreter
 from muspike.hardware.chip import Chip, as_chip, load_chip
 from muspike.hardware.cost import activity, energy
-from muspike.hardware.cost.account import BYTES, Account
+from muspike.hardware.cost.account import Account
 from muspike.hardware.cost.energy import Energy, Meter, Row
 from muspike.hardware.cost.quantity import Quantity
 from muspike.hardware.graph import SpikingGraph
@@ -290,8 +290,8 @@ def _check_memory(
     spiking = neurons - readouts
     states = 8 * neurons if record_membranes else 4 * readouts  # int32 u and v, or v alone
     kept = inputs + spiking + states + (bytes_per_count * (inputs + spiking) + 8 * readouts if with_float else 0)
-    working = 4 * neurons * (program.max_delay + 3) + BYTES * program.n_cores * (program.max_delay + 3)
     together = neurons + sum(p.size for p in program.inputs)
+    working = 4 * neurons * (program.max_delay + 3) + together * program.max_delay // 8  # states, pending input, spikes
     run = f"{ticks:,} ticks x {batch:,} sequences x {together:,} neurons on {program.n_cores:,} cores"
     most = f"{2 * LARGEST_BYTES:,} bytes can be held"
     if batch * working > 2 * LARGEST_BYTES:
