@@ -32,7 +32,7 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The message of `error` on one line, or the name of its type if it has none.
 
     Control characters become question marks. A text above 1000 characters, as damaged files cause, is shortened.

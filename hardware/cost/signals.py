@@ -118,7 +118,8 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
             if len(rows) <= size // _WORTH_ROWS:  # else there is hardly a class of several neurons
                 of_class, inverse = np.unique(of_class, axis=0, return_inverse=True)
                 classes = inverse.ravel()[classes]
-        classes = np.where(of_class.any(1)[classes], classes, -1)
+        heard: Array = np.asarray(of_class.any(1))
+        classes = np.where(heard[classes], classes, -1)
         parts = as_parts(first, classes)
         if sum(len(word) for word, _ in parts) <= size // _WORTH_ROWS + _WORTH_ROWS:
             for (word, mask), numbers in zip(parts, of_class, strict=False):
@@ -195,7 +196,7 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
     begins = {_DELAYED: 0, _SPIKING: len(delayed) * stride}
     begins[_ADDED] = begins[_SPIKING] + len(spiking) * block
 
-    def at(kind: int, signal: int, delay: int) -> int:
+    def place(kind: int, signal: int, delay: int) -> int:
         return begins[kind] + signal * (stride if kind == _DELAYED else block) - delay
 
     row = np.array([c * len(plan.names) + r for c, r, *_ in terms], np.int64)
@@ -203,7 +204,7 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
         delayed=delayed.joined(),
         spiking=spiking.joined(),
         starts=np.searchsorted(row, np.arange(plan.width * len(plan.names) + 1)).astype(np.int64),
-        offset=np.array([at(kind, signal, delay) for _, _, kind, signal, delay, _ in terms], np.int64),
+        offset=np.array([place(kind, signal, delay) for _, _, kind, signal, delay, _ in terms], np.int64),
         moving=np.array([kind == _DELAYED for _, _, kind, *_ in terms], np.int64),
         number=np.array([n for *_, n in terms], np.float64),
         constants=constants,
@@ -218,7 +219,7 @@ def tables(plan: Plan, names: Sequence[Sequence[str]], meters: ticks.Meters, kno
             np.array([word for of in senders for word, _ in of], np.int64),
             np.array([mask for of in senders for _, mask in of], np.uint64),
         ),
-        rough=_roughly(plan, meters, terms, bounds, constants, known, at),
+        rough=_roughly(plan, meters, terms, bounds, constants, known, place),
         active=np.array([plan.row("active_updates") if known and any("active_updates" in of for of in names) else -1]),
     )
 
@@ -230,11 +231,12 @@ def _roughly(
     bounds: list[tuple[int, int, int, int, int, float]],
     constants: Array,
     known: bool,
-    at: Callable[[int, int, int], int],
+    place: Callable[[int, int, int], int],
 ) -> ticks.Rough:
     """What the time of each core is made of at the values, where each signal stands once."""
     prices = _prices(plan, meters)  # [2, meters, rows]
-    starts, middle = [0], []
+    starts: list[int] = [0]
+    middle: list[int] = []
     offset: list[int] = []
     moving: list[int] = []
     numbers: list[Array] = []
@@ -246,10 +248,10 @@ def _roughly(
                 found[kind, signal, delay] = found.get((kind, signal, delay), 0.0) + number * prices[:, :, row]
     for sure, most in by_column:
         for part in (sure, most):
-            for key, number in part.items():
-                offset.append(at(*key))
+            for key, in_all in part.items():
+                offset.append(place(*key))
                 moving.append(key[0] == _DELAYED)
-                numbers.append(number)
+                numbers.append(in_all)
             (middle if part is sure else starts).append(len(offset))
     slack = np.zeros((len(meters.meter), plan.width))
     if known:

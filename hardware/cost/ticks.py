@@ -612,7 +612,7 @@ def account_ticks(  # type: ignore[no-untyped-def]
         of = spikes[s]
         for j in range(of.size):
             planes = totals[sources.word[s] + j // LINE]
-            number = 0
+            number = np.int64(0)
             for p in range(PLANES):
                 number |= np.int64((planes[p] >> np.uint64(j % LINE)) & _ONE) << p
             fired[of.first + j] += number

@@ -207,7 +207,7 @@ class Timing:
             for i, name in enumerate(names):
                 cells[:, i, :cores] = arrays[name][part]
             if self.sends:
-                cells[:, -1] = arrays["messages_out"][part].any(1)[:, None]
+                cells[:, -1] = arrays["messages_out"][part].any(1, keepdims=True)
             ticks.time_counts(cells, meters, counts.activity_known, scratch, spent)
         graded = any(arrays[EVENTS[name].row].any() for name in GRADED_EVENTS if name in self._events)
         self.take(spent, counts.activity_known, graded)

@@ -263,8 +263,12 @@ def _named(name: str, split: str, methods: dict[str, str]) -> list[tuple[str, Op
     if name in corpora.CORPORA or not os.path.lexists(name):
         corpus = corpora.load(name)
         words = corpus.words(split)
+
+        def decoded(piece: int, remarks: list[str]) -> Score:
+            return tokens.decode(words[piece])
+
         named = enumerate(corpus.splits[split])
-        return [(f"{name}/{piece}", lambda remarks, i=i: tokens.decode(words[i])) for i, piece in named]
+        return [(f"{name}/{piece}", functools.partial(decoded, number)) for number, piece in named]
 
     def opened(file: Path, remarks: list[str]) -> Score:
         taken = read_midi(file)
@@ -275,7 +279,7 @@ def _named(name: str, split: str, methods: dict[str, str]) -> list[tuple[str, Op
     files = sorted(midi_files(Path(name))) if Path(name).is_dir() else [Path(name)]
     if not files:
         raise BadInput(f"{name}: holds no MIDI files")
-    return [(str(file), lambda remarks, file=file: opened(file, remarks)) for file in files]
+    return [(str(file), functools.partial(opened, file)) for file in files]
 
 
 def _measured(pieces: Sequence[tuple[str, Open]], length: int, what: str) -> MeasuredFiles:

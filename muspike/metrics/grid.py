@@ -241,7 +241,8 @@ def _polyphony_times(onset, end, pitch, length):  # type: ignore[no-untyped-def]
     return times
 
 
-_ONSET, _DURATION, _PITCH, _TRACK = (NOTE.names.index(name) for name in ("onset", "duration", "pitch", "track"))
+_FIELDS = list(NOTE.fields or ())
+_ONSET, _DURATION, _PITCH, _TRACK = (_FIELDS.index(name) for name in ("onset", "duration", "pitch", "track"))
 
 
 @njit
@@ -270,5 +271,5 @@ def on_grid(music: Score | Grid) -> Grid:
     if isinstance(music, Grid):
         return music
     notes = instance("music", music, Score, "a Score, such as midi.read or decode gives").pitched_notes
-    fields = np.ascontiguousarray(notes).view(np.int32).reshape(-1, len(NOTE))
+    fields = np.ascontiguousarray(notes).view(np.int32).reshape(-1, len(_FIELDS))
     return Grid(music, *_gridded(fields, POSITIONS_PER_BEAT / music.ticks_per_beat))

@@ -40,12 +40,12 @@ def pitch_range(music: Score | Grid) -> int:
 
 def pitch_entropy(music: Score | Grid) -> float:
     """Shannon entropy of the histogram of pitches, in bits. Each note counts once. nan if there are no notes."""
-    return _entropy(on_grid(music).pitch_counts)
+    return float(_entropy(on_grid(music).pitch_counts))
 
 
 def pitch_class_entropy(music: Score | Grid) -> float:
     """Shannon entropy of the histogram of pitch classes, in bits. Each note counts once. nan if there are no notes."""
-    return _entropy(on_grid(music).pitch_class_counts)
+    return float(_entropy(on_grid(music).pitch_class_counts))
 
 
 def best_scale_rate(music: Score | Grid) -> float:
