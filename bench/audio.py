@@ -78,7 +78,7 @@ def played(score: Score, seconds: float = SECONDS) -> Wave:
     """
     zones = _piano(sound_font())
     notes = score.notes
-    onsets, ends = (_seconds(score, ticks) for ticks in (notes["onset"], notes["onset"] + notes["duration"]))
+    onsets, ends = (seconds_at(score, ticks) for ticks in (notes["onset"], notes["onset"] + notes["duration"]))
     last = min(float(ends.max(initial=0)) + max((zone.release_s for zone in zones), default=0), seconds)
     mixed = np.zeros(int(last * RATE) + 1, np.float32)
     for note, onset, end in zip(notes, onsets, ends, strict=True):
@@ -99,8 +99,8 @@ def _piano(font: Path) -> list[Zone]:
     return instrument(font)
 
 
-def _seconds(score: Score, ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Times in seconds, by the tempos of the piece; 120 bpm until it gives one."""
+def seconds_at(score: Score, ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Ticks of a piece as times in seconds, by its tempos; 120 bpm until it gives one."""
     given = [(int(tick), float(bpm)) for tick, bpm in score.tempos]
     changes = [(0, _BPM), *given] if not given or given[0][0] > 0 else given
     at = np.array([tick for tick, _ in changes], float)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
+
+from muspike.errors import BadInput
+from muspike.files import check_file, write_whole
 
 LISTENERS = {
     "listener": "int64",  # a number without meaning, from 1
@@ -63,3 +69,77 @@ class Answers:
     listeners: pd.DataFrame
     ratings: pd.DataFrame
     turing: pd.DataFrame
+
+
+BACKGROUND = "background_"
+_FILES = {"listeners": LISTENERS, "ratings": RATINGS, "turing": TURING}
+_LARGEST = 1_000_000_000
+
+
+def typed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The columns in this order and of these types.
+
+    Raises:
+        ValueError, TypeError: a value is not of its column's type, or is missing where none may be.
+    """
+    return table.reindex(columns=list(columns)).astype(dict(columns))
+
+
+def write(folder: str | os.PathLike[str], answers: Answers) -> None:
+    """Write listeners.csv, ratings.csv and turing.csv into a folder, which must be there. Missing values are empty.
+
+    Raises:
+        BadInput, Failed: a file cannot be written.
+    """
+    for name in _FILES:
+        with write_whole(Path(folder) / f"{name}.csv") as temporary:
+            getattr(answers, name).to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def read(folder: str | os.PathLike[str]) -> Answers:
+    """The answers in a folder, as `write` writes them.
+
+    Raises:
+        BadInput: a file is missing, is no such table, lacks a column, or has a value of another type.
+    """
+    found = {}
+    for name, columns in _FILES.items():
+        path = Path(folder) / f"{name}.csv"
+        check_file(path, _LARGEST)
+        try:
+            # "NA" is a text that a listener may have written.
+            table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""], encoding="utf-8")
+        except ValueError as error:  # not UTF-8, not a table, empty
+            raise BadInput(f"{path}: no table of answers: {str(error).splitlines()[0]}") from error
+        if missing := [column for column in columns if column not in table.columns]:
+            raise BadInput(f"{path}: column {missing[0]} is missing; found {', '.join(table.columns) or 'none'}")
+        more = [column for column in table.columns if name == "listeners" and column.startswith(BACKGROUND)]
+        found[name] = _read_columns(table, columns | dict.fromkeys(more, "string"), path)
+    return Answers(**found)
+
+
+def _read_columns(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:
+    made = {}
+    for column, kind in columns.items():
+        texts = table[column]
+        if kind == "boolean":
+            known = texts.str.lower().map({"true": True, "false": False, "1": True, "0": False})
+            wrong = texts.notna() & known.isna()
+            values = known.astype("boolean")
+        elif kind in ("int64", "Float64"):
+            numbers = pd.to_numeric(texts, errors="coerce")
+            wrong = texts.notna() & numbers.isna()
+            if kind == "int64":
+                wrong |= texts.isna() | (numbers % 1 != 0).fillna(False)
+            values = numbers
+        else:
+            wrong, values = pd.Series(False, index=texts.index), texts
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            text = "nothing" if pd.isna(texts.iloc[row]) else repr(texts.iloc[row])
+            raise BadInput(f"{path}: line {row + 2}, {column}: found {text:.60}, expected {_WORDS[kind]}")
+        made[column] = values.astype(kind)
+    return pd.DataFrame(made)
+
+
+_WORDS = {"boolean": "True or False", "int64": "a whole number", "Float64": "a number"}

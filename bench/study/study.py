@@ -11,19 +11,40 @@ DIR/study.db              the answers, unless they are in another database
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from muspike.arguments import shown
+from muspike.errors import BadInput
+from muspike.files import check_file, write_whole
 
 FORMAT = 1
 """Version of `study.json`."""
 
-RATING, ATTENTION, REPEAT, PAIR = "rating", "attention", "repeat", "pair"
+STUDY, QUESTIONNAIRE, PIECES, AUDIO, CHECKS = "study.json", "questionnaire.toml", "pieces", "audio", "checks"
+"""Names in the folder."""
+
+_ID = re.compile(r"[0-9a-f]{12}")
+_LARGEST = 2**26  # bytes of study.json
+
+RATING: Final = "rating"
+ATTENTION: Final = "attention"
+REPEAT: Final = "repeat"
+PAIR: Final = "pair"
 TrialKind = Literal["rating", "attention", "repeat", "pair"]
 """What a trial asks: the items and, in the single form, the Turing question (`rating`); the same again of a piece that
 was heard before (`repeat`); to choose a stated point of the scale, which a voice or the page says (`attention`); which
 of two pieces a human composed (`pair`)."""
 
-SINGLE, PAIRS, BOTH, NONE = "single", "pairs", "both", "none"
+SINGLE: Final = "single"
+PAIRS: Final = "pairs"
+BOTH: Final = "both"
+NONE: Final = "none"
 Turing = Literal["single", "pairs", "both", "none"]
 """The form of the Turing test: of single pieces, of pairs matched by similarity, both, or none."""
 
@@ -101,3 +122,85 @@ class Study:
     screening: bool
     ask_why: bool
     breaks: int
+
+    def stimulus(self, id: str) -> Stimulus:
+        """The excerpt of this id, which is one of the study's."""
+        return next(stimulus for stimulus in self.stimuli if stimulus.id == id)
+
+
+def write(folder: str | os.PathLike[str], study: Study) -> None:
+    """Write `study.json` in `folder`, whole or not at all.
+
+    Raises:
+        BadInput, Failed: it cannot be written.
+    """
+    with write_whole(Path(folder) / STUDY) as temporary:
+        content = {"format": FORMAT, **asdict(study)}
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(folder: str | os.PathLike[str]) -> Study:
+    """The study in `folder`.
+
+    Raises:
+        BadInput: there is no `study.json`, it is of another version, or an entry is missing, unknown or impossible.
+    """
+    path = Path(folder) / STUDY
+    if Path(folder).is_dir() and not path.exists():
+        raise BadInput(f"{folder}: holds no study ({STUDY}); muspike study new {folder} makes one")
+    check_file(path, _LARGEST)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, lists in lists in lists
+        raise BadInput(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or "format" not in content:
+        raise BadInput(f"{path}: format is missing; muspike study new writes such a file")
+    if (found := content.pop("format")) != FORMAT:
+        raise BadInput(f"{path}: format {shown(found)} is of another version of muspike, which reads format {FORMAT}")
+    from pydantic import ValidationError
+
+    try:
+        # The same text again, because only JSON has lists where the study has tuples.
+        study: Study = _reader().validate_json(json.dumps(content), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        value = "" if first["type"] == "missing" else f" ({shown(first['input'])})"
+        raise BadInput(f"{path}: {place}: {first['msg']}{value}") from error
+    _check(study, str(path))
+    return study
+
+
+@cache
+def _reader() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Study)
+
+
+def _check(study: Study, where: str) -> None:
+    """Refuse a study that contradicts itself. Ids become names of files, so they are held to their form."""
+    ids = [stimulus.id for stimulus in study.stimuli]
+    for id in ids:
+        if not _ID.fullmatch(id):
+            raise BadInput(f"{where}: stimulus {shown(id)}: expected an id of 12 hexadecimal digits")
+        if ids.count(id) > 1:
+            raise BadInput(f"{where}: stimulus {id} is there twice; each is there once")
+    if not study.sources or study.sources[0] != study.human or len(set(study.sources)) < len(study.sources):
+        raise BadInput(f"{where}: sources are {shown(study.sources)}, expected {shown(study.human)} first, each once")
+    if strange := {stimulus.source for stimulus in study.stimuli} - set(study.sources):
+        raise BadInput(f"{where}: source {shown(min(strange))} of a stimulus is none of {', '.join(study.sources)}")
+    if not study.lists or not all(study.lists):
+        raise BadInput(f"{where}: lists has an empty list, or none; expected trials in each")
+    if not study.languages:
+        raise BadInput(f"{where}: languages is empty, expected at least one")
+    known = set(ids)
+    for number, trials in enumerate(study.lists):
+        for at, trial in enumerate(trials):
+            place = f"{where}: list {number}, trial {at}"
+            if len(trial.stimuli) != (2 if trial.kind == PAIR else 1):
+                raise BadInput(f"{place}: has {len(trial.stimuli)} stimuli, which is wrong for the kind {trial.kind}")
+            if strangers := [id for id in trial.stimuli if id not in known]:
+                raise BadInput(f"{place}: stimulus {shown(strangers[0])} is none of the study's")
+            if (trial.kind == ATTENTION) != (trial.wanted is not None):
+                raise BadInput(f"{place}: wanted is {trial.wanted}; attention checks have a point, others have none")

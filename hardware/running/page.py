@@ -48,7 +48,7 @@ def environment(*packages: str) -> jinja2.Environment:
 
 def _shown(value: Any) -> Any:
     """A text without control characters and lone surrogates, which the name of a file or a node may hold."""
-    if type(value) is not str:
+    if type(value) is not str or value.isprintable():
         return value
     return "".join(printable(c) if unicodedata.category(c)[0] == "C" and c != "\n" else c for c in value)
 

@@ -35,6 +35,7 @@ from muspike.cli import (
     network,
     profile,
     prune,
+    study,
     train,
 )
 from muspike.cli.options import Commands, Parser
@@ -42,7 +43,22 @@ from muspike.cli.output import ReaderGone, complain, note
 from muspike.errors import Doubt, MuspikeError
 from muspike.files import path_error
 
-FAMILIES = (data, train, prune, music, evaluate, export, network, profile, compare, bench, measure, models, chips)
+FAMILIES = (
+    data,
+    train,
+    prune,
+    music,
+    evaluate,
+    export,
+    network,
+    profile,
+    compare,
+    bench,
+    study,
+    measure,
+    models,
+    chips,
+)
 
 
 def parser() -> Parser:

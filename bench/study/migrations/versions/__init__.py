@@ -1,0 +1,1 @@
+"""One file per version of a study's database."""

@@ -1,0 +1,387 @@
+"""The analysis of a study: each part against its definition, and studies that are too small for a part."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pandas", reason="the extra study is not installed")
+
+import krippendorff
+import pandas as pd
+import pingouin
+import scipy.stats
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from html_page import Page
+from muspike.bench.study import (
+    alignment,
+    analysis,
+    analysis_plan,
+    comparisons,
+    detection,
+    effects,
+    polarisation,
+    predictor,
+    questionnaire,
+    reliability,
+    report,
+    simulate,
+    study,
+    trust,
+)
+from muspike.bench.study.answers import Answers
+from muspike.bench.study.estimates import Clusters, linear, mean_weights
+from muspike.bench.study.report_page import page
+from muspike.bench.study.report_pictures import pictures
+from muspike.bench.study.selection import select
+from muspike.errors import BadInput
+from small_study import small_study
+
+PLAN = analysis.quicker(analysis_plan.load(), draws=50, permutations=20)
+FULL = questionnaire.load()
+FORM = replace(FULL, items=tuple(item for item in FULL.items if item.id in ("melody", "overall")))
+GROUPS = ["expert", "amateur", "normal"]
+
+
+def listeners(of: study.Study, counts: dict[str, int], scenario: str = "moderate", seed: int = 0) -> Answers:
+    chosen = effects.load(scenario)
+    chosen = replace(chosen, items={})
+    return simulate.listeners(of, FORM, chosen, counts, seed)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> study.Study:
+    return small_study(tmp_path_factory.mktemp("study"), sources=("human", "s-rnn", "s-lstm"), excerpts=4)
+
+
+@pytest.fixture(scope="module")
+def metrics(small: study.Study) -> pd.DataFrame:
+    noise = np.random.default_rng(0).normal(size=(len(small.stimuli), 4))
+    table = pd.DataFrame(noise, index=[one.id for one in small.stimuli], columns=["a", "b", "c", "flat"])
+    table["flat"] = 1.0
+    return table
+
+
+@pytest.fixture(scope="module")
+def answers(small: study.Study) -> Answers:
+    return listeners(small, {"expert": 8, "amateur": 7, "normal": 7})
+
+
+@pytest.fixture(scope="module")
+def result(small: study.Study, metrics: pd.DataFrame, answers: Answers) -> dict[str, Any]:
+    form = analysis.Form(small, FORM, PLAN)
+    calls: list[int] = []
+    found = analysis.analyse(form, answers, metrics, lambda: calls.append(1))
+    assert 0 < len(calls) <= analysis.steps(form)
+    return found
+
+
+def assert_page(result: dict[str, Any], differences: list[str]) -> str:
+    """Everything that is made of a result can be made; nothing says nan."""
+    drawn = pictures(result)
+    text = page(result, differences, drawn, {"answers": "made up"})
+    read = Page(text)
+    assert "nan" not in read.text.lower().split() and not read.open
+    assert all(address.startswith(("data:", "#")) for address in read.addresses)
+    assert all(image["alt"] for image in read.images) and len(read.images) == len(drawn)
+    assert len(read.ids) == len(set(read.ids))
+    for table in report.tables(result, differences):
+        assert list(table.lines())
+    return read.text
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_interval_allows_for_listeners_and_pieces() -> None:
+    """On tables with crossed random effects of 14 listeners and 6 pieces."""
+    random = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        people, pieces = 14, 6
+        y = random.normal(size=people)[:, None] + random.normal(size=pieces) + random.normal(size=(people, pieces))
+        listener, piece = (part.ravel() for part in np.indices(y.shape))
+        clusters = Clusters(listener, piece, np.zeros_like(listener), np.zeros_like(listener))
+        of = linear(y.ravel(), mean_weights(np.ones(y.size, bool)), clusters, 0.95)
+        assert of.value == pytest.approx(y.mean()) and of.low < of.value < of.high
+        held.append(of.low <= 0 <= of.high)
+    assert np.mean(held) > 0.92
+
+
+def test_one_cluster_has_no_interval() -> None:
+    clusters = Clusters(np.zeros(4, int), np.arange(4), np.zeros(4, int), np.zeros(4, int))
+    of = linear([1, 2, 3, 4], np.full(4, 0.25), clusters, 0.95)
+    assert of.value == 2.5 and math.isnan(of.low)
+
+
+def test_d_prime_and_criterion_are_those_of_the_shares() -> None:
+    rows = []
+    for listener in range(20):
+        for piece in range(10):
+            human = piece < 5
+            said = (listener + piece) % 10 < (8 if human else 3)
+            source = "human" if human else "model"
+            rows.append([listener, "expert", "single", f"{piece}", source, said])
+    table = pd.DataFrame(rows, columns=["listener", "group", "form", "stimulus", "source", "said_human"])
+    of = detection.singles(table, "human", ["human", "model"], ["expert"], 0.95)["expert"]
+    hits, alarms = ((table["said_human"] & (table["source"] == s)).sum() for s in ("human", "model"))
+    z = scipy.stats.norm.ppf([(hits + 0.5) / 101, (alarms + 0.5) / 101])
+    assert of["d_prime"]["value"] == pytest.approx(z[0] - z[1])
+    assert of["criterion"]["value"] == pytest.approx(-z.mean())
+    assert of["said_human"]["human"]["value"] == pytest.approx(hits / 100)
+    assert of["accuracy"]["value"] == pytest.approx((hits / 100 + 1 - alarms / 100) / 2)
+
+
+def test_the_reverse_turing_bias_of_experts_is_found() -> None:
+    size = trust.Size({"expert": 26, "normal": 26}, 2, 16)
+    found = listeners(trust.made_study(size, 0), dict(size.listeners), "muspike-paper")
+    of = detection.singles(found.turing, "human", ["human", "model-1"], ["expert", "normal"], 0.95)
+    assert of["expert"]["said_human"]["human"]["value"] == pytest.approx(0.282, abs=0.12)
+    assert of["expert"]["reverse"].startswith("yes") and not of["normal"]["reverse"].startswith("yes")
+
+
+def test_pairs_are_right_more_often_where_alike() -> None:
+    random = np.random.default_rng(0)
+    rows = []
+    for listener in range(30):
+        for pair in range(12):
+            similarity = pair / 11
+            right = random.random() < 0.35 + 0.6 * similarity
+            rows.append([listener, "normal", "pair", f"h{pair}", "model", f"m{pair}", similarity, pair % 2 == 0, right])
+    columns = ["listener", "group", "form", "stimulus", "source", "other", "similarity", "first", "said_human"]
+    of = detection.pairs(pd.DataFrame(rows, columns=columns), ["normal", "expert"], 0.95)
+    assert of["slope"]["low"] > 0
+    assert of["bins"][2]["accuracy"]["value"] > of["bins"][0]["accuracy"]["value"]
+    assert sum(row["answers"] for row in of["bins"]) == 360
+    assert of["groups"]["expert"] == {"missing": "there are no answers"}
+
+
+def test_polarisation_is_the_unbiased_variance_as_a_share_of_the_largest() -> None:
+    rows = [[n, "expert", "a", "x", rating] for n, rating in enumerate([1, 5, 1, 5])]
+    rows += [[n + 9, "normal", "a", "x", 3] for n in range(4)]
+    table = pd.DataFrame(rows, columns=["listener", "group", "stimulus", "item", "rating"])
+    of = polarisation.polarisation(table, ["expert", "normal", "amateur"], 5, 0.95)["groups"]
+    assert of["expert"]["variance"]["value"] == pytest.approx(np.var([1, 5, 1, 5], ddof=1) / 4)
+    assert of["normal"]["variance"]["value"] == 0
+    assert of["amateur"] == {"missing": "no piece has two listeners of this group"}
+
+
+def test_a_group_that_disagrees_more_is_found() -> None:
+    size = trust.Size({"expert": 20, "normal": 20}, 2, 8)
+    scenario = effects.load("none")
+    wide = effects.Group(scenario.default.mean, scenario.default.said_human, taste=5.0)
+    scenario = replace(trust.careful(scenario), groups={"expert": wide})
+    found = simulate.listeners(trust.made_study(size, 0), FORM, scenario, size.listeners, 0)
+    (row,) = polarisation.polarisation(found.ratings, ["expert", "normal"], 5, 0.95)["differences"]
+    assert row["low"] > 0 and row["p_holm"] < 0.05
+
+
+def test_reliability_is_that_of_the_packages(answers: Answers) -> None:
+    chosen = select(answers, FORM, None)
+    of = reliability.reliability(chosen.ratings, chosen.repeats, ["melody", "overall"], GROUPS, 5, 0.95, 0)
+    wide = chosen.ratings.pivot_table(index=["listener", "stimulus"], columns="item", values="rating").astype(float)
+    assert of["cronbach"]["all"]["value"] == pytest.approx(pingouin.cronbach_alpha(data=wide.dropna())[0])
+    assert of["cronbach"]["all"]["low"] < of["cronbach"]["all"]["value"] < of["cronbach"]["all"]["high"]
+    melody = chosen.ratings[chosen.ratings["item"] == "melody"]
+    table = melody.pivot(index="listener", columns="stimulus", values="rating").to_numpy(float, na_value=np.nan)
+    alpha = krippendorff.alpha(reliability_data=table, level_of_measurement="ordinal")
+    assert of["krippendorff"]["melody"]["all"]["value"] == pytest.approx(alpha)
+    assert of["retest"]["melody"]["pairs"] == chosen.repeats["listener"].nunique()
+    assert 0 <= of["retest"]["all items"]["equal"]["value"] <= of["retest"]["all items"]["within_1"]["value"] <= 1
+
+
+def test_alignment_is_spearmans_and_is_gone_within_sources(small: study.Study) -> None:
+    source_of = {one.id: one.source for one in small.stimuli}
+    random = np.random.default_rng(1)
+    level = {"human": 3.0, "s-rnn": 2.0, "s-lstm": 1.0}
+    ids = list(source_of)
+    means = pd.DataFrame({"overall": [level[source_of[id]] + 0.1 * random.normal() for id in ids]}, index=ids)
+    metric = pd.DataFrame({"m": [level[source_of[id]] + 0.1 * random.normal() for id in ids], "few": np.nan}, index=ids)
+    of = alignment.alignment({"all": means}, metric, source_of, 0.95, 0.05, 200, 0)["all"]
+    (row,) = of["rows"]
+    wanted = scipy.stats.spearmanr(metric["m"], means["overall"])
+    assert row["rho"] == pytest.approx(wanted.statistic) and row["p"] == pytest.approx(wanted.pvalue)
+    assert row["significant"] and row["low"] > 0.5 and abs(row["within_sources"]) < 0.7
+    assert of["left_out"] == {"few": "defined for 0 pieces"}
+    tiny = alignment.alignment({"all": means[:3]}, metric, source_of, 0.95, 0.05, 50, 0)["all"]
+    assert tiny["missing"].startswith("3 pieces")
+
+
+def test_the_predictor_sees_what_is_there_and_publishes_its_formula() -> None:
+    random = np.random.default_rng(0)
+    ids = [f"p{n}" for n in range(40)]
+    x = pd.DataFrame(random.normal(size=(40, 6)), index=ids, columns=list("abcdef"))
+    y = 3 + 0.8 * x["b"] - 0.5 * x["e"] + 0.2 * random.normal(size=40)
+    source_of = {id: f"source {n % 4}" for n, id in enumerate(ids)}
+    of = predictor.predict({"all": pd.DataFrame({"overall": y})}, x, source_of, "overall", 0.05, 39, 0)["all"]
+    plain = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-1, 4, 21)))
+    folds = KFold(5, shuffle=True, random_state=0)
+    predicted = cross_val_predict(plain, x.to_numpy(), y.to_numpy(), cv=folds)
+    baseline = np.concatenate([np.full(len(b), y.to_numpy()[a].mean()) for a, b in folds.split(x)])
+    order = np.concatenate([b for _, b in folds.split(x)])
+    wanted = 1 - ((y.to_numpy() - predicted) ** 2).sum() / ((y.to_numpy()[order] - baseline) ** 2).sum()
+    assert of["ridge"]["r2"] == pytest.approx(wanted)
+    assert of["ridge"]["beats"] and of["formula"]["beats"] and of["ridge"]["r2_by_source"] > 0.5
+    assert {row["metric"] for row in of["importance"][:2]} == {"b", "e"}
+    terms = of["terms"]
+    assert [term["metric"] for term in terms["terms"][:2]] == ["b", "e"]
+    value = terms["constant"] + sum(t["weight"] * (x[t["metric"]] - t["mean"]) / t["sd"] for t in terms["terms"])
+    assert np.corrcoef(value, y)[0, 1] > 0.95
+    written = terms["written"]
+    assert eval(written, {}, x.iloc[0].to_dict()) == pytest.approx(value.iloc[0], abs=0.01)
+
+
+def test_holm_is_within_a_family_and_leaves_out_what_has_no_p() -> None:
+    rows = comparisons.holm([{"p": 0.01}, {"p": math.nan}, {"p": 0.04}])
+    assert [row["p_holm"] for row in rows if math.isfinite(row["p"])] == pytest.approx([0.02, 0.04])
+
+
+def test_exclusions_are_those_of_the_plan_and_reversed_items_are_turned(answers: Answers) -> None:
+    people = answers.listeners.copy()
+    people.loc[0, ["attention_asked", "attention_missed"]] = [2, 1]
+    people.loc[1, ["attention_asked", "attention_missed"]] = [0, 0]
+    people.loc[2, "headphones"] = False
+    people.loc[3, "headphones"] = pd.NA
+    people.loc[4:, "headphones"] = True
+    people.loc[[1, 2, 3], "attention_missed"] = 0
+    people.loc[4:, "attention_missed"] = 0
+    people.loc[[0, 1], "headphones"] = True
+    form = replace(FORM, items=(replace(FORM.items[0], reverse=True), FORM.items[1]))
+    of = select(replace(answers, listeners=people), form, PLAN["exclusions"])
+    assert set(people["listener"]) - set(of.listeners["listener"]) == {people["listener"][0], people["listener"][2]}
+    assert not of.ratings["listener"].isin([people["listener"][0]]).any()
+    before = answers.ratings.loc[of.ratings.index]
+    turned = before["item"] == form.items[0].id
+    assert (of.ratings.loc[turned, "rating"] == 6 - before.loc[turned, "rating"]).all()
+    assert (of.ratings.loc[~turned, "rating"] == before.loc[~turned, "rating"]).all()
+    assert len(select(answers, form, None).listeners) == len(people)
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_study(result: dict[str, Any]) -> None:
+    json.dumps(result, default=str)
+    assert {"means", "models", "comparisons", "turing", "pairs", "alignment", "predictor"} <= set(result)
+    assert list(result["means"]) == ["melody", "overall", "all items"]
+    of = result["comparisons"]
+    assert [row["name"] for row in of["sources"]] == ["s-rnn – human", "s-lstm – human"]
+    assert len(of["sources_by_group"]) == 6 and len(of["groups"]) == 3 and len(of["items"]) == 1
+    assert {test["name"] for test in result["models"]["overall"]["tests"]} == {"source", "group", "source x group"}
+    text = assert_page(result, ["Fewer listeners came."])
+    for words in ("1 difference from the plan", "exploratory", "Krippendorff", "reverse Turing bias", "Holm"):
+        assert words in text
+
+
+def test_points_and_logits_agree_in_sign(result: dict[str, Any]) -> None:
+    for row in result["comparisons"]["sources"]:
+        if abs(row["points"]["value"]) > 0.3:
+            assert row["points"]["value"] * row["logits"]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"normal": 1}, "no interval"),
+        ({"normal": 4}, "nobody of this group"),
+        ({"expert": 3, "normal": 3}, "nobody of this group"),
+        ({}, "There are no ratings"),
+    ],
+    ids=["one listener", "one group", "two groups", "nobody"],
+)
+def test_small_studies_say_what_is_missing(
+    small: study.Study, metrics: pd.DataFrame, counts: dict[str, int], told: str
+) -> None:
+    plan = dict(PLAN) | {"exclusions": PLAN["exclusions"] | {"headphones": False, "attention_missed_share": 1.0}}
+    form = analysis.Form(small, FORM, plan)
+    found = analysis.analyse(form, listeners(small, counts), metrics)
+    assert told in assert_page(found, [])
+
+
+def test_one_source_no_turing_no_repeats_no_metrics(tmp_path: Path) -> None:
+    of = small_study(tmp_path, sources=("human",), excerpts=3, turing="none")
+    of = replace(of, lists=tuple(tuple(trial for trial in one if trial.kind == "rating") for one in of.lists))
+    found = analysis.analyse(analysis.Form(of, FORM, PLAN), listeners(of, {"normal": 4, "expert": 3}), None)
+    text = assert_page(found, [])
+    for words in (
+        "no Turing answers on single pieces",
+        "no pairs",
+        "no piece was heard twice",
+        "pieces of the study were not measured",
+        "nothing can be compared",
+        "nobody gave a reason",
+    ):
+        assert words in text, words
+
+
+def test_answers_that_are_all_alike(small: study.Study, metrics: pd.DataFrame, answers: Answers) -> None:
+    flat = answers.ratings.copy()
+    flat["rating"] = 3
+    turing = answers.turing.copy()
+    turing["said_human"] = True
+    found = analysis.analyse(analysis.Form(small, FORM, PLAN), replace(answers, ratings=flat, turing=turing), metrics)
+    assert found["models"]["overall"] == {"missing": "all ratings are 3"}
+    assert "all ratings are 3" in assert_page(found, [])
+
+
+def test_a_source_that_everybody_hates_has_no_level(answers: Answers) -> None:
+    table = answers.ratings[answers.ratings["item"] == "overall"].copy()
+    table.loc[(table["source"] == "s-rnn") & (table["group"] == "expert"), "rating"] = 1
+    told = comparisons.model_of(table, GROUPS, ["human", "s-rnn", "s-lstm"])
+    assert told == "all ratings of s-rnn by expert are the lowest that anybody gave, so their level has no bound"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("rating", 6, "6 is outside the scale of 1 to 5"),
+        ("item", "colour", "item 'colour'"),
+        ("source", "x", "source 'x'"),
+    ],
+)
+def test_answers_of_another_study_are_refused(
+    small: study.Study, answers: Answers, column: str, value: Any, told: str
+) -> None:
+    wrong = answers.ratings.copy()
+    wrong.loc[wrong.index[3], column] = value
+    with pytest.raises(BadInput, match=told):
+        analysis.check(analysis.Form(small, FORM, PLAN), replace(answers, ratings=wrong), "there")
+    twice = pd.concat([answers.ratings, answers.ratings[:1]])
+    with pytest.raises(BadInput, match="twice"):
+        analysis.check(analysis.Form(small, FORM, PLAN), replace(answers, ratings=twice), "there")
+    analysis.check(analysis.Form(small, FORM, PLAN), answers, "there")
+
+
+def test_names_and_reasons_are_escaped(result: dict[str, Any]) -> None:
+    evil = "<script>alert(1)</script>"
+    reasons = {
+        "answers": 1,
+        "different": 1,
+        "shown": 1,
+        "rows": [{"text": evil, "times": 1, "said_human": 1, "groups": {}}],
+    }
+    changed = dict(result) | {"study": dict(result["study"]) | {"title": evil}, "reasons": reasons}
+    assert evil not in page(changed, [evil], {}, {})
+
+
+def test_the_choices_of_a_plan_rule_and_are_checked() -> None:
+    plan = analysis_plan.load()
+    mine = analysis_plan.of_study({"level": 0.9, "exclusions": {"headphones": False}}, "plan.json")
+    assert mine["level"] == 0.9 and mine["exclusions"]["attention_missed_share"] == 0.5
+    assert not mine["exclusions"]["headphones"] and mine["families"] == plan["families"]
+    mistakes: list[dict[str, Any]] = [{"level": 2}, {"exclusions": 3}, {"draws": 1}, {"families": [{}]}, {"primary": 1}]
+    for wrong in mistakes:
+        with pytest.raises(BadInput, match=r"plan\.json: "):
+            analysis_plan.of_study(wrong, "plan.json")
+    told = " ".join(analysis_plan.sentences(plan))
+    assert all(of["about"] in told for of in (*plan["families"], *plan["analyses"]))
