@@ -154,7 +154,7 @@ WINDOWS = whole(2, 1000)
 """Windows in which a work is measured. One has no spread."""
 WINDOW_S = from_to(0.05, 3600.0)
 """Least seconds of such a window. Some forms at two batches each, in five windows of more than an hour, take days."""
-PAUSE_S = from_to(0.0, 3600.0)
+PAUSE_S = from_to(0, 3600)
 """Seconds of warming up before such a window, or of idling before and after all of them."""
 LEARNING_RATE = from_to(1e-12, 1000.0)
 TEMPERATURE = from_to(0.001, 1000.0)
