@@ -655,10 +655,10 @@ def test_a_stopped_training_can_go_on(
     number: signal.Signals,
     status: int,
 ) -> None:
-    def draw_batch(pieces: Any, settings: Any, step: int) -> Any:
+    def draw_batch(pieces: Any, settings: Any, step: int, *more: Any) -> Any:
         if step == 13:
             signal.raise_signal(number)
-        return drawn(pieces, settings, step)
+        return drawn(pieces, settings, step, *more)
 
     drawn = training.draw_batch
     monkeypatch.setattr(corpora, "load", noise)

@@ -858,9 +858,9 @@ def test_a_run_too_long_to_be_held_is_refused(
     assert "run fewer ticks or sequences at a time, or without float network" in line
     line = refused(["simulate", network, "--random", "0.1", "--no-float", "--membranes", "-o", "out.npz"])
     assert f"{103 * (32 + 8 * 27):,} bytes of" in line and line.endswith("or without membranes\n")
-    monkeypatch.setattr(module, "LARGEST_BYTES", 400)
+    monkeypatch.setattr(module, "LARGEST_BYTES", 200)
     line = refused(["simulate", network, "--random", "0.1"])
-    assert "bytes for one tick, at most 800 bytes can be held; run fewer sequences at a time" in line
+    assert "bytes for one tick, at most 400 bytes can be held; run fewer sequences at a time" in line
 
 
 def test_no_lava_is_status_1_and_leaves_nothing(
