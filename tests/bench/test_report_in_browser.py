@@ -111,7 +111,8 @@ def test_every_piece_plays(page: Any) -> None:
             """async player => {
                 player.muted = true;
                 await player.play();
-                await new Promise(done => setTimeout(done, 400));
+                for (let i = 0; i < 200 && player.currentTime <= 0.1; i++)
+                    await new Promise(done => setTimeout(done, 50));
                 player.pause();
                 return [player.currentTime, player.duration, player.error];
             }"""

@@ -281,7 +281,7 @@ def test_sequences_are_read_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyP
 
 
 def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "shipped_models", dict)
+    monkeypatch.setattr(suite, "shipped_models", lambda corpus=None: {})
     with pytest.raises(BadInput, match="muspike comes without models"):
         suite.bench([], tmp_path / "report", with_lava=False)
     assert not (tmp_path / "report").exists()
