@@ -72,7 +72,9 @@ def test_words_without_their_noise_are_refused_and_with_it_torch_and_chip_agree(
     words = example_words(model, 12, batch=3)
     runner = ChipRunner(compile_model(model, "loihi1").program)
     assert runner.noise == model.spiking.runner().noise == model.spiking.noise
-    with pytest.raises(BadInput, match="words: have 7 columns; this network reads 9, its labels and its noise included"):
+    with pytest.raises(
+        BadInput, match="words: have 7 columns; this network reads 9, its labels and its noise included"
+    ):
         runner.step(words[0, :1, :7])
     bias = model.spiking.bias.detach().numpy()
 
