@@ -299,6 +299,9 @@ def test_without_scripts_everything_works_and_the_server_watches_the_time(tmp_pa
         if quick:  # this machine was quick enough to be too soon
             assert "listen to the end" in page.locator("[role=alert]").first.inner_text()
             assert page.locator("input[type=radio]:checked").count() > 13
+            (said,) = session.said  # Chromium logs the status of the refusal
+            assert "422" in said
+            session.said.clear()
             time.sleep(4)
             page.locator("button.go").click()
         page.wait_for_url("**/trial/2")
