@@ -95,7 +95,7 @@ class Plan:
             "validate_every": max(1, self.steps // 4),
             "sparsity": sparsity,
             "seed": self.seed,
-            "precision": training.precision_on(device),
+            "precision": training.precision_on(device, settings.precision),
         }
         if self.target_rate is not None:
             changes |= {"target_rate": self.target_rate, "rate_weight": max(settings.rate_weight, RATE_WEIGHT)}

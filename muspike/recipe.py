@@ -62,8 +62,8 @@ class Recipe:
         learning_rate: the largest learning rate. None: the preset's. In the adversarial part after a warm-up, the
             smaller of this value and the preset's holds.
         target_rate: firing above this rate, in spikes per neuron and tick, is penalised. None: the preset's.
-        precision: of matrix products, as in `training.Settings`. None: bfloat16 if the device is a CUDA GPU that
-            supports it, else the preset's.
+        precision: of matrix products, as in `training.Settings`. None: what is quick on the device, as in
+            `training.precision_on`.
         initial: name or folder of a model whose weights the training starts with. None: they are drawn.
         teacher: name or folder of a model, of any architecture, whose distributions are learned beside the data.
         labels: names of labels of the corpus that the network hears, such as "emotion"; it knows the values that the
@@ -289,6 +289,6 @@ def _changes(
         changes["label_dropout"] = recipe.label_dropout
     if recipe.precision is not None:
         changes["precision"] = recipe.precision
-    elif training.precision_on(device) == "bfloat16":
-        changes["precision"] = "bfloat16"
+    else:
+        changes["precision"] = training.precision_on(device, settings.precision)
     return {key: value for key, value in changes.items() if value is not None}

@@ -60,14 +60,16 @@ RATE_WEIGHT = 10.0
 SCHEDULES = ("plateau", "cosine")
 
 
-def precision_on(device: torch.device) -> str:
-    """The quickest precision of matrix products that a device is known to have: one of `PRECISIONS`.
+def precision_on(device: torch.device, wanted: str) -> str:
+    """The precision of matrix products to train in on a device, one of `PRECISIONS`, where `wanted` is the settings'.
 
-    CPUs without AVX-512 emulate products in bfloat16, which take some twenty times as long as in float32.
+    A GPU gets bfloat16 if it supports it. A CPU gets what is wanted, but float32 if it has no AVX-512: it would emulate
+    products in bfloat16, which takes many times as long.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else "float32"
+    quick = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return wanted if quick else "float32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,8 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 MOST_BYTES = 64 * 1024
 """The largest body of a request. The longest form of a study is far below."""
 
@@ -81,7 +83,7 @@ class Protected:
 
         try:
             await self._app(scope, limited, unless_refused)
-        except Exception:
+        except ClientDisconnect:  # what a body that is cut off looks like to the application
             if not refused:
                 raise
         if refused:

@@ -128,7 +128,10 @@ def test_choices_are_made_on_the_validation_split(here: Path, corpus: Corpus, mo
     assert read == ["validation", *["round", "validation"] * 2, *["test"] * 3]
 
 
-def test_a_cpu_prunes_in_float32_whatever_the_model_was_trained_in() -> None:
+def test_a_cpu_without_avx_512_prunes_in_float32_whatever_the_model_was_trained_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     model = small_model()
     trained = {**model.training, "settings": {"precision": "bfloat16", "batch": 3}}
     settings = plan().settings(dataclasses.replace(model, training=trained), 0.5)

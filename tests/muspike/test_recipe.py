@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from muspike import adversarial, architectures, corpora, training
 from muspike.checkpoint import load_model, save_model
@@ -184,3 +185,14 @@ def test_a_state_that_cannot_be_read_whole_is_refused(tmp_path: Path, kind: str)
             file.truncate(2**40)
     with pytest.raises(BadInput, match=r"state.safetensors: (is a pipe|has 1,099,511,627,776 bytes)"):
         train(Recipe("s-rnn", preset="tiny", steps=2, folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted", "taken"),
+    [("AVX2", "bfloat16", "float32"), ("AVX512", "bfloat16", "bfloat16"), ("AVX512", "float32", "float32")],
+)
+def test_a_cpu_without_avx_512_trains_in_float32(
+    monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, taken: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert training.precision_on(torch.device("cpu"), wanted) == taken

@@ -231,9 +231,9 @@ def test_a_locked_database_is_named(
         assert "locked by another program" in said(capsys, serve(folder))
 
 
-def test_a_full_disk_is_named_and_costs_nothing(url: str, study: Study, tmp_path: Path) -> None:
-    if not url.startswith("sqlite"):
-        pytest.skip("a limit on the pages of SQLite stands for a full disk")
+def test_a_full_disk_is_named_and_costs_nothing(study: Study, tmp_path: Path) -> None:
+    """A limit on the pages of SQLite stands for the disk."""
+    url = url_of(tmp_path)
     opened = Database(url, study)
     who = joined(opened)
 
@@ -251,7 +251,6 @@ def test_a_full_disk_is_named_and_costs_nothing(url: str, study: Study, tmp_path
     assert len(database.answers(url, study, questionnaire.load()).ratings) == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_files_that_are_no_database_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / database.FILE).write_bytes(b"this is no database at all" * 100)
     assert "is no database" in said(capsys, serve(folder))
