@@ -102,8 +102,8 @@ def add(commands: Commands) -> None:
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="of matrix products; auto: bfloat16 on CUDA if CUDA computes it; the preset's on a CPU with AVX-512; else float32 "
-        "(default: auto)",
+        help="of matrix products; auto: bfloat16 on CUDA if CUDA computes it; the preset's on a CPU with AVX-512; else "
+        "float32 (default: auto)",
     )
     add_chip(
         train,
