@@ -6,16 +6,19 @@ lost and nothing is counted twice, whatever happens to the workers.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from muspike.errors import BadInput, Failed, one_line
@@ -91,53 +94,118 @@ def in_processes(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Ite
         work: does a job; a function of an importable module.
         workers: number of processes.
     """
-    left = list(range(len(jobs)))[::-1]
-    while left:
-        doubtful: list[int] = []
-        with _pool(min(workers, len(left))) as pool:
-            running: dict[Future[R], int] = {}
-            while left or running:
-                # Few jobs wait in the pool, so that few are in doubt if a process is killed.
-                while left and len(running) < 2 * workers and not doubtful:
-                    number = left.pop()
-                    try:
-                        running[pool.submit(work, jobs[number])] = number
-                    except BrokenProcessPool:
-                        doubtful.append(number)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(future)
-                    try:
-                        result = future.result()
-                    except BrokenProcessPool:
-                        doubtful.append(number)
-                    else:
-                        yield number, result
-                if doubtful and not running:
-                    break
-        for number in sorted(doubtful):
-            try:
-                with _pool(1) as pool:
-                    alone = pool.submit(work, jobs[number]).result()
-            except BrokenProcessPool:
-                yield number, Killed()
-            else:
-                yield number, alone
+    doubtful = []
+    for number, result in _at_once(jobs, range(len(jobs)), work, workers):
+        if isinstance(result, Killed):
+            doubtful.append(number)
+        else:
+            yield number, result
+    for number in sorted(doubtful):
+        yield from _at_once(jobs, [number], work, 1)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that are forked where the system can, so that they need not load anything again."""
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+@dataclass(frozen=True)
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+
+
+def _at_once(
+    jobs: Sequence[J], numbers: Sequence[int], work: Callable[[J], R], workers: int
+) -> Iterator[tuple[int, R | Killed]]:
+    """As `in_processes`, for some of the jobs, each of which is done once.
+
+    Why not `concurrent.futures`: Ctrl-C while this thread holds one of its locks leaves the lock taken, and then the
+    pool's own thread, and so the command, waits without end. Here nothing is locked.
+    """
+    left = list(reversed(numbers))
+    started: list[_Worker] = []
+    idle: list[_Worker] = []
+    running: dict[Connection, tuple[_Worker, int]] = {}
+    try:
+        while left or running:
+            while left and len(running) < workers:
+                if not idle:
+                    idle.append(_start(work, started))
+                worker, number = idle.pop(), left.pop()
+                running[worker.connection] = worker, number
+                with contextlib.suppress(OSError):  # it was killed, which is seen below
+                    worker.connection.send(jobs[number])
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                worker, number = running.pop(connection)
+                try:
+                    done, result = connection.recv()
+                except (EOFError, OSError):
+                    started.remove(worker)
+                    _end(worker)
+                    yield number, Killed()
+                    continue
+                idle.append(worker)
+                if not done:
+                    raise result
+                yield number, result
+    finally:
+        for worker in started:  # those that a second Ctrl-C leaves end with this process
+            _end(worker)
+
+
+def _start(work: Callable[[J], R], started: list[_Worker]) -> _Worker:
+    """Start a process, and add it to those that are to be ended. It is forked where the system can, so that it need not
+    load anything again.
+    """
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=_do_jobs, args=(work, its), daemon=True)  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         # Python warns of a fork beside other threads. It is safe here: workers take no lock that a thread may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _begin_worker)
+        with _signals_afterwards():
+            process.start()
+            started.append(_Worker(process, ours))
+    its.close()  # so that the end of the process is the end of what it sends
+    return started[-1]
 
 
-def _begin_worker() -> None:
-    """Let SIGTERM end a worker at once, leave Ctrl-C to the process that started it, and end when this one does."""
+@contextlib.contextmanager
+def _signals_afterwards() -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM after the block: what Python runs after a fork would swallow their exceptions."""
+    if threading.current_thread() is not threading.main_thread():  # which signals do not interrupt
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+def _do_jobs(work: Callable[[J], R], connection: Connection) -> None:
+    """In a worker: send whether each job could be done, and its result or what was raised."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it, which ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        job = connection.recv()
+        try:
+            connection.send((True, work(job)))
+        except BaseException as error:  # whatever it is, it is raised by the process that asked
+            error.add_note(f"in a worker:\n{traceback.format_exc()}")
+            connection.send((False, error))
 
 
 def _end_with_parent() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from muspike.errors import BadInput
-from muspike.jobs import results
+from muspike.jobs import Killed, in_processes, results
 from ray_cluster import ray_cluster
 
 
@@ -29,6 +30,63 @@ def test_without_a_cluster_jobs_are_done_one_after_another() -> None:
     assert list(results([3, 1, 2], square, None)) == [(0, 9), (1, 1), (2, 4)]
     with pytest.raises(BadInput, match="job 5: cannot be done"):
         list(results([5], refuse, None))
+
+
+def end_for(job: tuple[Path, int]) -> int:
+    """A job that is killed when it is 2 or 3; 3 only the first time."""
+    folder, number = job
+    if number == 2 or (number == 3 and not (folder / "3").exists()):
+        (folder / str(number)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_processes_do_every_job_once() -> None:
+    assert sorted(in_processes(range(100), square, 3)) == [(number, number * number) for number in range(100)]
+    assert list(in_processes([], square, 3)) == []
+
+
+def test_what_a_job_raises_in_a_process_says_where() -> None:
+    with pytest.raises(BadInput, match="job 5: cannot be done") as raised:
+        list(in_processes([5], refuse, 2))
+    assert "in refuse" in "".join(raised.value.__notes__)
+
+
+def test_a_job_whose_process_is_killed_is_done_again_alone(tmp_path: Path) -> None:
+    found = dict(in_processes([(tmp_path, number) for number in range(6)], end_for, 2))
+    assert isinstance(found.pop(2), Killed)
+    assert found == {number: number for number in (0, 1, 3, 4, 5)}
+
+
+INTERRUPT_OFTEN = """
+import faulthandler, random, signal
+from muspike.jobs import in_processes
+
+def double(job):
+    return 2 * job
+
+faulthandler.dump_traceback_later(60, exit=True)  # says where it stands still
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+random.seed(0)
+ended = stopped = 0
+while stopped < 60:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.03))
+        for _ in in_processes(range(400), double, 2):
+            pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        ended += 1
+    except KeyboardInterrupt:
+        stopped += 1
+print(stopped)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timers and signals as Linux has them")
+def test_an_interruption_at_any_time_ends_all_processes() -> None:
+    # What they print to is closed when the last of them has ended.
+    done = subprocess.run([sys.executable, "-c", INTERRUPT_OFTEN], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "60\n", done.stderr
 
 
 def test_a_cluster_that_is_not_there_is_refused() -> None:
@@ -52,7 +110,7 @@ def slow(job):
 DRIVER = """
 import json, sys
 from slow_jobs import slow
-from muspike.jobs import results
+from muspike.jobs import Killed, in_processes, results
 
 for number, (value, process) in results([(sys.argv[2], n) for n in range(6)], slow, sys.argv[1]):
     print(json.dumps([number, value, process]), flush=True)
