@@ -8,11 +8,16 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import math
+import signal
 
 import pytest
 from hypothesis import settings
 
 from muspike import progress
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so what they start; some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may depend on how busy the machine is.
 settings.register_profile("muspike", deadline=None)

@@ -176,13 +176,14 @@ def measured(path: Path | None = None, **changes: Any) -> Recorded:
     return measure_network(model, "small", "cpu", given.pop("meter", NOTHING), path=path, **given)
 
 
-def test_a_record_says_what_ran_where_and_how(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", [["eager", "twin-float"], pytest.param(None, marks=pytest.mark.nightly)])
+def test_a_record_says_what_ran_where_and_how(tmp_path: Path, what: list[str] | None) -> None:
     threads = torch.get_num_threads()
-    record = measured(tmp_path / "small.json", what=None)
+    record = measured(tmp_path / "small.json", what=what)
     assert torch.get_num_threads() == threads
     assert read_recorded(tmp_path / "small.json") == record
     assert record.network.digest == network_digest(small_model()) and record.matches(record.network.digest)
-    assert {entry.form for entry in record.entries} == set(FORMS)
+    assert {entry.form for entry in record.entries} == set(what or FORMS)
     assert record.machine.device == machines.cpu_name() and record.machine.threads == 1
     assert record.versions["torch"] == torch.__version__ and record.versions["muspike"]
     assert record.counter.name is None and record.counter.boundary == "time only: there is none"

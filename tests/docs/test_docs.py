@@ -2,7 +2,7 @@
 
 A block of commands (```sh) or of Python is run as it stands, in one folder per page, on a small model where `s-rnn` is
 not among those that come with muspike, and on a made-up corpus. Above a block may stand `<!-- not run: why -->` or
-`<!-- needs Lava -->`.
+`<!-- needs Lava -->`: the nightly run has these too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 # The map of the code has nothing to run; the recipes are run by test_extending.py, the pack's script by its own test.
 NOT_RUN = ("architecture.md", "conformance.md", "extending.md", "nir-readers.md", "predictions.md")
 PAGES = sorted(page for page in DOCS.glob("*.md") if page.name not in NOT_RUN)
+NEEDS_LAVA = "needs Lava"
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 
 
@@ -72,17 +73,6 @@ def folder(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def has_lava() -> bool:
-    try:
-        lava_runner.find_lava_python()
-    except Failed as error:
-        if "cannot be installed" not in str(error):
-            raise
-        return False
-    return True
-
-
 def run(line: str) -> None:
     name, *arguments = shlex.split(line, comments=True)
     if [name, *arguments[:2]] == ["python", "-m", "muspike.bench.shipped"]:
@@ -107,11 +97,30 @@ def environment() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_and_code_run(page: Path, folder: Path, has_lava: bool) -> None:
+def test_commands_and_code_run(page: Path, folder: Path) -> None:
+    run_blocks(page, ())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if NEEDS_LAVA in page.read_text("utf-8")], ids=lambda p: p.name
+)
+def test_commands_run_in_lava(page: Path, folder: Path) -> None:
+    try:
+        lava_runner.find_lava_python()
+    except Failed as error:
+        if "cannot be installed" not in str(error):
+            raise
+        pytest.skip(str(error))
+    run_blocks(page, (NEEDS_LAVA,))
+
+
+def run_blocks(page: Path, marks: Sequence[str]) -> None:
+    """Run the blocks of `page` that have no mark or one of `marks`."""
     ran = 0
     for block in blocks(page):
-        assert not block.mark or block.mark == "needs Lava" or re.match(r"not run: \w.{10,}", block.mark), block
-        if block.mark.startswith("not run") or (block.mark == "needs Lava" and not has_lava):
+        assert block.mark in ("", NEEDS_LAVA) or re.match(r"not run: \w.{10,}", block.mark), block
+        if block.mark and block.mark not in marks:
             continue
         ran += 1
         if block.language == "python":

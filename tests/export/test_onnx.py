@@ -266,16 +266,18 @@ def test_a_file_composes_and_runs_where_there_is_no_torch(tmp_path: Path) -> Non
     assert sum(row["spikes"] for row in told["populations"]) > 0
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_a_missing_package_is_named_with_its_extra(missing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [("onnx", ["export", "model", "--to", "onnx"]), ("onnxruntime", ["simulate", "m.onnx", "--random", "0.1"])],
+)
+def test_a_missing_package_is_named_with_its_extra(missing: str, command: list[str], tmp_path: Path) -> None:
     save_model(small_model("jsb"), tmp_path / "model")
     code = f"import sys\nsys.modules[{missing!r}] = None\nfrom muspike.cli import main\nsys.exit(main(sys.argv[1:]))"
-    for command in (["export", "model", "--to", "onnx"], ["simulate", "m.onnx", "--random", "0.1"]):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        (line,) = done.stderr.splitlines()
-        assert done.returncode == 2 and "ONNX needs the package" in line and "pip install 'muspike[onnx]'" in line
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and "ONNX needs the package" in line and "pip install 'muspike[onnx]'" in line
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

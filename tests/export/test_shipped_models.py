@@ -53,7 +53,9 @@ def test_its_nir_file_is_proved_equal(name: str, tmp_path: Path) -> None:
     assert proof.holds, proof.table()
 
 
-@each
+@pytest.mark.parametrize(
+    "name", [name if name in ("s-rnn", "s-cnn") else pytest.param(name, marks=pytest.mark.nightly) for name in MODELS]
+)
 def test_lava_agrees_over_sixteen_words(name: str, tmp_path: Path, python: Path) -> None:
     proof = export(load_model(name), "lava", tmp_path / "program.npz", python=python)
     assert proof.holds, proof.table()

@@ -107,6 +107,7 @@ def test_two_processes_go_the_way_of_one(tmp_path: Path) -> None:
     assert second == (1, "")
 
 
+@pytest.mark.nightly
 def test_torchrun_trains_as_one_process_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -300,6 +300,7 @@ DRUMS = [path for path in REAL_FILES if "lakh" in path.parts] + [
 ]
 
 
+@pytest.mark.nightly
 def test_drums_as_muspy_on_real_files() -> None:
     if not DRUMS:
         pytest.skip("the data sets are not on this machine")

@@ -86,7 +86,9 @@ def test_no_half_made_environment_is_left(tmp_path: Path, monkeypatch: pytest.Mo
     assert list((tmp_path / "muspike").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["snntorch", "spikingjelly", "sinabs", "rockpool"])
+@pytest.mark.parametrize(
+    "name", ["snntorch", *(pytest.param(n, marks=pytest.mark.nightly) for n in ("spikingjelly", "sinabs", "rockpool"))]
+)
 def test_an_environment_shares_torch(name: str) -> None:
     import torch
 
