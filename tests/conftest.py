@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import math
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -28,3 +30,12 @@ settings.load_profile("muspike")
 def _no_progress_on_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that takes long on a busy machine prints lines of its progress, which no test expects on stderr."""
     monkeypatch.setattr(progress, "_LEAST_S", math.inf)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, for test modules that import the helper `chromium`."""
+    from chromium import launched
+
+    with launched() as opened:
+        yield opened

@@ -1,30 +1,22 @@
-"""The report in Debian's Chromium: it sorts, plays, fits a phone, and axe-core has nothing to say against it.
-
-Screenshots are kept in `build/screenshots/`.
-"""
+"""The report in Debian's Chromium: it sorts, plays, fits a phone, and axe-core has nothing to say against it."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import chromium
 from muspike import midi
 from muspike.bench import audio
 from muspike.bench.report import Material, write_report
 from small_report import made_architecture
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra browser is not installed")
-if (CHROMIUM := shutil.which("chromium")) is None:
-    pytest.skip("Chromium is not installed (on Debian: apt install chromium)", allow_module_level=True)
 if (missing := audio.missing()) is not None:
     pytest.skip(missing, allow_module_level=True)
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 MOST_BYTES = 10_000_000
 
 
@@ -50,42 +42,27 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(
     params=[("light", 1100), ("dark", 1100), ("light", 390), ("dark", 390)], ids=lambda of: f"{of[0]}-{of[1]}"
 )
-def page(request: pytest.FixtureRequest, chromium: Any, report: Path) -> Iterator[Any]:
+def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Any]:
     """The report as a reader sees it, who prefers light or dark, on a screen of so many pixels."""
     scheme, width = request.param
-    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
-    opened = context.new_page()
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
-    opened.goto(report.as_uri())
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    opened.screenshot(path=SCREENSHOTS / f"report-{scheme}-{width}.png")
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+    opened, said = chromium.opened(context, report)
+    chromium.keep(opened, f"report-{scheme}-{width}", full=False)
     yield opened
     assert said == []
     context.close()
 
 
 def test_the_page_fits_its_screen_and_asks_for_nothing(page: Any, report: Path) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert chromium.fits(page)
     assert report.stat().st_size < MOST_BYTES
 
 
 def test_axe_core_finds_nothing(page: Any) -> None:
-    found = axe.Axe().run(page).response["violations"]
-    assert [(of["id"], of["nodes"][0]["html"][:100]) for of in found] == []
+    assert chromium.violations(page) == []
 
 
 def test_a_title_sorts_the_table_by_keyboard_too_and_says_so(page: Any) -> None:

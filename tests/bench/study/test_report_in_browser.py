@@ -1,12 +1,7 @@
-"""The report of a study in Debian's Chromium: it fits a phone, asks for nothing, and axe-core has nothing against it.
-
-Screenshots are kept in `build/screenshots/`.
-"""
+"""The report of a study in Debian's Chromium: it fits a phone, asks for nothing, and axe-core finds nothing."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import chromium
 from muspike.bench.study import analysis, analysis_plan, effects, questionnaire, simulate
 from muspike.bench.study.report_page import page
 from muspike.bench.study.report_pictures import pictures
 from small_study import small_study
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra browser is not installed")
-if (CHROMIUM := shutil.which("chromium")) is None:
-    pytest.skip("Chromium is not installed (on Debian: apt install chromium)", allow_module_level=True)
-
-SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +37,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 390)])
-def test_it_fits_asks_for_nothing_and_is_accessible(chromium: Any, report: Path, scheme: str, width: int) -> None:
-    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
-    opened = context.new_page()
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
-    opened.goto(report.as_uri())
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    opened.screenshot(path=SCREENSHOTS / f"study-report-{scheme}-{width}.png", full_page=True)
-    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+def test_it_fits_asks_for_nothing_and_is_accessible(browser: Any, report: Path, scheme: str, width: int) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+    opened, said = chromium.opened(context, report)
+    chromium.keep(opened, f"study-report-{scheme}-{width}")
+    assert chromium.fits(opened)
     for summary in opened.locator("summary").all():
         summary.click()
-    found = axe.Axe().run(opened).response["violations"]
-    assert [(of["id"], of["nodes"][0]["html"][:100]) for of in found] == []
+    assert chromium.violations(opened) == []
     assert said == []
     context.close()

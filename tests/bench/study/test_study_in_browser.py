@@ -1,44 +1,28 @@
-"""A whole session in Debian's Chromium: by mouse, by keyboard alone, on a phone; axe-core finds nothing on any page.
-
-Screenshots are kept in `build/screenshots/`.
-"""
+"""A whole session in Debian's Chromium: by mouse, by keyboard alone, on a phone; axe-core finds nothing on any page."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import chromium
 import study_server
+from chromium import sync_api
 from muspike.bench import audio
 from muspike.bench.study import database, questionnaire
 from muspike.bench.study import study as studies
 from small_study import small_study
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra browser is not installed")
-if (CHROMIUM := shutil.which("chromium")) is None:
-    pytest.skip("Chromium is not installed (on Debian: apt install chromium)", allow_module_level=True)
 if (missing := audio.missing()) is not None:
     pytest.skip(missing, allow_module_level=True)
 
-SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 SECONDS = 0.6
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Mouse:
@@ -100,21 +84,17 @@ class Session:
         self.context = browser.new_context(**context)
         self.page = self.context.new_page()
         self.hand = Keyboard(self.page) if keyboard else Mouse()
-        self.said: list[str] = []
+        self.said = chromium.said(self.page)
         self.looked_at: set[str] = set()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
 
     def look(self, kind: str) -> None:
         """Check the page that is open, once for each kind."""
         if kind in self.looked_at:
             return
         self.looked_at.add(kind)
-        assert self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{kind} is too wide"
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"study-{self.name}-{kind}.png", full_page=True)
-        found = axe.Axe().run(self.page).response["violations"]
-        assert [(of["id"], of["nodes"][0]["html"][:200]) for of in found] == [], kind
+        assert chromium.fits(self.page), f"{kind} is too wide"
+        chromium.keep(self.page, f"study-{self.name}-{kind}")
+        assert chromium.violations(self.page) == [], kind
 
     def _radios(self, name: str) -> Any:
         return self.page.locator(f'input[type=radio][name="{name}"]')
@@ -205,10 +185,10 @@ def ratings_of(folder: Path) -> Any:
         pytest.param("mouse", False, {}, id="mouse", marks=pytest.mark.nightly),
     ],
 )
-def test_a_whole_session(tmp_path: Path, chromium: Any, name: str, keyboard: bool, context: dict[str, Any]) -> None:
+def test_a_whole_session(tmp_path: Path, browser: Any, name: str, keyboard: bool, context: dict[str, Any]) -> None:
     study = study_in(tmp_path, screened=name != "phone", breaks=3)
     with study_server.running(tmp_path) as server:
-        session = Session(chromium, name, keyboard, **context)
+        session = Session(browser, name, keyboard, **context)
         session.begin(server.address)
         if study.screening:
             # Nobody hears the small study's tones: the right answers are known.
@@ -257,10 +237,10 @@ def choose_all(page: Any) -> None:
         page.locator(f'input[type=radio][name="{name}"]').first.check()
 
 
-def test_a_form_waits_for_the_end_of_the_sound_and_counts_how_often_it_was_heard(tmp_path: Path, chromium: Any) -> None:
+def test_a_form_waits_for_the_end_of_the_sound_and_counts_how_often_it_was_heard(tmp_path: Path, browser: Any) -> None:
     study_in(tmp_path, screened=False)
     with study_server.running(tmp_path) as server:
-        session = Session(chromium, "waits", viewport={"width": 800, "height": 700})
+        session = Session(browser, "waits", viewport={"width": 800, "height": 700})
         page = session.page
         at_first_piece(session, server)
         choose_all(page)
@@ -284,10 +264,10 @@ def test_a_form_waits_for_the_end_of_the_sound_and_counts_how_often_it_was_heard
         session.close()
 
 
-def test_without_scripts_everything_works_and_the_server_watches_the_time(tmp_path: Path, chromium: Any) -> None:
+def test_without_scripts_everything_works_and_the_server_watches_the_time(tmp_path: Path, browser: Any) -> None:
     small_study(tmp_path, excerpts=2, seconds=4.0, screened=False)
     with study_server.running(tmp_path) as server:
-        session = Session(chromium, "plain", java_script_enabled=False)
+        session = Session(browser, "plain", java_script_enabled=False)
         page = session.page
         at_first_piece(session, server)
         assert page.locator("audio[controls]").is_visible() and not page.locator(".play").is_visible()
@@ -308,7 +288,7 @@ def test_without_scripts_everything_works_and_the_server_watches_the_time(tmp_pa
         session.close()
 
 
-def test_the_admins_pages_and_those_of_errors(tmp_path: Path, chromium: Any) -> None:
+def test_the_admins_pages_and_those_of_errors(tmp_path: Path, browser: Any) -> None:
     study = small_study(tmp_path, excerpts=2, seconds=0.12, screened=False, languages=("en", "de", "zh"))
     with study_server.running(tmp_path) as server:
         numbers = itertools.count()
@@ -321,7 +301,7 @@ def test_the_admins_pages_and_those_of_errors(tmp_path: Path, chromium: Any) -> 
                     listener.answer()
         for scheme, width in (("light", 1000), ("dark", 360)):
             session = Session(
-                chromium, f"{scheme}-{width}", color_scheme=scheme, viewport={"width": width, "height": 800}
+                browser, f"{scheme}-{width}", color_scheme=scheme, viewport={"width": width, "height": 800}
             )
             page = session.page
             for kind, path in (("login", "admin/login"), ("missing", "nothing"), ("german", "?language=de")):
