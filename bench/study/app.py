@@ -20,7 +20,7 @@ from muspike.bench.study import study as studies
 from muspike.bench.study.admin_pages import Admin
 from muspike.bench.study.api import api
 from muspike.bench.study.database import CONNECTIONS, Database, Unavailable
-from muspike.bench.study.pages import Server, preferred, server_of, templates
+from muspike.bench.study.pages import Server, language_of, server_of, templates
 from muspike.bench.study.protection import Attempts, Protected, Tokens
 from muspike.bench.study.questionnaire import translations
 from muspike.errors import BadInput
@@ -103,7 +103,7 @@ def _page_of_error(request: Request, error: Exception) -> Response:
     if 300 <= status < 400:
         return RedirectResponse(error.headers["location"], status)  # type: ignore[attr-defined]
     server = server_of(request)
-    language = preferred(request.headers.get("accept-language", ""), server.study.languages)
+    language = language_of(request, server.study.languages)
     questionnaire = server.questionnaires[language]
     kind = _ERRORS.get(status)
     texts = questionnaire.texts

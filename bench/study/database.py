@@ -292,10 +292,17 @@ class Database:
         with self._write() as connection:
             connection.execute(sa.update(of).where(of.id == listener, of.step == at).values(step=to))
 
-    def screened(self, listener: int, passed: bool, to: str) -> None:
-        """Store the result of a headphone screening, and bring the listener to the step `to`."""
+    def screened(self, listener: int, passed: bool, to: str, answered: bool = True) -> None:
+        """Store the result of a headphone screening, and bring the listener to the step `to`.
+
+        Args:
+            listener: who.
+            passed: whether headphones were found.
+            to: the next step.
+            answered: whether the screening was answered; if not, the listener said that there are no headphones.
+        """
         of = ListenerRecord
-        change = {"headphones": passed, "headphone_tries": of.headphone_tries + 1, "step": to}
+        change = {"headphones": passed, "headphone_tries": of.headphone_tries + int(answered), "step": to}
         with self._write() as connection:
             here = (of.id == listener, of.step == steps.HEADPHONES)
             connection.execute(sa.update(of).where(*here).values(**change))

@@ -200,12 +200,12 @@ def _headphones(found: Visit, values: Mapping[str, str], problems: Mapping[str, 
 
 @router.post("/headphones")
 def headphones_answered(found: OfPost, form: PostedForm) -> Response:
-    """Judge the headphone screening. Who fails may try once more, or go on without headphones."""
+    """Judge the headphone screening. Who fails may try once more; who has no headphones goes on without."""
     listener, database = found.listener, found.server.database
     if listener is None or listener.step != steps.HEADPHONES:
         return to("/")
-    if form.get("without") and listener.headphones is False:
-        database.move(listener.id, steps.HEADPHONES, steps.READY)
+    if form.get("without"):
+        database.screened(listener.id, False, steps.READY, answered=False)
         return to("/")
     tests, missing = found.server.screening.tests, found.questionnaire.texts["answer_missing"]
     chosen = {(test.id, at): form.get(f"{test.id}.{at}") for test in tests for at in range(len(test.tries))}

@@ -28,6 +28,7 @@ MOST_FIELDS = 500
 """Fields of a form."""
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
 _COOKIE = "muspike-study"
+_LANGUAGE_COOKIE = "muspike-study-language"
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,11 @@ class Visit:
 
     @property
     def language(self) -> str:
-        """The language of the page: the listener's, the one asked for, or the first that the browser prefers."""
+        """The language of the page: the listener's, or that of `language_of`."""
         languages = self.server.study.languages
-        asked = self.request.query_params.get("language")
         if self.listener is not None and self.listener.language in languages:
             return self.listener.language
-        return asked if asked in languages else preferred(self.request.headers.get("accept-language", ""), languages)
+        return language_of(self.request, languages)
 
     @property
     def questionnaire(self) -> Questionnaire:
@@ -160,7 +160,28 @@ class Visit:
         response = HTMLResponse(shown.render(of | values), status)
         if session_of(self.request) is None:
             set_session(self.request, response, self.session)
+        if _remembered(self.request, self.server.study.languages) != self.language:
+            _remember(self.request, response, self.language)
         return response
+
+
+def language_of(request: Request, languages: Sequence[str]) -> str:
+    """The language of a page for which nobody is looked up in the database: the one that the address names, or that of
+    the last page where it was not the browser's, or the first that the browser prefers."""
+    asked = request.query_params.get("language")
+    return asked if asked in languages else _remembered(request, languages)
+
+
+def _remembered(request: Request, languages: Sequence[str]) -> str:
+    found = request.cookies.get(cookie_name(request, _LANGUAGE_COOKIE))
+    return found if found in languages else preferred(request.headers.get("accept-language", ""), languages)
+
+
+def _remember(request: Request, response: Response, language: str) -> None:
+    """Give the browser a cookie with the language of its pages. It is needed where the session is not known: on pages
+    of errors, and after a withdrawal. It goes with the browser."""
+    secure, name = request.url.scheme == "https", cookie_name(request, _LANGUAGE_COOKIE)
+    response.set_cookie(name, language, path="/", secure=secure, httponly=True, samesite="lax")
 
 
 def preferred(accepted: str, languages: Sequence[str]) -> str:

@@ -56,6 +56,11 @@ for (const box of document.querySelectorAll("[data-player]")) box.player = playe
 for (const form of document.querySelectorAll("form")) {
   let sent = false;
   const hint = form.querySelector("[data-hint]");
+  // What is missing is said in the language of the page; the browser would say it in its own.
+  form.addEventListener("invalid", ({ target }) => target.setCustomValidity(target.dataset.wrong || form.dataset.wrong || ""), true);
+  form.addEventListener("input", ({ target }) => {
+    for (const field of form.elements) if (field.name === target.name) field.setCustomValidity("");
+  });
   form.addEventListener("heard", () => { if (hint) hint.textContent = ""; });
   form.addEventListener("submit", (event) => {
     const left = "listen" in form.dataset

@@ -370,13 +370,57 @@ def test_a_page_is_in_the_language_that_the_browser_or_the_listener_prefers(tmp_
         assert 'lang="en"' in client.get("/", headers={"accept-language": "fr"}).text
         assert "Mitmachen" in client.get("/", headers={"accept-language": "fr, de-AT;q=0.8, en;q=0.5"}).text
         assert "Mitmachen" in client.get("/?language=de", headers={"accept-language": "en"}).text
-        assert 'lang="en"' in client.get("/?language=<script>").text
+        assert 'lang="en"' in place.client().get("/?language=<script>").text
         listener = HttpListener(client)
         listener.get("/?language=de")
         action = re.search(r'action="(/consent[^"]*)"', listener.page)
         assert action is not None
         assert '<html lang="de">' in listener.post(action[1], {"agree": "yes"}).text
         assert "Über Sie" in listener.page
+
+
+def test_errors_and_a_withdrawal_are_told_in_the_language_of_the_listener(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(tmp_path, languages=("en", "de")) as place:
+        listener = HttpListener(place.client("https://testserver"))
+        listener.client.headers["accept-language"] = "en"
+        assert "muspike-study-language" not in listener.get("/").headers["set-cookie"]  # as the browser has it
+        kept = listener.get("/?language=de").headers["set-cookie"]
+        assert kept.startswith("__Host-muspike-study-language=de;") and "Max-Age" not in kept
+        assert "HttpOnly" in kept and "Secure" in kept
+        assert 'lang="de"' in listener.get("/nothing").text
+        listener.get("/")
+        assert 'lang="de"' in listener.post("/consent", {"agree": "yes"}).text
+        listener.client.cookies.delete("__Host-muspike-study-language")  # as when a browser was closed
+        listener.get("/about")
+        for path, status in (("/nothing", 404), ("/trial/x", 404), ("/consent", 405)):
+            page = listener.client.put(path) if status == 405 else listener.client.get(path)
+            assert (page.status_code, 'lang="de"' in page.text) == (status, True)
+        assert 'lang="de"' in listener.client.post("/about", data={}).text  # without its token
+        listener.get("/withdraw")
+        code = re.findall(r'name="code" value="([^"]+)"', listener.page)[0]
+        assert 'lang="de"' in listener.post("/withdraw", {"code": code}).text and listener.path == "/withdrawn"
+        assert place.client().get("/nothing?language=de").text.count('lang="de"') == 1
+
+        def fail(*_: object) -> None:
+            raise database.Unavailable("study.db: the disk is full")
+
+        monkeypatch.setattr(database.Database, "listener", fail)
+        page = listener.get("/?language=zz")
+        assert page.status_code == 503 and 'lang="de"' in page.text
+
+
+def test_who_has_no_headphones_goes_on_at_once_and_the_tables_say_so(tmp_path: Path) -> None:
+    with served(tmp_path, screened=True) as place:
+        listener = HttpListener(place.client())
+        listener.get("/")
+        listener.post("/consent", {"agree": "yes"})
+        listener.post("/about", {f"background.{id}": value for id, value in listener.background.items()})
+        listener.post("/volume", {})
+        assert listener.path == "/headphones" and 'name="without"' in listener.page
+        assert listener.post("/headphones", {"without": "yes"}).url.path == "/ready"
+        assert place.answers().listeners["headphones"].tolist() == [False]
 
 
 def test_every_text_of_the_questionnaire_is_shown_and_every_shown_text_is_there() -> None:

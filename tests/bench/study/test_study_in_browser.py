@@ -264,6 +264,37 @@ def test_a_form_waits_for_the_end_of_the_sound_and_counts_how_often_it_was_heard
         session.close()
 
 
+def test_what_is_missing_is_said_in_the_language_of_the_page(tmp_path: Path, browser: Any) -> None:
+    study_in(tmp_path, screened=False, languages=("en", "de"))
+    texts = questionnaire.translations()["de"].texts
+    with study_server.running(tmp_path) as server:
+        session = Session(browser, "german", locale="en-GB")
+        page = session.page
+
+        def told(field: Any) -> Any:
+            session.send()
+            return field.evaluate("it => it.validationMessage")
+
+        page.goto(f"{server.address}?language=de")
+        box = page.locator("input[type=checkbox]")
+        assert told(box) == texts["consent_missing"]
+        box.check()
+        session.send()
+        page.wait_for_url("**/about")
+        years, answers = page.locator("input[type=number]").first, page.locator("[name='background.plays']")
+        for wrong in ("", "91"):
+            years.fill(wrong)
+            assert told(years) == texts["number_wrong"].replace("{least}", "0").replace("{most}", "90")
+        years.fill("3")
+        assert told(answers.first) == told(answers.last) == texts["answer_missing"]
+        answers.nth(1).check()
+        assert answers.first.evaluate("it => it.validationMessage") == ""
+        page.locator("[name='background.profession']").first.check()
+        session.send()
+        page.wait_for_url("**/volume")
+        session.close()
+
+
 def test_without_scripts_everything_works_and_the_server_watches_the_time(tmp_path: Path, browser: Any) -> None:
     small_study(tmp_path, excerpts=2, seconds=4.0, screened=False)
     with study_server.running(tmp_path) as server:
