@@ -14,11 +14,14 @@ from muspike.files import owned_folder, write_whole
 from muspike.ranges import BARS, LENGTH, above_0, from_to
 
 if TYPE_CHECKING:
+    from muspike.bench.study.answers import Answers
     from muspike.bench.study.new import Settings
     from muspike.bench.study.power import Analysis
+    from muspike.bench.study.questionnaire import Questionnaire
     from muspike.bench.study.study import Study
 
 _MOST_TOLD = 5  # pieces that are named on stderr
+_TABLES_FOLDER = "folder for listeners.csv, ratings.csv and turing.csv"
 
 
 def add(commands: Commands) -> None:
@@ -46,6 +49,17 @@ def demand_extra() -> None:
 
     if why := missing():
         raise BadInput(f"listening studies: {why}")
+
+
+def _add_study(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("folder", metavar="DIR", type=path, help="the folder of the study, from muspike study new")
+
+
+def _study(folder: Path) -> tuple[Study, Questionnaire]:
+    """A planned study, and what it asks."""
+    from muspike.bench.study import questionnaire, study
+
+    return study.read(folder), questionnaire.load(folder / study.QUESTIONNAIRE)
 
 
 # --- new -------------------------------------------------------------------------------------------------------------
@@ -109,12 +123,7 @@ def _add_new(group: Commands) -> None:
         "--languages", type=named, metavar="LANGUAGE,...", help="languages, the default first (default: all there are)"
     )
     new.add_argument("--title", type=named, help="title for listeners (default: that of the questionnaire)")
-    new.add_argument(
-        "--listeners",
-        type=_counts,
-        metavar="GROUP=NUMBER,...",
-        help="listeners wanted in each group, such as expert=26 (default: by the power analysis)",
-    )
+    _add_listeners(new, "listeners wanted in each group, such as expert=26 (default: by the power analysis)")
     add_seed(new, "of all that is drawn (default: 0)")
     add_json(new, "what was made")
 
@@ -155,6 +164,10 @@ def _add_numbers(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--power", type=number(from_to(0.5, 0.999)), default=0.8, help="probability to find it (default: 0.8)"
     )
+
+
+def _add_listeners(sub: argparse.ArgumentParser, help: str) -> None:
+    sub.add_argument("--listeners", type=_counts, metavar="GROUP=NUMBER,...", help=help)
 
 
 def _counts(text: str) -> dict[str, int]:
@@ -287,7 +300,7 @@ def _add_serve(group: Commands) -> None:
         "Ask the listeners: a web application, which stores every answer before the next page. Ctrl-C ends it.",
         "muspike study serve my-study",
     )
-    serve.add_argument("folder", metavar="DIR", type=path, help="the folder of the study, from muspike study new")
+    _add_study(serve)
     serve.add_argument("--host", type=named, default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)")
     serve.add_argument("--port", type=whole(from_to(0, 65535)), default=8000, help="the port (default: 8000; 0: any)")
     _add_database(serve)
@@ -341,8 +354,8 @@ def _add_export(group: Commands) -> None:
         "Write the answers of a study as tables, also while it is served.",
         "muspike study export my-study -o answers",
     )
-    export.add_argument("folder", metavar="DIR", type=path, help="the folder of the study")
-    folder(export, "folder for listeners.csv, ratings.csv and turing.csv")
+    _add_study(export)
+    folder(export, _TABLES_FOLDER)
     _add_database(export)
     add_json(export, "how many rows each table has")
 
@@ -350,20 +363,27 @@ def _add_export(group: Commands) -> None:
 def _export(args: argparse.Namespace) -> int:
     demand_extra()
     with waiting("reading the answers"):
-        from muspike.bench.study import answers, database, questionnaire, study
+        from muspike.bench.study import database
 
-        planned = study.read(args.folder)
-        asked = questionnaire.load(args.folder / study.QUESTIONNAIRE)
+        planned, asked = _study(args.folder)
         found = database.answers(database.url_of(args.folder, args.database), planned, asked)
+    _write_answers(args, found)
+    return 0
+
+
+def _write_answers(args: argparse.Namespace, found: Answers, told: str = "", **more: str) -> None:
+    """Write the tables of answers, and say how many rows each has. `told` is for people, `more` for programs."""
+    from muspike.bench.study import answers
+
     with owned_folder(args.output):
         answers.write(args.output, found)
     rows = {name: len(getattr(found, name)) for name in ("listeners", "ratings", "turing")}
     if args.json:
-        say_json({"folder": str(args.output), "rows": rows})
+        say_json({"folder": str(args.output), **more, "rows": rows})
     else:
-        said = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-        say(f"{args.output}: {said}")
-    return 0
+        turing = rows.pop("turing")
+        said = [f"{number:,} {name}" for name, number in rows.items()] + [f"{turing:,} Turing answers"]
+        say(f"{args.output}: {', '.join(said)}{told}")
 
 
 # --- report ----------------------------------------------------------------------------------------------------------
@@ -378,7 +398,7 @@ def _add_report(group: Commands) -> None:
         "cannot be computed is said with its reason.",
         "muspike study report my-study -o report.html",
     )
-    report.add_argument("folder", metavar="DIR", type=path, help="the folder of the study")
+    _add_study(report)
     report.add_argument(
         "--answers",
         type=path,
@@ -403,12 +423,11 @@ def _report(args: argparse.Namespace) -> int:
 
 def _reported(args: argparse.Namespace, form: str) -> int:
     with waiting("loading the answers"):
-        from muspike.bench.study import analysis, answers, database, plan, questionnaire, report, study
+        from muspike.bench.study import analysis, answers, database, plan, report
         from muspike.bench.study.analysis_plan import load, of_study
         from muspike.progress import bar
 
-        planned = study.read(args.folder)
-        asked = questionnaire.load(args.folder / study.QUESTIONNAIRE)
+        planned, asked = _study(args.folder)
         file = args.folder / plan.PLAN
         choices = of_study(plan.read(args.folder)["analysis"], f"{file}: analysis") if file.exists() else load()
         what = analysis.Form(planned, asked, choices)
@@ -482,40 +501,28 @@ def _add_simulate(group: Commands) -> None:
         "anybody listens.",
         "muspike study simulate my-study --scenario moderate --listeners expert=26,amateur=25,normal=25 -o answers",
     )
-    simulate.add_argument("folder", metavar="DIR", type=path, help="the folder of the study")
+    _add_study(simulate)
     simulate.add_argument(
         "--scenario",
         type=named,
         default="moderate",
         help="what the listeners do: none, moderate, muspike-paper, or a .toml file (default: moderate)",
     )
-    simulate.add_argument(
-        "--listeners",
-        type=_counts,
-        metavar="GROUP=NUMBER,...",
-        help="how many listeners of each group (default: those that the study is planned for)",
-    )
+    _add_listeners(simulate, "how many listeners of each group (default: those that the study is planned for)")
     add_seed(simulate, "the same seed makes the same listeners")
-    folder(simulate, "folder for listeners.csv, ratings.csv and turing.csv")
+    folder(simulate, _TABLES_FOLDER)
     add_json(simulate, "the scenario and how many rows each table has")
 
 
 def _simulate(args: argparse.Namespace) -> int:
     demand_extra()
     with waiting("making up listeners"):
-        from muspike.bench.study import answers, effects, questionnaire, simulate, study
+        from muspike.bench.study import effects, simulate
 
-        planned = study.read(args.folder)
-        asked = questionnaire.load(args.folder / study.QUESTIONNAIRE)
+        planned, asked = _study(args.folder)
         scenario = effects.load(args.scenario)
         found = simulate.listeners(planned, asked, scenario, args.listeners or planned.targets, args.seed)
-    with owned_folder(args.output):
-        answers.write(args.output, found)
-    rows = {name: len(getattr(found, name)) for name in ("listeners", "ratings", "turing")}
-    if args.json:
-        say_json({"folder": str(args.output), "scenario": scenario.id, "about": scenario.about, "rows": rows})
-    else:
-        said = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-        say(f"{args.output}: {said}; {scenario.about}")
+    _write_answers(args, found, f"; {scenario.about}", scenario=scenario.id, about=scenario.about)
+    if not args.json:
         say(f"next: muspike study report {args.folder} --answers {args.output} -o report.html")
     return 0
