@@ -169,11 +169,11 @@ def language_of(request: Request, languages: Sequence[str]) -> str:
     """The language of a page for which nobody is looked up in the database: the one that the address names, or that of
     the last page where it was not the browser's, or the first that the browser prefers."""
     asked = request.query_params.get("language")
-    return asked if asked in languages else _remembered(request, languages)
+    return asked if asked is not None and asked in languages else _remembered(request, languages)
 
 
 def _remembered(request: Request, languages: Sequence[str]) -> str:
-    found = request.cookies.get(cookie_name(request, _LANGUAGE_COOKIE))
+    found = request.cookies.get(cookie_name(request, _LANGUAGE_COOKIE), "")
     return found if found in languages else preferred(request.headers.get("accept-language", ""), languages)
 
 
