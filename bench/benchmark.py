@@ -37,7 +37,7 @@ from muspike.network import Network
 from muspike.tables import Table, several, written
 from muspike.tokens import Words
 
-TITLE = "five architectures on the corpora of MuSpike"
+TITLE = "spiking networks on the corpora of MuSpike"
 NOT_KNOWN, NO_MODEL, NO_CORPUS, UNDEFINED = "not known", "no model", "no corpus", "–"
 FILES = ("benchmark.html", "benchmark.md", "benchmark.json")
 SPIKING = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.spikes)
@@ -458,14 +458,16 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         for corpus, found in results["corpora"].items()
         for of in found.get("models", {}).values()
     }
+    seeds = settings["seeds"]
+    with_seeds = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
     return [
         f"every excerpt has {settings['excerpt_words']} compound words, because most metrics grow with the length; how "
         "long the paper's excerpts are is not known, so its values and ours need not be of one length",
         "nor is it known how the paper splits its data; its chorales may be the 382 of Boulanger-Lewandowski et al. "
         "2012, ours are those of music21",
         f'"{NOT_KNOWN}": the paper\'s table is not at hand; it says nothing of whether the paper has the value',
-        f"the networks composed at temperature {settings['temperature']} and top-p {settings['top_p']}, seeds "
-        f"{', '.join(map(str, settings['seeds']))}: {', '.join(sorted(composed)) or 'none'}",
+        f"the networks composed at temperature {settings['temperature']} and top-p {settings['top_p']}, {with_seeds}: "
+        f"{', '.join(sorted(composed)) or 'none'}",
     ]
 
 

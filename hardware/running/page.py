@@ -42,7 +42,7 @@ def environment(*packages: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "percent": percent, "thousands": _thousands, "fact": _fact, "unit": _unit}
-    made.filters |= {"sentence": _sentence, "sources": _sources, "plain": _plain}
+    made.filters |= {"sentence": _sentence, "together": _together, "sources": _sources, "plain": _plain}
     return made
 
 
@@ -83,6 +83,11 @@ def percent(value: float | None, digits: int = 3) -> str:
 def _thousands(cell: str) -> str:
     """A cell of a `Table`, whose numbers have commas between thousands, with the thin spaces of a page."""
     return re.sub(r"(?<=\d),(?=\d{3})", "\u202f", cell)
+
+
+def _together(cell: str) -> str:
+    """A figure whose interval, comparison or per cent is not parted where the cell wraps."""
+    return re.sub(r"\[[^]]*\]|\([^)]*\)|[<>=] \S+| %", lambda part: part[0].replace(" ", "\u00a0"), cell)
 
 
 def _sentence(text: str) -> str:

@@ -203,8 +203,10 @@ def _notes(args: argparse.Namespace, found: Comparison, alone: bool, files: Sequ
     told = [
         f"{generated} pieces, {reference} of the reference, the first {args.length} words of each; drums and the last "
         "cadence are of the whole piece",
-        "an interval in brackets is at 95 %, over pieces drawn with replacement; a floor is the mean over random "
-        "halves of the reference",
+        "an interval in brackets is at 95 %, over pieces drawn with replacement",
+        "overlapping area: 1 where your pieces are as far from the reference as its pieces are from each other; KL: "
+        "their divergence, 0 where they are alike; floor: the same of random halves of the reference, so a value at "
+        "its floor is as good as that of real pieces",
     ]
     if reference < _LEAST_FOR_FLOOR:
         told.append(

@@ -58,6 +58,7 @@ def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator
 
 def test_the_page_fits_its_screen_and_asks_for_nothing(page: Any, report: Path) -> None:
     assert chromium.fits(page)
+    assert chromium.cut_off_on_paper(page) == [] and chromium.folded_on_paper(page) == []
     assert report.stat().st_size < MOST_BYTES
 
 

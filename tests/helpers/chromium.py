@@ -20,6 +20,7 @@ if (_CHROMIUM := shutil.which("chromium")) is None:
     pytest.skip("Chromium is not installed (on Debian: apt install chromium)", allow_module_level=True)
 
 _SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+_A4 = {"width": 688, "height": 1000}  # CSS pixels between the margins of a page
 
 
 @contextlib.contextmanager
@@ -63,3 +64,30 @@ def violations(page: Any) -> list[tuple[str, str]]:
     """What axe-core has to say against the page: the rule, and the first element that breaks it."""
     found = _axe.Axe().run(page).response["violations"]
     return [(of["id"], of["nodes"][0]["html"][:200]) for of in found]
+
+
+def cut_off_on_paper(page: Any) -> list[str]:
+    """The first words of each table and picture that is wider than paper of size A4."""
+    before = page.viewport_size
+    page.emulate_media(media="print")
+    page.set_viewport_size(_A4)
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("table, img")]
+            .filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+            .map(it => (it.alt || it.innerText).slice(0, 60))"""
+    )
+    page.emulate_media(media="screen")
+    page.set_viewport_size(before)
+    return found
+
+
+def folded_on_paper(page: Any) -> list[str]:
+    """What is folded and would stay so on paper, though a reader of paper cannot unfold it."""
+    page.emulate_media(media="print")
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("details")]
+            .filter(it => it.checkVisibility() && ![...it.children].every(part => part.checkVisibility()))
+            .map(it => it.innerText.slice(0, 60))"""
+    )
+    page.emulate_media(media="screen")
+    return found

@@ -43,6 +43,7 @@ def test_it_fits_asks_for_nothing_and_is_accessible(browser: Any, report: Path, 
     opened, said = chromium.opened(context, report)
     chromium.keep(opened, f"study-report-{scheme}-{width}")
     assert chromium.fits(opened)
+    assert chromium.cut_off_on_paper(opened) == [] and chromium.folded_on_paper(opened) == []
     for summary in opened.locator("summary").all():
         summary.click()
     assert chromium.violations(opened) == []
