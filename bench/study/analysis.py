@@ -149,7 +149,8 @@ def analyse(
     )
     progress()
     result |= _aligned(form, selected, metrics, progress)
-    result["reasons"] = detection.reasons(selected.turing)
+    asks = study.ask_why
+    result["reasons"] = detection.reasons(selected.turing) if asks else {"missing": "the study does not ask for them"}
     if any(sum(of.values()) for of in selected.excluded.values()):
         everyone = select(answers, form.questionnaire, None)
         turing = detection.singles(everyone.turing, study.human, study.sources, form.groups, plan["level"])

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from muspike.arguments import instance, number, whole
+from muspike.bench.study.study import BOTH, NONE, PAIRS, SINGLE, Study
 from muspike.errors import BadInput
 
 
@@ -20,6 +21,16 @@ def _content() -> str:
 def load() -> dict[str, Any]:
     """The choices, JSON-able: level, alpha, primary, draws, permutations, seed, exclusions, families, analyses."""
     return tomllib.loads(_content())
+
+
+def of_kind(study: Study) -> dict[str, Any]:
+    """The choices for a new study: those of `load`, without analyses of what it does not ask."""
+    single, pairs = study.turing in (SINGLE, BOTH), study.turing in (PAIRS, BOTH)
+    asked = {"turing": single, "pairs": pairs, "reasons": study.ask_why and study.turing != NONE}
+    choices = load()
+    for name in ("families", "analyses"):
+        choices[name] = [of for of in choices[name] if asked.get(of["id"], True)]
+    return choices
 
 
 def of_study(plan: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -52,13 +63,14 @@ def of_study(plan: Mapping[str, Any], where: str) -> dict[str, Any]:
 def sentences(plan: Mapping[str, Any]) -> list[str]:
     """The choices as sentences, for people."""
     rules, percent = plan["exclusions"], f"{100 * plan['level']:g} %"
+    missed = f"{100 * rules['attention_missed_share']:g} % of the attention checks"
     told = [
         f"The main comparisons are about the item {plan['primary']}. Intervals are at {percent}; a hypothesis is "
         f"rejected below {plan['alpha']:g} after the correction.",
-        f"Left out is who missed at least {100 * rules['attention_missed_share']:g} % of the attention checks"
-        + (", and who did not pass the headphone screening, if there was one" if rules["headphones"] else "")
-        + (", and who stopped early." if rules["unfinished"] else ". Who stopped early stays in.")
-        + " Results with everybody are reported beside.",
+        f"Listeners are left out who missed at least {missed}"
+        + (", or who had no headphones or did not pass their check, if there was one" if rules["headphones"] else "")
+        + (", or who stopped early." if rules["unfinished"] else ". Those who stopped early stay in.")
+        + " The main results with everybody are reported as well.",
     ]
     told += [f"Holm's correction, family {of['id']}: {of['about']}." for of in plan["families"]]
     for of in plan["analyses"]:

@@ -86,13 +86,13 @@ def _moved(of: Estimate, value: float, level: float) -> Estimate:
 def _reverse(recognised: dict[str, Any], d_prime: dict[str, Any]) -> str:
     """Whether human pieces are recognised less often than by chance, in words."""
     if not math.isfinite(recognised["low"]):
-        return "not known: there is no interval"
+        return "not known, because there is no interval"
     if recognised["high"] < 0.5:
-        told = "yes: human pieces are taken for machine-made more often than not"
+        told = "yes, human pieces are taken for machine-made more often than not"
     elif recognised["low"] > 0.5:
-        told = "no: human pieces are recognised more often than not"
+        told = "no, human pieces are recognised more often than not"
     else:
-        told = "open: the share of recognised human pieces may be on either side of one half"
+        told = "not decided, because the interval holds 50 %"
     if math.isfinite(d_prime["high"]) and d_prime["high"] < 0:
         told += "; and other pieces are taken for human ones more often than the human pieces"
     return told

@@ -82,7 +82,7 @@ def write(
         "design": dict(design),
         "listeners": dict(study.targets),
         "power": power.to_dict(),
-        "analysis": analysis_plan.load(),
+        "analysis": analysis_plan.of_kind(study),
         "files": dict(_hashes(Path(folder))),
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -214,11 +214,12 @@ def _for_people(
         yield f"| {source}{human} | {len(seconds)} | {min(seconds):.1f} to {max(seconds):.1f} |"
     yield ""
     for name, value in content["design"].items():
-        yield f"- {name.replace('_', ' ')}: {value}"
+        shown = value if not isinstance(value, bool) else "yes" if value else "no"
+        yield f"- {name.replace('_', ' ')}: {shown}"
     yield ""
     yield "## What is asked"
     yield ""
-    yield f"The questionnaire `{questionnaire.id}`, in {', '.join(study.languages)}. Each piece is rated on "
+    yield f"The questionnaire `{questionnaire.id}`, in {', '.join(study.languages)}. Each piece is rated on a scale of"
     yield f"{len(questionnaire.scale)} points, from “{questionnaire.scale[0]}” to “{questionnaire.scale[-1]}”:"
     yield ""
     for item in questionnaire.items:

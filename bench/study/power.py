@@ -34,7 +34,7 @@ from muspike.tables import Table
 FEWEST_LISTENERS, MOST_LISTENERS = 3, 10_000
 """Listeners of a group. Fewer have no spread that is worth the name; more are not looked for."""
 
-PAPER = {"the experts of the paper": 26, "its other listeners": 50, "all its listeners": 76, "a hundred experts": 100}
+PAPER = {"MuSpike's experts": 26, "MuSpike's other listeners": 50, "MuSpike's listeners": 76, "a hundred experts": 100}
 """Numbers of listeners of which the table tells what they find. MuSpike had 76: 26 experts, 50 normal and amateur
 listeners together (arXiv 2508.19251)."""
 
@@ -271,7 +271,7 @@ class Analysis:
         turing: how many each group needs for the share of right answers.
         turing_here: the same, for the pieces that are heard.
         turing_pieces: pieces with which twice `turing_here` suffice, if `turing` is None.
-        rows: what the numbers of the paper, and a hundred experts, find.
+        rows: what MuSpike's numbers of listeners, and a hundred experts, find.
     """
 
     design: Design
@@ -367,7 +367,7 @@ class Analysis:
                 ["to find", "for these\npieces", "in general"],
                 wanted,
             ),
-            Table("what a group of so many listeners finds", ["group", "listeners", *names], found),
+            Table("what a group of so many listeners finds", ["as many as", "listeners", *names], found),
             Table("assumed", ["what", "value", "band", "unit", "tag"], constants_, left=(0, 3, 4)),
         ]
 

@@ -19,6 +19,8 @@ _FAMILIES = {
 MOST_ALIGNED = 15
 """Correlations in the table of each group: those with the smallest p."""
 MOST_CARRIERS = 8
+MOST_FREEDOM = 1000
+"""Degrees of freedom that are printed as a number."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Section:
     Attributes:
         id: an anchor.
         title: for people.
-        planned: whether the plan has this analysis; None: it is none.
+        planned: whether the plan has this analysis; None: it is none, or the study has nothing for it.
         told: sentences above the tables.
         tables: for people.
         notes: sentences below, which say how it was made and what its limits are.
@@ -110,6 +112,21 @@ def _names(result: Mapping[str, Any]) -> dict[str, str]:
     return {ALL: "All groups", **result["study"]["groups"]}
 
 
+def _comparison(family: str, name: str, names: Mapping[str, str]) -> str:
+    """The name of a comparison, with the names of groups and items for people."""
+    if family == "groups":
+        return " – ".join(names[group] for group in name.split(" – "))
+    if family == "sources_by_group":
+        group, _, sources = name.partition(": ")
+        return f"{names[group]}: {sources}"
+    return item_name(name) if family == "items" else name
+
+
+def _freedom(df: float) -> str:
+    """Degrees of freedom. So many that t is a normal distribution are not told from each other."""
+    return f"{df:.0f}" if df <= MOST_FREEDOM else f"> {MOST_FREEDOM:,}"
+
+
 def item_name(id: str) -> str:
     """An item's id as words."""
     return id.replace("_", " ")
@@ -175,7 +192,7 @@ def _comparisons(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sect
         "Comparisons",
         planned.get("comparisons"),
         _told_of_comparisons(result),
-        _family_tables(result["comparisons"], result["study"]["primary"]),
+        _family_tables(result["comparisons"], result["study"]["primary"], _names(result)),
         [
             "Logits are distances on the latent scale of the mixed model: 0 is none, and the odds of a higher rating "
             "change by e to that power. Points are distances of mean ratings. p is corrected within its table by "
@@ -203,7 +220,7 @@ def _told_of_comparisons(result: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _family_tables(families: Mapping[str, Any], primary: str) -> list[Table]:
+def _family_tables(families: Mapping[str, Any], primary: str, names: Mapping[str, str]) -> list[Table]:
     made = []
     for family, rows in families.items():
         if not rows:
@@ -212,10 +229,10 @@ def _family_tables(families: Mapping[str, Any], primary: str) -> list[Table]:
         titles = ["comparison", "logits", *(["points"] if points else []), "degrees of\nfreedom", "p", "p, Holm"]
         cells = [
             [
-                item_name(row["name"]),
+                _comparison(family, row["name"], names),
                 estimate(row["logits"]),
                 *([estimate(row.get("points"))] if points else []),
-                f"{row['df']:.0f}",
+                _freedom(row["df"]),
                 probability(row["p"]),
                 probability(row["p_holm"]),
             ]
@@ -241,21 +258,22 @@ def _models(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
         cells = [item_name(item)]
         for name in ("source", "group", "source x group"):
             test = tests.get(name)
-            cells.append("–" if test is None else f"F({test['numerator']}, {test['df']:.0f}) = {test['f']:.2f}")
+            cells.append("–" if test is None else f"F({test['numerator']}, {_freedom(test['df'])}) = {test['f']:.2f}")
             cells.append("–" if test is None else probability(test["p"]))
         # The latent noise of an answer has the variance pi^2 / 3.
         total = math.pi**2 / 3 + sum(sd**2 for sd in of["sds"].values())
         sds = [of["sds"].get(term) for term in terms]
         cells += ["–" if sd is None else f"{sd:.2f} ({100 * sd**2 / total:.0f} %)" for sd in sds]
         rows.append(cells)
-    titles = ["item", "source", "p", "group", "p", "source x group", "p", *(f"sd of\n{term}" for term in terms)]
+    titles = ["item", "source", "p", "group", "p", "source × group", "p", *(f"sd of\n{term}" for term in terms)]
     made = (
         [Table("the mixed model of each item: tests, and standard deviations in logits", titles, rows)] if rows else []
     )
     notes = [
         "A cumulative logit mixed model, fitted by the Laplace approximation with fixed effects integrated out; "
-        "degrees of freedom by Satterthwaite. p is not corrected here. In brackets, the share of the latent variance "
-        "of an answer: what a power analysis of the next study asks for.",
+        "degrees of freedom by Satterthwaite; they are very many where the variances behind a test are estimated as 0. "
+        "p is not corrected here. Listener at source: how listeners differ in their liking of a source. In brackets, "
+        "the share of the latent variance of an answer: what a power analysis of the next study asks for.",
     ]
     return Section("models", "Mixed models", planned.get("model"), told, made, notes)
 
@@ -263,26 +281,28 @@ def _models(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
 def _turing(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
     of, names, study = result["turing"], _names(result), result["study"]
     if why := _missing(of):
-        return Section("turing", "Turing test", planned.get("turing"), [f"Not computed: {why}."], [])
-    told, made = _turing_tables(of, names, study["sources"])
+        return Section("turing", "Turing test", None, [f"Not computed: {why}."], [])
+    told, made = _turing_tables(of, names, study)
     notes = [
         "Of each source, the share of answers that a human composed the piece. The share of right answers counts human "
         "pieces and others alike; chance is 50 %. d' says how well human pieces are told from others (0: not at all), "
         "and the criterion how far a group leans to the answer that a machine composed it (above 0).",
-        "The reverse Turing bias: human pieces are recognised less often than by chance.",
+        "The reverse Turing bias: human pieces are recognised as such less often than by chance, which is 50 %.",
     ]
     return Section("turing", "Turing test", planned.get("turing"), told, made, notes)
 
 
 def _turing_tables(
-    of: Mapping[str, Any], names: Mapping[str, str], sources: Sequence[str]
+    of: Mapping[str, Any], names: Mapping[str, str], study: Mapping[str, Any]
 ) -> tuple[list[str], list[Table]]:
+    sources = study["sources"]
     told, shares, detection = [], [], []
     for group, found in of.items():
         if why := _missing(found):
             told.append(f"{names[group]}: not computed; {why}.")
             continue
-        told.append(f"{names[group]}, reverse Turing bias: {found['reverse']}.")
+        human = share(found["said_human"].get(study["human"]))
+        told.append(f"{names[group]} recognise {human} % of the human pieces. Reverse Turing bias: {found['reverse']}.")
         shares.append([names[group], *(share(found["said_human"].get(source)) for source in sources)])
         detection.append(
             [
@@ -306,7 +326,7 @@ def _turing_tables(
 def _pairs(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
     of, names = result["pairs"], _names(result)
     if why := _missing(of):
-        return Section("pairs", "Pairs", planned.get("pairs"), [f"Not computed: {why}."], [])
+        return Section("pairs", "Pairs", None, [f"Not computed: {why}."], [])
     told, rows = [], []
     for group, found in of["groups"].items():
         if why := _missing(found):
@@ -348,10 +368,12 @@ def _polarisation(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sec
         made.append(Table("how much listeners differ about a piece, over all items", titles, rows))
     if of["differences"]:
         cells = [
-            [row["name"], estimate(row, 3), probability(row["p"]), probability(row["p_holm"])]
+            [_comparison("groups", row["name"], names), estimate(row, 3), *map(probability, (row["p"], row["p_holm"]))]
             for row in of["differences"]
         ]
-        made.append(Table("two groups in that variance", ["groups", "difference", "p", "p, Holm"], cells))
+        made.append(
+            Table("how far two groups differ in that variance", ["groups", "difference", "p", "p, Holm"], cells)
+        )
     notes = [
         "Variance: of the ratings of one piece within a group, as a share of the largest that the scale allows (0: all "
         "agree; 1: one half at each end). Bimodality: Sarle's coefficient; above 0.56 a distribution has two peaks "
@@ -403,7 +425,7 @@ def _reliability(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sect
 def _alignment(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
     of, names = result["alignment"], _names(result)
     if why := _missing(of):
-        return Section("alignment", "Alignment", planned.get("alignment"), [f"Not computed: {why}."], [])
+        return Section("alignment", "Do metrics predict listeners?", None, [f"Not computed: {why}."], [])
     told, made = [], []
     for group, found in of.items():
         if why := _missing(found):
@@ -447,7 +469,7 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
     of, names, primary = result["predictor"], _names(result), item_name(result["study"]["primary"])
     title = "Ratings from metrics, and a new metric"
     if why := _missing(of):
-        return Section("predictor", title, planned.get("predictor"), [f"Not computed: {why}."], [])
+        return Section("predictor", title, None, [f"Not computed: {why}."], [])
     told, rows = [], []
     for group, found in of.items():
         if why := _missing(found):
@@ -475,7 +497,9 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
         "R² on unseen\nsources",
         "rank\ncorrelation",
     ]
-    made = [Table(f"mean ratings of {primary} from objective metrics", titles, rows)] if rows else []
+    made = (
+        [Table(f"mean ratings of the item {primary}, predicted from objective metrics", titles, rows)] if rows else []
+    )
     for group, found in of.items():
         if not _missing(found) and found["ridge"]["beats"]:
             cells = [[row["metric"], f"{row['loss']:.3f}"] for row in found["importance"][:MOST_CARRIERS]]
@@ -483,7 +507,8 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
             made.append(Table(caption, ["metric", "loss of R²"], cells))
     notes = [
         "R² on pieces that were not used to fit: 0 is what the mean predicts, and less is worse than the mean. All "
-        "choices are made anew in each fold. Chance: the same procedure on ratings that were shuffled over the pieces.",
+        "choices are made anew in each fold. Chance: the same procedure on ratings that were shuffled over the pieces. "
+        "Unseen sources: the pieces of each source are predicted from the others, which takes three sources or more.",
     ]
     return Section("predictor", title, planned.get("predictor"), told, made, notes)
 
@@ -502,7 +527,7 @@ def _told_of_formula(group: str, found: Mapping[str, Any]) -> list[str]:
 def _reasons(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
     of = result["reasons"]
     if why := _missing(of):
-        return Section("reasons", "Reasons", planned.get("reasons"), [f"None: {why}."], [])
+        return Section("reasons", "Reasons", None, [f"None: {why}."], [])
     rows = [
         [row["text"], str(row["times"]), str(row["said_human"]), str(row["times"] - row["said_human"])]
         for row in of["rows"][: of["shown"]]
@@ -526,9 +551,9 @@ def _everyone(result: Mapping[str, Any]) -> Section:
         if rows
         else []
     )
-    made += _family_tables({"sources": of["comparisons"]["sources"]}, primary)
+    made += _family_tables({"sources": of["comparisons"]["sources"]}, primary, names)
     if not _missing(of["turing"]):
-        made += _turing_tables(of["turing"], names, sources)[1]
+        made += _turing_tables(of["turing"], names, study)[1]
     changed = _changed(result, of)
     told = ["The main results again, if nobody is left out.", changed]
     return Section("everyone", title, None, told, made)

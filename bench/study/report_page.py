@@ -87,7 +87,7 @@ def _cards(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         ridge = predicted["ridge"]
         cards.append(
             {
-                "label": "Ratings from objective metrics, R² on unseen pieces",
+                "label": "Ratings from objective metrics, R² on unseen pieces (exploratory)",
                 "big": f"{ridge['r2']:.2f}",
                 "lines": [
                     "better than chance" if ridge["beats"] else "no better than chance",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -281,6 +283,16 @@ def test_the_report_of_a_study(result: dict[str, Any]) -> None:
     text = assert_page(result, ["Fewer listeners came."])
     for words in ("1 difference from the plan", "exploratory", "Krippendorff", "reverse Turing bias", "Holm"):
         assert words in text
+    names = {row[0] for table in report.tables(result, []) for row in table.rows}
+    assert {"Experts – Amateurs", "Other listeners: s-rnn – human"} <= names  # no ids of groups
+    assert not any("expert" in name or "normal" in name for name in names)
+
+
+def test_degrees_of_freedom_can_be_read(result: dict[str, Any]) -> None:
+    many = copy.deepcopy({"models": result["models"], "comparisons": result["comparisons"]})
+    many["comparisons"]["items"][0]["df"] = many["models"]["overall"]["tests"][0]["df"] = 12_400.4
+    cells = {cell for table in report.tables(result | many, []) for row in table.rows for cell in row}
+    assert "> 1,000" in cells and any(re.fullmatch(r"F\(2, > 1,000\) = [0-9.]+", cell) for cell in cells)
 
 
 def test_points_and_logits_agree_in_sign(result: dict[str, Any]) -> None:

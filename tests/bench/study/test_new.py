@@ -131,7 +131,7 @@ def test_nothing_differs_from_the_plan_where_nothing_was_changed(made: tuple[Pat
     folder, found = made
     assert plan.differences(folder, facts_of(folder)) == []
     content = plan.read(folder)
-    assert content["analysis"] == analysis_plan.load()
+    assert content["analysis"] == analysis_plan.of_kind(found.study)
     assert content["design"]["sequences"] == len(found.study.lists)
     assert content["power"]["wanted_per_group"] == found.power.wanted
     assert found.plan_sha256 == hashlib.sha256((folder / "plan.json").read_bytes()).hexdigest()
@@ -210,14 +210,33 @@ def test_a_study_without_a_plan_says_so(tmp_path: Path) -> None:
     assert "no plan.json" in plan.differences(tmp_path, FACTS)[0]
 
 
+@pytest.mark.parametrize(
+    ("turing", "why", "planned"),
+    [
+        ("single", False, {"turing"}),
+        ("single", True, {"turing", "reasons"}),
+        ("pairs", True, {"pairs", "reasons"}),
+        ("both", False, {"turing", "pairs"}),
+        ("none", True, set()),
+    ],
+)
+def test_a_plan_has_no_analysis_of_what_is_not_asked(tmp_path: Path, turing: Any, why: bool, planned: set[str]) -> None:
+    choices = analysis_plan.of_kind(small_study(tmp_path, excerpts=2, turing=turing, ask_why=why))
+    optional = {"turing", "pairs", "reasons"}
+    assert {of["id"] for of in choices["analyses"]} & optional == planned
+    assert ("turing" in {of["id"] for of in choices["families"]}) == ("turing" in planned)
+    assert len(choices["analyses"]) == len(analysis_plan.load()["analyses"]) - len(optional - planned)
+
+
 def test_the_plan_for_people_names_all_that_matters(made: tuple[Path, Made]) -> None:
     folder, found = made
     text = (folder / "plan.md").read_text()
     assert found.plan_sha256 in text
     for item in questionnaire.load().items:
         assert item.statement in text
-    for sentence in analysis_plan.sentences(analysis_plan.load()):
+    for sentence in analysis_plan.sentences(analysis_plan.of_kind(found.study)):
         assert sentence in text
+    assert "- headphones are checked: yes" in text and "True" not in text and "False" not in text
     for one in found.study.stimuli:
         assert one.audio_sha256 in text
     assert "expert: profession is student or professional or years_of_lessons at least 10; 26 listeners wanted" in text
