@@ -199,6 +199,7 @@ def overview(of: LoggedIn) -> Response:
         t=server.questionnaire.texts,
         title=server.study.title,
         language="en",
+        asked_in=server.questionnaire.language,
         listener=None,
         csrf=of.csrf,
         progress=live.progress(server),

@@ -167,7 +167,7 @@ def new_study(
         begin: where excerpts begin in their pieces.
         asked: the questionnaire: a name or a file.
         languages: of the questionnaire and its translations, the default first; None: all there are.
-        title: for listeners; None: that of the questionnaire.
+        title: for listeners, in all languages; None: that of the questionnaire in each.
         listeners: wanted number by group; None: by the power analysis.
 
     Raises:
@@ -184,6 +184,8 @@ def new_study(
     sources = {human: sources[human], **{name: place for name, place in sources.items() if name != human}}
     forms = questionnaire.translations(asked)
     chosen_languages = _languages(forms, languages)
+    if title is not None:
+        forms = {language: replace(form, title=title) for language, form in forms.items()}
     first = next(iter(forms.values()))
     targets = dict(listeners or {})
     for group in targets:
@@ -218,7 +220,7 @@ def new_study(
         screening.make(staging, settings.seed, target)
         _write_questionnaires(staging, forms, chosen_languages)
         study = Study(
-            title=title or first.title,
+            title=forms[chosen_languages[0]].title,
             seed=settings.seed,
             human=human,
             sources=tuple(sources),

@@ -122,7 +122,9 @@ def _add_new(group: Commands) -> None:
     new.add_argument(
         "--languages", type=named, metavar="LANGUAGE,...", help="languages, the default first (default: all there are)"
     )
-    new.add_argument("--title", type=named, help="title for listeners (default: that of the questionnaire)")
+    new.add_argument(
+        "--title", type=named, help="title for listeners, in all languages (default: that of the questionnaire)"
+    )
     _add_listeners(new, "listeners wanted in each group, such as expert=26 (default: by the power analysis)")
     add_seed(new, "of all that is drawn (default: 0)")
     add_json(new, "what was made")

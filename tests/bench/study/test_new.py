@@ -262,6 +262,11 @@ def test_the_command_says_what_it_made(
     study = studies.read(folder)
     assert study.languages == ("de", "en") and study.title == "Hören" and not study.screening
     assert not (folder / "questionnaire.zh.toml").exists()
+    asked = questionnaire.translations(folder / studies.QUESTIONNAIRE)
+    assert {form.title for form in asked.values()} == {"Hören"} and set(asked) == {"en", "de"}
+    german = tmp_path / "german"
+    assert main(command(german, sources, "--languages", "de,en", "--no-headphones")) == 0
+    assert studies.read(german).title == questionnaire.translations()["de"].title
 
 
 def test_the_command_says_it_as_json(
