@@ -376,6 +376,7 @@ def _export(args: argparse.Namespace) -> int:
 def _write_answers(args: argparse.Namespace, found: Answers, told: str = "", **more: str) -> None:
     """Write the tables of answers, and say how many rows each has. `told` is for people, `more` for programs."""
     from muspike.bench.study import answers
+    from muspike.tables import several
 
     with owned_folder(args.output):
         answers.write(args.output, found)
@@ -383,9 +384,8 @@ def _write_answers(args: argparse.Namespace, found: Answers, told: str = "", **m
     if args.json:
         say_json({"folder": str(args.output), **more, "rows": rows})
     else:
-        turing = rows.pop("turing")
-        said = [f"{number:,} {name}" for name, number in rows.items()] + [f"{turing:,} Turing answers"]
-        say(f"{args.output}: {', '.join(said)}{told}")
+        what = zip(rows.values(), ("listener", "rating", "Turing answer"), strict=True)
+        say(f"{args.output}: {', '.join(several(*one) for one in what)}{told}")
 
 
 # --- report ----------------------------------------------------------------------------------------------------------
