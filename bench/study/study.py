@@ -146,8 +146,9 @@ def read(folder: str | os.PathLike[str]) -> Study:
         BadInput: there is no `study.json`, it is of another version, or an entry is missing, unknown or impossible.
     """
     path = Path(folder) / STUDY
-    if Path(folder).is_dir() and not path.exists():
-        raise BadInput(f"{folder}: holds no study ({STUDY}); muspike study new {folder} makes one")
+    if not path.exists() and (not (here := Path(folder)).exists() or here.is_dir()):
+        why = f"holds no study ({STUDY})" if here.is_dir() else "there is no such folder"
+        raise BadInput(f"{folder}: {why}; muspike study new {folder} makes one")
     check_file(path, _LARGEST)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -82,7 +82,7 @@ def test_a_damaged_study_is_refused(
 def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no study"):
         studies.read(tmp_path)
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="there is no such folder; muspike study new"):
         studies.read(tmp_path / "none")
     for text in ("", "[", "[1]", "\xff"):
         (tmp_path / studies.STUDY).write_text(text, encoding="latin-1")
