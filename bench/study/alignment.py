@@ -3,8 +3,8 @@
 The correlation is Spearman's, of the metric's value with the mean rating that a group gave to the piece. Beside it
 stands the correlation within sources: of what is left of both when the mean of each source is taken off. If it is gone
 there, the metric tells sources apart, which anybody knew, and not pieces. Intervals are percentile bootstraps over
-pieces. p is Student's, of the correlation over pieces, and is corrected over all metrics and items of a group by
-Benjamini and Hochberg's method.
+pieces. Each p is Student's over pieces; within sources, each source costs a degree of freedom. Both are corrected over
+all metrics and items of a group by Benjamini and Hochberg's method.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def alignment(
         seed: of the draws.
 
     Returns:
-        By group, rows with `metric`, `item`, `pieces`, `rho`, `low`, `high`, `p`, `p_bh`, `within_sources`, and the
-        `significant` ones counted; metrics that could not be correlated with `missing`; or {"missing": why}.
+        By group `pieces`; `rows` with `metric`, `item`, `pieces`, `rho`, `low`, `high`, `p`, `p_bh`, `significant`,
+        `within_sources`, `p_within`, `p_within_bh`, `significant_within`; how many are `significant` and
+        `significant_within`; `left_out`: why, by metric that could not be correlated; or {"missing": why}.
     """
     return {group: _group(of, metrics, source_of, level, alpha, draws, seed) for group, of in means.items()}
 
@@ -97,20 +98,26 @@ def _group(
             if (key := known.tobytes()) not in ratings:
                 ratings[key] = _Ratings(means.to_numpy(float)[known], sources[known], draws, seed)
             rows += _against(name, x[known], ratings[key], list(means.columns), level)
-    finite = [row for row in rows if math.isfinite(row["p"])]
-    if finite:
-        reject, corrected, *_ = multipletests([row["p"] for row in finite], alpha=alpha, method="fdr_bh")
-        for row, p, yes in zip(finite, corrected, reject, strict=True):
-            row |= {"p_bh": float(p), "significant": bool(yes)}
-    for row in rows:
-        row.setdefault("p_bh", math.nan)
-        row.setdefault("significant", False)
+    _correct(rows, "p", "significant", alpha)
+    _correct(rows, "p_within", "significant_within", alpha)
     return {
         "pieces": len(pieces),
         "rows": rows,
         "significant": sum(row["significant"] for row in rows),
+        "significant_within": sum(row["significant_within"] for row in rows),
         "left_out": left_out,
     }
+
+
+def _correct(rows: Sequence[dict[str, Any]], p: str, verdict: str, alpha: float) -> None:
+    """Put the corrected probability and the verdict beside each `p`. A row whose p is missing is not counted."""
+    for row in rows:
+        row |= {f"{p}_bh": math.nan, verdict: False}
+    known = [row for row in rows if math.isfinite(row[p])]
+    if known:
+        reject, corrected, *_ = multipletests([row[p] for row in known], alpha=alpha, method="fdr_bh")
+        for row, one, yes in zip(known, corrected, reject, strict=True):
+            row |= {f"{p}_bh": float(one), verdict: bool(yes)}
 
 
 class _Ratings:
@@ -140,12 +147,11 @@ def _against(name: str, x: Floats, of: _Ratings, items: Sequence[str], level: fl
         known = values[np.isfinite(values)]  # a draw of one piece alone has no ranks
         if len(known) > len(values) / 2:
             ends[:, column] = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = rho * np.sqrt((number - 2) / (1 - rho**2))
-    p = 2 * scipy.stats.t.sf(np.abs(t), number - 2)
     within = np.full(len(items), np.nan)
     if of.within is not None:
         within = _correlation(_ranks(_centred(x[:, None], of.sources)[None]), of.within)[0]
+    p = _probability(rho, number - 2)
+    p_within = _probability(within, number - len(np.unique(of.sources)) - 1)
     return [
         {
             "metric": name,
@@ -156,9 +162,19 @@ def _against(name: str, x: Floats, of: _Ratings, items: Sequence[str], level: fl
             "high": float(ends[1, i]),
             "p": float(p[i]),
             "within_sources": float(within[i]),
+            "p_within": float(p_within[i]),
         }
         for i, item in enumerate(items)
     ]
+
+
+def _probability(correlation: Floats, freedom: int) -> Floats:
+    """Student's, two-sided, that a correlation is 0; nan without degrees of freedom."""
+    if freedom < 1:
+        return np.full_like(correlation, np.nan)
+    with np.errstate(divide="ignore"):
+        t = correlation * np.sqrt(freedom / (1 - correlation**2))
+    return np.asarray(2 * scipy.stats.t.sf(np.abs(t), freedom))
 
 
 def _centred(values: Floats, sources: npt.NDArray[np.int64]) -> Floats:

@@ -48,10 +48,13 @@ class Item:
     Attributes:
         shift: in logits.
         share: the share of the gap between sources that it shows.
+        metrics: objective metrics that it follows: logits for each standard deviation over the pieces of the study, by
+            name.
     """
 
     shift: float = 0.0
     share: float = 1.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,11 @@ class Effects:
         """What this group does."""
         return self.groups.get(id, self.default)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The objective metrics that some item follows."""
+        return tuple(dict.fromkeys(name for item in self.items.values() for name in item.metrics))
+
 
 def known() -> tuple[str, ...]:
     """The names of the scenarios that come with muspike."""
@@ -217,10 +225,12 @@ def _group(entry: Any, default: Group, where: str) -> Group:
 
 def _item(entry: Any, where: str) -> Item:
     table = _table(entry, where)
-    _no_others(table, {"shift", "share"}, where)
+    _no_others(table, {"shift", "share", "metrics"}, where)
+    metrics = _table(table.get("metrics", {}), f"{where}.metrics")
     return Item(
         _number(table.get("shift", 0.0), between(-10, 10), f"{where}.shift"),
         _number(table.get("share", 1.0), between(-10, 10), f"{where}.share"),
+        {name: _number(value, between(-10, 10), f"{where}.metrics.{name}") for name, value in metrics.items()},
     )
 
 

@@ -4,6 +4,10 @@ The value of a prediction is that on pieces which it has not seen: R^2 over fold
 which each is left out once. All choices (the strength of the ridge, which metrics the formula has) are made anew within
 each fold, on its own part of the pieces. The baseline says 0 by definition: it predicts the mean of the pieces that it
 saw. Whether a value above it is chance is told by the same procedure on ratings that were shuffled over the pieces.
+Whether metrics say more of a piece than its source does is told by ratings that were shuffled within their source.
+
+What is predicted is the mean rating by the listeners of this study. Listeners are not left out, so the value is for
+them.
 """
 
 from __future__ import annotations
@@ -76,9 +80,10 @@ def predict(
         explained: whether to say which metrics carry the predictor, and the formula.
 
     Returns:
-        By group `pieces`, `ridge` and `formula` with `r2`, `r2_by_source`, `spearman`, `p` and `chance` (the 95 % point
-        of shuffled ratings); `importance`: by metric, the loss of R^2 on unseen pieces if it is shuffled; `terms`: of
-        the formula; or {"missing": why}.
+        By group `pieces`, `metrics` (how many), `ridge` and `formula` with `r2`, `r2_by_source`, `spearman`, `p`,
+        `p_within` (of ratings shuffled within sources; nan if there is one source), `chance` (the 1 - alpha point of
+        shuffled ratings), `beats` (p below alpha) and `beats_within` (both below alpha); `importance`: by metric, the
+        loss of R^2 on unseen pieces if it is shuffled; `terms`: of the formula; or {"missing": why}.
     """
     found = {}
     for group, of in means.items():
@@ -115,12 +120,14 @@ def _group(
     folds = KFold(FOLDS, shuffle=True, random_state=seed)
     random = np.random.default_rng(seed)
     shuffled = [random.permutation(len(y)) for _ in range(permutations)]
+    random = np.random.default_rng([seed, 1])
+    within = [_within(sources, random) for _ in range(permutations)] if len(np.unique(sources)) > 1 else []
     result: dict[str, Any] = {"pieces": len(pieces), "metrics": len(names)}
     for name, model in (("ridge", ridge(x)), ("formula", formula(x))):
         with warnings.catch_warnings():
             # A pursuit may stop before its last term, when nothing is left to explain.
             warnings.simplefilter("ignore", RuntimeWarning)
-            result[name] = _value(model, x, y, sources, folds, shuffled, alpha)
+            result[name] = _value(model, x, y, sources, folds, shuffled, within, alpha)
     if not explained:
         return result
     with warnings.catch_warnings():
@@ -130,6 +137,15 @@ def _group(
     return result
 
 
+def _within(sources: npt.NDArray[np.str_], random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """An order of the pieces in which each stands where a piece of its source stood."""
+    order = np.arange(len(sources))
+    for source in np.unique(sources):
+        here = np.flatnonzero(sources == source)
+        order[here] = random.permutation(here)
+    return order
+
+
 def _value(
     model: Pipeline,
     x: Floats,
@@ -137,24 +153,33 @@ def _value(
     sources: npt.NDArray[np.str_],
     folds: KFold,
     shuffled: list[npt.NDArray[np.int64]],
+    within: list[npt.NDArray[np.int64]],
     alpha: float,
 ) -> dict[str, Any]:
     # The first column is the ratings, the others are shuffled. All are fitted at once.
-    columns = np.column_stack([y, *(y[order] for order in shuffled)])
+    columns = np.column_stack([y, *(y[order] for order in (*shuffled, *within))])
     predicted, baseline = _unseen(model, x, columns, folds)
-    r2, *chance = _r2(columns, predicted, baseline).tolist()
+    r2, *others = _r2(columns, predicted, baseline).tolist()
+    chance, chance_within = others[: len(shuffled)], others[len(shuffled) :]
     found: dict[str, Any] = {
         "r2": r2,
         "spearman": _rank_correlation(y, predicted[:, 0]),
         "chance": float(np.quantile(chance, 1 - alpha)) if chance else float("nan"),
-        "p": (1 + sum(one >= r2 for one in chance)) / (1 + len(chance)),
+        "p": _share_as_good(r2, chance),
+        "p_within": _share_as_good(r2, chance_within) if chance_within else float("nan"),
         "r2_by_source": float("nan"),
     }
     if len(np.unique(sources)) > 2:
         left_out = _unseen(model, x, y[:, None], LeaveOneGroupOut(), sources)
         found["r2_by_source"] = float(_r2(y[:, None], *left_out)[0])
     found["beats"] = bool(found["p"] < alpha and r2 > 0)
+    found["beats_within"] = bool(found["beats"] and found["p_within"] < alpha)
     return found
+
+
+def _share_as_good(r2: float, chance: list[float]) -> float:
+    """The p of a permutation test: the ratings as they are count as one of the shuffles."""
+    return (1 + sum(one >= r2 for one in chance)) / (1 + len(chance))
 
 
 def _unseen(

@@ -434,20 +434,20 @@ def _alignment(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
         rows = sorted(found["rows"], key=lambda row: (math.isnan(row["p"]), row["p"]))[:MOST_ALIGNED]
         told.append(
             f"{names[group]}: {found['significant']} of {len(found['rows'])} correlations are significant after the "
-            f"correction, over {several(found['pieces'], 'piece')}."
+            f"correction, over {several(found['pieces'], 'piece')}; within sources {found['significant_within']} are."
         )
         cells = [
             [
                 row["metric"],
                 item_name(row["item"]),
                 estimate({"value": row["rho"], "low": row["low"], "high": row["high"]}),
-                "–" if math.isnan(row["within_sources"]) else f"{row['within_sources']:.2f}",
-                probability(row["p"]),
                 probability(row["p_bh"]),
+                "–" if math.isnan(row["within_sources"]) else f"{row['within_sources']:.2f}",
+                probability(row["p_within_bh"]),
             ]
             for row in rows
         ]
-        titles = ["metric", "item", "rank correlation", "within\nsources", "p", "p, Benjamini-\nHochberg"]
+        titles = ["metric", "item", "rank correlation", "p", "within\nsources", "p within\nsources"]
         caption = (
             f"{names[group]}: the {len(rows)} correlations of a metric with an item that are least likely by chance"
         )
@@ -455,7 +455,8 @@ def _alignment(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
     notes = [
         "Spearman's rank correlation of a piece's metric with its mean rating, over pieces, with bootstrap intervals "
         "over pieces. Within sources: of what is left when the mean of each source is taken off both. A correlation "
-        "that is gone there tells sources apart, and not pieces.",
+        "that is gone there tells sources apart, and not pieces. Both p are corrected within the group, over all "
+        "metrics and items, by Benjamini and Hochberg's method.",
     ]
     left_out = {
         name: why for of_group in of.values() if not _missing(of_group) for name, why in of_group["left_out"].items()
@@ -484,6 +485,7 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
                     f"{value['r2']:.2f}",
                     f"{value['chance']:.2f}",
                     probability(value["p"]),
+                    probability(value["p_within"]),
                     "–" if math.isnan(by_source) else f"{by_source:.2f}",
                     "–" if math.isnan(value["spearman"]) else f"{value['spearman']:.2f}",
                 ]
@@ -494,6 +496,7 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
         "R² on unseen\npieces",
         "R² by chance,\n95 % point",
         "p",
+        "p within\nsources",
         "R² on unseen\nsources",
         "rank\ncorrelation",
     ]
@@ -508,18 +511,27 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
     notes = [
         "R² on pieces that were not used to fit: 0 is what the mean predicts, and less is worse than the mean. All "
         "choices are made anew in each fold. Chance: the same procedure on ratings that were shuffled over the pieces. "
-        "Unseen sources: the pieces of each source are predicted from the others, which takes three sources or more.",
+        "Unseen sources: the pieces of each source are predicted from the others, which takes three sources or more. "
+        "p within sources: on ratings that were shuffled within their source; above "
+        f"{result['plan']['alpha']:g}, metrics may tell sources apart and not pieces. No p is corrected for the number "
+        "of groups. The listeners are those of this study: none were left out.",
     ]
     return Section("predictor", title, planned.get("predictor"), told, made, notes)
 
 
 def _told_of_formula(group: str, found: Mapping[str, Any]) -> list[str]:
-    if found["formula"]["beats"]:
-        value = f"R² {found['formula']['r2']:.2f} on unseen pieces"
-        return [f"{group}, new metric ({value}): {found['terms']['written']}"]
+    value = found["formula"]
+    if value["beats"]:
+        told = [f"{group}, new metric (R² {value['r2']:.2f} on unseen pieces): {found['terms']['written']}"]
+        if not value["beats_within"] and math.isfinite(value["p_within"]):
+            told.append(
+                f"{group}: the new metric may tell sources apart and not pieces. It predicts ratings that were "
+                f"shuffled within their source as well (p = {probability(value['p_within'])})."
+            )
+        return told
     return [
         f"{group}: no new metric. The best formula of {several(len(found['terms']['terms']), 'metric')} does not beat "
-        f"chance on unseen pieces (R² {found['formula']['r2']:.2f}, p = {probability(found['formula']['p'])}). It "
+        f"chance on unseen pieces (R² {value['r2']:.2f}, p = {probability(value['p'])}). It "
         f"would be {found['terms']['written']}, and should not be used."
     ]
 

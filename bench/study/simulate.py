@@ -3,10 +3,11 @@
 A rating is an ordered answer to a latent judgement:
 
     latent = level(group, source, item) + listener + piece + listener at source + taste + listener at item
-             + piece at item + logistic noise
+             + piece at item + metrics of the piece that the item follows + logistic noise
 
 and the rating is the number of thresholds below it. The level is found such that the mean rating over all listeners and
-pieces is the one that the scenario states. A second hearing of a piece has all but the noise in common with the first.
+pieces is the one that the scenario states, if the item follows no metric. A second hearing of a piece has all but the
+noise in common with the first.
 
 A Turing answer is a detection (Macmillan & Creelman, Detection Theory, 2005): a piece sounds so human, and the listener
 says so above a criterion. The shares of the scenario hold over all listeners and pieces. In a pair, the more human
@@ -46,7 +47,12 @@ _BACKGROUND_TRIES = 10_000
 
 
 def listeners(
-    study: Study, questionnaire: Questionnaire, effects: Effects, counts: Mapping[str, int], seed: int
+    study: Study,
+    questionnaire: Questionnaire,
+    effects: Effects,
+    counts: Mapping[str, int],
+    seed: int,
+    metrics: pd.DataFrame | None = None,
 ) -> Answers:
     """The answers of made-up listeners.
 
@@ -56,13 +62,15 @@ def listeners(
         effects: what they do.
         counts: how many there are, by id of the group.
         seed: of all that is drawn.
+        metrics: a row for each piece, a column for each metric; wanted where an item of `effects` follows one.
 
     Raises:
-        BadInput: a group or an item is not in the questionnaire, or no answers to its background questions lead to a
-            group.
+        BadInput: a group or an item is not in the questionnaire; no answers to its background questions lead to a
+            group; or a metric that an item follows is not known, not defined for a piece or the same for all.
     """
     _check(questionnaire, effects, counts)
-    return _Simulation(study, questionnaire, effects, np.random.default_rng(seed)).run(counts)
+    by_metrics = _by_metrics(study, questionnaire, effects, metrics)
+    return _Simulation(study, questionnaire, effects, by_metrics, np.random.default_rng(seed)).run(counts)
 
 
 def true_mean(
@@ -71,7 +79,12 @@ def true_mean(
     """The mean rating over all listeners and pieces of a kind, from 1: what an analysis should find.
 
     Answers of careless listeners are not in it. An item with `reverse` is turned round already.
+
+    Raises:
+        ValueError: the item follows a metric, so its means depend on the pieces.
     """
+    if item in effects.items and effects.items[item].metrics:
+        raise ValueError(f"item {item}: follows {', '.join(effects.items[item].metrics)}, so it has no stated mean")
     cuts = _thresholds(len(questionnaire.scale))
     level = level_of_item(effects, len(questionnaire.scale), study, group, source, effects.items.get(item, Item()))
     return _mean(level, _sd(effects, group), cuts)
@@ -91,6 +104,28 @@ def _check(questionnaire: Questionnaire, effects: Effects, counts: Mapping[str, 
     for item in effects.items:
         if item not in items:
             raise BadInput(f"there is no item {item!r} in the questionnaire; it has {', '.join(items)}")
+
+
+def _by_metrics(
+    study: Study, questionnaire: Questionnaire, effects: Effects, metrics: pd.DataFrame | None
+) -> dict[str, Floats]:
+    """What metrics add to the judgement of each item, in logits, by piece."""
+    ids = [stimulus.id for stimulus in study.stimuli]
+    added = np.zeros((len(ids), len(questionnaire.items)))
+    measured = pd.DataFrame(index=ids) if metrics is None else metrics.reindex(ids)
+    for name in effects.metrics:
+        if name not in measured:
+            raise BadInput(f"metric {name}: is not measured; known are {', '.join(measured) or 'none'}")
+        values = measured[name].to_numpy(float)
+        if lacking := int((~np.isfinite(values)).sum()):
+            raise BadInput(f"metric {name}: is not defined for {lacking} of {len(ids)} pieces, expected for all")
+        if np.ptp(values) == 0:
+            raise BadInput(f"metric {name}: is {values[0]:g} for all pieces, so no item can follow it")
+        score = (values - values.mean()) / values.std()
+        for column, item in enumerate(questionnaire.items):
+            if item.id in effects.items:
+                added[:, column] += effects.items[item.id].metrics.get(name, 0.0) * score
+    return dict(zip(ids, added, strict=True))
 
 
 def _thresholds(points: int) -> Floats:
@@ -134,9 +169,15 @@ def level_of_item(effects: Effects, points: int, study: Study, group: str, sourc
 
 class _Simulation:
     def __init__(
-        self, study: Study, questionnaire: Questionnaire, effects: Effects, random: np.random.Generator
+        self,
+        study: Study,
+        questionnaire: Questionnaire,
+        effects: Effects,
+        by_metrics: Mapping[str, Floats],
+        random: np.random.Generator,
     ) -> None:
         self.study, self.form, self.effects, self.random = study, questionnaire, effects, random
+        self.by_metrics = by_metrics
         self.points = len(questionnaire.scale)
         self.cuts = _thresholds(self.points)
         self.items = questionnaire.items
@@ -239,6 +280,7 @@ class _Simulation:
             + person["taste"][id]
             + self.piece[id]
             + self.piece_item[id]
+            + self.by_metrics[id]
             + self.random.logistic(size=len(self.items))
         )
         points = 1 + (latent[:, None] > self.cuts).sum(axis=1)

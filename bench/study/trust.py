@@ -1,5 +1,5 @@
-"""How far the analysis can be trusted: over many made-up studies, how often an interval holds the true value, and how
-often a test finds what is not there.
+"""How far the analysis can be trusted: over many made-up studies, how often an interval holds the true value, how often
+a test finds what is not there, and how often a metric is found that ratings follow.
 
 A made-up study has no files. Its listeners are those of `simulate`, whose effects are known.
 """
@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
+from muspike import metrics as objective
 from muspike.bench.study import alignment, comparisons, design, detection, polarisation, predictor, simulate
 from muspike.bench.study.analysis import Form
-from muspike.bench.study.effects import Care, Effects, Item
+from muspike.bench.study.effects import Care, Effects, Item, Spreads
 from muspike.bench.study.estimates import Clusters, linear, mean_weights
 from muspike.bench.study.questionnaire import Questionnaire
 from muspike.bench.study.selection import select
@@ -27,6 +28,8 @@ from muspike.bench.study.study import SINGLE, Stimulus, Study
 HUMAN = "human"
 METRICS = 12
 """Objective metrics of a made-up study. They are noise, and so have nothing to do with ratings."""
+LINKED = "linked"
+"""The made-up metric that has to do with ratings."""
 Outcomes = Iterator[tuple[str, list[bool]]]
 # A logistic noise with a normal one of variance v added is nearly a logistic noise that is wider by sqrt(1 + c v).
 _C = (16 * math.sqrt(3) / (15 * math.pi)) ** 2
@@ -51,12 +54,31 @@ class Size:
         return f"{people} listeners, {self.sources} sources of {self.excerpts} pieces"
 
 
+@dataclass(frozen=True)
+class Link:
+    """What the metric `LINKED` has to do with the primary item.
+
+    Attributes:
+        correlation: with what all listeners together think of a piece, within its source.
+        apart: by how many of its standard deviations human pieces lie above others.
+    """
+
+    correlation: float
+    apart: float = 0.0
+
+    def logits(self, spreads: Spreads) -> float:
+        """What a standard deviation of the metric adds to the judgement, beside pieces that differ by themselves."""
+        own = math.hypot(spreads.piece, spreads.piece_item)
+        return own * self.correlation / math.sqrt(1 - self.correlation**2)
+
+
 @dataclass
 class Tally:
     """How often something was so.
 
     Attributes:
         yes, of: how often, of how many times, by name.
+        studies: the share of each study, by name.
     """
 
     yes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -232,9 +254,7 @@ def _of_model(form: Form, model: comparisons.Model, effects: Effects, groups: Se
 def _of_metrics(form: Form, ratings: pd.DataFrame, groups: Sequence[str], seed: int) -> Outcomes:
     """Metrics that are noise, so that nothing is to be found."""
     study, plan = form.study, form.plan
-    ids = [stimulus.id for stimulus in study.stimuli]
-    noise = np.random.default_rng([seed, 1]).normal(size=(len(ids), METRICS))
-    metrics = pd.DataFrame(noise, index=ids, columns=[f"metric-{number}" for number in range(METRICS)])
+    metrics = _noise(study, [f"metric-{number}" for number in range(METRICS)], seed)
     means = alignment.piece_means(ratings, groups, form.items)
     source_of = {stimulus.id: stimulus.source for stimulus in study.stimuli}
     together = {alignment.ALL: means[alignment.ALL]}
@@ -248,3 +268,64 @@ def _of_metrics(form: Form, ratings: pd.DataFrame, groups: Sequence[str], seed: 
     if "missing" not in found:
         yield "false positive: predictor", [found["ridge"]["beats"]]
         yield "false positive: formula", [found["formula"]["beats"]]
+
+
+def tally_of_link(
+    size: Size,
+    questionnaire: Questionnaire,
+    effects: Effects,
+    link: Link,
+    plan: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> Tally:
+    """Simulate a study for each seed, and count how often the metric `LINKED` is found, and others that are noise.
+
+    As many metrics are measured, and as many items rated, as in a study with the questionnaire.
+
+    Args:
+        size: of each study.
+        questionnaire: what is asked.
+        effects: what listeners do; its items are replaced.
+        link: what the metric has to do with the primary item. The other items do not follow it.
+        plan: the choices of the analysis.
+        seeds: of the studies.
+    """
+    total, study = Tally(), made_study(size, 0)
+    form = Form(study, questionnaire, plan)
+    driven = {form.primary: Item(metrics={LINKED: link.logits(effects.spreads)})} if link.correlation else {}
+    effects = replace(careful(effects), items=driven)
+    for seed in seeds:
+        found = Tally()
+        for name, each in _outcomes_of_link(form, effects, link, dict(size.listeners), seed):
+            found.count(name, each)
+        total.add(found)
+    return total
+
+
+def _outcomes_of_link(form: Form, effects: Effects, link: Link, listeners: Mapping[str, int], seed: int) -> Outcomes:
+    study, plan = form.study, form.plan
+    metrics = _noise(study, [LINKED, *(f"noise-{number}" for number in range(1, len(objective.METRICS)))], seed)
+    source_of = {stimulus.id: stimulus.source for stimulus in study.stimuli}
+    metrics[LINKED] += [link.apart * (source_of[id] == HUMAN) for id in metrics.index]
+    answers = simulate.listeners(study, form.questionnaire, effects, listeners, seed, metrics)
+    means = alignment.piece_means(answers.ratings, list(listeners), form.items)
+    together = {alignment.ALL: means[alignment.ALL]}
+    of = alignment.alignment(together, metrics, source_of, plan["level"], plan["alpha"], plan["draws"], seed)
+    rows = of[alignment.ALL]["rows"]
+    for verdict, words in (("significant", "alignment"), ("significant_within", "alignment within sources")):
+        yield words, [row[verdict] for row in rows if (row["metric"], row["item"]) == (LINKED, form.primary)]
+        yield f"{words}, of noise", [any(row[verdict] for row in rows if row["metric"] != LINKED)]
+    found = predictor.predict(together, metrics, source_of, form.primary, plan["alpha"], plan["permutations"], seed)
+    found = found[alignment.ALL]
+    for name in ("ridge", "formula"):
+        yield name, [found[name]["beats"]]
+        yield f"{name} within sources", [found[name]["beats_within"]]
+    if found["formula"]["beats"]:
+        yield "named first, where there is a formula", [found["terms"]["terms"][0]["metric"] == LINKED]
+
+
+def _noise(study: Study, names: Sequence[str], seed: int) -> pd.DataFrame:
+    """Metrics that have nothing to do with anything."""
+    ids = [stimulus.id for stimulus in study.stimuli]
+    noise = np.random.default_rng([seed, 1]).normal(size=(len(ids), len(names)))
+    return pd.DataFrame(noise, index=ids, columns=list(names))

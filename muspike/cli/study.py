@@ -508,7 +508,7 @@ def _add_simulate(group: Commands) -> None:
         "--scenario",
         type=named,
         default="moderate",
-        help="what the listeners do: none, moderate, muspike-paper, or a .toml file (default: moderate)",
+        help="what the listeners do: none, moderate, metric, muspike-paper, or a .toml file (default: moderate)",
     )
     _add_listeners(simulate, "how many listeners of each group (default: those that the study is planned for)")
     add_seed(simulate, "the same seed makes the same listeners")
@@ -523,7 +523,9 @@ def _simulate(args: argparse.Namespace) -> int:
 
         planned, asked = _study(args.folder)
         scenario = effects.load(args.scenario)
-        found = simulate.listeners(planned, asked, scenario, args.listeners or planned.targets, args.seed)
+    metrics = _metrics(args, planned) if scenario.metrics else None
+    with waiting("making up listeners"):
+        found = simulate.listeners(planned, asked, scenario, args.listeners or planned.targets, args.seed, metrics)
     _write_answers(args, found, f"; {scenario.about}", scenario=scenario.id, about=scenario.about)
     if not args.json:
         say(f"next: muspike study report {args.folder} --answers {args.output} -o report.html")

@@ -214,6 +214,7 @@ def test_alignment_is_spearmans_and_is_gone_within_sources(small: study.Study) -
     wanted = scipy.stats.spearmanr(metric["m"], means["overall"])
     assert row["rho"] == pytest.approx(wanted.statistic) and row["p"] == pytest.approx(wanted.pvalue)
     assert row["significant"] and row["low"] > 0.5 and abs(row["within_sources"]) < 0.7
+    assert not row["significant_within"] and row["p_within"] == row["p_within_bh"] > 0.05
     assert of["left_out"] == {"few": "defined for 0 pieces"}
     tiny = alignment.alignment({"all": means[:3]}, metric, source_of, 0.95, 0.05, 50, 0)["all"]
     assert tiny["missing"].startswith("3 pieces")
@@ -233,7 +234,10 @@ def test_the_predictor_sees_what_is_there_and_publishes_its_formula() -> None:
     order = np.concatenate([b for _, b in folds.split(x)])
     wanted = 1 - ((y.to_numpy() - predicted) ** 2).sum() / ((y.to_numpy()[order] - baseline) ** 2).sum()
     assert of["ridge"]["r2"] == pytest.approx(wanted)
-    assert of["ridge"]["beats"] and of["formula"]["beats"] and of["ridge"]["r2_by_source"] > 0.5
+    assert of["ridge"]["beats_within"] and of["formula"]["beats_within"] and of["ridge"]["r2_by_source"] > 0.5
+    assert report._told_of_formula("All groups", of) == [
+        f"All groups, new metric (R² {of['formula']['r2']:.2f} on unseen pieces): {of['terms']['written']}"
+    ]
     assert {row["metric"] for row in of["importance"][:2]} == {"b", "e"}
     terms = of["terms"]
     assert [term["metric"] for term in terms["terms"][:2]] == ["b", "e"]
@@ -241,6 +245,39 @@ def test_the_predictor_sees_what_is_there_and_publishes_its_formula() -> None:
     assert np.corrcoef(value, y)[0, 1] > 0.95
     written = terms["written"]
     assert eval(written, {}, x.iloc[0].to_dict()) == pytest.approx(value.iloc[0], abs=0.01)
+
+
+def test_the_probability_within_sources_is_that_of_a_partial_correlation() -> None:
+    random = np.random.default_rng(0)
+    ids, source = [f"p{n}" for n in range(30)], np.repeat(["a", "b", "c"], 10)
+    of_source = pd.get_dummies(pd.Series(source, index=ids), drop_first=True).astype(float)
+    means = pd.DataFrame({"overall": random.normal(size=30)}, index=ids)
+    # The residuals of both are their own ranks already, so that ranking does not change them.
+    ranks = np.concatenate([random.permutation(10) - 4.5 for _ in range(3)])
+    metric = pd.DataFrame({"m": ranks}, index=ids)
+    (row,) = alignment.alignment({"all": means}, metric, dict(zip(ids, source, strict=True)), 0.95, 0.05, 20, 0)["all"][
+        "rows"
+    ]
+    left = means["overall"] - means["overall"].groupby(source).transform("mean")
+    table = of_source.assign(x=scipy.stats.rankdata(ranks), y=scipy.stats.rankdata(left))
+    wanted = pingouin.partial_corr(table, "x", "y", covar=list(of_source.columns))
+    assert row["within_sources"] == pytest.approx(wanted["r"].iloc[0], abs=0.02)
+    assert row["p_within"] == pytest.approx(wanted["p_val"].iloc[0], abs=0.02)
+
+
+def test_a_formula_that_knows_sources_alone_says_so() -> None:
+    random = np.random.default_rng(0)
+    ids = [f"p{n}" for n in range(45)]
+    source_of = {id: f"source {n % 3}" for n, id in enumerate(ids)}
+    level = np.arange(45) % 3
+    x = pd.DataFrame({name: random.normal(size=45) for name in "abcd"}, index=ids)
+    x["a"] = level + 0.1 * random.normal(size=45)
+    y = pd.DataFrame({"overall": level + 0.5 * random.normal(size=45)}, index=ids)
+    of = predictor.predict({"all": y}, x, source_of, "overall", 0.05, 39, 0)["all"]
+    for name in ("ridge", "formula"):
+        assert of[name]["beats"] and not of[name]["beats_within"] and of[name]["p_within"] > 0.05
+    told = " ".join(report._told_of_formula("All groups", of))
+    assert "new metric (R²" in told and "may tell sources apart and not pieces" in told
 
 
 def test_holm_is_within_a_family_and_leaves_out_what_has_no_p() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("pandas", reason="the extra study is not installed")
 
+import numpy as np
 import pandas as pd
 
 from muspike.bench.study import answers, effects, questionnaire, simulate, trust
@@ -49,6 +50,37 @@ def test_the_published_numbers_are_the_true_values_of_their_scenario() -> None:
     for source, mean in (("human", 3.59), ("model-1", 1.56), ("model-2", 1.56)):
         assert simulate.true_mean(scenario, FORM, study, "amateur", source, "melody") == pytest.approx(mean, abs=1e-6)
     assert simulate.true_said_human(scenario, study, "expert", "human") == 0.282
+
+
+def test_an_item_follows_its_metric_and_the_others_do_not(tmp_path: Path) -> None:
+    study = small_study(tmp_path, excerpts=8)
+    random = np.random.default_rng(0)
+    ids = [stimulus.id for stimulus in study.stimuli]
+    metrics = pd.DataFrame({"pitch_class_entropy": random.normal(3, 0.2, size=len(ids))}, index=ids)
+    scenario = replace(trust.careful(effects.load("metric")), spreads=Spreads(piece=0, piece_item=0))
+    assert scenario.metrics == ("pitch_class_entropy",)
+    found = simulate.listeners(study, FORM, scenario, {"normal": 20}, 0, metrics).ratings
+    means = found.groupby(["item", "stimulus"])["rating"].mean().unstack("item")
+    correlation = means.corrwith(metrics["pitch_class_entropy"])
+    assert correlation["overall"] < -0.9 and (correlation.drop("overall").abs() < 0.7).all()
+    with pytest.raises(ValueError, match="no stated mean"):
+        simulate.true_mean(scenario, FORM, study, "normal", "human", "overall")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (None, "metric pitch_class_entropy: is not measured; known are none"),
+        ([2.0] * 8, "metric pitch_class_entropy: is 2 for all pieces"),
+        ([1.0, math.nan] * 4, "metric pitch_class_entropy: is not defined for 4 of 8 pieces"),
+    ],
+)
+def test_a_metric_that_no_item_can_follow_is_refused(tmp_path: Path, values: list[float] | None, told: str) -> None:
+    study = small_study(tmp_path)
+    ids = [stimulus.id for stimulus in study.stimuli]
+    metrics = None if values is None else pd.DataFrame({"pitch_class_entropy": values}, index=ids)
+    with pytest.raises(BadInput, match=told):
+        simulate.listeners(study, FORM, effects.load("metric"), {"normal": 1}, 0, metrics)
 
 
 def test_a_second_hearing_shares_all_but_the_noise(tmp_path: Path) -> None:
@@ -126,6 +158,7 @@ GOOD = 'format = 1\nabout = "x"\n[mean]\nhuman = 3\ngenerated = 2\n[said_human]\
         (GOOD.replace("human = 3", "human = 5"), "mean.human 5 must lie between 1 and 5"),
         (GOOD.replace("generated = 0.4", ""), "said_human: generated is missing"),
         (GOOD + "[spreads]\nlistner = 1\n", "listner is unknown"),
+        (GOOD + "[items.overall.metrics]\npitch_range = 20\n", "items.overall.metrics.pitch_range 20"),
         (GOOD + "[groups.expert]\ntaste = true\n", "groups.expert.taste: found True"),
         ("format = ", "not TOML"),
     ],
@@ -139,7 +172,7 @@ def test_a_scenario_with_a_mistake_is_refused(tmp_path: Path, text: str, told: s
 def test_a_scenario_of_ones_own_and_names_that_are_not(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(GOOD, encoding="utf-8")
     assert effects.load(str(tmp_path / "mine.toml")).default.mean == {"human": 3, "generated": 2}
-    with pytest.raises(BadInput, match="known are moderate, muspike-paper, none"):
+    with pytest.raises(BadInput, match="known are metric, moderate, muspike-paper, none"):
         effects.load("large")
     study = small_study(tmp_path / "study")
     with pytest.raises(BadInput, match="no group 'crowd'"):
@@ -152,13 +185,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*command, "-o", str(tmp_path / "out")]) == 0
     assert "3 listeners" in capsys.readouterr().out
     assert len(answers.read(tmp_path / "out").listeners) == 3
+    assert main([*command, "--scenario", "metric", "-o", str(tmp_path / "by-metric")]) == 0
+    assert "follows the metric pitch_class_entropy" in capsys.readouterr().out
     assert main([*command, "--scenario", "huge", "-o", str(tmp_path / "other")]) == 2
     assert "no such scenario" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
 def test_the_mean_of_a_level_is_that_of_many_draws() -> None:
-    import numpy as np
-
     random = np.random.default_rng(0)
     cuts = simulate._thresholds(5)
     latent = 0.4 + 0.9 * random.normal(size=400_000) + random.logistic(size=400_000)
