@@ -107,19 +107,25 @@ class Settings:
         """How many attention checks a listener gets."""
         return min(2, (self.rated(sources) * sources - 1) // 2) if self.attention is None else self.attention
 
-    def power_design(self, sources: int) -> PowerDesign:
+    def power_design(self, sources: int, groups: int = 3) -> PowerDesign:
         """What decides the power of the study."""
-        answers, pieces = (
-            (self.rated(sources), self.excerpts) if self.turing in (SINGLE, BOTH) else (self.pairs, self.pairs)
-        )
+        pairs = self.turing == PAIRS
         return PowerDesign(
-            sources, self.excerpts, self.rated(sources), answers, pieces, alpha=self.alpha, power=self.power
+            sources,
+            self.excerpts,
+            self.rated(sources),
+            turing_answers=self.pairs if pairs else self.rated(sources),
+            turing_pieces=self.pairs if pairs else self.excerpts,
+            turing_pairs=pairs,
+            groups=groups,
+            alpha=self.alpha,
+            power=self.power,
         )
 
     def power_analysis(self, sources: int, groups: int = 3) -> Analysis:
         """How many listeners the study needs, of so many groups."""
         accuracy = None if self.turing == NONE else self.accuracy
-        return analyse(self.power_design(sources), self.effect, accuracy, groups)
+        return analyse(self.power_design(sources, groups), self.effect, accuracy)
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def _for_people(
     yield ""
     yield "## How many listeners"
     yield ""
-    yield written(power.tables(study.turing == PAIRS), "markdown")
+    yield written(power.tables(), "markdown")
     yield ""
     yield "## What is tested"
     yield ""

@@ -10,7 +10,11 @@ the rest. The difference of two sources, rated by n listeners with k of E pieces
 to samples of stimuli", J. Experimental Psychology: General 143, 2014). Its last part does not fall with listeners: only
 more pieces make a finding hold for a source in general. Without it, the finding holds for the pieces that were heard.
 The test is t, two-sided. Its degrees of freedom are those of the listeners or of the pieces, whichever are fewer; those
-of Satterthwaite lie between, so this is on the safe side. The power of t and of a proportion comes from statsmodels.
+of Satterthwaite lie between, so this is on the safe side. Levels are those of one comparison of the families that the
+plan corrects (`analysis.toml`). The power of t comes from statsmodels.
+
+In the Turing test a group tells human pieces from others, over all sources: the share of right answers, to which human
+pieces and others contribute one half each, is not that of chance. The plan tests d', which moves with it.
 
 What a study with no ratings yet cannot know is assumed: `power.toml` says so and gives a band.
 """
@@ -94,7 +98,9 @@ class Design:
         per_source: how many of them a listener rates.
         turing_answers: answers to the Turing question by a listener about pieces of one source, or about pairs with it.
         turing_pieces: different pieces, or pairs, that these are about.
-        alpha: the probability of a false finding, over all comparisons with the human source together.
+        turing_pairs: whether the Turing test is about pairs; else about single pieces.
+        groups: of listeners.
+        alpha: the probability of a false finding, over all comparisons of a family together.
         power: the probability to find what is there.
         assumed: what is assumed.
     """
@@ -104,14 +110,23 @@ class Design:
     per_source: int
     turing_answers: int
     turing_pieces: int
+    turing_pairs: bool = False
+    groups: int = 3
     alpha: float = 0.05
     power: float = 0.8
     assumed: Assumed = field(default_factory=assumed)
 
     @property
     def alpha_of_one(self) -> float:
-        """The level of one comparison. Holm's correction is at least as powerful as this, which is Bonferroni's."""
-        return self.alpha / max(1, self.sources - 1)
+        """The level of one comparison of a source with the human one within a group. Holm's correction is at least as
+        powerful as this, which is Bonferroni's.
+        """
+        return self.alpha / (self.groups * max(1, self.sources - 1))
+
+    @property
+    def alpha_of_turing(self) -> float:
+        """The level of one test of the Turing answers: each group has two, of d' and of the criterion."""
+        return self.alpha / (2 * self.groups)
 
     @property
     def design_effect(self) -> float:
@@ -130,8 +145,6 @@ def power_of_difference(design: Design, effect: float, listeners: int, *, genera
         listeners: of the group.
         general: whether the finding is about the sources in general; else about the pieces that were heard.
     """
-    from statsmodels.stats.power import TTestPower
-
     if listeners < FEWEST_LISTENERS:
         return 0.0
     of = design.assumed
@@ -140,15 +153,10 @@ def power_of_difference(design: Design, effect: float, listeners: int, *, genera
     freedom = listeners - 1
     if by_pieces:
         freedom = min(freedom, 2 * (design.excerpts - 1))
-        if not freedom:
-            return 0.0  # one piece of a source says nothing of others
-    size = abs(effect) / math.sqrt((by_listeners + by_pieces) * listeners)
-    found = float(TTestPower().power(size, listeners, design.alpha_of_one, df=freedom))
-    # scipy's noncentral t is not a number for sizes with which the power is 1 in all 16 digits.
-    return 1.0 if math.isnan(found) else found
+    return _power_of_t(abs(effect) / math.sqrt(by_listeners + by_pieces), listeners, design.alpha_of_one, freedom)
 
 
-def power_between_groups(design: Design, effect: float, listeners: int, groups: int) -> float:
+def power_between_groups(design: Design, effect: float, listeners: int) -> float:
     """The probability to find that a difference between two sources is larger in one group than in another.
 
     Both groups hear the same pieces, so what pieces have in common for both cancels. The level is that of one of all
@@ -158,7 +166,6 @@ def power_between_groups(design: Design, effect: float, listeners: int, groups: 
         design: the study.
         effect: by how much it is larger, in standard deviations of a rating.
         listeners: of each of the two groups.
-        groups: of the study.
     """
     from statsmodels.stats.power import TTestIndPower
 
@@ -166,31 +173,48 @@ def power_between_groups(design: Design, effect: float, listeners: int, groups: 
         return 0.0
     of = design.assumed
     size = abs(effect) / math.sqrt(2 * of.taste + 2 * of.rest / design.per_source)
-    found = float(TTestIndPower().power(size, listeners, design.alpha / max(1, math.comb(groups, 2))))
+    found = float(TTestIndPower().power(size, listeners, design.alpha / max(1, math.comb(design.groups, 2))))
     return 1.0 if math.isnan(found) else found
 
 
 def power_of_turing(design: Design, share: float, listeners: int, *, general: bool = True) -> float:
-    """The probability to find that a share of right answers about one source is not that of chance, 0.5.
+    """The probability to find that a group's share of right answers is not that of chance, 0.5.
 
     Args:
         design: the study.
-        share: the true share.
+        share: the true share, of human pieces and of others, or of pairs.
         listeners: of the group.
-        general: whether the finding is about the source in general; else about the pieces that were heard.
+        general: whether the finding is about the sources in general; else about the pieces that were heard.
     """
-    from statsmodels.stats.power import normal_power_het
-
-    if not design.turing_answers or not listeners:
+    if not design.turing_answers or listeners < FEWEST_LISTENERS:
         return 0.0
-    of = design.assumed
+    of, others = design.assumed, design.sources - 1
     rest = 1 - of.turing_listener - of.turing_piece
-    parts = of.turing_listener / listeners + rest / (listeners * design.turing_answers)
-    parts += of.turing_piece / design.turing_pieces if general else 0.0
-    null, true = (math.sqrt(p * (1 - p) * parts) for p in (CHANCE, share))
-    if not true:
+    sides = [others] if design.turing_pairs else [1, others]  # so many sources make one side of the share
+    answers, pieces = (
+        sum(1 / (number * side) for side in sides) / len(sides) ** 2
+        for number in (design.turing_answers, design.turing_pieces)
+    )
+    parts = of.turing_listener / listeners + rest * answers / listeners
+    freedom = listeners - 1
+    if general and of.turing_piece:
+        parts += of.turing_piece * pieces
+        freedom = min(freedom, sum(design.turing_pieces * side - 1 for side in sides))
+    error = math.sqrt(share * (1 - share) * parts)
+    if not error:
         return 1.0
-    return float(normal_power_het(abs(share - CHANCE), 1, design.alpha_of_one, std_null=null, std_alternative=true))
+    return _power_of_t(abs(share - CHANCE) / error, listeners, design.alpha_of_turing, freedom)
+
+
+def _power_of_t(distance: float, listeners: int, alpha: float, freedom: int) -> float:
+    """The probability that t is significant if its mean is so many standard errors from 0."""
+    from statsmodels.stats.power import TTestPower
+
+    if freedom < 1:
+        return 0.0  # one piece of a source says nothing of others
+    found = float(TTestPower().power(distance / math.sqrt(listeners), listeners, alpha, df=freedom))
+    # scipy's noncentral t is not a number for sizes with which the power is 1 in all 16 digits.
+    return 1.0 if math.isnan(found) else found
 
 
 def listeners_for(power: Callable[[int], float], wanted: float) -> int | None:
@@ -265,6 +289,9 @@ class Analysis:
         accuracy: the share of right answers that is to be told from chance; None: there is no Turing test.
         listeners: how many each group needs for the difference; None: none suffices with these pieces.
         listeners_here: the same, for the pieces that are heard.
+        together: how many each group needs to find the difference over all groups together, which is the main
+            comparison of the plan; None: none suffices with these pieces.
+        together_here: the same, for the pieces that are heard.
         between: how many each of two groups needs to show that the difference is larger in one by as much; None: more
             than are looked for, or there is one group.
         excerpts: excerpts of each source with which twice `listeners_here` suffice, if `listeners` is None.
@@ -279,6 +306,8 @@ class Analysis:
     accuracy: float | None
     listeners: int | None
     listeners_here: int | None
+    together: int | None
+    together_here: int | None
     between: int | None
     excerpts: int | None
     turing: int | None
@@ -288,7 +317,8 @@ class Analysis:
 
     @property
     def wanted(self) -> int:
-        """Listeners of each group: for both aims in general; where that is out of reach, for the pieces that are heard.
+        """Listeners of each group: for both aims in general; where that is out of reach, for the pieces that are heard,
+        and for the difference in general over all groups together, if that is within reach.
 
         Raises:
             BadInput: not even that is within reach.
@@ -304,13 +334,13 @@ class Analysis:
                     f"{option}: {MOST_LISTENERS:,} listeners in a group do not find it; expected a larger one"
                 )
             numbers.append(number)
-        return max(numbers)
+        return max(*numbers, self.together or 0)
 
     def sentences(self) -> list[str]:
         """What to know where listeners alone do not suffice."""
         told = []
         for general, here, pieces, had, what in (
-            (self.listeners, self.listeners_here, self.excerpts, self.design.excerpts, "the difference of two sources"),
+            (self.listeners, self.listeners_here, self.excerpts, self.design.excerpts, "a difference within a group"),
             (self.turing, self.turing_here, self.turing_pieces, self.design.turing_pieces, "the Turing test"),
         ):
             if general is None and here is not None:
@@ -319,6 +349,8 @@ class Analysis:
                     f"{what}: with {had} pieces of each source, no number of listeners shows it in general{enough}. "
                     f"The wanted number is for the pieces that are heard"
                 )
+        if told and self.listeners is None and self.together is not None:
+            told.append(f"over all groups together, {self.together:,} listeners of each show the difference in general")
         return told
 
     def to_dict(self) -> dict[str, Any]:
@@ -327,22 +359,25 @@ class Analysis:
             **asdict(self),
             "wanted_per_group": self.wanted,
             "alpha_of_one": self.design.alpha_of_one,
+            "alpha_of_turing": self.design.alpha_of_turing,
             "design_effect": self.design.design_effect,
             "tags": {name: constant.tag for name, constant in constants().items()},
         }
         found["rows"] = [asdict(row) for row in self.rows]
         return found
 
-    def tables(self, pairs: bool = False) -> list[Table]:
+    def tables(self) -> list[Table]:
         """For people: what is wanted, what numbers of listeners find, what is assumed."""
-        sd = self.design.assumed.sd
+        sd, pairs = self.design.assumed.sd, self.design.turing_pairs
         wanted = [
             [
-                f"a difference of {self.effect:g} SD ({self.effect * sd:.2g} points) between two sources",
+                f"a difference of {self.effect:g} SD ({self.effect * sd:.2g} points) between two sources in a group",
                 _number(self.listeners_here),
                 _number(self.listeners),
             ]
         ]
+        if self.design.groups > 1:
+            wanted.append(["the same over all groups together", _number(self.together_here), _number(self.together)])
         if self.between is not None:
             label = f"that this difference is larger in one group by {self.effect:g} SD"
             wanted.append([label, _number(self.between), _number(self.between)])
@@ -357,13 +392,15 @@ class Analysis:
             )
         names = ["smallest difference,\nthese pieces", "smallest difference,\nin general"]
         names += ["Turing test,\nthese pieces", "Turing test,\nin general"] if self.accuracy else []
-        alpha, power = self.design.alpha_of_one, self.design.power
+        level = f"power {self.design.power:g}, alpha {self.design.alpha_of_one:.3g} for each comparison"
+        if self.accuracy is not None:
+            level += f" and {self.design.alpha_of_turing:.3g} in the Turing test"
         constants_ = [
             [name, f"{c.value:g}", f"{c.low:g} to {c.high:g}", c.unit, c.tag] for name, c in constants().items()
         ]
         return [
             Table(
-                f"listeners that each group needs (alpha {alpha:.3g} for each comparison, power {power:g})",
+                f"listeners that each group needs ({level})",
                 ["to find", "for these\npieces", "in general"],
                 wanted,
             ),
@@ -376,7 +413,6 @@ def analyse(
     design: Design,
     effect: float,
     accuracy: float | None,
-    groups: int = 3,
     numbers: Sequence[tuple[str, int]] = tuple(PAPER.items()),
 ) -> Analysis:
     """The power analysis of a study.
@@ -385,7 +421,6 @@ def analyse(
         design: the study.
         effect: the difference of two sources that is to be found, in standard deviations of a rating.
         accuracy: the share of right answers that is to be told from chance; None: there is no Turing test.
-        groups: of listeners.
         numbers: numbers of listeners of which is told what they find, with a name each.
     """
 
@@ -397,6 +432,11 @@ def analyse(
 
     wanted = design.power
     listeners, here = (listeners_for(difference(general), wanted) for general in (True, False))
+    one = replace(design, groups=1)
+    together, together_here = (
+        listeners_for(lambda n: difference(general, one)(n * design.groups), wanted)
+        for general in (True, False)
+    )
     excerpts = turing_pieces = None
     if listeners is None and here is not None:
         excerpts = _fewest(lambda n: difference(True, replace(design, excerpts=n))(2 * here) >= wanted)
@@ -404,15 +444,27 @@ def analyse(
     if accuracy and shown is None and shown_here is not None:
         turing_pieces = _fewest(lambda n: turing(True, replace(design, turing_pieces=n))(2 * shown_here) >= wanted)
     between = None
-    if groups > 1:
-        between = listeners_for(lambda n: power_between_groups(design, effect, n, groups), wanted)
+    if design.groups > 1:
+        between = listeners_for(lambda n: power_between_groups(design, effect, n), wanted)
     rows = []
     for who, number in numbers:
         differences = [smallest_difference(design, number, general=general) for general in (True, False)]
         shares = [smallest_share(design, number, general=general) if accuracy else None for general in (True, False)]
         rows.append(Row(who, number, *differences, *shares))
     return Analysis(
-        design, effect, accuracy, listeners, here, between, excerpts, shown, shown_here, turing_pieces, tuple(rows)
+        design=design,
+        effect=effect,
+        accuracy=accuracy,
+        listeners=listeners,
+        listeners_here=here,
+        together=together,
+        together_here=together_here,
+        between=between,
+        excerpts=excerpts,
+        turing=shown,
+        turing_here=shown_here,
+        turing_pieces=turing_pieces,
+        rows=tuple(rows),
     )
 
 

@@ -243,7 +243,7 @@ def _new(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    _say_power(made.power, study.turing == "pairs")
+    _say_power(made.power)
     seconds = [one.seconds for one in study.stimuli]
     rated, pages = made.settings.rated(len(study.sources)), several(len(study.lists[0]), "page")
     excerpts = several(len(seconds), "excerpt")
@@ -280,14 +280,14 @@ def _power(args: argparse.Namespace) -> int:
     if args.json:
         say_json(found.to_dict())
     else:
-        _say_power(found, args.turing == "pairs")
+        _say_power(found)
     return 0
 
 
-def _say_power(found: Analysis, pairs: bool) -> None:
+def _say_power(found: Analysis) -> None:
     from muspike.tables import written
 
-    say("\n\n".join(written([table], "table") for table in found.tables(pairs)) + "\n")
+    say("\n\n".join(written([table], "table") for table in found.tables()) + "\n")
     for sentence in found.sentences():
         note(sentence)
 

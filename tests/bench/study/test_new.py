@@ -431,7 +431,7 @@ def test_power_is_told_without_a_study(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["study", "power", "--sources", "3", "--excerpts", "12", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["listeners"] for row in found["rows"]] == [26, 50, 76, 100]
-    assert found["design"]["per_source"] == 5 and found["alpha_of_one"] == 0.025
+    assert found["design"]["per_source"] == 5 and found["alpha_of_one"] == 0.05 / 6
     assert main(["study", "power", "--turing", "pairs"]) == 0
     said = capsys.readouterr().out
     assert "listeners that each group needs" in said and "assumed" in said

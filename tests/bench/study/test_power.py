@@ -21,7 +21,7 @@ from muspike.bench.study.new import Settings
 from muspike.bench.study.power import Assumed, Design
 
 PLAIN = Assumed(sd=1, listener=0, taste=0, piece=0, turing_listener=0, turing_piece=0)
-DESIGN = Design(sources=2, excerpts=8, per_source=8, turing_answers=8, turing_pieces=8)
+DESIGN = Design(sources=2, excerpts=8, per_source=8, turing_answers=8, turing_pieces=8, groups=1)
 
 
 def test_with_one_independent_rating_each_it_is_the_paired_t_test_of_the_textbook() -> None:
@@ -33,16 +33,54 @@ def test_with_one_independent_rating_each_it_is_the_paired_t_test_of_the_textboo
 
 def test_between_groups_it_is_the_t_test_of_two_samples_of_the_textbook() -> None:
     """64 in each group find half a standard deviation (Cohen 1988, table 2.4.1)."""
-    design = replace(DESIGN, per_source=1, assumed=PLAIN)
-    found = power.listeners_for(lambda n: power.power_between_groups(design, 0.5 * math.sqrt(2), n, groups=2), 0.8)
+    design = replace(DESIGN, per_source=1, assumed=PLAIN, groups=2)
+    found = power.listeners_for(lambda n: power.power_between_groups(design, 0.5 * math.sqrt(2), n), 0.8)
     assert found == 64
 
 
-def test_independent_answers_need_as_many_as_a_test_of_a_proportion() -> None:
-    """z test of 0.65 against 0.5: ((1.96 * 0.5 + 0.8416 * sqrt(0.65 * 0.35)) / 0.15)^2 = 85 answers."""
-    design = replace(DESIGN, turing_answers=1, assumed=PLAIN)
-    exact = ((stats.norm.ppf(0.975) * 0.5 + stats.norm.ppf(0.8) * math.sqrt(0.65 * 0.35)) / 0.15) ** 2
-    assert power.listeners_for(lambda n: power.power_of_turing(design, 0.65, n), 0.8) == math.ceil(exact)
+def drawn_answers(design: Design, share: float, listeners: int, random: np.random.Generator) -> np.ndarray:
+    """Right answers `[listeners, pieces]`, human pieces before others, of a study without effects of pieces."""
+    of, number = design.assumed, design.sources * design.turing_pieces
+    spread = math.sqrt(of.turing_listener * share * (1 - share))
+    chance = np.clip(share + spread * random.normal(size=(listeners, 1)), 0, 1)
+    return random.random((listeners, number)) < chance
+
+
+@pytest.mark.parametrize("sources", [2, 4])
+def test_a_t_test_of_drawn_turing_answers_finds_as_often_as_it_says(sources: int) -> None:
+    """Human pieces and others are one half each, and so is the criterion's part of the level."""
+    random = np.random.default_rng(0)
+    design = replace(DESIGN, sources=sources, assumed=replace(power.assumed(), turing_piece=0.0))
+    share, listeners, runs, found = 0.56, 20, 1500, 0
+    for _ in range(runs):
+        right = drawn_answers(design, share, listeners, random)
+        of_each = (right[:, :8].mean(axis=1) + right[:, 8:].mean(axis=1)) / 2
+        found += stats.ttest_1samp(of_each, 0.5).pvalue < design.alpha / 2
+    assert found / runs == pytest.approx(power.power_of_turing(design, share, listeners), abs=0.04)
+
+
+def test_over_drawn_pieces_the_share_of_right_answers_varies_as_it_says() -> None:
+    """The share at which the power is one half is as many standard errors from chance as t is there."""
+    random = np.random.default_rng(1)
+    of, listeners, share = DESIGN.assumed, 2000, 0.6
+    shares = []
+    for _ in range(1500):
+        pieces = math.sqrt(of.turing_piece * share * (1 - share)) * random.normal(size=16)
+        shares.append(np.clip(share + pieces, 0, 1).mean())
+    error = math.sqrt(share * (1 - share) * of.turing_piece * (1 / 8 + 1 / 8) / 4)
+    assert np.std(shares) == pytest.approx(error, rel=0.05)
+    power_here = stats.nct.sf(stats.t.ppf(1 - 0.0125, 14), 14, 0.1 / error)
+    assert power.power_of_turing(DESIGN, share, listeners) == pytest.approx(power_here, abs=0.02)
+
+
+def test_levels_are_those_of_the_families_of_the_plan() -> None:
+    design = replace(DESIGN, sources=4, groups=3)
+    assert design.alpha_of_one == 0.05 / 9  # three groups, each of three sources against the human one
+    assert design.alpha_of_turing == 0.05 / 6  # three groups, d' and criterion
+    found = power.analyse(replace(DESIGN, excerpts=24), 0.5, 0.65)
+    all_groups = power.analyse(replace(DESIGN, excerpts=24, groups=3), 0.5, 0.65)
+    assert found.listeners is not None and all_groups.together == math.ceil(found.listeners / 3)
+    assert all_groups.wanted == max(all_groups.listeners or 0, all_groups.turing or 0)
 
 
 def drawn(design: Design, effect: float, listeners: int, random: np.random.Generator) -> np.ndarray:
@@ -145,11 +183,14 @@ def test_the_page_has_the_numbers_of_the_code() -> None:
     for excerpts in (8, 12, 16, 24):
         found = Settings(excerpts=excerpts).power_analysis(2)
         finds = [f"{row.difference:.2f} SD" for row in found.rows if row.listeners != 50]
-        rows.append(f"| {excerpts} | {found.listeners_here} | {found.listeners} | {' | '.join(finds)} |")
+        needs = (found.listeners_here, found.listeners, found.together)
+        rows.append(f"| {excerpts} | {' | '.join([*map(power._number, needs), *finds])} |")
     assert re.findall(r"^\| \d.* SD \|$", text, re.MULTILINE) == rows, "\n".join(rows)
     few, many = (row for row in Settings().power_analysis(2).rows if row.listeners in (26, 100))
-    assert (f"{few.difference_here:.2f}", f"{many.difference_here:.2f}") == ("0.29", "0.14")
-    assert (f"{few.share_here:.0%}", f"{many.share_here:.0%}") == ("61%", "56%")
+    told = " ".join(text.split())
+    assert few.share_here and many.share_here
+    assert f"find {many.difference_here:.2f} SD where 26 find {few.difference_here:.2f} SD" in told
+    assert f"{100 * many.share_here:.0f} % right answers where 26 find {100 * few.share_here:.0f} %" in told
     for name, constant in power.constants().items():
         assert f"{name.removeprefix('turing_')} {constant.value:.2f}" in text or name in ("sd", "taste"), name
     assert "0.05, piece 0.10; in the Turing test, listener 0.05 and piece 0.10" in text
