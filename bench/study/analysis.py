@@ -44,7 +44,8 @@ class Form:
     """What is analysed: a study, its questionnaire and the choices of the plan.
 
     Attributes:
-        study, questionnaire, plan: as said.
+        study, questionnaire: as said.
+        plan: the choices, whose primary item is one of the questionnaire (`analysis_plan.of_items`).
     """
 
     study: Study
@@ -68,8 +69,8 @@ class Form:
 
     @property
     def primary(self) -> str:
-        """The item of the main comparisons: that of the plan, or the last one of a questionnaire without it."""
-        return self.plan["primary"] if self.plan["primary"] in self.items else self.items[-1]
+        """The item of the main comparisons."""
+        return str(self.plan["primary"])
 
 
 def check(form: Form, answers: Answers, where: str) -> None:
@@ -292,7 +293,16 @@ def _aligned(
         missing = {"missing": "there are no ratings"}
         return {"alignment": missing, "predictor": missing}
     source_of = {stimulus.id: stimulus.source for stimulus in form.study.stimuli}
-    aligned = alignment.alignment(means, metrics, source_of, plan["level"], plan["alpha"], plan["draws"], plan["seed"])
+    aligned = alignment.alignment(
+        means,
+        metrics,
+        source_of,
+        plan["level"],
+        plan["alpha"],
+        plan["draws"],
+        plan["rank_permutations"],
+        plan["seed"],
+    )
     progress()
     predicted = predictor.predict(
         means, metrics, source_of, form.primary, plan["alpha"], plan["permutations"], plan["seed"], progress
@@ -300,6 +310,6 @@ def _aligned(
     return {"alignment": aligned, "predictor": predicted}
 
 
-def quicker(plan: Mapping[str, Any], draws: int, permutations: int) -> dict[str, Any]:
-    """The plan with fewer draws: for tests, and for looking at a study while it runs."""
-    return dict(plan) | {"draws": draws, "permutations": permutations}
+def quicker(plan: Mapping[str, Any], draws: int, permutations: int, rank_permutations: int = 1000) -> dict[str, Any]:
+    """The plan with fewer draws: for tests and simulations."""
+    return dict(plan) | {"draws": draws, "permutations": permutations, "rank_permutations": rank_permutations}

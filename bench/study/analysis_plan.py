@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -19,7 +19,9 @@ def _content() -> str:
 
 
 def load() -> dict[str, Any]:
-    """The choices, JSON-able: level, alpha, primary, draws, permutations, seed, exclusions, families, analyses."""
+    """The choices, JSON-able: level, alpha, primary, draws, permutations, rank_permutations, seed, exclusions, families
+    and analyses.
+    """
     return tomllib.loads(_content())
 
 
@@ -51,13 +53,25 @@ def of_study(plan: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name in ("level", "alpha"):
         number(f"{where}: {name}", merged[name], "a number between 0 and 1", 0.001, 0.999)
     instance(f"{where}: primary", merged["primary"], str, "the id of an item")
-    for name, most in (("draws", 100_000), ("permutations", 100_000), ("seed", 2**32 - 1)):
-        whole(f"{where}: {name}", merged[name], 0 if name == "seed" else 10, most)
+    for name, most in (("draws", 100_000), ("permutations", 100_000), ("rank_permutations", 1_000_000)):
+        whole(f"{where}: {name}", merged[name], 10, most)
+    whole(f"{where}: seed", merged["seed"], 0, 2**32 - 1)
     for name, keys in (("families", ("id", "about")), ("analyses", ("id", "about", "planned"))):
         for entry in instance(f"{where}: {name}", merged[name], list, "a list"):
             if not isinstance(entry, dict) or not set(keys) <= set(entry):
                 raise BadInput(f"{where}: {name}: found {entry!r:.60}, expected a table with {', '.join(keys)}")
     return merged
+
+
+def of_items(plan: Mapping[str, Any], items: Sequence[str]) -> dict[str, Any]:
+    """The choices for these items: if the primary one is not asked, the last one is primary."""
+    return dict(plan) | {"primary": plan["primary"] if plan["primary"] in items else items[-1]}
+
+
+def followed(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices with the families and analyses that this version has, which no plan can change."""
+    here = load()
+    return dict(plan) | {name: here[name] for name in ("families", "analyses")}
 
 
 def sentences(plan: Mapping[str, Any]) -> list[str]:

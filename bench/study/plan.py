@@ -44,7 +44,7 @@ class Facts:
     Attributes:
         groups: listeners in the analysis by group, after exclusions.
         exclusions: the rules by which listeners were left out.
-        analysis: the choices of the analysis, as `plan.json` has them under `analysis`; None: they are not compared.
+        analysis: the choices that were followed (`analysis_plan.followed`); None: they are not compared.
     """
 
     groups: Mapping[str, int]
@@ -82,7 +82,7 @@ def write(
         "design": dict(design),
         "listeners": dict(study.targets),
         "power": power.to_dict(),
-        "analysis": analysis_plan.of_kind(study),
+        "analysis": analysis_plan.of_items(analysis_plan.of_kind(study), [item.id for item in questionnaire.items]),
         "files": dict(_hashes(Path(folder))),
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -112,6 +112,12 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise BadInput(f"{path}: format {content.get('format')!r} is of another version, expected {FORMAT}")
     return dict(content)
+
+
+def sha256(folder: str | os.PathLike[str]) -> str | None:
+    """The hash of `plan.json`, by which a reader knows the registered plan; None if there is no plan."""
+    path = Path(folder) / PLAN
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def differences(folder: str | os.PathLike[str], facts: Facts) -> list[str]:
@@ -172,7 +178,8 @@ def _changed_groups(planned: Mapping[str, int], found: Mapping[str, int]) -> Ite
 
 
 def _changed_choices(place: str, planned: Any, found: Any) -> Iterator[str]:
-    """Sentences on what differs between two tables, by the path of the entry."""
+    """Sentences on what differs between two tables, by the path of the entry. Entries of a list go by their id."""
+    planned, found = _by_id(planned), _by_id(found)
     if isinstance(planned, Mapping) and isinstance(found, Mapping):
         for name in [*planned, *(name for name in found if name not in planned)]:
             inside = f"{place}.{name}" if place else str(name)
@@ -184,6 +191,12 @@ def _changed_choices(place: str, planned: Any, found: Any) -> Iterator[str]:
                 yield from _changed_choices(inside, planned[name], found[name])
     elif json.loads(json.dumps(planned)) != json.loads(json.dumps(found)):  # a tuple is a list there
         yield f"The analysis has {place} = {_shown(found)}; {_shown(planned)} was planned."
+
+
+def _by_id(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(entry, Mapping) and "id" in entry for entry in value):
+        return {str(entry["id"]): {name: one for name, one in entry.items() if name != "id"} for entry in value}
+    return value
 
 
 def _changed_version(planned: str) -> Iterator[str]:

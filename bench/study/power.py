@@ -350,7 +350,7 @@ class Analysis:
                     f"The wanted number is for the pieces that are heard"
                 )
         if told and self.listeners is None and self.together is not None:
-            told.append(f"over all groups together, {self.together:,} listeners of each show the difference in general")
+            told.append(f"all groups together show a difference in general with {self.together:,} listeners of each")
         return told
 
     def to_dict(self) -> dict[str, Any]:
@@ -427,16 +427,15 @@ def analyse(
     def difference(general: bool, of: Design = design) -> Callable[[int], float]:
         return lambda n: power_of_difference(of, effect, n, general=general)
 
+    def in_all_groups(general: bool) -> Callable[[int], float]:
+        return lambda n: difference(general, replace(design, groups=1))(n * design.groups)
+
     def turing(general: bool, of: Design = design) -> Callable[[int], float]:
         return lambda n: power_of_turing(of, accuracy or CHANCE, n, general=general)
 
     wanted = design.power
     listeners, here = (listeners_for(difference(general), wanted) for general in (True, False))
-    one = replace(design, groups=1)
-    together, together_here = (
-        listeners_for(lambda n: difference(general, one)(n * design.groups), wanted)
-        for general in (True, False)
-    )
+    together, together_here = (listeners_for(in_all_groups(general), wanted) for general in (True, False))
     excerpts = turing_pieces = None
     if listeners is None and here is not None:
         excerpts = _fewest(lambda n: difference(True, replace(design, excerpts=n))(2 * here) >= wanted)

@@ -28,6 +28,8 @@ from sklearn.model_selection import BaseCrossValidator, KFold, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from muspike.bench.study.alignment import orders_within
+
 Floats = npt.NDArray[np.float64]
 
 LEAST_PIECES = 10
@@ -77,7 +79,7 @@ def predict(
         permutations: shuffles of the ratings.
         seed: of folds and shuffles.
         progress: is called after each group.
-        explained: whether to say which metrics carry the predictor, and the formula.
+        explained: whether to say which metrics carry the predictor.
 
     Returns:
         By group `pieces`, `metrics` (how many), `ridge` and `formula` with `r2`, `r2_by_source`, `spearman`, `p`,
@@ -121,29 +123,19 @@ def _group(
     random = np.random.default_rng(seed)
     shuffled = [random.permutation(len(y)) for _ in range(permutations)]
     random = np.random.default_rng([seed, 1])
-    within = [_within(sources, random) for _ in range(permutations)] if len(np.unique(sources)) > 1 else []
+    within = list(orders_within(pd.factorize(sources)[0], permutations, random)) if len(np.unique(sources)) > 1 else []
     result: dict[str, Any] = {"pieces": len(pieces), "metrics": len(names)}
     for name, model in (("ridge", ridge(x)), ("formula", formula(x))):
         with warnings.catch_warnings():
             # A pursuit may stop before its last term, when nothing is left to explain.
             warnings.simplefilter("ignore", RuntimeWarning)
             result[name] = _value(model, x, y, sources, folds, shuffled, within, alpha)
-    if not explained:
-        return result
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        result["importance"] = _importance(x, y, names, folds, seed)
         result["terms"] = _terms(x, y, names)
+    if explained:
+        result["importance"] = _importance(x, y, names, folds, seed)
     return result
-
-
-def _within(sources: npt.NDArray[np.str_], random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """An order of the pieces in which each stands where a piece of its source stood."""
-    order = np.arange(len(sources))
-    for source in np.unique(sources):
-        here = np.flatnonzero(sources == source)
-        order[here] = random.permutation(here)
-    return order
 
 
 def _value(

@@ -157,7 +157,9 @@ def _listeners(result: Mapping[str, Any], differences: Sequence[str]) -> Section
     if differences:
         told.append(f"{several(len(differences), 'difference')} from the plan: {' '.join(differences)}")
     else:
-        told.append("Nothing differs from the plan that was written before anybody listened.")
+        told.append("Nothing differs from the plan.")
+    if digest := result.get("plan_sha256"):
+        told.append(f"The plan is the registered one if this SHA-256 of plan.json was registered: {digest}.")
     table = Table("listeners by group", [*titles, "in the\nanalysis", "planned"], rows)
     return Section("listeners", "Who listened", None, told, [table])
 
@@ -454,9 +456,9 @@ def _alignment(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
         made.append(Table(caption, titles, cells, left=(0, 1)))
     notes = [
         "Spearman's rank correlation of a piece's metric with its mean rating, over pieces, with bootstrap intervals "
-        "over pieces. Within sources: of what is left when the mean of each source is taken off both. A correlation "
-        "that is gone there tells sources apart, and not pieces. Both p are corrected within the group, over all "
-        "metrics and items, by Benjamini and Hochberg's method.",
+        "over pieces and p by permutation of the pieces. Within sources: of what is left when the mean of each source "
+        "is taken off both. A correlation that is gone there tells sources apart, and not pieces. Both p are corrected "
+        "within the group, over all metrics and items, by Benjamini and Hochberg's method.",
     ]
     left_out = {
         name: why for of_group in of.values() if not _missing(of_group) for name, why in of_group["left_out"].items()

@@ -258,8 +258,7 @@ def _of_metrics(form: Form, ratings: pd.DataFrame, groups: Sequence[str], seed: 
     means = alignment.piece_means(ratings, groups, form.items)
     source_of = {stimulus.id: stimulus.source for stimulus in study.stimuli}
     together = {alignment.ALL: means[alignment.ALL]}
-    of = alignment.alignment(together, metrics, source_of, plan["level"], plan["alpha"], plan["draws"], seed)
-    rows = of[alignment.ALL]["rows"]
+    rows = _aligned(together, metrics, source_of, plan, seed)
     yield "interval: rank correlation (true: 0)", [row["low"] <= 0 <= row["high"] for row in rows]
     yield "false positive: alignment, any", [any(row["significant"] for row in rows)]
     found = predictor.predict(
@@ -310,13 +309,13 @@ def _outcomes_of_link(form: Form, effects: Effects, link: Link, listeners: Mappi
     answers = simulate.listeners(study, form.questionnaire, effects, listeners, seed, metrics)
     means = alignment.piece_means(answers.ratings, list(listeners), form.items)
     together = {alignment.ALL: means[alignment.ALL]}
-    of = alignment.alignment(together, metrics, source_of, plan["level"], plan["alpha"], plan["draws"], seed)
-    rows = of[alignment.ALL]["rows"]
+    rows = _aligned(together, metrics, source_of, plan, seed)
     for verdict, words in (("significant", "alignment"), ("significant_within", "alignment within sources")):
         yield words, [row[verdict] for row in rows if (row["metric"], row["item"]) == (LINKED, form.primary)]
         yield f"{words}, of noise", [any(row[verdict] for row in rows if row["metric"] != LINKED)]
-    found = predictor.predict(together, metrics, source_of, form.primary, plan["alpha"], plan["permutations"], seed)
-    found = found[alignment.ALL]
+    found = predictor.predict(
+        together, metrics, source_of, form.primary, plan["alpha"], plan["permutations"], seed, explained=False
+    )[alignment.ALL]
     for name in ("ridge", "formula"):
         yield name, [found[name]["beats"]]
         yield f"{name} within sources", [found[name]["beats_within"]]
@@ -329,3 +328,17 @@ def _noise(study: Study, names: Sequence[str], seed: int) -> pd.DataFrame:
     ids = [stimulus.id for stimulus in study.stimuli]
     noise = np.random.default_rng([seed, 1]).normal(size=(len(ids), len(names)))
     return pd.DataFrame(noise, index=ids, columns=list(names))
+
+
+def _aligned(
+    means: Mapping[str, pd.DataFrame],
+    metrics: pd.DataFrame,
+    source_of: Mapping[str, str],
+    plan: Mapping[str, Any],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The rows of all groups together."""
+    level, alpha, draws, permutations = plan["level"], plan["alpha"], plan["draws"], plan["rank_permutations"]
+    of = alignment.alignment(means, metrics, source_of, level, alpha, draws, permutations, seed)
+    rows: list[dict[str, Any]] = of[alignment.ALL]["rows"]
+    return rows

@@ -57,7 +57,7 @@ def main() -> None:
             print(f"working on {SIZES[number]}, {name}", file=sys.stderr, flush=True)
             if arguments.metrics:
                 scenario, link = LINKS[name]
-                plan = analysis.quicker(analysis_plan.load(), draws=10, permutations=99)  # no interval is counted
+                plan = analysis.quicker(analysis_plan.load(), draws=10, permutations=99, rank_permutations=20_000)
                 found = trust.tally_of_link(SIZES[number], form, effects.load(scenario), link, plan, seeds)
             else:
                 plan = analysis.quicker(analysis_plan.load(), draws=300, permutations=99)

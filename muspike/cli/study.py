@@ -426,12 +426,13 @@ def _report(args: argparse.Namespace) -> int:
 def _reported(args: argparse.Namespace, form: str) -> int:
     with waiting("loading the answers"):
         from muspike.bench.study import analysis, answers, database, plan, report
-        from muspike.bench.study.analysis_plan import load, of_study
+        from muspike.bench.study.analysis_plan import followed, load, of_items, of_study
         from muspike.progress import bar
 
         planned, asked = _study(args.folder)
         file = args.folder / plan.PLAN
         choices = of_study(plan.read(args.folder)["analysis"], f"{file}: analysis") if file.exists() else load()
+        choices = of_items(choices, [item.id for item in asked.items])
         what = analysis.Form(planned, asked, choices)
         if args.answers is not None:
             found = answers.read(args.answers)
@@ -442,7 +443,8 @@ def _reported(args: argparse.Namespace, form: str) -> int:
     with bar(analysis.steps(what), "part", what="analysis") as shown:
         result = analysis.analyse(what, found, metrics, shown.advance)
     used = {name: of["used"] for name, of in result["listeners"].items()}
-    differences = plan.differences(args.folder, plan.Facts(used, choices["exclusions"], choices))
+    differences = plan.differences(args.folder, plan.Facts(used, choices["exclusions"], followed(choices)))
+    result["plan_sha256"] = plan.sha256(args.folder)
     pictures = _pictures(args, form, result)
     title = f"{planned.title}: report"
     if form != HTML:
@@ -453,6 +455,7 @@ def _reported(args: argparse.Namespace, form: str) -> int:
 
     source = str(args.answers or "the database of the study")
     made = {"folder": str(args.folder), "answers": source, "seed": choices["seed"]}
+    made["plan.json, SHA-256"] = result["plan_sha256"] or "there is no plan"
     text = page(result, differences, pictures, made)
     if args.output is None:
         say(text)

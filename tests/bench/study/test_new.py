@@ -190,6 +190,24 @@ def test_another_number_of_listeners_and_other_rules_differ_from_the_plan(made: 
     ]
 
 
+def test_families_and_items_that_this_version_cannot_follow_differ_from_the_plan(copy: Path) -> None:
+    facts = facts_of(copy)
+    content = plan.read(copy)
+    families = content["analysis"]["families"]
+    families[0]["about"] = "another one"
+    families.append({"id": "more", "about": "all the rest"})
+    content["analysis"]["primary"] = "melody"
+    (copy / "plan.json").write_text(json.dumps(content))
+    choices = analysis_plan.of_items(analysis_plan.of_study(content["analysis"], "plan.json"), ["harmony", "overall"])
+    found = plan.differences(copy, Facts(facts.groups, facts.exclusions, analysis_plan.followed(choices)))
+    assert found == [
+        'The analysis has primary = "overall"; "melody" was planned.',
+        'The analysis has families.sources.about = "each source against the human one, in the primary item, all groups '
+        'counting ...; "another one" was planned.',
+        'The analysis leaves out families.more, which was planned ({"about": "all the rest"}).',
+    ]
+
+
 def test_another_version_of_muspike_differs_from_the_plan(copy: Path) -> None:
     facts = facts_of(copy)
     content = json.loads((copy / "plan.json").read_text())

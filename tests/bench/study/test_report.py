@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -49,6 +50,7 @@ def test_json_has_all_and_says_that_there_is_no_plan(folder: Path, capsys: pytes
     assert found["differences_from_the_plan"] == ["There is no plan.json: nothing says what was planned."]
     assert found["plan"] == analysis_plan.load()
     assert list(found["study"]["items"]) == ["melody", "overall"]
+    assert found["plan_sha256"] is None
     assert sum(of["came"] for of in found["listeners"].values()) == 9
     assert found["alignment"]["all"]["pieces"] == 8
     assert found["predictor"]["all"] == {"missing": "8 pieces have ratings and metrics; 10 are wanted"}
@@ -85,5 +87,14 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     try:
         status, _, err = told(capsys, str(folder), *given)
         assert status == 2 and plan.PLAN in err
+        content = {"format": 1, "muspike": "0", "files": {}, "listeners": {}, "analysis": {"draws": 10, "alpha": 0.01}}
+        (folder / plan.PLAN).write_text(json.dumps(content), encoding="utf-8")
+        status, out, err = told(capsys, str(folder), *given, "--json")
+        found = json.loads(out)
+        assert status == 0 and found["plan"]["alpha"] == 0.01, err
+        digest = hashlib.sha256((folder / plan.PLAN).read_bytes()).hexdigest()
+        assert found["plan_sha256"] == digest
+        status, out, err = told(capsys, str(folder), *given)
+        assert status == 0 and digest in out + err
     finally:
         (folder / plan.PLAN).unlink()

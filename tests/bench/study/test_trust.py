@@ -12,6 +12,8 @@ from muspike.bench.study import analysis, analysis_plan, effects, questionnaire,
 
 SIZE = trust.Size({"expert": 6, "amateur": 6, "normal": 6}, 3, 4)
 PLAN = analysis.quicker(analysis_plan.load(), draws=60, permutations=20)
+MANY = dict(PLAN) | {"rank_permutations": 20_000}
+"""Enough that a p can be significant among those of all metrics and items."""
 LOGS = Path(__file__).parents[3] / "docs" / "results" / "logs"
 
 
@@ -37,7 +39,7 @@ def test_what_is_there_is_found() -> None:
 def test_a_metric_that_ratings_follow_is_found_and_the_formula_names_it() -> None:
     """Among as many metrics and items as a real study has."""
     large = trust.Size({"expert": 10, "amateur": 10, "normal": 10}, 3, 10)
-    found = trust.tally_of_link(large, questionnaire.load(), effects.load("none"), trust.Link(0.9), PLAN, range(2))
+    found = trust.tally_of_link(large, questionnaire.load(), effects.load("none"), trust.Link(0.9), MANY, range(2))
     for name in ("alignment", "alignment within sources", "formula", "formula within sources"):
         assert found.share(name) == 1.0, name
     assert found.share("named first, where there is a formula") == 1.0
@@ -47,7 +49,7 @@ def test_a_metric_that_tells_sources_apart_is_not_found_within_sources() -> None
     """Ratings differ by source, and so does the metric; of a piece it says nothing."""
     large = trust.Size({"normal": 20}, 3, 10)
     link = trust.Link(0.0, apart=4.0)
-    found = trust.tally_of_link(large, questionnaire.load(), effects.load("muspike-paper"), link, PLAN, range(3))
+    found = trust.tally_of_link(large, questionnaire.load(), effects.load("muspike-paper"), link, MANY, range(3))
     assert found.share("alignment") == found.share("formula") == 1.0
     assert found.share("alignment within sources") == 0.0
 
