@@ -4,8 +4,8 @@ The correlation is Spearman's, of the metric's value with the mean rating that a
 stands the correlation within sources: of what is left of both when the mean of each source is taken off. If it is gone
 there, the metric tells sources apart, which anybody knew, and not pieces. Intervals are percentile bootstraps over
 pieces. Each p is by permutation of the pieces, or of those within their source, and is corrected over all metrics and
-items of a group by Benjamini and Hochberg's method. Student's approximation will not do: the correction asks for p of
-0.0001, and there it finds too much, by half with 24 pieces and by twice with 12.
+items of a group by Benjamini and Hochberg's method. Student's approximation is too small far out, where that correction
+looks.
 """
 
 from __future__ import annotations

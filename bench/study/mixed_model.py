@@ -3,7 +3,7 @@
     P(rating <= k) = F(threshold_k - eta),   eta = X beta + sum over terms of sd_t * u_t[group],   u ~ N(0, 1)
 
 F is the logistic function. `fit` gives what R's `ordinal::clmm` gives, with the same approximation; tests hold it to
-that. Gradients are exact, and the largest term is eliminated, so that a study of 76 listeners takes less than a second.
+that. Gradients are exact, and the largest term is eliminated, which makes it fast.
 
 With few pieces of a source, likelihood underestimates how much pieces differ, and intervals come out too narrow. So the
 analysis asks for `restricted`: beta, and where the scale lies, are integrated out as the random effects are. For a
@@ -32,6 +32,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _NEWTON_STEPS = 100
+_SEARCH_STEPS = 500
+_FLAT = 1e-2  # of the log-likelihood: a slope below it is that of a maximum, though the search gave up
 _MOST_SD = 20.0
 _MOST_EFFECT = 15.0  # logits: odds of three millions; an effect or an error above it has no bound in the data
 _NO_MAXIMUM = "the mixed model has no maximum; ratings of a source that are all the lowest or all the highest do that"
@@ -120,8 +122,13 @@ class Fit:
         number = len(rows)
         f = float(((turned @ self.beta) ** 2 / values).sum() / number)
         dfs = np.array([self._df(row) for row in turned])
-        excess = float((dfs[dfs > 2] / (dfs[dfs > 2] - 2)).sum())
-        df = 2 * excess / (excess - number) if excess > number else 2.0
+        if number == 1:
+            df = float(dfs[0])
+        elif dfs.min() <= 2:
+            df = 2.0
+        else:
+            excess = float((dfs / (dfs - 2)).sum())
+            df = 2 * excess / (excess - number)
         return Joint(f, number, df, float(scipy.stats.f.sf(f, number, df)))
 
     def _df(self, row: Floats) -> float:
@@ -162,10 +169,13 @@ def fit(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-5},
+        options={"maxiter": _SEARCH_STEPS, "ftol": 1e-12, "gtol": 1e-5},
     )
     if not np.isfinite(found.fun) or np.abs(found.x).max() > 50:
         raise Failed(_NO_MAXIMUM)
+    held = np.array([low is not None and value <= low for value, (low, _) in zip(found.x, bounds, strict=True)])
+    if not found.success and (steepest := np.abs(found.jac[~held]).max(initial=0)) > _FLAT:
+        raise Failed(f"the mixed model's search gave up where the likelihood still rises by {steepest:.2g}")
     fitted = model.fitted(found.x)
     if np.abs(fitted.beta).max(initial=0) > _MOST_EFFECT or np.diag(fitted.covariance).max(initial=0) > _MOST_EFFECT**2:
         raise Failed(_NO_MAXIMUM)

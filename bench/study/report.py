@@ -154,12 +154,12 @@ def _listeners(result: Mapping[str, Any], differences: Sequence[str]) -> Section
     empty = [names[group] for group, of in people.items() if not of["used"]]
     if empty:
         told.append(f"Nothing can be said of {', '.join(empty)}: nobody of this group is in the analysis.")
+    digest = result.get("plan_sha256")
+    plan = f"the plan, whose SHA-256 is {digest}" if digest else "the plan"
     if differences:
-        told.append(f"{several(len(differences), 'difference')} from the plan: {' '.join(differences)}")
+        told.append(f"{several(len(differences), 'difference')} from {plan}: {' '.join(differences)}")
     else:
-        told.append("Nothing differs from the plan.")
-    if digest := result.get("plan_sha256"):
-        told.append(f"The plan is the registered one if this SHA-256 of plan.json was registered: {digest}.")
+        told.append(f"Nothing differs from {plan}.")
     table = Table("listeners by group", [*titles, "in the\nanalysis", "planned"], rows)
     return Section("listeners", "Who listened", None, told, [table])
 

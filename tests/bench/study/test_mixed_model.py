@@ -125,6 +125,27 @@ def test_a_term_without_spread_costs_nothing() -> None:
     assert found.sds[0] < 0.3 and np.isfinite(found.log_likelihood)
 
 
+def test_a_search_that_gives_up_is_said(data: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixed_model, "_SEARCH_STEPS", 2)
+    with pytest.raises(Failed, match="search gave up"):
+        mixed_model.fit(*arguments("two terms", data))
+
+
+def test_joint_degrees_of_freedom_are_those_of_lmertest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`get_Fstat_ddf` of lmerTest 3.1: of one contrast its own; 2 if one has 2 or fewer; else by the mean of F."""
+    fit = mixed_model.Fit(np.zeros(1), np.ones(3), np.ones(1), np.diag([1.0, 2.0, 3.0]), 0.0, True, *[np.zeros(1)] * 2)
+
+    def joint_df(*dfs: float) -> float:
+        left = list(dfs)
+        monkeypatch.setattr(mixed_model.Fit, "_df", lambda self, row: left.pop())
+        return fit.joint(np.eye(3)[: len(dfs)]).df
+
+    assert joint_df(1.5) == 1.5
+    assert joint_df(1.5, 2.1) == 2.0
+    excess = 5 / 3 + 8 / 6 + 12 / 10
+    assert joint_df(5, 8, 12) == pytest.approx(2 * excess / (excess - 3))
+
+
 def test_what_has_no_maximum_is_said() -> None:
     y = np.repeat([0, 1, 2, 0], [20, 20, 20, 30])
     effects = (np.arange(90) >= 60).astype(float)[:, None]  # its ratings are all the lowest
