@@ -82,8 +82,8 @@ def check(form: Form, answers: Answers, where: str) -> None:
         where: where they are from, for errors.
 
     Raises:
-        BadInput: a group, a piece, a source or an item is not the study's; or a rating is outside the scale or there
-            twice.
+        BadInput: a group, a piece, a source or an item is not the study's, or not that of the listener or the piece; a
+            rating is outside the scale; or a listener or an answer is there twice.
     """
     pieces = {stimulus.id for stimulus in form.study.stimuli}
     ratings, turing = answers.ratings, answers.turing
@@ -104,10 +104,26 @@ def check(form: Form, answers: Answers, where: str) -> None:
             raise BadInput(f"{where}: {name}: {column} {strange[0]!r} is none of the study's; expected one of its own")
     if len(outside := ratings[~ratings["rating"].between(1, form.points)]):
         raise BadInput(f"{where}: ratings: {outside['rating'].iloc[0]} is outside the scale of 1 to {form.points}")
-    twice = ratings[ratings.duplicated(["listener", "stimulus", "item", "repeat"])]
-    if len(twice):
+    if len(twice := answers.listeners[answers.listeners.duplicated("listener")]):
+        raise BadInput(f"{where}: listeners: listener {twice['listener'].iloc[0]} is there twice")
+    if len(twice := ratings[ratings.duplicated(["listener", "stimulus", "item", "repeat"])]):
         row = twice.iloc[0]
         raise BadInput(f"{where}: ratings: listener {row['listener']} rated {row['stimulus']} twice in {row['item']}")
+    if len(twice := turing[turing.duplicated(["listener", "form", "stimulus", "other"])]):
+        row = twice.iloc[0]
+        raise BadInput(f"{where}: turing: listener {row['listener']} answered twice on {row['stimulus']}")
+    group_of = dict(zip(answers.listeners["listener"], answers.listeners["group"], strict=True))
+    source_of = {stimulus.id: stimulus.source for stimulus in form.study.stimuli}
+    of_turing = turing["stimulus"].where(turing["form"] == "single", turing["other"])
+    for name, table, piece in (("ratings", ratings, ratings["stimulus"]), ("turing", turing, of_turing)):
+        for column, wanted in (("group", table["listener"].map(group_of)), ("source", piece.map(source_of))):
+            wrong = (table[column].astype(object) != wanted.astype(object)).to_numpy(bool)
+            if wrong.any():
+                row, right = table[wrong].iloc[0], wanted[wrong].iloc[0]
+                raise BadInput(
+                    f"{where}: {name}: listener {row['listener']}, {row['stimulus']}: {column} is {row[column]!r}, "
+                    f"expected {right!r}"
+                )
 
 
 def steps(form: Form) -> int:

@@ -289,7 +289,8 @@ def _turing(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
         "Of each source, the share of answers that a human composed the piece. The share of right answers counts human "
         "pieces and others alike; chance is 50 %. d' says how well human pieces are told from others (0: not at all), "
         "and the criterion how far a group leans to the answer that a machine composed it (above 0).",
-        "The reverse Turing bias: human pieces are recognised as such less often than by chance, which is 50 %.",
+        "The reverse Turing bias: human pieces are recognised as such less often than by chance, which is 50 %. It is told "
+        "by the interval of each group, without a correction for the number of groups.",
     ]
     return Section("turing", "Turing test", planned.get("turing"), told, made, notes)
 
@@ -379,7 +380,8 @@ def _polarisation(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sec
     notes = [
         "Variance: of the ratings of one piece within a group, as a share of the largest that the scale allows (0: all "
         "agree; 1: one half at each end). Bimodality: Sarle's coefficient; above 0.56 a distribution has two peaks "
-        "rather than one."
+        "rather than one. Listeners who use the scale in different ways differ too, and near an end of the scale there "
+        "is less room to differ: look at the means of two groups before their variances are compared."
     ]
     return Section("polarisation", "Polarisation", planned.get("polarisation"), told, made, notes)
 

@@ -424,7 +424,27 @@ def test_answers_of_another_study_are_refused(
     twice = pd.concat([answers.ratings, answers.ratings[:1]])
     with pytest.raises(BadInput, match="twice"):
         analysis.check(analysis.Form(small, FORM, PLAN), replace(answers, ratings=twice), "there")
+    for name in ("listeners", "turing"):
+        table = getattr(answers, name)
+        with pytest.raises(BadInput, match=f"{name}: .* twice"):
+            twice = replace(answers, **{name: pd.concat([table, table[-1:]])})
+            analysis.check(analysis.Form(small, FORM, PLAN), twice, "there")
     analysis.check(analysis.Form(small, FORM, PLAN), answers, "there")
+
+
+@pytest.mark.parametrize("name", ["ratings", "turing"])
+@pytest.mark.parametrize("column", ["group", "source"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_an_answer_has_the_group_of_its_listener_and_the_source_of_its_piece(
+    small: study.Study, answers: Answers, name: str, column: str, place: int
+) -> None:
+    wrong = getattr(answers, name).copy()
+    row = wrong.index[place]
+    others = GROUPS if column == "group" else list(small.sources)
+    before = wrong.loc[row, column]
+    wrong.loc[row, column] = next(one for one in others if one != before)
+    with pytest.raises(BadInput, match=f"there: {name}: .*{column} is .*, expected '{before}'"):
+        analysis.check(analysis.Form(small, FORM, PLAN), replace(answers, **{name: wrong}), "there")
 
 
 def test_names_and_reasons_are_escaped(result: dict[str, Any]) -> None:
