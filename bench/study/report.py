@@ -498,7 +498,7 @@ def _predictor(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Sectio
     titles = [
         "prediction",
         "R² on unseen\npieces",
-        "R² by chance,\n95 % point",
+        f"R² by chance,\n{100 * (1 - result['plan']['alpha']):g} % point",
         "p",
         "p within\nsources",
         "R² on unseen\nsources",
