@@ -1,9 +1,10 @@
 """The mixed model of each item, and the comparisons that it answers.
 
 The model has a level for each group and source that was heard, so the interaction is in it, and an empty group costs
-only what is about it. Listener, piece, and listener at source are random: without the last, the comparison of two
-sources would count every answer of a listener as news (Barr et al., Random effects structure for confirmatory
-hypothesis testing, Journal of Memory and Language 68, 2013).
+only what is about it. Listener, piece, listener at source, and piece at group are random (Barr et al., Random effects
+structure for confirmatory hypothesis testing, Journal of Memory and Language 68, 2013). Without the third, the
+comparison of two sources would count every answer of a listener as news. Without the last, that of two groups would
+count every answer on a piece as news, though a group may hear a piece in its own way.
 """
 
 from __future__ import annotations
@@ -88,14 +89,20 @@ def _terms(ratings: pd.DataFrame) -> dict[str, npt.NDArray[np.int64]]:
     """The random terms that these answers can tell apart from one another, and from the noise of an answer."""
     listener, piece = (pd.factorize(ratings[name])[0].astype(np.int64) for name in ("listener", "stimulus"))
     source = pd.factorize(ratings["source"])[0].astype(np.int64)
-    together = pd.factorize(listener * (source.max() + 1) + source)[0].astype(np.int64)
-    numbers = {"listener": listener, "piece": piece, "listener at source": together}
+    group = pd.factorize(ratings["group"])[0].astype(np.int64)
+    numbers = {
+        "listener": listener,
+        "piece": piece,
+        "listener at source": pd.factorize(listener * (source.max() + 1) + source)[0].astype(np.int64),
+        "piece at group": pd.factorize(piece * (group.max() + 1) + group)[0].astype(np.int64),
+    }
     counts = {name: int(of.max()) + 1 for name, of in numbers.items()}
     if min(counts["listener"], counts["piece"]) < 2:
         return {}
     kept = {name: of for name, of in numbers.items() if counts[name] < len(ratings)}
-    if counts["listener at source"] == counts["listener"]:
-        kept.pop("listener at source", None)
+    for finer, coarser in (("listener at source", "listener"), ("piece at group", "piece")):
+        if counts[finer] == counts[coarser]:
+            kept.pop(finer, None)
     return kept
 
 

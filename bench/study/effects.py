@@ -65,6 +65,7 @@ class Spreads:
         listener: how high a listener rates.
         piece: how good a piece is.
         listener_source: how much a listener likes a source.
+        piece_group: what a group makes of a piece, beyond what all make of it.
         taste: what a listener thinks of a piece; a second hearing has the same.
         listener_item, piece_item: what a listener or a piece has in one item alone.
     """
@@ -72,6 +73,7 @@ class Spreads:
     listener: float = 0.7
     piece: float = 0.5
     listener_source: float = 0.4
+    piece_group: float = 0.0
     taste: float = 0.5
     listener_item: float = 0.4
     piece_item: float = 0.2

@@ -2,8 +2,8 @@
 
 A rating is an ordered answer to a latent judgement:
 
-    latent = level(group, source, item) + listener + piece + listener at source + taste + listener at item
-             + piece at item + metrics of the piece that the item follows + logistic noise
+    latent = level(group, source, item) + listener + piece + listener at source + piece at group + taste
+             + listener at item + piece at item + metrics of the piece that the item follows + logistic noise
 
 and the rating is the number of thresholds below it. The level is found such that the mean rating over all listeners and
 pieces is the one that the scenario states, if the item follows no metric. A second hearing of a piece has all but the
@@ -136,7 +136,7 @@ def _thresholds(points: int) -> Floats:
 def _sd(effects: Effects, group: str) -> float:
     """The standard deviation of all that a judgement of an item holds beside its level and the logistic noise."""
     of = effects.spreads
-    parts = (of.listener, of.piece, of.listener_source, of.listener_item, of.piece_item)
+    parts = (of.listener, of.piece, of.listener_source, of.piece_group, of.listener_item, of.piece_item)
     return math.sqrt(sum(part**2 for part in parts) + (of.taste * effects.group(group).taste) ** 2)
 
 
@@ -185,6 +185,7 @@ class _Simulation:
         spreads, number = effects.spreads, len(self.items)
         self.piece = {id: spreads.piece * random.normal() for id in self.source_of}
         self.piece_item = {id: spreads.piece_item * random.normal(size=number) for id in self.source_of}
+        self.piece_group: dict[tuple[str, str], float] = {}
         self.sounds = {id: effects.turing.piece * random.normal() for id in self.source_of}
         self.levels: dict[tuple[str, str], Floats] = {}
         self.listeners: list[dict[str, Any]] = []
@@ -272,6 +273,8 @@ class _Simulation:
         spreads = self.effects.spreads
         if id not in person["taste"]:
             person["taste"][id] = spreads.taste * self.effects.group(group).taste * self.random.normal()
+        if spreads.piece_group and (id, group) not in self.piece_group:
+            self.piece_group[id, group] = spreads.piece_group * self.random.normal()
         latent = (
             self._levels(group, source)
             + person["own"]
@@ -279,6 +282,7 @@ class _Simulation:
             + person["item"]
             + person["taste"][id]
             + self.piece[id]
+            + self.piece_group.get((id, group), 0.0)
             + self.piece_item[id]
             + self.by_metrics[id]
             + self.random.logistic(size=len(self.items))

@@ -399,6 +399,24 @@ def test_answers_that_are_all_alike(small: study.Study, metrics: pd.DataFrame, a
     assert "all ratings are 3" in assert_page(found, [])
 
 
+def test_groups_that_hear_pieces_in_their_own_way_are_compared_with_more_care() -> None:
+    size = trust.Size({"expert": 20, "normal": 20}, 2, 8)
+    of, models = trust.made_study(size, 0), {}
+    for spread in (0.0, 1.0):
+        scenario = trust.careful(effects.load("none"))
+        scenario = replace(scenario, spreads=replace(scenario.spreads, piece_group=spread))
+        ratings = simulate.listeners(of, FORM, scenario, size.listeners, 0).ratings
+        model = comparisons.model_of(ratings[ratings["item"] == "overall"], ["expert", "normal"], of.sources)
+        assert not isinstance(model, str)
+        rows = comparisons.families({"overall": model}, "overall", "human", of.sources, list(size.listeners), 0.95)
+        (row,) = rows["groups"]
+        models[spread] = dict(zip(model.terms, model.fit.sds, strict=True))["piece at group"], row["error"], row["df"]
+    assert models[0.0][0] < 0.4 and models[1.0][0] == pytest.approx(1.0, abs=0.4)
+    # The difference of two groups in two sources of eight pieces has the variance 4 / 8 by the pieces alone.
+    assert models[1.0][1] > 0.5 > models[0.0][1]
+    assert models[1.0][2] < 30  # pieces, not answers
+
+
 def test_a_source_that_everybody_hates_has_no_level(answers: Answers) -> None:
     table = answers.ratings[answers.ratings["item"] == "overall"].copy()
     table.loc[(table["source"] == "s-rnn") & (table["group"] == "expert"), "rating"] = 1
