@@ -160,8 +160,8 @@ def power_between_groups(design: Design, effect: float, listeners: int) -> float
     """The probability to find that a difference between two sources is larger in one group than in another.
 
     Both groups hear the same pieces, so what pieces have in common for both cancels. That a group makes something of
-    its own of a piece is not assumed; where it does, more is needed. The level is that of one of all comparisons between
-    two groups.
+    its own of a piece is not assumed; where it does, more is needed. The level is that of one of all comparisons
+    between two groups.
 
     Args:
         design: the study.

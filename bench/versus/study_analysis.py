@@ -77,7 +77,11 @@ def parsed(log: str) -> Iterator[tuple[str, str, dict[str, str]]]:
         found = {}
         for line in lines:
             share, rest = line[55:].split(" % +- ")
-            found[line[:55].strip()] = f"{share.strip()} ± {rest.split(' of ')[0]}"
+            error, number = rest.split(" of ")
+            # Of one study there is no error.
+            found[line[:55].strip()] = (
+                f"{share.strip()} ± {error}" if error != "nan" else f"{share.strip()} (of {number})"
+            )
         yield f"{size} ({studies})", scenario.removeprefix("scenario "), found
 
 
