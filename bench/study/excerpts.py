@@ -158,7 +158,9 @@ def pieces_of(place: str, seed: Sequence[int]) -> tuple[int, Iterator[tuple[str,
     files = midi_files([folder])
     if files == [folder]:
         raise BadInput(f"{place}: holds no MIDI files (.mid or .midi)")
-    return len(files), ((files[n].name, lambda n=n: _read(files[n])) for n in random.permutation(len(files)))
+    # A name need not be UTF-8, and study.json is.
+    names = [os.fsencode(file.name).decode("utf-8", "backslashreplace") for file in files]
+    return len(files), ((names[n], lambda n=n: _read(files[n])) for n in random.permutation(len(files)))
 
 
 def find(
@@ -169,6 +171,7 @@ def find(
     begin: From,
     seed: Sequence[int],
     progress: Callable[[], object] | None = None,
+    seen: dict[bytes, str] | None = None,
 ) -> Found:
     """Look for excerpts in a source, in a drawn order, until `LOOKED_AT` times as many as wanted are found.
 
@@ -180,13 +183,15 @@ def find(
         begin: where they begin.
         seed: of the order, and of the bars at which excerpts begin.
         progress: is called after each piece.
+        seen: the notes of excerpts that are there already, and what errors call these; those that are found here are
+            added.
 
     Raises:
         BadInput: as for `pieces_of`.
     """
     found = Found([], [], [])
     random = np.random.default_rng([*seed, 1])
-    seen: set[bytes] = set()
+    seen = {} if seen is None else seen
     _, pieces = pieces_of(place, seed)
     for origin, read in pieces:
         if progress:
@@ -207,10 +212,10 @@ def find(
             found.left_out.append(
                 f"{origin}: its excerpt takes {seconds:.1f} s, expected {SHORTEST_S:.0f} to {LONGEST_S:.0f} s"
             )
-        elif cut[:, BAR_BEAT:].tobytes() in seen:
-            found.left_out.append(f"{origin}: its excerpt has the notes of another one")
+        elif (other := seen.get(notes := cut[:, BAR_BEAT:].tobytes())) is not None:
+            found.left_out.append(f"{source}: {origin}: its excerpt has the notes of another one, {other}")
         else:
-            seen.add(cut[:, BAR_BEAT:].tobytes())
+            seen[notes] = f"{source}: {origin}"
             found.excerpts.append(Excerpt(source, origin, cut, score, seconds))
         if len(found.excerpts) >= LOOKED_AT * wanted:
             break

@@ -287,6 +287,7 @@ def _found(
 ) -> tuple[Settings, dict[str, excerpts.Found]]:
     """The excerpts of each source, and the settings, with fewer excerpts if they allow it and a source has fewer."""
     found = {}
+    seen: dict[bytes, str] = {}  # of all sources: nobody can say who composed what is in two of them
     paired = settings.pairs if settings.with_pairs else 0
     in_pairs = {source: paired * (len(sources) - 1 if source == human else 1) for source in sources}
     wanted = {source: settings.excerpts + in_pairs[source] for source in sources}
@@ -294,7 +295,7 @@ def _found(
     with bar(sum(pieces.values()), "piece", what="reading") as shown:
         for number, (source, place) in enumerate(sources.items()):
             seed = [settings.seed, number]
-            found[source] = excerpts.find(source, place, length, wanted[source], begin, seed, shown.advance)
+            found[source] = excerpts.find(source, place, length, wanted[source], begin, seed, shown.advance, seen)
     number = min(settings.excerpts, *(len(found[source].excerpts) - in_pairs[source] for source in sources))
     if settings.or_fewer and max(FEWEST, settings.per_source or 1) <= number < settings.excerpts:
         settings = replace(settings, excerpts=number)

@@ -123,7 +123,7 @@ def _add_new(group: Commands) -> None:
         "--languages", type=named, metavar="LANGUAGE,...", help="languages, the default first (default: all there are)"
     )
     new.add_argument(
-        "--title", type=named, help="title for listeners, in all languages (default: that of the questionnaire)"
+        "--title", type=_title, help="title for listeners, in all languages (default: that of the questionnaire)"
     )
     _add_listeners(new, "listeners wanted in each group, such as expert=26 (default: by the power analysis)")
     add_seed(new, "of all that is drawn (default: 0)")
@@ -170,6 +170,12 @@ def _add_numbers(sub: argparse.ArgumentParser) -> None:
 
 def _add_listeners(sub: argparse.ArgumentParser, help: str) -> None:
     sub.add_argument("--listeners", type=_counts, metavar="GROUP=NUMBER,...", help=help)
+
+
+def _title(text: str) -> str:
+    if not text.strip() or not text.isprintable():  # also what is not UTF-8
+        raise argparse.ArgumentTypeError(f"{text!r} must be one line of text")
+    return text
 
 
 def _counts(text: str) -> dict[str, int]:

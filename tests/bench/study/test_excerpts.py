@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,24 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
     assert len(found.excerpts) == 4
     told = " ".join(found.left_out)
     assert "broken.mid" in told and "drums.mid" in told and "has the notes of another one" in told
+
+
+def test_what_is_in_two_sources_is_in_one_alone(tmp_path: Path) -> None:
+    write_folder(tmp_path / "human", range(4))
+    write_folder(tmp_path / "net", range(2, 6))
+    seen: dict[bytes, str] = {}
+    for source, others in (("human", 4), ("net", 2)):
+        found = find(source, str(tmp_path / source), Length(40), 4, START, [0], seen=seen)
+        assert len(found.excerpts) == others
+    assert all("net: " in why and "the notes of another one, human: " in why for why in found.left_out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf_8_is_told_in_utf_8(tmp_path: Path) -> None:
+    write_folder(tmp_path, range(1))
+    os.rename(tmp_path / "00.mid", os.fsencode(tmp_path) + b"/\xfcber.mid")  # noqa: PTH104  # Path takes no bytes
+    (found,) = find("x", str(tmp_path), Length(40), 1, START, [0]).excerpts
+    assert found.origin == "\\xfcber.mid"
 
 
 def test_it_looks_at_no_more_pieces_than_it_needs(tmp_path: Path) -> None:

@@ -320,6 +320,8 @@ def test_the_command_says_it_as_json(
         (["--questionnaire", "none.toml"], "none.toml: cannot be read"),
         (["--effect", "0.001"], "--effect 0.001: 10,000 listeners in a group do not find it"),
         (["--alpha", "0"], "--alpha"),
+        (["--title", "two\nlines"], "--title: 'two\\nlines' must be one line of text"),
+        (["--title", "\udcff"], "must be one line of text"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_status_2_and_nothing_is_left(
