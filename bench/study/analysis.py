@@ -33,7 +33,7 @@ from muspike.bench.study.answers import Answers
 from muspike.bench.study.estimates import Clusters, Floats, linear, mean_weights
 from muspike.bench.study.questionnaire import Questionnaire
 from muspike.bench.study.selection import Selected, select
-from muspike.bench.study.study import Study
+from muspike.bench.study.study import PAIR, RATING, REPEAT, Study, Trial
 from muspike.errors import BadInput
 
 ALL, ALL_ITEMS = "all", "all items"
@@ -82,8 +82,8 @@ def check(form: Form, answers: Answers, where: str) -> None:
         where: where they are from, for errors.
 
     Raises:
-        BadInput: a group, a piece, a source or an item is not the study's, or not that of the listener or the piece; a
-            rating is outside the scale; or a listener or an answer is there twice.
+        BadInput: a group, a piece, a source or an item is not the study's; a rating is outside the scale or there
+            twice; or a row says other things of a page than the study.
     """
     pieces = {stimulus.id for stimulus in form.study.stimuli}
     ratings, turing = answers.ratings, answers.turing
@@ -104,26 +104,59 @@ def check(form: Form, answers: Answers, where: str) -> None:
             raise BadInput(f"{where}: {name}: {column} {strange[0]!r} is none of the study's; expected one of its own")
     if len(outside := ratings[~ratings["rating"].between(1, form.points)]):
         raise BadInput(f"{where}: ratings: {outside['rating'].iloc[0]} is outside the scale of 1 to {form.points}")
-    if len(twice := answers.listeners[answers.listeners.duplicated("listener")]):
-        raise BadInput(f"{where}: listeners: listener {twice['listener'].iloc[0]} is there twice")
     if len(twice := ratings[ratings.duplicated(["listener", "stimulus", "item", "repeat"])]):
         row = twice.iloc[0]
         raise BadInput(f"{where}: ratings: listener {row['listener']} rated {row['stimulus']} twice in {row['item']}")
-    if len(twice := turing[turing.duplicated(["listener", "form", "stimulus", "other"])]):
-        row = twice.iloc[0]
-        raise BadInput(f"{where}: turing: listener {row['listener']} answered twice on {row['stimulus']}")
-    group_of = dict(zip(answers.listeners["listener"], answers.listeners["group"], strict=True))
-    source_of = {stimulus.id: stimulus.source for stimulus in form.study.stimuli}
-    of_turing = turing["stimulus"].where(turing["form"] == "single", turing["other"])
-    for name, table, piece in (("ratings", ratings, ratings["stimulus"]), ("turing", turing, of_turing)):
-        for column, wanted in (("group", table["listener"].map(group_of)), ("source", piece.map(source_of))):
-            wrong = (table[column].astype(object) != wanted.astype(object)).to_numpy(bool)
-            if wrong.any():
-                row, right = table[wrong].iloc[0], wanted[wrong].iloc[0]
-                raise BadInput(
-                    f"{where}: {name}: listener {row['listener']}, {row['stimulus']}: {column} is {row[column]!r}, "
-                    f"expected {right!r}"
-                )
+    _check_pages(form, answers, where)
+
+
+def _check_pages(form: Form, answers: Answers, where: str) -> None:
+    """Refuse rows that say other things of a page than the study."""
+    study, listeners = form.study, answers.listeners
+    for name, table, key in (("listeners", listeners, ["listener"]), ("turing", answers.turing, ["listener", "trial"])):
+        if len(twice := table[table.duplicated(key)]):
+            told = ", ".join(f"{column} {twice.iloc[0][column]}" for column in key)
+            raise BadInput(f"{where}: {name}: {told} is there twice; each is there once")
+    for number, of_list, asked, missed in listeners[
+        ["listener", "list", "attention_asked", "attention_missed"]
+    ].itertuples(index=False):
+        if not 0 <= of_list < len(study.lists):
+            raise BadInput(
+                f"{where}: listeners: listener {number} has list {of_list}; the study has {len(study.lists)}"
+            )
+        if missed > asked:
+            raise BadInput(f"{where}: listeners: listener {number} missed {missed} of {asked} attention checks")
+    lists = dict(zip(listeners["listener"], listeners["list"], strict=True))
+    groups = dict(zip(listeners["listener"], listeners["group"], strict=True))
+    source = {stimulus.id: stimulus.source for stimulus in study.stimuli}
+
+    def rated(trial: Trial) -> tuple[Any, ...]:
+        return trial.stimuli[0], source[trial.stimuli[0]], trial.kind == REPEAT
+
+    def judged(trial: Trial) -> tuple[Any, ...]:
+        if trial.kind != PAIR:
+            return trial.stimuli[0], source[trial.stimuli[0]], "single", None, None
+        first = source[trial.stimuli[0]] == study.human
+        human, other = trial.stimuli if first else trial.stimuli[::-1]
+        return human, source[other], "pair", other, first
+
+    for name, table, columns, kinds, row_of in (
+        ("ratings", answers.ratings, ("stimulus", "source", "repeat"), (RATING, REPEAT), rated),
+        ("turing", answers.turing, ("stimulus", "source", "form", "other", "first"), (RATING, PAIR), judged),
+    ):
+        for row in table[["listener", "group", "trial", *columns]].drop_duplicates().itertuples(index=False):
+            trials, place = study.lists[lists[row[0]]], f"{where}: {name}: listener {row[0]}, trial {row[2]}"
+            if row[1] != groups[row[0]]:
+                raise BadInput(f"{place}: is of group {row[1]}, expected {groups[row[0]]}, as the listener")
+            if not 0 <= row[2] < len(trials) or trials[row[2]].kind not in kinds:
+                raise BadInput(f"{place}: the study asks nothing of the kind there")
+            found = tuple(None if pd.isna(value) else value for value in row[3:])
+            if found != (wanted := row_of(trials[row[2]])):
+                at = next(index for index, pair in enumerate(zip(found, wanted, strict=True)) if pair[0] != pair[1])
+                raise BadInput(f"{place}: {columns[at]} is {found[at]}, expected {wanted[at]}, as in the study")
+    sure = answers.turing["confidence"]
+    if len(outside := sure[~sure.between(1, 5)]):
+        raise BadInput(f"{where}: turing: confidence {outside.iloc[0]} is outside the scale of 1 to 5")
 
 
 def steps(form: Form) -> int:

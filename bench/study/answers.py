@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from muspike.errors import BadInput
-from muspike.files import check_file, write_whole
+from muspike.files import check_file, path_error, write_whole
 
 LISTENERS = {
     "listener": "int64",  # a number without meaning, from 1
@@ -72,6 +73,9 @@ class Answers:
 
 
 BACKGROUND = "background_"
+_MAYBE = {"headphones", "first", "similarity"}
+"""Columns, other than texts, whose values may be missing."""
+_LARGEST_WHOLE = 2**31 - 1
 _FILES = {"listeners": LISTENERS, "ratings": RATINGS, "turing": TURING}
 _LARGEST = 1_000_000_000
 
@@ -88,12 +92,19 @@ def typed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 def write(folder: str | os.PathLike[str], answers: Answers) -> None:
     """Write listeners.csv, ratings.csv and turing.csv into a folder, which must be there. Missing values are empty.
 
+    None of them appears before all are written: tables of different moments contradict each other.
+
     Raises:
         BadInput, Failed: a file cannot be written.
     """
-    for name in _FILES:
-        with write_whole(Path(folder) / f"{name}.csv") as temporary:
-            getattr(answers, name).to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+    with contextlib.ExitStack() as files:
+        for name in _FILES:
+            path = Path(folder) / f"{name}.csv"
+            temporary = files.enter_context(write_whole(path))
+            try:
+                getattr(answers, name).to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+            except OSError as error:
+                raise path_error(f"{path}: cannot be written", error) from error
 
 
 def read(folder: str | os.PathLike[str]) -> Answers:
@@ -123,17 +134,17 @@ def _read_columns(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -
     for column, kind in columns.items():
         texts = table[column]
         if kind == "boolean":
-            known = texts.str.lower().map({"true": True, "false": False, "1": True, "0": False})
-            wrong = texts.notna() & known.isna()
-            values = known.astype("boolean")
-        elif kind in ("int64", "Float64"):
-            numbers = pd.to_numeric(texts, errors="coerce")
-            wrong = texts.notna() & numbers.isna()
-            if kind == "int64":
-                wrong |= texts.isna() | (numbers % 1 != 0).fillna(False)
-            values = numbers
+            values = texts.str.lower().map({"true": True, "false": False, "1": True, "0": False}).astype("boolean")
+            wrong = texts.notna() & values.isna()
+        elif kind == "string":
+            values, wrong = texts, pd.Series(False, index=texts.index)
         else:
-            wrong, values = pd.Series(False, index=texts.index), texts
+            values = pd.to_numeric(texts, errors="coerce").astype("Float64")
+            # A larger one would become another number without a word.
+            within = values.between(0, _LARGEST_WHOLE) & (values % 1 == 0) if kind == "int64" else values.between(0, 1)
+            wrong = texts.notna() & ~within.fillna(False)
+        if kind != "string" and column not in _MAYBE:
+            wrong |= texts.isna()
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             text = "nothing" if pd.isna(texts.iloc[row]) else repr(texts.iloc[row])
@@ -142,4 +153,8 @@ def _read_columns(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -
     return pd.DataFrame(made)
 
 
-_WORDS = {"boolean": "True or False", "int64": "a whole number", "Float64": "a number"}
+_WORDS = {
+    "boolean": "True or False",
+    "int64": f"a whole number from 0 to {_LARGEST_WHOLE}",
+    "Float64": "a number from 0 to 1",
+}

@@ -35,7 +35,7 @@ from muspike.bench.study.power import Design as PowerDesign
 from muspike.bench.study.questionnaire import Questionnaire
 from muspike.bench.study.study import BOTH, NONE, PAIRS, SINGLE, Stimulus, Study, Turing
 from muspike.errors import BadInput
-from muspike.files import LOCK, owned_folder
+from muspike.files import LOCK, owned_folder, path_error
 from muspike.progress import bar
 from muspike.ranges import SEED, Range, above_0, check, demand, from_to, one_of, setting, whole
 
@@ -201,7 +201,7 @@ def new_study(
             )
     _ = settings.power_analysis(len(sources), len(first.groups)).wanted  # refuses what no study can find
     audio.sound_font()  # before the work
-    with owned_folder(folder) as owned, _staged(owned) as staging:
+    with owned_folder(folder) as owned, _staged(owned) as staging, _named(owned):
         settings, found = _found(sources, human, settings, length, begin)
         analysed = settings.power_analysis(len(sources), len(first.groups))
         targets = {group.id: targets.get(group.id) or analysed.wanted for group in first.groups}
@@ -244,6 +244,17 @@ def new_study(
         made = datetime.now(UTC).isoformat(timespec="minutes")
         digest = plan.write(staging, study, first, analysed, numbers, made)
     return Made(study, settings, analysed, digest, target, [why for of in found.values() for why in of.left_out])
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """A full disk that refuses a write to an open file names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise path_error(f"{folder}: the study cannot be written", error) from error
 
 
 @contextlib.contextmanager

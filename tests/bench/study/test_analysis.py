@@ -450,19 +450,26 @@ def test_answers_of_another_study_are_refused(
     analysis.check(analysis.Form(small, FORM, PLAN), answers, "there")
 
 
-@pytest.mark.parametrize("name", ["ratings", "turing"])
-@pytest.mark.parametrize("column", ["group", "source"])
-@pytest.mark.parametrize("place", [0, -1])
-def test_an_answer_has_the_group_of_its_listener_and_the_source_of_its_piece(
-    small: study.Study, answers: Answers, name: str, column: str, place: int
+@pytest.mark.parametrize(
+    ("table", "column", "value", "told"),
+    [
+        ("ratings", "trial", 99, "trial 99: the study asks nothing of the kind there"),
+        ("ratings", "source", "s-rnn", "source is s-rnn, expected human"),
+        ("ratings", "group", "normal", "is of group normal, expected "),
+        ("turing", "form", "pair", "form is pair, expected single"),
+        ("turing", "confidence", 6, "confidence 6 is outside the scale of 1 to 5"),
+        ("turing", "trial", 1, "listener 1, trial 1 is there twice"),
+        ("listeners", "list", 99, "has list 99; the study has "),
+        ("listeners", "attention_missed", 9, "missed 9 of "),
+    ],
+)
+def test_answers_that_contradict_the_study_are_refused(
+    small: study.Study, answers: Answers, table: str, column: str, value: Any, told: str
 ) -> None:
-    wrong = getattr(answers, name).copy()
-    row = wrong.index[place]
-    others = GROUPS if column == "group" else list(small.sources)
-    before = wrong.loc[row, column]
-    wrong.loc[row, column] = next(one for one in others if one != before)
-    with pytest.raises(BadInput, match=f"there: {name}: .*{column} is .*, expected '{before}'"):
-        analysis.check(analysis.Form(small, FORM, PLAN), replace(answers, **{name: wrong}), "there")
+    wrong = getattr(answers, table).copy()
+    wrong.loc[wrong.index[0], column] = value
+    with pytest.raises(BadInput, match=told):
+        analysis.check(analysis.Form(small, FORM, PLAN), replace(answers, **{table: wrong}), "there")
 
 
 def test_names_and_reasons_are_escaped(result: dict[str, Any]) -> None:

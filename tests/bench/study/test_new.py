@@ -26,7 +26,7 @@ from muspike.bench.study.new import Made, Settings, new_study
 from muspike.bench.study.plan import Facts
 from muspike.bench.study.study import ATTENTION, BOTH, PAIR, PAIRS, RATING, REPEAT
 from muspike.cli import main
-from muspike.errors import BadInput
+from muspike.errors import BadInput, Failed
 from small_study import small_study
 from stored_corpus import write_folder, write_midi
 
@@ -395,7 +395,7 @@ def test_an_error_at_any_moment_leaves_nothing(
     for place, name in ((sound, "mp3"), (screening, "make"), (plan, "write")):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, full)
-            with pytest.raises(OSError, match="No space"):
+            with pytest.raises(Failed, match="study: the study cannot be written: No space"):
                 new_study(tmp_path / "study", sources, settings, length=WORDS)
         assert not (tmp_path / "study").exists()
 

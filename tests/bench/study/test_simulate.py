@@ -130,7 +130,10 @@ def test_the_same_seed_makes_the_same_tables_and_they_come_back_from_files(tmp_p
     [
         ("ratings", "rating,", "points,", "column rating is missing"),
         ("ratings", ",False,", ",maybe,", "expected True or False"),
+        ("ratings", ",False,", ",,", "found nothing, expected True or False"),
         ("listeners", "\n1,", "\none,", "found 'one', expected a whole number"),
+        ("listeners", "\n1,", "\n1e300,", "found '1e300', expected a whole number from 0 to 2147483647"),
+        ("listeners", "\n1,", "\ninf,", "found 'inf', expected a whole number"),
         ("turing", "", None, "turing.csv"),
     ],
 )
@@ -146,6 +149,15 @@ def test_damaged_tables_are_named(tmp_path: Path, file: str, old: str, new: str 
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(BadInput, match=told):
         answers.read(tmp_path)
+
+
+def test_tables_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    made = simulate.listeners(small_study(tmp_path / "study"), FORM, effects.load("none"), {"normal": 2}, 0)
+    (folder := tmp_path / "answers").mkdir()
+    (folder / "turing.csv").mkdir()  # what cannot be written comes last
+    with pytest.raises(BadInput, match=r"turing\.csv: is a folder"):
+        answers.write(folder, made)
+    assert [path.name for path in folder.iterdir()] == ["turing.csv"]
 
 
 GOOD = 'format = 1\nabout = "x"\n[mean]\nhuman = 3\ngenerated = 2\n[said_human]\nhuman = 0.5\ngenerated = 0.4\n'
