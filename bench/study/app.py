@@ -19,7 +19,7 @@ from muspike.bench.study import admin_pages, listener_pages, screening
 from muspike.bench.study import study as studies
 from muspike.bench.study.admin_pages import Admin
 from muspike.bench.study.api import api
-from muspike.bench.study.database import CONNECTIONS, Database, Unavailable
+from muspike.bench.study.database import CONNECTIONS, Database, Unavailable, Url
 from muspike.bench.study.pages import Server, language_of, server_of, templates
 from muspike.bench.study.protection import Attempts, Protected, Tokens
 from muspike.bench.study.questionnaire import translations
@@ -30,7 +30,7 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 _ERRORS = {403: "expired", 404: "missing", 405: "missing", 503: "unavailable"}
 
 
-def open_server(folder: Path, url: str) -> Server:
+def open_server(folder: Path, url: Url) -> Server:
     """Read a study and open its database.
 
     Args:

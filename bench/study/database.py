@@ -100,9 +100,13 @@ class GroupProgress:
     target: int
 
 
-def url_of(folder: Path, given: str | None = None) -> str:
+Url = str | sa.URL
+
+
+def url_of(folder: Path, given: str | None = None) -> Url:
     """The URL of a study's database: the one given, or that of the file in its folder."""
-    return given or sa.URL.create("sqlite", database=str(folder / FILE)).render_as_string()
+    # As text it would have to be UTF-8, which a path need not be.
+    return given or sa.URL.create("sqlite", database=str(folder / FILE))
 
 
 def digest(study: Study) -> str:
@@ -133,7 +137,7 @@ class Database:
         secret: what the tokens of forms are made with. It stays the same as long as the database exists.
     """
 
-    def __init__(self, url: str, study: Study) -> None:
+    def __init__(self, url: Url, study: Study) -> None:
         """Open the database, make or upgrade its tables, and check that it belongs to the study and takes writes.
 
         Raises:
@@ -181,7 +185,7 @@ class Database:
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        with _told(self._name), self._engine.connect() as connection, connection.begin():
+        with _told(self._name), _snapshot(self._engine).connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -268,8 +272,7 @@ class Database:
         It is the list that the fewest of the group have; among these, the one that the fewest have finished.
         """
         with self._write() as connection:
-            # PostgreSQL has several writers: this row is theirs one by one. SQLite has one anyhow.
-            connection.execute(sa.select(StudyRecord.id).with_for_update())
+            _one_by_one(connection)
             of = ListenerRecord
             if connection.scalar(sa.select(of.step).where(of.id == listener)) != steps.ABOUT:
                 return
@@ -346,6 +349,7 @@ class Database:
     def withdraw(self, code: str) -> bool:
         """Delete all that is stored of the listener with this personal code. False: there is no such listener."""
         with self._write() as connection:
+            _one_by_one(connection)
             if (found := _of_code(connection, code)) is None:
                 return False
             for table in (BackgroundRecord, TrialRecord, RatingRecord, TuringRecord):
@@ -363,7 +367,11 @@ class Database:
         with _told(self._name):
             connection = self._engine.raw_connection()
             try:
-                yield connection.cursor()
+                cursor = connection.cursor()
+                try:
+                    yield cursor
+                finally:
+                    cursor.close()  # else whoever has this connection next may not commit: its statement is not over
             finally:
                 connection.close()
 
@@ -413,7 +421,7 @@ class Database:
             return _answers(connection, self._study, questionnaire)
 
 
-def answers(url: str, study: Study, questionnaire: Questionnaire) -> Answers:
+def answers(url: Url, study: Study, questionnaire: Questionnaire) -> Answers:
     """The answers of a study, from its database, which may be in use. Nothing is written.
 
     Args:
@@ -426,7 +434,7 @@ def answers(url: str, study: Study, questionnaire: Questionnaire) -> Answers:
     """
     engine, name = _engine(url, made=False)
     try:
-        with _told(name), engine.connect() as connection, connection.begin():
+        with _told(name), _snapshot(engine).connect() as connection, connection.begin():
             _check_version(connection, name, newest=True)
             _check_study(connection.scalar(sa.select(StudyRecord.digest)), digest(study), name)
             return _answers(connection, study, questionnaire)
@@ -437,20 +445,18 @@ def answers(url: str, study: Study, questionnaire: Questionnaire) -> Answers:
 # --- engines and errors ----------------------------------------------------------------------------------------------
 
 
-def _engine(url: str, made: bool = True) -> tuple[sa.Engine, str]:
+def _engine(url: Url, made: bool = True) -> tuple[sa.Engine, str]:
     """An engine, and the database's name in messages, which has no password. With `made` the file may be made."""
+    expected = "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
     try:
         parsed = sa.make_url(url)
-    except exc.ArgumentError as error:
-        raise BadInput(
-            "--database: is no URL of a database; expected one such as postgresql://USER:PASSWORD@HOST/NAME"
-        ) from error
-    kind = parsed.get_backend_name()
-    if kind == "postgresql":
+    except (exc.ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        raise BadInput(f"--database: is no URL of a database; {expected}") from error
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         return _postgresql(parsed), parsed.render_as_string(hide_password=True)
-    if kind != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        shown = parsed.render_as_string(hide_password=True)
-        raise BadInput(f"--database: is {shown}; expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    known = parsed.drivername in ("sqlite", "sqlite+pysqlite") and not parsed.query
+    if not known or not parsed.database or parsed.database == ":memory:":
+        raise BadInput(f"--database: is {parsed.render_as_string(hide_password=True)}; {expected}")
     file = Path(parsed.database)
     if file.is_dir():
         raise BadInput(f"{file}: is a folder; the file of a database is wanted")
@@ -488,20 +494,24 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
     try:
         return sa.create_engine(
-            url,
+            url.set(drivername="postgresql+psycopg"),
             pool_size=CONNECTIONS,
             max_overflow=CONNECTIONS,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": _WAIT_S} if url.drivername.endswith("psycopg") else {},
+            connect_args={"connect_timeout": _WAIT_S},
         )
-    except (ImportError, exc.NoSuchModuleError) as error:
-        raise BadInput(
-            f"--database: the package for {url.drivername} is not installed (pip install 'muspike[postgresql]')"
-        ) from error
+    except ImportError as error:
+        raise BadInput("--database: its package is not installed (pip install 'muspike[postgresql]')") from error
+
+
+def _snapshot(engine: sa.Engine) -> sa.Engine:
+    """An engine whose transactions see the database as it was at their first question, as those of SQLite do.
+
+    Else a table that is read later has answers of listeners who were not there yet when the first one was read.
+    """
+    return engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="REPEATABLE READ")
 
 
 _SAID = {
@@ -576,6 +586,11 @@ def _listeners(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
 # Every request asks one of these, so they are made once.
 _BY_TOKEN = _listeners(ListenerRecord.token_sha256 == sa.bindparam("key"))
 _BY_ID = _listeners(ListenerRecord.id == sa.bindparam("key"))
+
+
+def _one_by_one(connection: sa.Connection) -> None:
+    """Let no other transaction that asks for this go on until this one ends. Only PostgreSQL has several writers."""
+    connection.execute(sa.select(StudyRecord.id).with_for_update()).all()
 
 
 def _listener(connection: sa.Connection, asked: sa.Select[Any], key: str | int) -> Listener | None:

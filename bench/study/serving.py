@@ -11,6 +11,7 @@ import uvicorn
 
 from muspike.bench.study.admin_pages import SHORTEST_PASSWORD, ensure_password
 from muspike.bench.study.app import create, open_server
+from muspike.bench.study.database import Url
 from muspike.errors import BadInput
 from muspike.files import check_file
 
@@ -26,7 +27,7 @@ _LAST_REQUESTS_S = 5
 
 def serve(
     folder: Path,
-    url: str,
+    url: Url,
     host: str = "127.0.0.1",
     port: int = 8000,
     password: str | None = None,
@@ -78,8 +79,9 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         made = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise BadInput(f"--host: {host} is no address of this machine: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine is of such letters
+        why = error.strerror if isinstance(error, OSError) else "is no name of a machine"
+        raise BadInput(f"--host: {host} is no address of this machine: {why}") from error
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)

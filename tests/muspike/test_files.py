@@ -11,7 +11,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 
 from muspike.errors import BadInput, Doubt, Failed
 from muspike.files import LOCK, check_file, check_target, owned_folder, write_whole
+from no_superuser import no_superuser
 
 
 @contextlib.contextmanager
@@ -30,26 +30,6 @@ def no_file_above(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def without_privileges() -> Iterator[None]:
-    """Root may write everywhere; anybody else may not."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
-@pytest.fixture
-def anybodys() -> Iterator[Path]:
-    """A folder that any user can reach, as pytest's own folders are not."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def names(folder: Path) -> list[str]:
@@ -104,20 +84,20 @@ def test_a_killed_writer_leaves_the_old_file_or_none(tmp_path: Path, old: str | 
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == (["piece.mid"] if old else [])
 
 
-def test_places_that_take_no_file(anybodys: Path) -> None:
-    (anybodys / "file").write_text("")
-    (anybodys / "folder").mkdir()
-    (anybodys / "closed").mkdir(mode=0o555)
-    (anybodys / "read-only").touch(mode=0o400)
-    os.mkfifo(anybodys / "pipe")
-    (anybodys / "null").symlink_to("/dev/null")
-    (anybodys / "round").symlink_to("round")
-    before = names(anybodys)
+def test_places_that_take_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "closed").mkdir(mode=0o555)
+    (tmp_path / "read-only").touch(mode=0o400)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "round").symlink_to("round")
+    before = names(tmp_path)
     for name, why in (
         ("file/below", "file: is a file; a folder is wanted"),
         ("folder", "folder: is a folder; a file is wanted"),
-        ("closed/below", f"below: cannot be written in {anybodys / 'closed'}: Permission denied"),
-        ("closed/deeper/below", f"below: cannot be written in {anybodys / 'closed'}.*: Permission denied"),
+        ("closed/below", f"below: cannot be written in {tmp_path / 'closed'}: Permission denied"),
+        ("closed/deeper/below", f"below: cannot be written in {tmp_path / 'closed'}.*: Permission denied"),
         ("read-only", "read-only: cannot be written: Permission denied"),
         ("pipe", "pipe: is a pipe, a device or a standard stream"),
         ("null", "null: is a pipe, a device or a standard stream"),
@@ -125,12 +105,12 @@ def test_places_that_take_no_file(anybodys: Path) -> None:
         ("n" * 256, "n: cannot be written: File name too long"),
     ):
         for attempt in (check_target, write):
-            with without_privileges(), pytest.raises(BadInput, match=why):
-                attempt(anybodys / name)
+            with no_superuser(), pytest.raises(BadInput, match=why):
+                attempt(tmp_path / name)
     for attempt in (check_target, write):
         with pytest.raises(BadInput, match="'': is no path"):
             attempt("")
-    assert names(anybodys) == before and Path("/dev/null").is_char_device()
+    assert names(tmp_path) == before and Path("/dev/null").is_char_device()
 
 
 def write(path: str | Path) -> None:
@@ -224,26 +204,25 @@ def test_a_folder_that_stays_empty_is_removed_if_it_was_made(tmp_path: Path) -> 
     assert names(tmp_path) == ["old"]
 
 
-def test_folders_that_cannot_be_owned(anybodys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (anybodys / "file").write_text("")
-    (anybodys / "closed").mkdir(mode=0o555)
-    (anybodys / "unreadable").mkdir(mode=0o300)
-    os.chown(anybodys / "unreadable", 65534 if os.geteuid() == 0 else -1, -1)
-    monkeypatch.chdir(anybodys / "closed")
+def test_folders_that_cannot_be_owned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    (tmp_path / "unreadable").mkdir(mode=0o300)
+    monkeypatch.chdir(tmp_path / "closed")
     for folder, why in (
-        (anybodys / "file", "file: is a file; a folder is wanted"),
-        (anybodys / "file" / "below", "file: is a file; a folder is wanted"),
-        (anybodys / "closed", "closed: no file can be written.*: Permission denied"),
-        (anybodys / "closed" / "a" / "b", f"b: no file can be written in {anybodys / 'closed'}: Permission denied"),
-        (Path(), f"^{anybodys / 'closed'}: no file can be written"),
-        (anybodys / "unreadable", "unreadable: cannot be read: Permission denied"),
+        (tmp_path / "file", "file: is a file; a folder is wanted"),
+        (tmp_path / "file" / "below", "file: is a file; a folder is wanted"),
+        (tmp_path / "closed", "closed: no file can be written.*: Permission denied"),
+        (tmp_path / "closed" / "a" / "b", f"b: no file can be written in {tmp_path / 'closed'}: Permission denied"),
+        (Path(), f"^{tmp_path / 'closed'}: no file can be written"),
+        (tmp_path / "unreadable", "unreadable: cannot be read: Permission denied"),
         (Path("/dev/null"), "/dev/null: no file can be written in /dev/null: Not a directory"),
     ):
-        with without_privileges(), pytest.raises(BadInput, match=why), owned_folder(folder):
+        with no_superuser(), pytest.raises(BadInput, match=why), owned_folder(folder):
             pass
     with pytest.raises(BadInput, match="'': is no path"), owned_folder(""):
         pass
-    assert names(anybodys) == ["closed", "file", "unreadable"]
+    assert names(tmp_path) == ["closed", "file", "unreadable"]
 
 
 def owner(folder: Path) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from muspike.bench.study.records import Base
 from muspike.bench.study.study import Study
 from muspike.cli import main
 from muspike.errors import BadInput
+from no_superuser import no_superuser
 from small_study import small_study
 
 
@@ -43,7 +45,7 @@ def postgresql() -> Iterator[str]:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
-        return url_of(tmp_path)
+        return f"sqlite:///{tmp_path / database.FILE}"
     server: str = request.getfixturevalue("postgresql")
     with contextlib.closing(sa.create_engine(server.replace(":", "+psycopg:", 1)).raw_connection()) as connection:
         connection.cursor().execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -169,6 +171,37 @@ def test_withdrawing_deletes_every_row(opened: Database, url: str, study: Study)
     assert opened.answer(listener.id, 1, Given(1)) == "elsewhere"
 
 
+def test_tables_are_of_one_moment(opened: Database, study: Study) -> None:
+    joined(opened)
+    came: list[int] = []
+
+    @sa.event.listens_for(opened._engine, "after_cursor_execute")
+    def _(_: object, __: object, statement: str, *more: object) -> None:
+        if "FROM listeners" in statement and not came:  # while the tables are read, after the first of them
+            came.append(0)
+            came[0] = joined(opened)
+            opened.answer(came[0], 0, Given(1, ratings={"melody": 3}, said_human=True, confidence=3))
+
+    found = opened.answers(questionnaire.load())
+    assert came and len(found.listeners) == 1 and len(found.ratings) == len(found.turing) == 0
+    assert len(opened.answers(questionnaire.load()).ratings) == 1
+
+
+def test_who_withdraws_and_answers_at_once_holds_nobody_up(opened: Database) -> None:
+    listeners = [opened.listener(opened.begin("en")) for _ in range(12)]
+
+    def work(index: int) -> None:
+        who = listeners[index // 2]
+        assert who is not None
+        if index % 2:
+            opened.withdraw(who.code)
+        else:
+            opened.set_background(who.id, {"age": 44}, "normal")
+
+    together(24, work)
+    assert opened.withdrawn() == 12
+
+
 # --- databases that cannot be used -----------------------------------------------------------------------------------
 
 
@@ -268,11 +301,20 @@ def test_answers_before_there_are_any(folder: Path, capsys: pytest.CaptureFixtur
     assert "no answers yet" in line and not (folder / database.FILE).exists()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_database_that_may_not_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Database(url_of(folder), small_study_of(folder)).close()
     (folder / database.FILE).chmod(0o400)
-    assert "may not be written" in said(capsys, serve(folder))
+    with no_superuser():
+        assert "may not be written" in said(capsys, serve(folder))
+        assert main(["study", "export", str(folder), "-o", str(folder / "out")]) == 0  # reading it writes nothing
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_no_part_of_a_url(tmp_path: Path, study: Study) -> None:
+    for name in (b"100 % ? # @", b"\xfcbung"):
+        (folder := Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).mkdir()
+        Database(url_of(folder), study).close()
+        assert [file.name for file in folder.iterdir()] == [database.FILE]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +323,11 @@ def test_a_database_that_may_not_be_written(folder: Path, capsys: pytest.Capture
         ("nonsense", "is no URL"),
         ("mysql://localhost/x", "expected sqlite:///FILE or postgresql://"),
         ("sqlite://", "expected sqlite:///FILE"),
-        ("postgresql+nothing://localhost/x", "is not installed"),
+        ("postgresql+nothing://localhost/x", "expected sqlite:///FILE or postgresql://"),
+        ("postgresql+psycopg_async://localhost/x", "expected sqlite:///FILE or postgresql://"),
+        ("sqlite+pysqlcipher:///x.db", "expected sqlite:///FILE or postgresql://"),
+        ("sqlite:///x.db?mode=ro", "expected sqlite:///FILE or postgresql://"),
+        ("postgresql://study:geheim@localhost:port/x", "is no URL"),
         ("postgresql://study:geheim@127.0.0.1:1/none", "does not answer"),
     ],
 )

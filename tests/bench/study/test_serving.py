@@ -222,6 +222,7 @@ def test_a_port_that_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) 
         line = said(capsys, "serve", str(folder), "--port", str(taken.getsockname()[1]))
     assert "--port" in line and "choose another port" in line
     assert "no address of this machine" in said(capsys, "serve", str(folder), "--host", "no-such-host.invalid")
+    assert "is no name of a machine" in said(capsys, "serve", str(folder), "--host", f"{'x' * 64}.example")
     assert "cannot be had" in said(capsys, "serve", str(folder), "--host", "203.0.113.1", "--port", "0")
 
 
