@@ -44,6 +44,9 @@ def open_server(folder: Path, url: Url) -> Server:
     questionnaires = translations(folder / studies.QUESTIONNAIRE)
     if absent := [language for language in study.languages if language not in questionnaires]:
         raise BadInput(f"{folder}: has no questionnaire in {absent[0]}, which {studies.STUDY} names")
+    first = questionnaires[study.languages[0]]
+    groups = [group.id for group in first.groups]
+    studies.check_asked(study, groups, len(first.scale), str(folder / studies.STUDY))
     checks = screening.read(folder)
     for stimulus in study.stimuli:
         check_file(folder / studies.AUDIO / f"{stimulus.id}.mp3")

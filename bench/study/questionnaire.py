@@ -26,6 +26,8 @@ FORMAT = 1
 
 FEWEST_POINTS, MOST_POINTS = 2, 11
 """Points of a scale."""
+MOST_ASKED = 200
+"""Items, and background questions. What a browser sends of more would be above what the server of a study takes."""
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")  # of BCP 47: "de", "pt-BR", "zh-Hant"
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -231,6 +233,8 @@ def parse(text: str, where: str, of: Questionnaire | None = None) -> Questionnai
     )
     top.close()
     for what, entries in (("item", read.items), ("background question", read.background), ("group", read.groups)):
+        if len(entries) > MOST_ASKED:
+            raise BadInput(f"{where}: has {several(len(entries), what)}, expected at most {MOST_ASKED}")
         _refuse_twice(where, what, [entry.id for entry in entries])
     for question in read.background:
         _refuse_twice(where, f"option of {question.id}", [option.id for option in question.options])

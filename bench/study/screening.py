@@ -125,8 +125,17 @@ def read(folder: str | os.PathLike[str]) -> Screening:
             for test in content["tests"]
         )
         made = Screening(content["volume"], tests)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path}: is no screening.json of muspike study new: {error!r}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"{path}: is no screening.json of muspike study new: {error!r:.200}") from error
+    if (ids := [test.id for test in tests]) not in ([DICHOTIC, ANTIPHASE], [DICHOTIC], [ANTIPHASE]):
+        raise BadInput(f"{path}: has the tests {ids!r:.80}, expected {DICHOTIC} and {ANTIPHASE}, or one of them")
+    for test in tests:
+        answers = [one.answer for one in test.tries]
+        if not 1 <= test.needed <= len(answers) or not {1, 2, 3}.issuperset(answers):
+            raise BadInput(
+                f"{path}: {test.id}: needs {test.needed} of the right answers {answers!r:.80}, "
+                "expected at most all of them, each 1, 2 or 3"
+            )
     for name in (made.volume, *(one.file for test in tests for one in test.tries)):
         if not isinstance(name, str) or Path(name).name != name:
             raise BadInput(f"{path}: {name!r} is no name of a file in {CHECKS}")

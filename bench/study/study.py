@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ STUDY, QUESTIONNAIRE, PIECES, AUDIO, CHECKS = "study.json", "questionnaire.toml"
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _LARGEST = 2**26  # bytes of study.json
+_LONGEST_S = 3600.0  # of a sound
+_MOST = 1_000_000  # listeners of a group, trials between breaks, points of a scale
 
 RATING: Final = "rating"
 ATTENTION: Final = "attention"
@@ -187,21 +190,65 @@ def _check(study: Study, where: str) -> None:
             raise BadInput(f"{where}: stimulus {shown(id)}: expected an id of 12 hexadecimal digits")
         if ids.count(id) > 1:
             raise BadInput(f"{where}: stimulus {id} is there twice; each is there once")
+    for stimulus in study.stimuli:
+        if not 0 < stimulus.seconds <= _LONGEST_S:  # NaN too is refused here
+            raise BadInput(
+                f"{where}: stimulus {stimulus.id}: seconds is {stimulus.seconds}, "
+                f"expected above 0, at most {_LONGEST_S:.0f}"
+            )
+    if not 0 <= study.breaks <= _MOST:
+        raise BadInput(f"{where}: breaks is {study.breaks}, expected 0 to {_MOST:,}")
+    for group, wanted in study.targets.items():
+        if not 0 <= wanted <= _MOST:
+            raise BadInput(f"{where}: targets: {shown(group)} is {wanted}, expected 0 to {_MOST:,} listeners")
     if not study.sources or study.sources[0] != study.human or len(set(study.sources)) < len(study.sources):
         raise BadInput(f"{where}: sources are {shown(study.sources)}, expected {shown(study.human)} first, each once")
     if strange := {stimulus.source for stimulus in study.stimuli} - set(study.sources):
         raise BadInput(f"{where}: source {shown(min(strange))} of a stimulus is none of {', '.join(study.sources)}")
     if not study.lists or not all(study.lists):
         raise BadInput(f"{where}: lists has an empty list, or none; expected trials in each")
-    if not study.languages:
-        raise BadInput(f"{where}: languages is empty, expected at least one")
-    known = set(ids)
+    if not study.languages or len(set(study.languages)) < len(study.languages):
+        raise BadInput(f"{where}: languages are {shown(study.languages)}, expected at least one, each once")
+    source = {stimulus.id: stimulus.source for stimulus in study.stimuli}
     for number, trials in enumerate(study.lists):
         for at, trial in enumerate(trials):
             place = f"{where}: list {number}, trial {at}"
             if len(trial.stimuli) != (2 if trial.kind == PAIR else 1):
                 raise BadInput(f"{place}: has {len(trial.stimuli)} stimuli, which is wrong for the kind {trial.kind}")
-            if strangers := [id for id in trial.stimuli if id not in known]:
+            if strangers := [id for id in trial.stimuli if id not in source]:
                 raise BadInput(f"{place}: stimulus {shown(strangers[0])} is none of the study's")
             if (trial.kind == ATTENTION) != (trial.wanted is not None):
                 raise BadInput(f"{place}: wanted is {trial.wanted}; attention checks have a point, others have none")
+            if trial.wanted is not None and trial.wanted < 1:
+                raise BadInput(f"{place}: wanted is {trial.wanted}, expected a point of the scale, from 1")
+            if trial.kind != PAIR:
+                continue
+            if study.turing not in (PAIRS, BOTH):
+                raise BadInput(f"{place}: is a pair, which turing = {study.turing} leaves out")
+            if [source[id] for id in trial.stimuli].count(study.human) != 1:
+                raise BadInput(f"{place}: expected one of the pair to be of {study.human}, the other of another source")
+            if trial.similarity is None or not 0 <= trial.similarity <= 1:
+                raise BadInput(f"{place}: similarity is {trial.similarity}, expected a number from 0 to 1")
+
+
+def check_asked(study: Study, groups: Sequence[str], points: int, where: str) -> None:
+    """Refuse a study whose questionnaire lacks what the study needs.
+
+    Args:
+        study: the study.
+        groups: ids of the questionnaire's groups.
+        points: of its scale.
+        where: names the study in errors.
+
+    Raises:
+        BadInput: a wanted group is none of these, or an attention check asks for a point that the scale lacks.
+    """
+    if strange := [group for group in study.targets if group not in groups]:
+        raise BadInput(
+            f"{where}: targets: group {shown(strange[0])} is none of the questionnaire's, {', '.join(groups)}"
+        )
+    wanted = max((trial.wanted or 0 for trials in study.lists for trial in trials), default=0)
+    if wanted > points:
+        raise BadInput(
+            f"{where}: an attention check asks for point {wanted}; the scale of the questionnaire has {points}"
+        )

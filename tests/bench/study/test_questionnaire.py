@@ -239,3 +239,10 @@ def test_a_translation_is_read_as_it_was_written() -> None:
     first = questionnaire.parse(OWN, "own.toml")
     german = questionnaire.parse(GERMAN, "own.de.toml", of=first)
     assert questionnaire.parse(questionnaire.written(german, translation=True), "made.toml", of=first) == german
+
+
+def test_more_than_a_form_can_send_is_refused() -> None:
+    more = "".join(f'[[items]]\nid = "x{number}"\nstatement = "x"\n' for number in range(questionnaire.MOST_ASKED))
+    text = questionnaire.path_of("muspike").read_text(encoding="utf-8")
+    with pytest.raises(BadInput, match="has 213 items, expected at most 200"):
+        questionnaire.parse(text.replace("[[groups]]", f"{more}[[groups]]", 1), "own.toml")

@@ -136,7 +136,15 @@ def test_a_damaged_screening_file_is_refused(tmp_path: Path) -> None:
     screening.write(tmp_path, Screening("volume.mp3", (test,)))
     with pytest.raises(BadInput, match="no name of a file in checks"):
         screening.read(tmp_path)
-    for text in ("", "{}", '{"format": 2}', '{"format": 1, "volume": "v", "tests": [{}]}', "[]"):
+    for text in ("", "{}", '{"format": 2}', '{"format": 1, "volume": "v", "tests": [{}]}', "[" * 9999):
         file.write_text(text)
         with pytest.raises(BadInput, match=r"screening\.json"):
+            screening.read(tmp_path)
+    for test, told in (
+        (HeadphoneTest("x", (Try("a.mp3", 1),), 1), "has the tests"),
+        (HeadphoneTest(DICHOTIC, (Try("a.mp3", 1),), 2), "needs 2 of the right answers"),
+        (HeadphoneTest(DICHOTIC, (Try("a.mp3", 4),), 1), "each 1, 2 or 3"),
+    ):
+        screening.write(tmp_path, Screening("volume.mp3", (test,)))
+        with pytest.raises(BadInput, match=told):
             screening.read(tmp_path)

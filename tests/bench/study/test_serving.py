@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import signal
 import socket
 import sqlite3
 import stat
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -234,6 +235,16 @@ def test_a_study_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[s
     sound.unlink()
     assert str(sound) in said(capsys, "serve", str(folder))
     sound.write_bytes(content)
+    text = (folder / studies.QUESTIONNAIRE).read_text(encoding="utf-8")
+    (folder / studies.QUESTIONNAIRE).write_text(re.sub("scale = .*", 'scale = ["no"]', text), encoding="utf-8")
+    assert "scale has 1 point" in said(capsys, "serve", str(folder))
+    (folder / studies.QUESTIONNAIRE).write_text(re.sub("scale = .*", 'scale = ["no", "yes"]', text), encoding="utf-8")
+    study = studies.read(folder)
+    studies.write(folder, replace(study, targets={"nobody": 3}))
+    assert "group 'nobody' is none of the questionnaire's" in said(capsys, "serve", str(folder))
+    lists = tuple(tuple(replace(one, wanted=one.wanted and 3) for one in trials) for trials in study.lists)
+    studies.write(folder, replace(study, lists=lists))
+    assert "asks for point 3; the scale of the questionnaire has 2" in said(capsys, "serve", str(folder))
     (folder / studies.QUESTIONNAIRE).write_text("nonsense", encoding="utf-8")
     assert studies.QUESTIONNAIRE in said(capsys, "serve", str(folder))
     assert not (folder / database.FILE).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,10 @@ def _set(*path: Any) -> Callable[[Any], None]:
     return change
 
 
+def _pair_of_humans(content: Any) -> None:
+    content["lists"][0][-1]["stimuli"] = [one["id"] for one in content["stimuli"] if one["source"] == "human"][:2]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -65,6 +70,15 @@ def _set(*path: Any) -> Callable[[Any], None]:
         (_set("lists", 0, 0, "wanted", 3), "list 0, trial 0: wanted is 3"),
         (_set("lists", 0, 0, "stimuli", []), "list 0, trial 0: has 0 stimuli"),
         (_set("lists", [[]]), "lists has an empty list"),
+        (_set("stimuli", 0, "seconds", math.nan), "seconds is nan, expected above 0"),
+        (_set("stimuli", 0, "seconds", 1e300), "seconds is 1e+300, expected above 0, at most 3600"),
+        (_set("breaks", -1), "breaks is -1"),
+        (_set("targets", "expert", -1), "targets: 'expert' is -1"),
+        (_set("languages", ["en", "en"]), "expected at least one, each once"),
+        (_set("lists", 0, 2, "wanted", 0), "list 0, trial 2: wanted is 0"),
+        (_set("lists", 0, -1, "similarity", None), "similarity is None, expected a number from 0 to 1"),
+        (_pair_of_humans, "expected one of the pair to be of human"),
+        (_set("turing", "single"), "is a pair, which turing = single leaves out"),
     ],
 )
 def test_a_damaged_study_is_refused(
