@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from muspike.bench.study import export, live
 from muspike.bench.study.database import Database
-from muspike.bench.study.pages import OfPost, OfVisit, PostedForm, Server, Visit, cookie_name, server_of, to
+from muspike.bench.study.pages import OfPost, OfVisit, PostedForm, Server, Visit, cookie_name, is_https, server_of, to
 from muspike.bench.study.protection import Attempts, hashed_password, is_password
 
 SHORTEST_PASSWORD = 8
@@ -173,7 +173,7 @@ def log_in(found: OfPost, form: PostedForm) -> Response:
     before = found.request.cookies.get(cookie_name(found.request, _COOKIE))
     admin.end(before)
     response = to("/admin")
-    secure = found.request.url.scheme == "https"
+    secure = is_https(found.request)
     # No age: the cookie goes with the browser. With https its name demands the path /.
     response.set_cookie(
         cookie_name(found.request, _COOKIE), admin.begin(), path="/", secure=secure, httponly=True, samesite="strict"

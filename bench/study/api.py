@@ -61,7 +61,8 @@ def api() -> FastAPI:
         401: {"model": Problem, "description": "the token is missing or wrong"},
         503: {"model": Problem, "description": "the database does not answer; try again"},
     }
-    made = FastAPI(title="A listening study", version=__version__, docs_url=None, redoc_url=None, responses=responses)
+    bare: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    made = FastAPI(title="A listening study", version=__version__, responses=responses, **bare)
 
     @made.get("/progress")
     def progress(server: Authorised) -> live.Progress:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Request
@@ -21,13 +22,13 @@ from muspike.bench.study.admin_pages import Admin
 from muspike.bench.study.api import api
 from muspike.bench.study.database import CONNECTIONS, Database, Unavailable, Url
 from muspike.bench.study.pages import Server, language_of, server_of, templates
-from muspike.bench.study.protection import Attempts, Protected, Tokens
+from muspike.bench.study.protection import HEADERS, Attempts, Protected, Tokens
 from muspike.bench.study.questionnaire import translations
 from muspike.errors import BadInput
 from muspike.files import check_file
 
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-_ERRORS = {403: "expired", 404: "missing", 405: "missing", 503: "unavailable"}
+_ERRORS = {403: "expired", 404: "missing", 405: "missing", 500: "unavailable", 503: "unavailable"}
 
 
 def open_server(folder: Path, url: Url) -> Server:
@@ -66,7 +67,9 @@ def create(server: Server) -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = CONNECTIONS
         yield
 
-    app = FastAPI(title="A listening study", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    # A redirect from /about/ to /about would lead to whatever host the request names.
+    bare: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None, "redirect_slashes": False}
+    app = FastAPI(title="A listening study", lifespan=lifespan, **bare)
     app.state.server = server
     app.state.admin = Admin()
     static = _static()
@@ -87,6 +90,7 @@ def create(server: Server) -> FastAPI:
     app.add_exception_handler(Unavailable, _page_of_error)
     app.add_exception_handler(HTTPException, _page_of_error)
     app.add_exception_handler(RequestValidationError, _page_of_error)
+    app.add_exception_handler(Exception, _page_of_defect)
     app.add_middleware(Protected)
     return app
 
@@ -102,7 +106,8 @@ def _static() -> dict[str, tuple[bytes, str]]:
 
 def _page_of_error(request: Request, error: Exception) -> Response:
     """A page that says in plain words what is wrong. It asks the database for nothing."""
-    status = error.status_code if isinstance(error, HTTPException) else 503 if isinstance(error, Unavailable) else 404
+    of_kind = {Unavailable: 503, RequestValidationError: 404}
+    status = error.status_code if isinstance(error, HTTPException) else of_kind.get(type(error), 500)
     if 300 <= status < 400:
         return RedirectResponse(error.headers["location"], status)  # type: ignore[attr-defined]
     server = server_of(request)
@@ -122,3 +127,10 @@ def _page_of_error(request: Request, error: Exception) -> Response:
     if status == 503:
         headers["retry-after"] = "10"
     return HTMLResponse(page, status, headers)
+
+
+def _page_of_defect(request: Request, error: Exception) -> Response:
+    """The page of an error that nobody foresaw, which goes on to the log. It passes `Protected`, hence the headers."""
+    response = _page_of_error(request, error)
+    response.headers.update(HEADERS | {"cache-control": "no-store"})
+    return response

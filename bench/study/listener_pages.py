@@ -22,6 +22,7 @@ from muspike.bench.study.pages import (
     Visit,
     cookie_name,
     fill,
+    is_https,
     set_session,
     to,
 )
@@ -277,9 +278,10 @@ def _trial(
     one, study = trials[at], found.server.study
     noted = found.request.query_params.get("note") == "before" and not problem
     tokens = found.server.tokens
-    served = values.get("served", "")
-    if tokens.served_at_s(found.listener.id, _page(at), served) is None:
-        served = tokens.served(found.listener.id, _page(at), now_s())
+    served, now = values.get("served", ""), now_s()
+    before = tokens.served_at_s(found.listener.id, _page(at), served)
+    if before is None or before > now:  # a clock that was set back would keep the listener here
+        served = tokens.served(found.listener.id, _page(at), now)
     asks = Asked.of(one, study)
     wanted = "" if one.wanted is None else found.questionnaire.scale[one.wanted - 1]
     return found.page(
@@ -486,9 +488,7 @@ def withdrawn(found: OfPost, form: PostedForm) -> Response:
         return _withdraw(found, code[:100], found.questionnaire.texts["code_unknown"], 422)
     found.server.code_attempts.succeeded(_address(found))
     response = to("/withdrawn")
-    response.delete_cookie(
-        cookie_name(found.request), path="/", secure=found.request.url.scheme == "https", httponly=True
-    )
+    response.delete_cookie(cookie_name(found.request), path="/", secure=is_https(found.request), httponly=True)
     return response
 
 

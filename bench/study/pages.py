@@ -89,9 +89,14 @@ def server_of(request: Request) -> Server:
     return found
 
 
+def is_https(request: Request) -> bool:
+    """Whether the browser asks by https. The host, which a request may make up, has no part in it."""
+    return bool(request.scope["scheme"] == "https")
+
+
 def cookie_name(request: Request, name: str = _COOKIE) -> str:
     """The name of a cookie. With https, browsers take it from this very host alone (`__Host-`)."""
-    return f"__Host-{name}" if request.url.scheme == "https" else name
+    return f"__Host-{name}" if is_https(request) else name
 
 
 def session_of(request: Request) -> str | None:
@@ -102,7 +107,7 @@ def session_of(request: Request) -> str | None:
 
 def set_session(request: Request, response: Response, session: str) -> None:
     """Give the browser a cookie. It stays for half a year, so that interrupted listeners can go on."""
-    secure = request.url.scheme == "https"
+    secure = is_https(request)
     response.set_cookie(
         cookie_name(request), session, max_age=180 * 86400, path="/", secure=secure, httponly=True, samesite="lax"
     )

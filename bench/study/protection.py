@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -18,6 +20,8 @@ from starlette.requests import ClientDisconnect
 
 MOST_BYTES = 64 * 1024
 """The largest body of a request. The longest form of a study is far below."""
+BODY_S = 30.0
+"""How long a body may take to come. A form of a study takes a second on a slow phone."""
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; media-src 'self'; "
@@ -42,7 +46,10 @@ Send = Callable[[Message], Any]
 
 
 class Protected:
-    """An ASGI application that adds `HEADERS`, keeps pages out of caches and refuses bodies above `MOST_BYTES`."""
+    """An ASGI application that adds `HEADERS`, keeps pages out of caches, and refuses bodies.
+
+    It refuses those of more than `MOST_BYTES`, and those that take longer than `BODY_S` to come.
+    """
 
     def __init__(self, app: Callable[[Message, Receive, Send], Any]) -> None:
         self._app = app
@@ -63,38 +70,49 @@ class Protected:
 
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MOST_BYTES:
-            await _refuse(send_with_headers)
+            await _refuse(send_with_headers, _TOO_LARGE)
             return
-        read, refused = 0, False
+        read, whole, refused = 0, False, ""
+        until = asyncio.get_running_loop().time() + BODY_S
 
         async def limited() -> Message:
-            nonlocal read, refused
-            message: Message = await receive()
-            if message["type"] == "http.request":
-                read += len(message.get("body", b""))
-                if read > MOST_BYTES:  # a body without a length
-                    refused = True
-                    return {"type": "http.disconnect"}
-            return message
+            nonlocal read, whole, refused
+            if whole:
+                message: Message = await receive()
+                return message
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except (TimeoutError, asyncio.CancelledError):  # CancelledError: the server ends
+                refused = _TOO_SLOW
+            else:
+                if message["type"] == "http.request":
+                    read += len(message.get("body", b""))
+                    whole = not message.get("more_body", False)
+                    if read > MOST_BYTES:  # a body without a length
+                        refused = _TOO_LARGE
+            return {"type": "http.disconnect"} if refused else message
 
         async def unless_refused(message: Message) -> None:
             if not refused:
                 await send_with_headers(message)
 
-        try:
+        # So the application sees a body that is cut off. Nobody waits for an answer, unless it was cut off here.
+        with contextlib.suppress(ClientDisconnect):
             await self._app(scope, limited, unless_refused)
-        except ClientDisconnect:  # what a body that is cut off looks like to the application
-            if not refused:
-                raise
         if refused:
-            await _refuse(send_with_headers)
+            await _refuse(send_with_headers, refused)
 
 
-async def _refuse(send: Send) -> None:
-    text = f"The request is larger than {MOST_BYTES:,} bytes.\n".encode()
+_TOO_LARGE = f"413 The request is larger than {MOST_BYTES:,} bytes."
+_TOO_SLOW = "408 The request did not come in time."
+
+
+async def _refuse(send: Send, why: str) -> None:
+    status, _, text = why.partition(" ")
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": f"{text}\n".encode()})
 
 
 class Tokens:
@@ -216,4 +234,8 @@ def _network(address: str | None) -> str:
         found = ipaddress.ip_address(address or "")
     except ValueError:
         return "unknown"
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(found), 64), strict=False))
+        found = found.ipv4_mapped  # how a socket of IPv6 tells an address of IPv4
+    return str(found)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from muspike.bench.study.admin_pages import SHORTEST_PASSWORD, ensure_password
 from muspike.bench.study.app import create, open_server
@@ -23,6 +28,8 @@ _BACKLOG = 1024
 # Browsers keep a connection while somebody listens and thinks.
 _KEEP_ALIVE_S = 75
 _LAST_REQUESTS_S = 5
+HEAD_S = 20.0
+"""How long a connection may stay open before the head of a request has come."""
 
 
 def serve(
@@ -53,21 +60,77 @@ def serve(
         with _listening(host, port) as listening:
             at = listening.getsockname()
             shown = f"[{at[0]}]" if listening.family == socket.AF_INET6 else at[0]
-            config = uvicorn.Config(
-                create(server),
-                log_level="warning",
-                access_log=False,  # no address of a listener is written anywhere
-                server_header=False,
-                proxy_headers=True,
-                forwarded_allow_ips="127.0.0.1,::1",
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=_LAST_REQUESTS_S,
-                backlog=_BACKLOG,
-            )
             started(f"http://{shown}:{at[1]}/", made)
-            uvicorn.Server(config).run([listening])
+            _hold_signals(signal.SIG_BLOCK)
+            try:
+                _Server(_config(create(server))).run([listening])
+            finally:
+                _hold_signals(signal.SIG_UNBLOCK)
     finally:
         server.database.close()
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_Impatient,
+        ws="none",
+        log_level="error",  # its warnings are about what strangers send
+        access_log=False,  # no address of a listener is written anywhere
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1,::1",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_LAST_REQUESTS_S,
+        backlog=_BACKLOG,
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that takes Ctrl-C once its loop runs. Before, an interruption would break the loop that is half made."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        _hold_signals(signal.SIG_UNBLOCK)
+
+
+def _hold_signals(how: int) -> None:
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(how, {signal.SIGINT, signal.SIGTERM})
+
+
+class _Impatient(H11Protocol):
+    """A connection that is closed if the head of a request takes more than `HEAD_S`: else strangers keep them all."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        super().connection_lost(exc)
+        self._wait_no_longer()
+
+    def _watch(self) -> None:
+        waits = self.cycle is None or self.cycle.response_complete
+        if waits and self._late is None:
+            self._late = asyncio.get_running_loop().call_later(HEAD_S, self.transport.close)
+        elif not waits:
+            self._wait_no_longer()
+
+    def _wait_no_longer(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def _listening(host: str, port: int) -> socket.socket:

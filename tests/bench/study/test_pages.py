@@ -250,6 +250,16 @@ def test_an_answer_before_the_end_of_the_piece_is_refused_and_kept(
     assert len(place.answers().ratings) == 13
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_for_long(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [5e8]
+    monkeypatch.setattr(listener_pages, "now_s", lambda: now[0])
+    listener = place.listener()
+    now[0] -= 3600
+    assert listener.post("/trial/1", listener.answers()).status_code == 422
+    now[0] += place.study.stimuli[0].seconds
+    assert listener.post("/trial/1", listener.answers()).url.path == "/trial/2"
+
+
 def test_nobody_makes_the_time_of_a_page_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     other = place.listener()
     other_token = hidden_fields(other.page)["served"]
@@ -638,6 +648,26 @@ def test_an_error_page_says_what_to_do_and_shows_no_trace(place: Place, monkeypa
     page = listener.client.get("/trial/2")
     assert page.status_code == 503 and "try again" in page.text and page.headers["retry-after"]
     assert "study.db" not in page.text
+
+
+def test_a_defect_is_told_and_has_a_page_with_the_headers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = place.listener()
+    (mine,) = sounds(listener.page)
+    (place.folder / "audio" / Path(mine).name).unlink()
+    with pytest.raises(RuntimeError, match="does not exist"):  # what the log has
+        listener.client.get(mine)
+    client = TestClient(place.app, cookies=dict(listener.client.cookies), raise_server_exceptions=False)
+    shown = client.get(mine)
+    assert shown.status_code == 500 and "try again" in shown.text and "Traceback" not in shown.text
+    assert {name: shown.headers.get(name) for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize("host", ["evil.example", "[", "[::1", "a b", "evil.example/x?", "\xff", "a:99999999"])
+def test_no_name_that_a_request_makes_up_is_led_to(place: Place, host: str) -> None:
+    for path in ("/about/", "/admin/", "/trial/1/", "/api/progress/", "/", "/about"):
+        response = place.client().get(path, headers={"host": host.encode("latin-1")}, follow_redirects=False)
+        assert response.status_code in (200, 303, 404)
+        assert response.headers.get("location", "/").startswith("/")
 
 
 # --- the admin -------------------------------------------------------------------------------------------------------

@@ -70,6 +70,15 @@ def test_the_addresses_of_one_household_are_one() -> None:
     assert waits[Attempts.FREE] > 0 and waits[-1] > 0
 
 
+def test_addresses_of_ipv4_are_told_apart_on_a_socket_of_ipv6() -> None:
+    attempts = Attempts(Clock())
+    for _ in range(Attempts.FREE):
+        assert attempts.begin("::ffff:198.51.100.1") == 0
+    assert attempts.begin("198.51.100.1") > 0
+    assert attempts.begin("::ffff:198.51.100.2") == 0
+    assert attempts.begin("fe80::1%eth0") == 0
+
+
 def test_who_knows_the_secret_is_not_slowed() -> None:
     attempts = Attempts(Clock())
     for _ in range(200):

@@ -19,8 +19,9 @@ import httpx
 import pytest
 
 import study_server
-from muspike.bench.study import answers, database, questionnaire
+from muspike.bench.study import answers, database, protection, questionnaire, serving
 from muspike.bench.study import study as studies
+from muspike.bench.study.app import create, open_server
 from muspike.bench.study.serving import PASSWORD_VARIABLE, read_password
 from muspike.cli import main
 from muspike.errors import BadInput
@@ -199,6 +200,49 @@ def test_sigterm_ends_it_like_a_service(folder: Path) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) in (0, 128 + signal.SIGTERM)
     assert not (folder / "study.db-wal").exists()  # the log of SQLite is written back
+
+
+def test_connections_on_which_nothing_comes_are_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_S", 0.2)
+    monkeypatch.setattr(protection, "BODY_S", 0.2)
+    server = open_server(folder, database.url_of(folder))
+    form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\na"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        web = serving._Server(serving._config(create(server)))
+        thread = threading.Thread(target=web.run, args=([listening],))
+        thread.start()
+        try:
+            for sent, answer in (
+                (b"", b""),
+                (b"GET / HT", b""),
+                (b"GET /withdrawn HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 "),
+                (b"POST /consent HTTP/1.1\r\nHost: x\r\n" + form, b"HTTP/1.1 408 "),
+            ):
+                with socket.create_connection(listening.getsockname(), timeout=60) as stranger:
+                    stranger.sendall(sent)
+                    got = bytearray()
+                    while more := stranger.recv(65536):  # until it is closed
+                        got += more
+                        if got.endswith((b"</html>\n", b"</html>")):
+                            stranger.sendall(b"GET / HT")  # half of the next request
+                    assert got.startswith(answer) and bool(got) == bool(answer), sent
+            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False) as client:
+                assert client.get("/").status_code == 200
+        finally:
+            web.should_exit = True
+            thread.join()
+            server.database.close()
+
+
+def test_half_a_request_holds_no_end_up_and_is_no_defect(folder: Path) -> None:
+    server = start(folder)
+    host, port = server.address.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port))) as stranger, at(server) as client:
+        stranger.sendall(b"POST /consent HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n")
+        stranger.sendall(b"Content-Type: application/x-www-form-urlencoded\r\n\r\na")
+        assert client.get("/").status_code == 200
+        server.stop()
+    assert "Traceback" not in "".join(server.said)
 
 
 def test_behind_a_proxy_with_https_cookies_are_secure(folder: Path) -> None:
