@@ -217,7 +217,9 @@ def overview(of: LoggedIn) -> Response:
 @router.post("/closed")
 def close(of: LoggedInPost, form: PostedForm) -> Response:
     """Close the study for new listeners, or open it again."""
-    of.server.database.close_study(form.get("closed") == "yes")
+    if (wanted := form.get("closed")) not in ("yes", "no"):
+        raise HTTPException(422)
+    of.server.database.close_study(wanted == "yes")
     return to("/admin")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
@@ -104,5 +105,12 @@ def api() -> FastAPI:
     @made.exception_handler(Unavailable)
     def unavailable(_: Request, __: Exception) -> Response:
         return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"retry-after": "10"})
+
+    @made.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: Exception) -> Response:
+        # What was sent is not told again: NaN and halves of characters are no JSON.
+        assert isinstance(error, RequestValidationError)
+        told = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+        return JSONResponse({"detail": told}, 422)
 
     return made

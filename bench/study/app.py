@@ -22,7 +22,7 @@ from muspike.bench.study.admin_pages import Admin
 from muspike.bench.study.api import api
 from muspike.bench.study.database import CONNECTIONS, Database, Unavailable, Url
 from muspike.bench.study.pages import Server, language_of, server_of, templates
-from muspike.bench.study.protection import HEADERS, Attempts, Protected, Tokens
+from muspike.bench.study.protection import HEADERS, Attempts, Protected, Starts, Tokens
 from muspike.bench.study.questionnaire import translations
 from muspike.errors import BadInput
 from muspike.files import check_file
@@ -55,7 +55,8 @@ def open_server(folder: Path, url: Url) -> Server:
     for file in files:
         check_file(folder / studies.CHECKS / file)
     database = Database(url, study)
-    return Server(folder, study, questionnaires, checks, database, Tokens(database.secret), templates(), Attempts())
+    tokens = Tokens(database.secret)
+    return Server(folder, study, questionnaires, checks, database, tokens, templates(), Attempts(), Starts())
 
 
 def create(server: Server) -> FastAPI:

@@ -22,7 +22,8 @@ def csv(table: pd.DataFrame) -> bytes:
     """
     safe = table.copy()
     if "why" in safe:
-        safe["why"] = safe["why"].str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True)
+        # The wide forms too: a spreadsheet in Japanese or Chinese takes them for the others.
+        safe["why"] = safe["why"].str.replace(r"^(?=[=+\-@\t\r\n＝＋－＠])", "'", regex=True)
     written = io.StringIO()
     safe.to_csv(written, index=False, lineterminator="\r\n")
     return written.getvalue().encode()

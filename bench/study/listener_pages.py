@@ -96,6 +96,8 @@ def consent(found: OfPost, form: PostedForm) -> Response:
         return to("/")
     if form.get("agree") != "yes":
         return _welcome(found, 422, problem=found.questionnaire.texts["consent_missing"])
+    if wait_s := found.server.starts.begin(_address(found)):
+        return _welcome(found, 429, problem=_after(found, wait_s))
     response = to(f"/{steps.ABOUT}")
     set_session(found.request, response, found.server.database.begin(found.language))
     return response
@@ -125,7 +127,11 @@ def resumed(found: OfPost, form: PostedForm) -> Response:
 def _wait(found: Visit) -> str:
     """Why this address has to wait before it tries another code; empty if it has not."""
     wait_s = found.server.code_attempts.begin(_address(found))
-    return fill(found.questionnaire.texts["too_often"], seconds=math.ceil(wait_s)) if wait_s else ""
+    return _after(found, wait_s) if wait_s else ""
+
+
+def _after(found: Visit, wait_s: float) -> str:
+    return fill(found.questionnaire.texts["too_often"], seconds=math.ceil(wait_s))
 
 
 def _address(found: Visit) -> str | None:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from muspike.bench.study.database import Database, Listener, shown_code
-from muspike.bench.study.protection import Attempts, Tokens
+from muspike.bench.study.protection import Attempts, Starts, Tokens
 from muspike.bench.study.questionnaire import Questionnaire
 from muspike.bench.study.screening import Screening
 from muspike.bench.study.study import Study
@@ -44,6 +44,7 @@ class Server:
         tokens: of forms.
         templates: of pages.
         code_attempts: attempts to name a personal code.
+        starts: of new listeners.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Server:
     tokens: Tokens
     templates: jinja2.Environment
     code_attempts: Attempts
+    starts: Starts
 
     @property
     def questionnaire(self) -> Questionnaire:

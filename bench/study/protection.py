@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import hmac
 import ipaddress
+import math
 import secrets
 import threading
 import time
@@ -220,6 +221,41 @@ class Attempts:
         with self._lock:
             self._of.pop(_network(address), None)
             self._of_all.number = max(0, self._of_all.number - 1)
+
+
+class Starts:
+    """How many listeners may begin, from one address and from all together: many at once, and then one after another.
+
+    So a program cannot fill the database by agreeing again and again. A lecture room that shares an address gets in at
+    once. Nothing is stored on disk.
+    """
+
+    AT_ONCE, EVERY_S = 500, 5.0
+    AT_ONCE_OF_ALL, EVERY_S_OF_ALL = 5000, 0.2
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        # The moment at which an address would have as many starts again as at first.
+        self._full_s: OrderedDict[str, float] = OrderedDict()
+        self._full_of_all_s = -math.inf
+
+    def begin(self, address: str | None) -> float:
+        """Count a start from an address. Return 0 if it may be made, else the seconds to wait."""
+        key, now = _network(address), self._clock()
+        with self._lock:
+            mine = max(now, self._full_s.get(key, now)) + self.EVERY_S
+            of_all = max(now, self._full_of_all_s) + self.EVERY_S_OF_ALL
+            wait = max(
+                mine - now - self.AT_ONCE * self.EVERY_S, of_all - now - self.AT_ONCE_OF_ALL * self.EVERY_S_OF_ALL
+            )
+            if wait > 1e-6:
+                return wait
+            self._full_s[key], self._full_of_all_s = mine, of_all
+            self._full_s.move_to_end(key)
+            while len(self._full_s) > _KEPT:
+                self._full_s.popitem(last=False)
+            return 0.0
 
 
 def _left(failures: _Failures, free: int, longest_s: float, now: float) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import platform
 import random
@@ -38,6 +39,7 @@ from study_server import hidden_fields, radio_groups, sounds
 # An excerpt of half a minute has about so many bytes as MP3; the tones that stand for it are as long.
 SOUND_S = 25.0
 LISTS = 40
+_numbers = itertools.count()
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Browser:
     def __init__(self, host: str, port: int, seen: Seen) -> None:
         self._host, self._port, self._seen = host, port, seen
         self._cookie = ""
+        self._address = f"2001:db8:{next(_numbers):x}::1"  # of its own: so many new ones from one address would wait
         self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, kind: str, method: str, path: str, body: str = "") -> tuple[int, str, bytes]:
@@ -64,6 +67,7 @@ class Browser:
             self._stream = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._stream
         head = f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\ncookie: {self._cookie}\r\n"
+        head += f"x-forwarded-for: {self._address}\r\n"
         if method == "POST":
             head += f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {len(body)}\r\n"
         begun = time.perf_counter()

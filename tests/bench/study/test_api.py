@@ -84,6 +84,16 @@ def test_what_is_wrong_is_refused_as_described(app: Any, token: str) -> None:
         holds()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"closed": NaN}', b'{"closed": 1e999}', b'{"closed": "\\ud800"}', b'"\\ud800"', b"\xff", b"[" * 9999, b""],
+)
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
+def test_bodies_that_json_cannot_tell_again(app: Any, token: str, body: bytes, kind: str) -> None:
+    client = TestClient(app, headers={"Authorization": f"Bearer {token}", "Content-Type": kind})
+    assert client.put("/api/closed", content=body).status_code in (400, 422)
+
+
 def test_nobody_without_the_token_is_told_anything(app: Any) -> None:
     for operation in operations(app):
 

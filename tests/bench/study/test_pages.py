@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import itertools
 import json
 import re
@@ -13,15 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from muspike.bench.study import database, listener_pages, questionnaire
+from muspike.bench.study import database, export, listener_pages, questionnaire
 from muspike.bench.study import study as studies
 from muspike.bench.study.admin_pages import ensure_password
 from muspike.bench.study.answers import Answers
 from muspike.bench.study.app import create, open_server
-from muspike.bench.study.protection import HEADERS, MOST_BYTES, Attempts
+from muspike.bench.study.protection import HEADERS, MOST_BYTES, Attempts, Starts
 from muspike.bench.study.study import ATTENTION, PAIR, RATING, REPEAT, Study
 from small_study import small_study
 from study_server import PASSWORD, HttpListener, hidden_fields, radio_groups, sounds
@@ -344,6 +347,9 @@ def test_a_closed_study_turns_new_listeners_away_and_lets_others_finish(place: P
     while listener.path != "/thanks":
         listener.answer()
     assert place.answers().listeners["finished"].tolist() == [True]
+    for nonsense in ({}, {"closed": "x"}):  # opens nothing
+        assert admin.post("/admin/closed", nonsense).status_code == 422
+        assert "<b>closed</b>" in admin.get("/admin").text
     admin.post("/admin/closed", {"closed": "no"})
     assert 'action="/consent' in HttpListener(place.client()).get("/").text
 
@@ -601,6 +607,21 @@ def test_codes_and_passwords_are_not_to_be_tried_out(place: Place) -> None:
     assert stranger.post("/admin/login", {"password": PASSWORD}).status_code == 429  # also the right one waits
 
 
+def test_a_program_that_agrees_again_and_again_is_slowed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Starts, "AT_ONCE", 3)
+    place.app.state.server.starts._clock = lambda: 0.0  # however slow this machine is
+    said = []
+    for _ in range(5):
+        program = HttpListener(place.client())
+        program.get("/")
+        assert program.post("/consent", {}).status_code == 422  # who does not agree is not counted
+        said.append(program.post("/consent", {"agree": "yes"}).status_code)
+    assert said == [200, 200, 200, 429, 429] and "5 seconds" in program.page
+    connection = sqlite3.connect(place.folder / "study.db")
+    assert connection.execute("SELECT count(*) FROM listeners").fetchone() == (3,)
+    connection.close()
+
+
 def test_bodies_have_a_limit(place: Place) -> None:
     client = place.client()
     large = b"a=" + b"x" * MOST_BYTES
@@ -693,6 +714,12 @@ def test_the_admin_sees_progress_and_means_and_exports(place: Place) -> None:
     answers = admin.client.get("/admin/answers.json").json()
     assert [row["why"] for row in answers["turing"]].count("=HYPERLINK(1)") == len(found.turing) - 1
     assert len(answers["listeners"]) == 2
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠"])
+def test_no_reason_is_a_formula(first: str) -> None:
+    told = export.csv(pd.DataFrame({"why": pd.Series([f"{first}1", "a=1", None], dtype="string")})).decode()
+    assert [row[0] for row in csv.reader(io.StringIO(told))] == ["why", f"'{first}1", "a=1", ""]
 
 
 def test_the_pages_of_the_admin_are_the_admins(place: Place) -> None:

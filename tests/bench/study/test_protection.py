@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muspike.bench.study.pages import fill, preferred
-from muspike.bench.study.protection import Attempts, Tokens, hashed_password, is_password
+from muspike.bench.study.protection import Attempts, Starts, Tokens, hashed_password, is_password
 
 
 def test_only_the_password_is_the_password() -> None:
@@ -84,6 +84,27 @@ def test_who_knows_the_secret_is_not_slowed() -> None:
     for _ in range(200):
         assert attempts.begin("198.51.100.1") == 0
         attempts.succeeded("198.51.100.1")
+
+
+def test_a_room_begins_at_once_and_a_program_one_after_another() -> None:
+    clock = Clock()
+    starts = Starts(clock)
+    assert [starts.begin("198.51.100.1") for _ in range(Starts.AT_ONCE)] == [0.0] * Starts.AT_ONCE
+    assert starts.begin("198.51.100.1") == pytest.approx(Starts.EVERY_S)
+    assert starts.begin("198.51.100.2") == 0  # others are let in
+    made = 0
+    for _ in range(3600):  # an hour, an attempt a second
+        clock.now += 1
+        made += starts.begin("198.51.100.1") == 0
+    assert made == 3600 / Starts.EVERY_S
+    clock.now += Starts.AT_ONCE * Starts.EVERY_S
+    assert sum(starts.begin("198.51.100.1") == 0 for _ in range(9999)) == Starts.AT_ONCE
+
+
+def test_many_addresses_begin_no_more_than_the_disk_bears() -> None:
+    starts = Starts(Clock())
+    made = sum(starts.begin(f"2001:db8:{index:x}::1") == 0 for index in range(9999))
+    assert made == Starts.AT_ONCE_OF_ALL and 0 < starts.begin("203.0.113.5") <= Starts.EVERY_S_OF_ALL + 1e-6
 
 
 @pytest.mark.parametrize(
