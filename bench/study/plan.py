@@ -109,6 +109,9 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     for name, kind in (("files", dict), ("listeners", dict), ("analysis", dict), ("muspike", str)):
         if not isinstance(content, dict) or not isinstance(content.get(name), kind):
             raise BadInput(f"{path}: {name} is missing; muspike study new writes such a file")
+    for name, kind in (("files", str), ("listeners", int)):
+        if strange := [key for key, value in content[name].items() if type(value) is not kind]:
+            raise BadInput(f"{path}: {name}: {strange[0]!r:.80} is {content[name][strange[0]]!r:.80}, which is damaged")
     if content.get("format") != FORMAT:
         raise BadInput(f"{path}: format {content.get('format')!r} is of another version, expected {FORMAT}")
     return dict(content)
@@ -134,12 +137,22 @@ def differences(folder: str | os.PathLike[str], facts: Facts) -> list[str]:
         return [f"There is no {PLAN}: nothing says what was planned."]
     plan = read(folder)
     return [
-        *_changed_files(plan["files"], dict(_hashes(Path(folder)))),
+        *changed_files(folder),
         *_changed_groups(plan["listeners"], facts.groups),
         *_changed_choices("exclusions", plan["analysis"].get("exclusions", {}), facts.exclusions),
         *([] if facts.analysis is None else _changed_choices("", _rest(plan["analysis"]), _rest(facts.analysis))),
         *_changed_version(plan["muspike"]),
     ]
+
+
+def changed_files(folder: str | os.PathLike[str]) -> list[str]:
+    """Sentences on the files that differ from the plan; none if there is no plan.
+
+    Raises:
+        BadInput: `plan.json` is damaged.
+    """
+    there = (Path(folder) / PLAN).exists()
+    return list(_changed_files(read(folder)["files"], dict(_hashes(Path(folder))))) if there else []
 
 
 def _rest(analysis: Mapping[str, Any]) -> dict[str, Any]:

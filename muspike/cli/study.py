@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from muspike.bench.study.questionnaire import Questionnaire
     from muspike.bench.study.study import Study
 
-_MOST_TOLD = 5  # pieces that are named on stderr
+_MOST_TOLD = 5  # pieces, or files, that are named on stderr
 _TABLES_FOLDER = "folder for listeners.csv, ratings.csv and turing.csv"
 
 
@@ -334,9 +334,12 @@ def _serve(args: argparse.Namespace) -> int:
     demand_extra()
     with waiting("opening the study"):
         from muspike.bench.study.database import url_of
+        from muspike.bench.study.plan import changed_files
         from muspike.bench.study.serving import read_password, serve
+        from muspike.tables import several
 
     password = read_password(args.admin_password_file)
+    changed = changed_files(args.folder)
 
     def started(address: str, made: str | None) -> None:
         say(f"the study is open at {address}")
@@ -344,6 +347,10 @@ def _serve(args: argparse.Namespace) -> int:
         if made is not None:
             say(f"the admin's password is {made}")
             note("it is not shown again; --admin-password-file sets another one")
+        for sentence in changed[:_MOST_TOLD]:
+            note(f"since the plan, {sentence}")
+        if (others := len(changed) - _MOST_TOLD) > 0:
+            note(f"since the plan, {several(others, 'other file')} changed")
 
     try:
         serve(args.folder, url_of(args.folder, args.database), args.host, args.port, password, started)

@@ -223,6 +223,14 @@ def test_a_damaged_plan_is_refused(copy: Path, text: str) -> None:
         plan.differences(copy, FACTS)
 
 
+def test_an_entry_of_another_kind_damages_a_plan(copy: Path) -> None:
+    content = json.loads((copy / "plan.json").read_text())
+    for part, value in (("files", 5), ("listeners", "x")):
+        (copy / "plan.json").write_text(json.dumps(content | {part: dict.fromkeys(content[part], value)}))
+        with pytest.raises(BadInput, match=rf"plan\.json: {part}: .* which is damaged"):
+            plan.differences(copy, FACTS)
+
+
 def test_a_study_without_a_plan_says_so(tmp_path: Path) -> None:
     small_study(tmp_path)
     assert "no plan.json" in plan.differences(tmp_path, FACTS)[0]

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 import study_server
-from muspike.bench.study import answers, database, protection, questionnaire, serving
+from muspike.bench.study import answers, database, plan, protection, questionnaire, serving
 from muspike.bench.study import study as studies
 from muspike.bench.study.app import create, open_server
 from muspike.bench.study.serving import PASSWORD_VARIABLE, read_password
@@ -191,6 +191,20 @@ def test_the_first_start_makes_a_password_and_prints_it_once(folder: Path) -> No
         admin.get("/admin/login")
         assert admin.post("/admin/login", {"password": password}).url.path == "/admin"
     assert password.encode() not in b"".join(path.read_bytes() for path in folder.glob("study.db*"))
+
+
+def test_sounds_that_are_not_those_of_the_plan_are_told(folder: Path) -> None:
+    sound, *_ = sorted((folder / studies.AUDIO).iterdir())
+    planned = {path.relative_to(folder).as_posix(): "0" * 64 for path in (folder / studies.AUDIO).iterdir()}
+    empty = {"listeners": {}, "analysis": {}, "muspike": "0", "format": plan.FORMAT}
+    (folder / plan.PLAN).write_text(json.dumps(empty | {"files": planned}), encoding="utf-8")
+    server = start(folder)
+    while not any("other file" in line for line in server.said) and server.process.poll() is None:
+        time.sleep(0.05)
+    server.stop()
+    told = "".join(server.said)
+    assert f"since the plan, {sound.relative_to(folder)} was changed: its SHA-256" in told
+    assert told.count("since the plan") == 6
 
 
 def test_sigterm_ends_it_like_a_service(folder: Path) -> None:
