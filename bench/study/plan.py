@@ -109,8 +109,8 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     for name, kind in (("files", dict), ("listeners", dict), ("analysis", dict), ("muspike", str)):
         if not isinstance(content, dict) or not isinstance(content.get(name), kind):
             raise BadInput(f"{path}: {name} is missing; muspike study new writes such a file")
-    for name, kind in (("files", str), ("listeners", int)):
-        if strange := [key for key, value in content[name].items() if type(value) is not kind]:
+    for name, wanted in (("files", str), ("listeners", int)):
+        if strange := [key for key, value in content[name].items() if type(value) is not wanted]:
             raise BadInput(f"{path}: {name}: {strange[0]!r:.80} is {content[name][strange[0]]!r:.80}, which is damaged")
     if content.get("format") != FORMAT:
         raise BadInput(f"{path}: format {content.get('format')!r} is of another version, expected {FORMAT}")

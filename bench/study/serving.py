@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from muspike.bench.study.database import Url
 from muspike.errors import BadInput
 from muspike.files import check_file
 
+if sys.platform != "win32":
+    import resource
+
 PASSWORD_VARIABLE = "MUSPIKE_STUDY_ADMIN_PASSWORD"
 """The environment variable with the password of the admin."""
 _LONGEST_PASSWORD = 1000
@@ -28,6 +32,9 @@ _BACKLOG = 1024
 # Browsers keep a connection while somebody listens and thinks.
 _KEEP_ALIVE_S = 75
 _LAST_REQUESTS_S = 5
+_OPEN_FILES = 2**16
+"""Wanted; each connection is one, and so is the sound that it asks for."""
+_OWN_FILES = 64
 HEAD_S = 20.0
 """How long a connection may stay open before the head of a request has come."""
 
@@ -70,10 +77,28 @@ def serve(
         server.database.close()
 
 
+def _open_files() -> int:
+    """How many files this process may open, of which it takes as many as it gets."""
+    if sys.platform == "win32":
+        return _OPEN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _OPEN_FILES:
+        soft = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
 def _config(app: FastAPI) -> uvicorn.Config:
+    files = min(_open_files(), _OPEN_FILES)
+    backlog = min(_BACKLOG, files // 4)  # so many are accepted at one go
+
+    class Bounded(_Impatient):
+        # A server without a file left could accept nothing, and would say so a thousand times a second.
+        most = max(4, (files - backlog - _OWN_FILES) // 2)
+
     return uvicorn.Config(
         app,
-        http=_Impatient,
+        http=Bounded,
         ws="none",
         log_level="error",  # its warnings are about what strangers send
         access_log=False,  # no address of a listener is written anywhere
@@ -82,7 +107,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         forwarded_allow_ips="127.0.0.1,::1",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_REQUESTS_S,
-        backlog=_BACKLOG,
+        backlog=backlog,
     )
 
 
@@ -101,14 +126,22 @@ def _hold_signals(how: int) -> None:
 
 
 class _Impatient(H11Protocol):
-    """A connection that is closed if the head of a request takes more than `HEAD_S`: else strangers keep them all."""
+    """A connection that is closed if the head of a request takes more than `HEAD_S`: else strangers keep them all.
 
+    Attributes:
+        most: connections at once. Further ones are closed.
+    """
+
+    most: int
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
-        self._watch()
+        if len(self.connections) > self.most:
+            transport.close()
+        else:
+            self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request."""

@@ -45,13 +45,14 @@ class Running:
         return self.process.wait(30)
 
 
-def start(folder: Path, *options: str, port: int = 0, password: str | None = PASSWORD) -> Running:
-    """Start a server on a study and wait until listeners can come."""
+def start(folder: Path, *options: str, port: int = 0, password: str | None = PASSWORD, before: str = "pass") -> Running:
+    """Start a server on a study, after the statement `before`, and wait until listeners can come."""
     environment = dict(os.environ)
     environment.pop("MUSPIKE_STUDY_ADMIN_PASSWORD", None)
     if password is not None:
         environment["MUSPIKE_STUDY_ADMIN_PASSWORD"] = password
-    command = [sys.executable, "-m", "muspike", "study", "serve", str(folder), "--port", str(port), *options]
+    program = f"import sys\n{before}\nfrom muspike.cli import main\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "study", "serve", str(folder), "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert process.stdout is not None
     said: list[str] = []
@@ -65,9 +66,9 @@ def start(folder: Path, *options: str, port: int = 0, password: str | None = PAS
 
 
 @contextlib.contextmanager
-def running(folder: Path, *options: str, password: str | None = PASSWORD) -> Iterator[Running]:
+def running(folder: Path, *options: str, password: str | None = PASSWORD, before: str = "pass") -> Iterator[Running]:
     """A server while the `with` block runs."""
-    server = start(folder, *options, password=password)
+    server = start(folder, *options, password=password, before=before)
     try:
         yield server
     finally:

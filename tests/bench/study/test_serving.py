@@ -44,7 +44,8 @@ def found_in(folder: Path) -> answers.Answers:
 def at(server: study_server.Running, listener: HttpListener | None = None) -> httpx.Client:
     """A browser at a server, with the cookies of a listener."""
     cookies = listener.client.cookies if listener else None
-    return httpx.Client(base_url=server.address, cookies=cookies, timeout=30, trust_env=False)
+    kept = httpx.Limits(keepalive_expiry=None)  # as long as the server keeps them
+    return httpx.Client(base_url=server.address, cookies=cookies, timeout=30, trust_env=False, limits=kept)
 
 
 # --- being killed ----------------------------------------------------------------------------------------------------
@@ -246,6 +247,23 @@ def test_connections_on_which_nothing_comes_are_closed(folder: Path, monkeypatch
             web.should_exit = True
             thread.join()
             server.database.close()
+
+
+def test_more_connections_than_files_cost_neither_the_log_nor_the_others(folder: Path) -> None:
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (120, 120))"
+    with running(folder, before=limit) as server, contextlib.ExitStack() as opened:
+        host, port = server.address.removeprefix("http://").rstrip("/").split(":")
+        with at(server) as client:  # a listener who was there before
+            assert client.get("/").status_code == 200
+            strangers = [opened.enter_context(socket.create_connection((host, int(port)))) for _ in range(120)]
+            assert client.get("/").status_code == 200
+            for stranger in strangers:
+                stranger.close()
+            while True:
+                with contextlib.suppress(httpx.TransportError), at(server) as other:
+                    if other.get("/").status_code == 200:
+                        break
+        assert len("".join(server.said)) < 1000
 
 
 def test_half_a_request_holds_no_end_up_and_is_no_defect(folder: Path) -> None:
