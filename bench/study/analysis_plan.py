@@ -68,9 +68,9 @@ def of_items(plan: Mapping[str, Any], items: Sequence[str]) -> dict[str, Any]:
     return dict(plan) | {"primary": plan["primary"] if plan["primary"] in items else items[-1]}
 
 
-def followed(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The choices with the families and analyses that this version has, which no plan can change."""
-    here = load()
+def followed(plan: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """The choices with the families and analyses that this version has for the study, which no plan can change."""
+    here = of_kind(study)
     return dict(plan) | {name: here[name] for name in ("families", "analyses")}
 
 

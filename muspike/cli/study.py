@@ -456,7 +456,7 @@ def _reported(args: argparse.Namespace, form: str) -> int:
     with bar(analysis.steps(what), "part", what="analysis") as shown:
         result = analysis.analyse(what, found, metrics, shown.advance)
     used = {name: of["used"] for name, of in result["listeners"].items()}
-    differences = plan.differences(args.folder, plan.Facts(used, choices["exclusions"], followed(choices)))
+    differences = plan.differences(args.folder, plan.Facts(used, choices["exclusions"], followed(choices, planned)))
     result["plan_sha256"] = plan.sha256(args.folder)
     pictures = _pictures(args, form, result)
     title = f"{planned.title}: report"

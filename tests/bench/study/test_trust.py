@@ -17,6 +17,7 @@ MANY = dict(PLAN) | {"rank_permutations": 20_000}
 LOGS = Path(__file__).parents[3] / "docs" / "results" / "logs"
 
 
+@pytest.mark.nightly
 def test_where_there_is_nothing_little_is_found_and_intervals_hold_the_truth() -> None:
     found = trust.tally(SIZE, questionnaire.load(), effects.load("none"), PLAN, range(8))
     # 8 studies cannot tell 5 % from 8 %, but they can tell it from 25 %.
