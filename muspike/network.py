@@ -230,6 +230,7 @@ class Generator(nn.Module, ABC):
         record: Iterable[str] = (),
         regularise: dict[str, torch.Tensor] | None = None,
         dropout: float = 0.0,
+        heard: sounding.State | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Logits `[tokens, batch, N_AXONS]` after each of `words` `[tokens, batch, 7]`; see `Network.forward`."""
 
@@ -434,14 +435,14 @@ class Network(Generator):
         tau, v_threshold = (self.bias.new_tensor(value) for value in (p.tau, p.v_threshold))
         return LIFParameters(tau, v_threshold, self.alpha)
 
-    def axons(self, words: torch.Tensor, heard: torch.Tensor | None = None) -> torch.Tensor:
+    def axons(self, words: torch.Tensor, heard: sounding.State | None = None) -> torch.Tensor:
         """The input axons on which each token spikes, `[tokens, batch, columns]`; see `read_axons`.
 
         Args:
             words: `[tokens, batch, 7 + labels + draws]`; `completed` adds columns that are missing.
             heard: the state of what has sounded before the words, which is brought up to date. None: silence.
         """
-        state = sounding.silence(words.shape[1]) if heard is None else heard.numpy()
+        state = sounding.silence(words.shape[1]) if heard is None else heard
         return read_axons(completed(words, self, self.training), self, self.get_buffer("_offsets"), state)
 
     def slots(self, name: str) -> int:
@@ -463,6 +464,7 @@ class Network(Generator):
         record: Iterable[str] = (),
         regularise: dict[str, torch.Tensor] | None = None,
         dropout: float = 0.0,
+        heard: sounding.State | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Compute the logits after each token, starting from a network at rest.
 
@@ -473,6 +475,7 @@ class Network(Generator):
                 population, with its gradient.
             dropout: in training, the share of the neurons that trained synapses to other populations do not hear. The
                 neurons are drawn for each piece and stay silent for all its tokens. Loops hear all neurons.
+            heard: what has sounded before the words; None: nothing, they begin their pieces.
 
         Returns:
             Logits `[tokens, batch, N_AXONS]`, and by name the spikes `[tokens, slots, batch, neurons]` of the
@@ -482,7 +485,7 @@ class Network(Generator):
         Raises:
             BadInput: a population in `record` does not spike, or a composite keeps its spikes to itself.
         """
-        axons, tokens = self.axons(words), words.shape[0]
+        axons, tokens = self.axons(words, None if heard is None else heard.copy()), words.shape[0]
         weights = self._held()
         run = _Run(self, weights, axons, dropout if self.training else 0.0)
         for composite, members in self._units:
@@ -580,8 +583,8 @@ class Network(Generator):
         """
         heard = None
         if self.hearing:
-            heard = state[_HEARD].clone()
-            state = {**state, _HEARD: heard}
+            state = {**state, _HEARD: state[_HEARD].clone()}
+            heard = state[_HEARD].numpy()
         shown = spiked(self.axons(words[None], heard)[0], self.populations[self.input].size).to(self.bias.dtype)
         for t in range(self.timing.period):
             state = self.tick(shown if t < self.timing.ticks else torch.zeros_like(shown), state)

@@ -132,7 +132,7 @@ class Run(training.Run):
         )
         begun = initial.spiking
         self._before = sparsity(begun)
-        batch, _ = training.draw_batch(corpus.words("train"), settings, 0, self.labels["train"])
+        batch, *_ = training.draw_batch(corpus.words("train"), settings, 0, self.labels["train"])
         self._rates = population_rates(begun, batch)
         self._kept = {name: w.detach() != 0 for name, w in self._weights.items()}
         for name, w in self._weights.items():

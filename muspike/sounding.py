@@ -10,12 +10,16 @@ these groups of axons (`GROUPS`):
 - `parallel`: the pitches that would move in parallel fifths or octaves with a NOTE of this onset. The k-th highest
   pitch before and the k-th highest now are one voice. If a voice moves by some semitones, and a lower voice was a fifth
   or an octave below it, whole octaves aside, then it is the lower voice's pitch moved by as many semitones.
+- `parallel_motion`: the same, where only voices move whose pitch ended at this onset: the k-th highest of these goes to
+  the k-th NOTE of the onset. It is for the voice that comes next.
+- `bars`: the number of the bar.
 
 The onset is that of the latest BEAT, or the start of the bar after a BAR.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,27 +35,35 @@ MOST = 16
 """The most pitches of a group that are heard: the highest."""
 NONE = -1
 
-# Axons and columns of each group. The last axon of `next_end` also stands for later ends.
+# Axons and columns of each group. The last axon of `next_end` also stands for later ends, that of `bars` too.
 GROUPS = {
     "before": (PITCHES, MOST),
     "now": (PITCHES, MOST),
     "next_end": (tokens.MAX_BAR, 1),
     "parallel": (PITCHES, MOST),
+    "parallel_motion": (PITCHES, MOST),
+    "bars": (32, 1),
 }
 # About as many axons of a group spike with a word of four-part music.
-_USUAL = {"before": 4, "now": 3, "next_end": 1, "parallel": 0}
+_USUAL = {"before": 4, "now": 3, "next_end": 1, "parallel": 0, "parallel_motion": 0, "bars": 1}
 
 State = npt.NDArray[np.int32]
-"""What has sounded, int32 `[batch, 3 + 256]`.
+"""What has sounded, int32 `[batch, 4 + 256]`.
 
-The columns are the onset, the start and the length of the bar, in sixteenths from the first bar on; for each pitch the
-time at which it ends; and for each pitch whether it sounded up to the onset.
+The columns are the onset, the start and the length of the bar, in sixteenths from the first bar on; the number of bars;
+for each pitch the
+time at which it ends; and for each pitch what it did at the onset, a sum of `_SOUNDED`, `_ENDED` and `_BEGAN`.
 """
 
 _BAR, _BEAT, _NOTE = int(tokens.BarBeat.BAR), int(tokens.BarBeat.BEAT), int(tokens.BarBeat.NOTE)
-_ONSET, _BAR_START, _BAR_LENGTH, _ENDS = range(4)
-_BEFORE, _NOW, _NEXT_END, _PARALLEL, _COLUMNS = 0, MOST, 2 * MOST, 2 * MOST + 1, 3 * MOST + 1
-_FIRST_COLUMN = {"before": _BEFORE, "now": _NOW, "next_end": _NEXT_END, "parallel": _PARALLEL}
+_ONSET, _BAR_START, _BAR_LENGTH, _BARS, _ENDS = range(5)
+_SOUNDED, _ENDED, _BEGAN = 1, 2, 4
+_FIRST_COLUMN = {
+    group: sum(columns for _, columns in list(GROUPS.values())[:number]) for number, group in enumerate(GROUPS)
+}
+_BEFORE, _NOW, _NEXT_END, _PARALLEL, _MOTION, _BAR_NUMBER = _FIRST_COLUMN.values()
+_LAST_BAR = GROUPS["bars"][0]
+_COLUMNS = sum(columns for _, columns in GROUPS.values())
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,19 @@ class Hearing:
         return np.concatenate(parts, axis=2)
 
 
+def heard_before(pieces: Sequence[Words], starts: Sequence[int]) -> State:
+    """What has sounded in each piece before its word at `starts`, `[pieces, 4 + 256]`.
+
+    Args:
+        pieces: compound words, each `[tokens, 7]`.
+        starts: for each piece the number of a word.
+    """
+    state = silence(len(pieces))
+    for b, (piece, start) in enumerate(zip(pieces, starts, strict=True)):
+        DEAF.hear(piece[:start, None], state[b : b + 1])
+    return state
+
+
 DEAF = Hearing()
 """Hears nothing of what sounds, only the words."""
 
@@ -123,10 +148,11 @@ def _hear(words: npt.NDArray[np.int64], state: State, heard: npt.NDArray[np.int6
     for n in range(len(words)):
         for b in range(words.shape[1]):
             kind, at, row = words[n, b, tokens.BAR_BEAT], state[b], heard[n, b]
-            ends, before = at[_ENDS : _ENDS + PITCHES], at[_ENDS + PITCHES :]
+            ends, onset = at[_ENDS : _ENDS + PITCHES], at[_ENDS + PITCHES :]
             if kind == _BAR:
                 at[_BAR_START] += at[_BAR_LENGTH]
                 at[_BAR_LENGTH] = words[n, b, tokens.POSITION]
+                at[_BARS] += 1
                 at[_ONSET] = at[_BAR_START]
             elif kind == _BEAT:
                 at[_ONSET] = at[_BAR_START] + words[n, b, tokens.POSITION]
@@ -134,13 +160,14 @@ def _hear(words: npt.NDArray[np.int64], state: State, heard: npt.NDArray[np.int6
                 pitch = max(0, words[n, b, tokens.PITCH] - 1)
                 end = at[_ONSET] + min(words[n, b, tokens.DURATION], tokens.MAX_DURATION)
                 ends[pitch] = max(ends[pitch], end)
+                onset[pitch] |= _BEGAN
             if kind in (_BAR, _BEAT):
                 for pitch in range(PITCHES):
-                    before[pitch] = ends[pitch] >= at[_ONSET]
+                    onset[pitch] = (ends[pitch] >= at[_ONSET]) * _SOUNDED + (ends[pitch] == at[_ONSET]) * _ENDED
             n_before = n_now = 0
             first_end = 0
             for pitch in range(PITCHES - 1, -1, -1):
-                if before[pitch] and n_before < MOST:
+                if onset[pitch] & _SOUNDED and n_before < MOST:
                     row[_BEFORE + n_before] = pitch
                     n_before += 1
                 if ends[pitch] > at[_ONSET]:
@@ -148,10 +175,13 @@ def _hear(words: npt.NDArray[np.int64], state: State, heard: npt.NDArray[np.int6
                     if n_now < MOST:
                         row[_NOW + n_now] = pitch
                         n_now += 1
+            if at[_BARS]:
+                row[_BAR_NUMBER] = min(at[_BARS], _LAST_BAR) - 1
             if first_end:
                 row[_NEXT_END] = min(first_end - at[_BAR_START], tokens.MAX_BAR) - 1
             if kind == _NOTE:
                 _add_parallels(row, n_before, n_now)
+                _add_motion(row, onset)
 
 
 @njit
@@ -160,19 +190,46 @@ def _add_parallels(row: npt.NDArray[np.int64], n_before: int, n_now: int) -> Non
     for voice in range(min(n_before, n_now)):
         was = row[_BEFORE + voice]
         moves = row[_NOW + voice] - was
-        if moves == 0:
-            continue
         for lower in range(voice + 1, n_before):
-            below = row[_BEFORE + lower]
-            pitch = below + moves
-            if (was - below) % 12 not in (0, 7) or not 0 <= pitch < PITCHES:
-                continue
-            place = 0  # where the pitch stands in descending order
-            while place < size and row[_PARALLEL + place] > pitch:
-                place += 1
-            if (place < size and row[_PARALLEL + place] == pitch) or size == MOST:
-                continue
-            for later in range(size, place, -1):
-                row[_PARALLEL + later] = row[_PARALLEL + later - 1]
-            row[_PARALLEL + place] = pitch
-            size += 1
+            size = _add(row[_PARALLEL : _PARALLEL + MOST], size, was, row[_BEFORE + lower], moves)
+
+
+@njit
+def _add_motion(row: npt.NDArray[np.int64], onset: npt.NDArray[np.int32]) -> None:
+    begun = 0
+    for pitch in range(PITCHES):
+        begun += (onset[pitch] & _BEGAN) > 0
+    below, voices = PITCHES, -1  # of the voice that the next NOTE belongs to
+    while voices < begun:
+        below -= 1
+        if below < 0:
+            return
+        voices += (onset[below] & _ENDED) > 0
+    size, was, now = 0, PITCHES, PITCHES
+    for _ in range(begun):
+        was -= 1
+        while not onset[was] & _ENDED:
+            was -= 1
+        now -= 1
+        while not onset[now] & _BEGAN:
+            now -= 1
+        size = _add(row[_MOTION : _MOTION + MOST], size, was, below, now - was)
+
+
+@njit
+def _add(pitches: npt.NDArray[np.int64], size: int, was: int, below: int, moves: int) -> int:
+    """Add the pitch to which a voice at `below` would move in parallel fifths or octaves with one that moves from
+    `was`, if there is any, to the `size` pitches in descending order. Return how many there are then.
+    """
+    pitch = below + moves
+    if moves == 0 or (was - below) % 12 not in (0, 7) or not 0 <= pitch < PITCHES:
+        return size
+    place = 0
+    while place < size and pitches[place] > pitch:
+        place += 1
+    if (place < size and pitches[place] == pitch) or size == MOST:
+        return size
+    for later in range(size, place, -1):
+        pitches[later] = pitches[later - 1]
+    pitches[place] = pitch
+    return size + 1

@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from muspike import architectures, tokens
+from muspike import architectures, sounding, tokens
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
@@ -140,8 +140,8 @@ def fine_tuning(settings: S) -> S:
 
 def draw_batch(
     pieces: Sequence[Words], settings: Settings, step: int, labels: Rows | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw the batch of step `step`: inputs and targets, each `[tokens, batch, 7]`.
+) -> tuple[torch.Tensor, torch.Tensor, sounding.State]:
+    """Draw the batch of step `step`: inputs and targets, each `[tokens, batch, 7]`, and what has sounded before them.
 
     With the labels of the pieces, `[pieces, names]`, the inputs are `[tokens, batch, 7 + names]`; some labels are left
     out (`label_dropout`). The excerpts are the same with and without labels.
@@ -162,7 +162,9 @@ def draw_batch(
     if labels is not None:
         # The second child of the generator; the first one is that of `adversarial.Run`.
         rows = partly_unknown(labels[indices], settings.label_dropout, random.spawn(2)[1])
-    return lined_up(chosen, starts, settings.tokens, rows)
+    words, wanted = lined_up(chosen, starts, settings.tokens, rows)
+    # The first input is the word before the excerpt.
+    return words, wanted, sounding.heard_before(chosen, [max(0, start - 1) for start in starts])
 
 
 def partly_unknown(rows: Rows, share: float, random: np.random.Generator) -> Rows:
@@ -287,12 +289,14 @@ class Batch(NamedTuple):
     Attributes:
         words: the network's inputs, `[tokens, pieces, 7]`, with the labels of a network that hears some.
         wanted: the values to predict, `[tokens, pieces, 7]`.
+        heard: what has sounded before the words.
         n_words: words to predict in the whole batch, of all processes.
         n_notes: NOTEs to predict in the whole batch, of all processes.
     """
 
     words: torch.Tensor
     wanted: torch.Tensor
+    heard: sounding.State
     n_words: int
     n_notes: int
 
@@ -482,7 +486,7 @@ class Run:
         The weights receive the sum of the gradients of all processes.
         """
         rates: dict[str, torch.Tensor] = {}
-        logits = self._forward(batch.words, rates)
+        logits = self._forward(batch, rates)
         nats = feature_losses(logits, batch.wanted).sum()
         return self._taught(logits, nats, batch) / batch.n_words + self._rate_penalty(rates), nats
 
@@ -599,12 +603,13 @@ class Run:
         return network
 
     def _draw(self, pieces: Sequence[Words]) -> Batch:
-        words, wanted = draw_batch(pieces, self.settings, self.progress.step, self.labels["train"])
+        words, wanted, heard = draw_batch(pieces, self.settings, self.progress.step, self.labels["train"])
         kind = wanted[..., tokens.BAR_BEAT]
         share = self.team.share(self.settings.batch)
         return Batch(
             words[:, share].to(self.device),
             wanted[:, share].to(self.device),
+            heard[share],
             int((kind != tokens.BarBeat.PAD).sum()),
             int((kind == tokens.BarBeat.NOTE).sum()),
         )
@@ -616,15 +621,15 @@ class Run:
         teacher = self.teacher.network.to(self.device)
         words = batch.words if teacher.labels else batch.words[..., : len(tokens.FEATURES)]
         with torch.no_grad():
-            teacher_logits, _ = teacher(words)
+            teacher_logits, _ = teacher(words, heard=batch.heard)
         share = self.settings.teacher_share
         return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits).sum()
 
-    def _forward(self, words: torch.Tensor, rates: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The logits of `words` in training. `rates` receives the mean firing rate of every population."""
+    def _forward(self, batch: Batch, rates: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The logits of `batch` in training. `rates` receives the mean firing rate of every population."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits: torch.Tensor
-            logits, _ = self.network(words, regularise=rates, dropout=self.settings.dropout)
+            logits, _ = self.network(batch.words, regularise=rates, dropout=self.settings.dropout, heard=batch.heard)
         return logits.float()
 
     def _rate_penalty(self, rates: Mapping[str, torch.Tensor]) -> torch.Tensor | float:

@@ -54,7 +54,7 @@ def train(network_settings: dict[str, Any], settings: training.Settings) -> tupl
     optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
     norms: list[float] = []
     for step in range(STEPS):
-        words, wanted = training.draw_batch(pieces, settings, step)
+        words, wanted, _ = training.draw_batch(pieces, settings, step)
         rates: dict[str, torch.Tensor] = {}
         logits, _ = network(words, regularise=rates, dropout=settings.dropout)
         kind = wanted[..., tokens.BAR_BEAT]

@@ -173,17 +173,20 @@ class Twin(Generator):
         record: Iterable[str] = (),
         regularise: dict[str, torch.Tensor] | None = None,
         dropout: float = 0.0,
+        heard: sounding.State | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Logits `[tokens, batch, N_AXONS]` of `words` `[tokens, batch, 7]`. The network starts at rest.
 
         In training, a share `dropout` of the units between layers is silent in each piece, for all its tokens.
-        `regularise` is ignored, because a twin has no firing rates.
+        `regularise` is ignored, because a twin has no firing rates. `heard` is what has sounded before the words; None:
+        nothing.
 
         Raises:
             BadInput: `record` names a population; a twin has no spikes to record.
         """
         _refuse_to_record(record)
-        x, _ = self.trunk(self.embedded(words, sounding.silence(words.shape[1])), [], dropout)
+        state = sounding.silence(words.shape[1]) if heard is None else heard.copy()
+        x, _ = self.trunk(self.embedded(words, state), [], dropout)
         return self.head(x), {}
 
     def embedded(self, words: torch.Tensor, heard: sounding.State) -> torch.Tensor:

@@ -276,8 +276,8 @@ def test_excerpts_are_the_same_with_and_without_labels() -> None:
     corpus = labelled_corpus()
     labels = Labels.of({"register": corpus.label_values("register")})
     settings = training.Settings(batch=64, tokens=12, transpose=0, label_dropout=0.5)
-    plain, wanted = draw_batch(corpus.words("train"), settings, 3)
-    words, same = draw_batch(corpus.words("train"), settings, 3, labels.rows(corpus.labels("train")))
+    plain, wanted, _ = draw_batch(corpus.words("train"), settings, 3)
+    words, same, _ = draw_batch(corpus.words("train"), settings, 3, labels.rows(corpus.labels("train")))
     assert torch.equal(words[..., :7], plain) and torch.equal(wanted, same)
     column = words[..., 7]
     assert (column == column[0]).all(), "a label is heard with every word, also before the first"

@@ -110,7 +110,7 @@ def test_the_least_important_weights_go_first(tmp_path: Path, corpus: Corpus) ->
     begun = small_model()
     run = pruning.Run(tmp_path, begun, dataclasses.replace(SETTINGS, steps=1, learning_rate=1e-9), corpus)
     pieces = [piece.words for piece in corpus.split("train")]
-    words, _ = draw_batch(pieces, run.settings, 0)
+    words, *_ = draw_batch(pieces, run.settings, 0)
     scores = pruning.scores(begun.spiking, pruning.population_rates(begun.spiking, words))
     run.train()
     kept = {name: w != 0 for name, w in weights(run).items()}

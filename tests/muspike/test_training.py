@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from muspike import architectures, corpora, evaluation, tokens, training
+from muspike import architectures, corpora, evaluation, sounding, tokens, training
 from muspike.checkpoint import load_model, save_model
 from muspike.cli import main
 from muspike.corpora import Corpus, Piece
@@ -100,11 +100,29 @@ def test_inputs_are_the_words_before_the_targets(corpus: Corpus) -> None:
 def test_batches_are_transposed_excerpts_that_start_at_a_bar(corpus: Corpus) -> None:
     pieces = [piece.words for piece in corpus.pieces]
     settings = dataclasses.replace(SETTINGS, batch=32)
-    _, wanted = training.draw_batch(pieces, settings, step=3)
+    _, wanted, _ = training.draw_batch(pieces, settings, step=3)
     assert (wanted[0, :, tokens.BAR_BEAT] == tokens.BarBeat.BAR).all()
-    _, again = training.draw_batch(pieces, settings, step=3)
-    _, other = training.draw_batch(pieces, settings, step=4)
+    _, again, _ = training.draw_batch(pieces, settings, step=3)
+    _, other, _ = training.draw_batch(pieces, settings, step=4)
     assert torch.equal(wanted, again) and not torch.equal(wanted, other)
+
+
+def test_an_excerpt_is_heard_as_in_its_piece(corpus: Corpus) -> None:
+    """What a bar begins with, such as its number, does not start anew with an excerpt."""
+    piece = corpus.pieces[0].words
+    settings = dataclasses.replace(SETTINGS, batch=8, transpose=0, tokens=24)
+    words, _, before = training.draw_batch([piece], settings, step=1)
+    network = architectures.build("s-rnn", TINY | {"hears": list(sounding.GROUPS)})
+    assert isinstance(network, Network)
+    whole = network.axons(torch.from_numpy(piece[:, None]))[:, 0]
+    later = 0
+    for b, excerpt in enumerate(network.axons(words, before).unbind(1)):
+        given = words[:, b].numpy()
+        (start,) = [s for s in range(len(piece)) if np.array_equal(piece[s : s + 12], given[1:13])][:1]
+        later += start > 0
+        length = min(len(given), len(piece) - start + 1)
+        assert torch.equal(excerpt[1:length], whole[start : start + length - 1])
+    assert later > 0
 
 
 @pytest.mark.parametrize("step", [5, 6, 7])
@@ -230,7 +248,7 @@ def test_a_corpus_without_validation_is_refused(tmp_path: Path, corpus: Corpus) 
     # Beside others, a piece without notes, far shorter than an excerpt, is no harm.
     mixed = Corpus("mixed", rest.pieces, {"train": ["silent", "piece1"], "validation": ["piece0"], "test": []})
     training.Run(tmp_path, "s-rnn", TINY, dataclasses.replace(SETTINGS, tokens=1000, steps=2), mixed).train()
-    _, wanted = training.draw_batch([silent.words], SETTINGS, 0)
+    _, wanted, _ = training.draw_batch([silent.words], SETTINGS, 0)
     assert (wanted[2:] == 0).all() and wanted[1, :, tokens.BAR_BEAT].eq(tokens.BarBeat.END).all()
 
 
