@@ -68,7 +68,7 @@ def to_nir(network: Network, metadata: dict[str, Any] | None = None) -> nir.NIRG
 
 def _weights(network: Network, synapse: Synapse) -> nir.NIRNode:
     if synapse.wires is None:
-        return nir.Linear(network.weights[synapse.name].detach().numpy())
+        return nir.Linear(network.matrix(synapse, network.weights[synapse.name].detach()).numpy())
     wires = np.asarray(synapse.wires, np.float32)
     size = network.populations[synapse.target].size
     return nir.Linear(wires) if wires.ndim else nir.Scale(np.full(size, wires))

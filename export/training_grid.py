@@ -60,7 +60,8 @@ class Rounding:
 
     def __init__(self, network: Network, chip: Chip) -> None:
         graph = from_nir(to_nir(network))
-        self._chip = chip
+        self._chip, self._network = chip, network
+        self._synapses = {s.name: s for s in network.synapses}
         # The populations that trained synapses reach, each with all synapses into it in the graph's order.
         self._into = []
         for population, incoming in graph.with_incoming():
@@ -82,12 +83,15 @@ class Rounding:
         rounded = {}
         for population, incoming in self._into:
             held = [
-                weights[s.name].detach().cpu().numpy() if s.name in weights else s.weight  # else wires
+                self._network.matrix(self._synapses[s.name], weights[s.name].detach().cpu()).numpy()
+                if s.name in weights
+                else s.weight  # wires
                 for s in incoming
             ]
             for s, w in zip(incoming, on_grid(population, held, self._chip), strict=True):
                 if s.name in weights:
-                    rounded[s.name] = torch.from_numpy(w).to(weights[s.name])
+                    part = self._synapses[s.name].neurons
+                    rounded[s.name] = torch.from_numpy(w)[:, part].to(weights[s.name])
         return rounded
 
 

@@ -97,7 +97,7 @@ def or_gate(name: str, size: int) -> Population:
 
 @dataclass(frozen=True, eq=False)
 class Synapse:
-    """Connections from every neuron of one population to every neuron of another.
+    """Connections from every neuron of one population, or from some in a row, to every neuron of another.
 
     Attributes:
         source: name of the population that spikes.
@@ -105,16 +105,19 @@ class Synapse:
         delay: ticks (ideal time) after which a spike arrives.
         wires: None for trained weights; a matrix `[target, source]` of constant weights; or a number, the constant
             weight of one-to-one connections (each neuron reaches only the neuron of its own index).
+        part: the neurons of the source that it starts from: the first, and the one after the last. None: all. Weights
+            of a part are trained, `[target, neurons of the part]`.
 
     Raises:
-        BadInput: an end is no text, `delay` is no whole number of at least 0, or `wires` are neither a finite number
-            nor a matrix of finite numbers.
+        BadInput: an end is no text, `delay` is no whole number of at least 0, `wires` are neither a finite number nor
+            a matrix of finite numbers, or `part` is no range of neurons or has wires.
     """
 
     source: str
     target: str
     delay: int = 0
     wires: float | npt.NDArray[np.float32] | None = None
+    part: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         instance("synapse: source", self.source, str, "the name of a population")
@@ -128,11 +131,23 @@ class Synapse:
                 wires = np.asarray(None)
             if wires.dtype.kind not in "iuf" or wires.ndim not in (0, 2) or not np.isfinite(wires).all():
                 raise refuse(f"{where}: wires", self.wires, "a finite number, or a matrix [target, source] of them")
+        if self.part is not None:
+            first, last = self.part
+            if not 0 <= whole(f"{where}: part", first, 0) < whole(f"{where}: part", last, 1):
+                raise BadInput(f"{where}: part is {self.part}; expected the first neuron, and the one after the last")
+            if self.wires is not None:
+                raise BadInput(f"{where}: part is {self.part} and wires are given; expected one of them at most")
 
     @property
     def name(self) -> str:
         after = f"_after_{self.delay}" if self.delay else ""
-        return f"{self.source}_to_{self.target}{after}"
+        part = "" if self.part is None else f"_{self.part[0]}_{self.part[1]}"
+        return f"{self.source}{part}_to_{self.target}{after}"
+
+    @property
+    def neurons(self) -> slice:
+        """The neurons of the source that it starts from."""
+        return slice(None) if self.part is None else slice(*self.part)
 
 
 def completed(words: torch.Tensor, reader: Reader, training: bool) -> torch.Tensor:
@@ -186,6 +201,11 @@ def spiked(axons: torch.Tensor, size: int) -> torch.Tensor:
     spikes = torch.zeros(*axons.shape[:-1], size + 1, device=axons.device)
     spikes.scatter_(-1, torch.where(axons < 0, size, axons), 1.0)
     return spikes[..., :size]
+
+
+def _within(axons: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """Those of `axons` from `first` to before `last`, numbered from `first`; `sounding.NONE` for the others."""
+    return torch.where((axons >= first) & (axons < last), axons - first, sounding.NONE)
 
 
 State = dict[str, torch.Tensor]
@@ -350,8 +370,14 @@ class Network(Generator):
         weights = {}
         for synapse in synapses:
             shape = self.populations[synapse.target].size, self.populations[synapse.source].size
+            if synapse.part is not None and synapse.part[1] > shape[1]:
+                raise BadInput(
+                    f"synapse {synapse.name}: part {synapse.part} reaches beyond the {shape[1]} neurons of "
+                    f"{synapse.source}"
+                )
             if synapse.wires is None:
-                weights[synapse.name] = nn.Parameter(torch.zeros(shape))
+                of_source = range(shape[1])[synapse.neurons]
+                weights[synapse.name] = nn.Parameter(torch.zeros(shape[0], len(of_source)))
             else:
                 self._wire(synapse, shape)
         self.weights = nn.ParameterDict(weights)
@@ -563,6 +589,14 @@ class Network(Generator):
                 after[f"{name} past"] = _pushed(past, fired)
         return after
 
+    def matrix(self, synapse: Synapse, weight: torch.Tensor) -> torch.Tensor:
+        """The `weight` of a trained synapse as a matrix `[target, source]`, with 0 for neurons outside its part."""
+        if synapse.part is None:
+            return weight
+        whole = weight.new_zeros(weight.shape[0], self.populations[synapse.source].size)
+        whole[:, synapse.neurons] = weight
+        return whole
+
     def _held(self) -> Mapping[str, torch.Tensor]:
         """The trained weights to compute with, by synapse name: rounded if `rounding` is set."""
         weights = dict(self.weights)
@@ -571,7 +605,7 @@ class Network(Generator):
     def _through(self, synapse: Synapse, spikes: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The current `[..., target]` that `spikes` `[..., source]` give through `synapse`."""
         if synapse.wires is None:
-            return spikes @ weights[synapse.name].t()
+            return spikes[..., synapse.neurons] @ weights[synapse.name].t()
         wires = self.get_buffer(f"_wires_{synapse.name}")
         return spikes @ wires.t() if wires.ndim else spikes * wires
 
@@ -685,13 +719,16 @@ class _Run:
         for s in synapses:
             trained = s.wires is None
             if s.source == net.input and trained and s.delay % timing.period == 0:
-                gathers.append(Gather(self.axons, self.weights[s.name], s.delay // timing.period))
+                axons = self.axons if s.part is None else _within(self.axons, *s.part)
+                gathers.append(Gather(axons, self.weights[s.name], s.delay // timing.period))
             elif s.name in self.currents:
                 rest.append(later(self.currents[s.name], net.in_slots(s.delay, name)))
             else:
                 spikes = self._in_slots_of(name, s.source)
                 if trained:
                     kept = self._kept.get(s.source)
+                    if s.part is not None:
+                        spikes, kept = spikes[..., s.neurons], None if kept is None else kept[..., s.neurons]
                     weight = self.weights[s.name] if kept is None else self.weights[s.name] / (1 - self.dropout)
                     sources.append(Source(spikes, weight, net.in_slots(s.delay, name), kept))
                 else:
@@ -747,13 +784,13 @@ class _Run:
         clock = net.clock(net.readout)
         logits: torch.Tensor = net.bias
         for s in net._into(net.readout):
-            spikes = self._in_slots_of(net.readout, s.source)
+            spikes = self._in_slots_of(net.readout, s.source)[..., s.neurons]
             answers = leaky_answers(later(spikes, net.in_slots(s.delay, net.readout)), tau, clock)
             if s.wires is not None:
                 logits = logits + net._through(s, answers, self.weights)
                 continue
             if s.source in self._kept:
-                answers = answers * (self._kept[s.source] / (1 - self.dropout))
+                answers = answers * (self._kept[s.source][..., s.neurons] / (1 - self.dropout))
             logits = logits + project(answers, self.weights[s.name], net.low_precision)
         return logits
 

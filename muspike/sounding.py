@@ -91,6 +91,11 @@ class Hearing:
         """Axons of all groups."""
         return sum(GROUPS[group][0] for group in self.groups)
 
+    def axons_of(self, group: str) -> range:
+        """The axons of one of the groups, counted from the first axon of all."""
+        before = sum(GROUPS[other][0] for other in self.groups[: self.groups.index(group)])
+        return range(before, before + GROUPS[group][0])
+
     @property
     def usual_spikes(self) -> int:
         """About as many axons spike with a word of four-part music."""

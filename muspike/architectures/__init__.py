@@ -96,9 +96,9 @@ def _check_entries(values: tuple[Any, ...], default: tuple[Any, ...], what: str)
     """Refuse entries that are not numbers of the default's type.
 
     Text is allowed too if `what` is a setting of delays, which can be given in periods; and it is wanted if `what` is
-    the setting `hears` or `labels`.
+    the setting `hears`, `direct` or `labels`.
     """
-    texts = {"hears": "names of groups of axons", "labels": "names of labels"}
+    texts = dict.fromkeys(("hears", "direct"), "names of groups of axons") | {"labels": "names of labels"}
     if wanted := texts.get(what.rpartition(": ")[2]):
         for entry in values:
             if not isinstance(entry, str):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from muspike.errors import BadInput
-from muspike.host import Timing
-from muspike.network import Network, reachable
+from muspike.host import SILENT, Noise, Timing, input_axons
+from muspike.network import Network, Synapse, reachable
+from muspike.sounding import Hearing
 from muspike.tokens import FEATURES
 
 
@@ -60,7 +61,7 @@ def draw_weights(
 
     From the input, the number of spikes of a token counts as the number of source neurons: one for each feature and
     label, and for what sounds as many as are usual. For synapses to the readout, the gain, the threshold and the number
-    of parallel synapses are 1.
+    of parallel synapses are 1. Synapses from a part of a population start at 0.
 
     Args:
         from_input: gain of synapses from the input.
@@ -81,7 +82,9 @@ def draw_weights(
         synapse, weight = trained[name], network.weights[name]
         target = network.populations[synapse.target]
         threshold, copies = float(np.mean(target.v_threshold)), parallel[synapse.source, synapse.target]
-        if synapse.target == network.readout:
+        if synapse.part is not None:
+            spread = 0.0  # it adds to what the network says without it
+        elif synapse.target == network.readout:
             spread = 1 / math.sqrt(weight.shape[1])
         elif synapse.source == network.input:
             spread = from_input * threshold / math.sqrt(n_spikes * copies)
@@ -94,3 +97,24 @@ def draw_weights(
             reach = (torch.tensor(target.tau) / 2).sqrt().view(-1, 1)
         with torch.no_grad():
             weight.copy_(torch.randn_like(weight) * (spread * reach))
+
+
+def direct_synapses(groups: Sequence[str], hearing: Hearing, noise: Noise = SILENT) -> list[Synapse]:
+    """Synapses from the axons of some groups of what is heard to the readout, one for each group.
+
+    Args:
+        groups: names of groups that `hearing` has.
+        hearing: what the network hears.
+        noise: the random input before it.
+
+    Raises:
+        BadInput: the network does not hear a group, or one is named twice.
+    """
+    synapses = []
+    for group in groups:
+        if group not in hearing.groups or groups.count(group) > 1:
+            raise BadInput(f"direct: {group!r} must be one of what the network hears, named once: {hearing.groups}")
+        axons = hearing.axons_of(group)
+        first = input_axons(noise) + axons.start
+        synapses.append(Synapse("input", "readout", part=(first, first + len(axons))))
+    return synapses

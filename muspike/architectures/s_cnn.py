@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from muspike.architectures.common import draw_weights, timing
+from muspike.architectures.common import direct_synapses, draw_weights, timing
 from muspike.host import input_axons
 from muspike.labels import Labels
 from muspike.network import Network, Population, Synapse
@@ -35,6 +35,7 @@ class Config:
         v_threshold: threshold of the layers.
         tau_readout: time constant of the readout in ticks.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        direct: groups of these whose axons also reach the readout without a neuron between.
         labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
             from its corpus.
 
@@ -50,6 +51,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 4.0
     hears: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ def build(config: Config) -> Network:
         for tap in range(config.taps)
     ]
     synapses += [Synapse(name, "readout") for name in layers]
+    synapses += direct_synapses(config.direct, hearing)
     network = Network(populations, synapses, clock, hearing=hearing, labels=labels)
     draw_weights(network, forward=5.0)
     return network

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from muspike import kernels
-from muspike.architectures.common import draw_weights, timing
+from muspike.architectures.common import direct_synapses, draw_weights, timing
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
 from muspike.labels import Labels
@@ -48,6 +48,7 @@ class Config:
         v_threshold: threshold of the gates.
         tau_readout: time constant of the readout in ticks.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        direct: groups of these whose axons also reach the readout without a neuron between.
         labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
             from its corpus.
 
@@ -62,6 +63,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 4.0
     hears: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ def build(config: Config) -> Network:
         source = layer.named("hidden")
         synapses.append(Synapse(source, "readout"))
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
+    synapses += direct_synapses(config.direct, hearing)
     network = Network(populations, synapses, clock, composites, hearing=hearing, labels=labels)
     # Two gates must agree before a cell is written, so their weights start large and the gates fire often. The weights
     # are drawn in the order of their names, as those of the first models were.

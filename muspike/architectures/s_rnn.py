@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from muspike.architectures.common import draw_weights, in_ticks, timing
+from muspike.architectures.common import direct_synapses, draw_weights, in_ticks, timing
 from muspike.host import SILENT, Noise, input_axons
 from muspike.labels import Labels
 from muspike.network import Network, Population, Synapse
@@ -33,6 +33,7 @@ class Config:
         tau_readout: time constant of the readout in ticks.
         skip: whether every layer reaches the readout. False: only the last one does.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        direct: groups of these whose axons also reach the readout without a neuron between.
         labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
             from its corpus.
 
@@ -49,6 +50,7 @@ class Config:
     tau_readout: float = 2.0
     skip: bool = False
     hears: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ def build(config: Config, noise: Noise = SILENT) -> Network:
     synapses = [Synapse(a, b) for a, b in zip(["input", *names[:-1]], names, strict=True)]
     synapses += [Synapse(name, name, delay) for name in names for delay in delays]
     synapses += [Synapse(name, "readout") for name in (names if config.skip else names[-1:])]
+    synapses += direct_synapses(config.direct, hearing, noise)
     network = Network(populations, synapses, clock, noise=noise, hearing=hearing, labels=labels)
     draw_weights(network, forward=5.0, by_tau=True)
     return network

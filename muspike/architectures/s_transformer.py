@@ -37,7 +37,7 @@ import numpy.typing as npt
 import torch
 
 from muspike import kernels
-from muspike.architectures.common import draw_weights, timing
+from muspike.architectures.common import direct_synapses, draw_weights, timing
 from muspike.errors import BadInput
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
@@ -71,6 +71,7 @@ class Config:
         v_threshold: threshold of the same neurons.
         tau_readout: time constant of the readout in ticks.
         hears: groups of axons for what sounds that the network hears beside the words (`sounding.GROUPS`).
+        direct: groups of these whose axons also reach the readout without a neuron between.
         labels: labels of a piece that the network hears, values by name (`labels.Labels`). Training takes the values
             from its corpus.
 
@@ -91,6 +92,7 @@ class Config:
     v_threshold: float = 0.5
     tau_readout: float = 4.0
     hears: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -130,6 +132,7 @@ def build(config: Config) -> Network:
         composites.append(attention)
         sources += [attended, hidden]
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
+    synapses += direct_synapses(config.direct, hearing)
     network = Network(populations, synapses, clock, composites, hearing=hearing, labels=labels)
     draw_weights(network, forward=3.0)
     return network

@@ -71,7 +71,7 @@ def test_wires_are_scales_and_matrices_that_read_back_as_they_are(name: str) -> 
         assert type(node) is (nir.Scale if np.isscalar(s.wires) else nir.Linear)
         assert (found.source, found.target, found.delay) == (s.source, s.target, s.delay)
         size = network.populations[s.target].size
-        wanted = network.weights[s.name].detach().numpy() if s.wires is None else s.wires
+        wanted = network.matrix(s, network.weights[s.name].detach()).numpy() if s.wires is None else s.wires
         wanted = np.asarray(wanted) * np.eye(size) if np.isscalar(wanted) else wanted
         assert np.array_equal(dense(found.weight), wanted) and found.weight.dtype == np.float32
 

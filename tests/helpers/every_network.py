@@ -61,14 +61,16 @@ def preset(name: str, **settings: Any) -> Callable[[], Network]:
 
 
 LONG = "s-cnn, 20 tokens back"
-HEARS = ["before", "now", "next_end", "parallel"]
+HEARS = ["before", "now", "next_end", "parallel", "parallel_motion", "bars"]
+DIRECT = ["parallel_motion", "before"]
 LABELS = {"emotion": ["sad", "happy", 'größer "1"'], "genre": ["rock", "jazz"]}
 NETWORKS: Mapping[str, Callable[[], Network]] = {
     **{name: preset(name) for name in architectures.ARCHITECTURES if not name.startswith("ann-")},
     "s-transformer, windowed": preset("s-transformer", attention="windowed", window=3),
-    "s-rnn, hearing": preset("s-rnn", hears=HEARS),
-    "s-gan, hearing": preset("s-gan", hears=HEARS),
+    "s-rnn, hearing": preset("s-rnn", hears=HEARS, direct=DIRECT),
+    "s-gan, hearing": preset("s-gan", hears=HEARS, direct=DIRECT),
     "s-lstm, hearing": preset("s-lstm", hears=HEARS),
+    "s-transformer, hearing": preset("s-transformer", hears=HEARS, direct=DIRECT),
     "s-rnn, labels": preset("s-rnn", labels=LABELS),
     "s-gan, hearing and labels": preset("s-gan", hears=HEARS, labels=LABELS),
     "by hand": by_hand,
@@ -83,6 +85,9 @@ def made(name: str) -> Model:
     network = NETWORKS[name]()
     with torch.no_grad():
         network.bias.copy_(torch.randn(N_AXONS))
+        for synapse in network.synapses:
+            if synapse.part is not None:  # its weights start at 0
+                network.weights[synapse.name].copy_(torch.randn_like(network.weights[synapse.name]))
         if name == "by hand":
             for synapse, weight in network.weights.items():
                 spread = 1.0 / 7**0.5 if synapse.startswith("input") else 2.0 / weight.shape[1] ** 0.5

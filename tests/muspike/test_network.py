@@ -57,6 +57,11 @@ def mixed() -> Network:
             Synapse("b", "c"),
             Synapse("c", "c", 1),
             Synapse("input", "c", 14),
+            Synapse("input", "b", part=(450, N_AXONS)),
+            Synapse("input", "c", 3, part=(0, 30)),
+            Synapse("a", "c", 7, part=(5, 12)),
+            Synapse("b", "readout", part=(0, 7)),
+            Synapse("input", "readout", part=(3, 40)),
             Synapse("a", "readout"),
             Synapse("c", "readout", 1),
             Synapse("input", "readout"),
@@ -227,3 +232,24 @@ def test_what_has_no_spikes_cannot_be_recorded() -> None:
     with pytest.raises(BadInput, match="record: write1 has no spikes of its own here; without_composites"):
         network(words, ["write1"])
     assert network.without_composites()(words, ["write1"])[1]["write1"].shape == (3, 1, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ((0, N_AXONS + 1), r"synapse input_0_467_to_a: part \(0, 467\) reaches beyond the 466 neurons of input"),
+        ((3, 3), r"synapse input_to_a: part is \(3, 3\); expected the first neuron, and the one after the last"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(part: tuple[int, int], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        Network(
+            [Population("input", N_AXONS, "input"), Population("a", 2), Population("readout", N_AXONS, "li")],
+            [Synapse("input", "a", part=part), Synapse("a", "readout")],
+            Timing(3, 7),
+        )
+
+
+def test_a_group_that_is_not_heard_cannot_be_direct() -> None:
+    with pytest.raises(BadInput, match=r"direct: 'bars' must be one of what the network hears, named once"):
+        s_rnn(hears=["before"], direct=["bars"])
