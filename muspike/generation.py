@@ -42,6 +42,8 @@ SHORTEST = 4
 class Sampling:
     """How the host chooses the next word.
 
+    Temperature and top-p are those of all features but the kind of the word. Its values come with the chances that the
+    network gives them: the end of a piece is rare everywhere, and would be among the likeliest values almost nowhere.
     `unisons` and `chord` keep a piece from staying on one chord for ever.
 
     Attributes:
@@ -61,6 +63,10 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check(self, "sampling")
+
+
+_AS_IT_IS = Sampling(temperature=1.0, top_p=1.0)
+"""How the kind of a word is chosen."""
 
 
 class Chooser(Protocol):
@@ -287,7 +293,8 @@ def _composed(
         draws = np.stack([np.random.default_rng([seed, piece]).random(shape) for piece in group], axis=1)
 
         def choose(n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
-            return sample(logits, allowed, draws[n, :, feature], sampling)  # noqa: B023
+            how = _AS_IT_IS if feature == tokens.BAR_BEAT else sampling
+            return sample(logits, allowed, draws[n, :, feature], how)  # noqa: B023
 
         noise = runner.noise.drawn(seed, group, length)
         beside = np.concatenate([np.broadcast_to(row, (length, len(group), row.shape[1])), noise], axis=2)

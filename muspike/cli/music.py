@@ -83,7 +83,10 @@ def add(commands: Commands) -> None:
     folder(generate, "folder for the MIDI files")
     add_seed(generate, "the same seed gives the same files")
     generate.add_argument(
-        "--temperature", type=number(TEMPERATURE), default=0.9, help="below 1: safer choices (default: 0.9)"
+        "--temperature",
+        type=number(TEMPERATURE),
+        default=0.9,
+        help="below 1: safer choices of pitches, lengths and so on (default: 0.9)",
     )
     generate.add_argument(
         "--top-p",

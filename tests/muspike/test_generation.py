@@ -182,6 +182,28 @@ def test_sample_follows_the_distribution_the_mask_and_top_p() -> None:
     assert cold == pytest.approx(1000 * chances**2 / (chances**2).sum(), abs=1)
 
 
+class Restless(Noise):
+    """After each note it wants the next beat, and with a chance of a tenth the end."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0.0)
+
+    def step(self, words: Words) -> Logits:
+        logits = super().step(words)
+        kinds = tokens.OFFSETS[tokens.BAR_BEAT]
+        logits[:, kinds : kinds + len(BarBeat)] = -30
+        logits[:, kinds + BarBeat.END] = np.log(0.1)
+        logits[:, kinds + BarBeat.BEAT] = logits[:, kinds + BarBeat.NOTE] = np.log(0.45)
+        return logits
+
+
+def test_top_p_and_temperature_do_not_keep_a_piece_from_ending() -> None:
+    for sampling in (Sampling(), Sampling(temperature=0.2, top_p=0.1)):
+        pieces = generate(Restless(), 40, 400, 0, sampling)
+        assert all(ended_by_itself(words, 400) for words in pieces)
+        assert len({len(words) for words in pieces}) > 10
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [
