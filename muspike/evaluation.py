@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from muspike import tokens
+from muspike import sounding, tokens
 from muspike.arguments import instance, listed, refuse, whole
 from muspike.errors import BadInput
 from muspike.labels import UNKNOWN, Rows
@@ -146,6 +146,33 @@ def feature_losses(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.T
             goal = teacher.flatten(0, -2)[rows, start : start + size].softmax(-1)
         losses.append(functional.cross_entropy(flat[rows, start : start + size], goal, reduction="sum"))
     return torch.stack(losses)
+
+
+def parallel_losses(
+    logits: torch.Tensor, targets: torch.Tensor, words: torch.Tensor, heard: sounding.State
+) -> torch.Tensor:
+    """The unlikelihood in nats of the pitches that would move in parallel fifths or octaves, a scalar.
+
+    It is -log(1 - p), summed over the NOTEs, where p is the chance of all such pitches (`sounding`: `parallel_motion`)
+    but the right one (Welleck et al. 2019, equation 4). Likelihood alone makes such a pitch as rare as it is after the
+    words of the corpus. After words of its own a network meets it more often.
+
+    Args:
+        logits: `[tokens, batch, N_AXONS]`.
+        targets: the values to predict, `[tokens, batch, 7]`.
+        words: the network's inputs, `[tokens, batch, 7 or more]`.
+        heard: what has sounded before them.
+    """
+    inputs = words[..., : len(tokens.FEATURES)].cpu().numpy()
+    axons = torch.from_numpy(sounding.Hearing(("parallel_motion",)).hear(inputs, heard.copy())).to(logits.device)
+    axons = axons[:, :, (axons != sounding.NONE).any(0).any(0)]  # they come first, so few columns are left
+    of_note = targets[..., tokens.BAR_BEAT] == tokens.BarBeat.NOTE
+    values = axons + 1  # of the feature pitch
+    wrong = (axons != sounding.NONE) & (values != targets[..., tokens.PITCH, None]) & of_note[..., None]
+    start = tokens.OFFSETS[tokens.PITCH]
+    chances = logits[..., start : start + tokens.SIZES[tokens.PITCH]].softmax(-1)
+    p = (chances.gather(-1, values) * wrong).sum(-1)
+    return -torch.log1p(-p.clamp(max=1 - 1e-6)).sum()
 
 
 def lined_up(

@@ -34,7 +34,7 @@ from muspike import architectures, sounding, tokens
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
-from muspike.evaluation import feature_losses, firing_rate, likelihood, lined_up, per_neuron
+from muspike.evaluation import feature_losses, firing_rate, likelihood, lined_up, parallel_losses, per_neuron
 from muspike.files import check_file, write_whole
 from muspike.labels import UNKNOWN, Rows
 from muspike.model_folder import LARGEST_WEIGHTS
@@ -97,6 +97,7 @@ class Settings:
         schedule: "plateau" halves the learning rate (see `patience`); "cosine" lowers it to a hundredth over `steps`
             (Loshchilov & Hutter 2017).
         teacher_share: weight of the teacher's distributions in the loss, if there is a teacher. The data have the rest.
+        parallels_weight: weight in the loss of the pitches that would move in parallel (`evaluation.parallel_losses`).
         label_dropout: the share of excerpts that are read without some of their labels, so that the network also
             composes without one. Each set of labels that are left out, of one label or more, has the same chance.
         seed: of the first weights, of batches, of dropout and of labels that are left out.
@@ -122,6 +123,7 @@ class Settings:
     precision: str = setting("float32", one_of(PRECISIONS))
     schedule: str = setting("plateau", one_of(SCHEDULES))
     teacher_share: float = setting(0.5, from_to(0, 1))
+    parallels_weight: float = setting(0.0, at_least(0))
     label_dropout: float = setting(0.1, from_to(0, 1))
     seed: int = setting(0, SEED)
 
@@ -488,7 +490,12 @@ class Run:
         rates: dict[str, torch.Tensor] = {}
         logits = self._forward(batch, rates)
         nats = feature_losses(logits, batch.wanted).sum()
-        return self._taught(logits, nats, batch) / batch.n_words + self._rate_penalty(rates), nats
+        wanted = self._taught(logits, nats, batch)
+        if self.settings.parallels_weight:
+            wanted = wanted + self.settings.parallels_weight * parallel_losses(
+                logits, batch.wanted, batch.words, batch.heard
+            )
+        return wanted / batch.n_words + self._rate_penalty(rates), nats
 
     def observed(self) -> dict[str, float | None]:
         """Values that a validation adds to the history besides NLL and firing rate, by name; JSON-able."""

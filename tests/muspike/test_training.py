@@ -125,6 +125,25 @@ def test_an_excerpt_is_heard_as_in_its_piece(corpus: Corpus) -> None:
     assert later > 0
 
 
+def test_parallels_are_unlikely_in_the_loss() -> None:
+    """A fifth below a voice that moves from 67 to 69; the lower voice was at 60, so 62 would be a parallel."""
+    rows = [[0, 0, 1, 16, 0, 4, 0], [1, 1, 2, 0, 0, 0, 0], [1, 1, 3, 0, 68, 4, 40], [1, 1, 3, 0, 61, 4, 40]]
+    rows += [[1, 1, 2, 4, 0, 0, 0], [1, 1, 3, 4, 70, 4, 40], [1, 1, 3, 4, 60, 4, 40]]
+    pieces = [np.array(rows, np.int16), np.array([*rows[:-1], [1, 1, 3, 4, 63, 4, 40]], np.int16)]
+    words, wanted = evaluation.lined_up(pieces, [0, 0], 7)
+    logits = torch.randn(7, 2, tokens.N_AXONS, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    silence = sounding.silence(2)
+    loss = evaluation.parallel_losses(logits, wanted, words, silence)
+    start = tokens.OFFSETS[tokens.PITCH]
+    chance = logits[6, 0, start : start + tokens.SIZES[tokens.PITCH]].softmax(0)[63]
+    assert torch.isclose(loss, -torch.log(1 - chance)), "of the piece that has another pitch there, and of no other"
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[6, 0, start + 63] > 0 and gradient[:, 1].abs().sum() == 0
+    assert np.array_equal(silence, sounding.silence(2)), "what was heard before is as it was"
+    nothing = evaluation.parallel_losses(logits[:3], wanted[:3], words[:3], silence)
+    assert nothing == 0 and torch.autograd.grad(nothing, logits)[0].abs().sum() == 0
+
+
 @pytest.mark.parametrize("step", [5, 6, 7])
 @pytest.mark.parametrize("what", ["loss", "gradient of bias", "network.bias"])
 def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
