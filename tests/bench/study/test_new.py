@@ -199,7 +199,8 @@ def test_families_and_items_that_this_version_cannot_follow_differ_from_the_plan
     content["analysis"]["primary"] = "melody"
     (copy / "plan.json").write_text(json.dumps(content))
     choices = analysis_plan.of_items(analysis_plan.of_study(content["analysis"], "plan.json"), ["harmony", "overall"])
-    found = plan.differences(copy, Facts(facts.groups, facts.exclusions, analysis_plan.followed(choices, studies.read(copy))))
+    followed = analysis_plan.followed(choices, studies.read(copy))
+    found = plan.differences(copy, Facts(facts.groups, facts.exclusions, followed))
     assert found == [
         'The analysis has primary = "overall"; "melody" was planned.',
         'The analysis has families.sources.about = "each source against the human one, in the primary item, all groups '
