@@ -85,9 +85,9 @@ def made(name: str) -> Model:
     network = NETWORKS[name]()
     with torch.no_grad():
         network.bias.copy_(torch.randn(N_AXONS))
-        for synapse in network.synapses:
-            if synapse.part is not None:  # its weights start at 0
-                network.weights[synapse.name].copy_(torch.randn_like(network.weights[synapse.name]))
+        for s in network.synapses:
+            if s.part is not None:  # its weights start at 0
+                network.weights[s.name].copy_(torch.randn_like(network.weights[s.name]))
         if name == "by hand":
             for synapse, weight in network.weights.items():
                 spread = 1.0 / 7**0.5 if synapse.startswith("input") else 2.0 / weight.shape[1] ** 0.5
