@@ -1,4 +1,4 @@
-"""The command line of the queue: `python -m muspike.bench.shipped train`, `list` or `tables`."""
+"""The command line of the queue: `python -m muspike.bench.shipped train`, `list`, `measure` or `tables`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     train.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda or auto (default: cpu)")
     listed = commands.add_parser("list", help="what is not finished, and an estimate of the time that it takes")
-    for command in (train, listed):
+    measured = commands.add_parser("measure", help="measure again the finished models whose weights are here")
+    for command in (train, listed, measured):
         command.add_argument("--recipes", type=Path, metavar="FILE", help="other recipes (default: recipes.toml)")
         command.add_argument("--runs", type=Path, metavar="FOLDER", help="where runs are put (default: runs/models)")
         command.add_argument("--to", type=Path, metavar="FOLDER", help="put results, logs and models there instead")
@@ -57,6 +58,9 @@ def _run(args: argparse.Namespace) -> int:
         place = dataclasses.replace(place, runs=args.runs)
     if args.command == "list":
         queue.print_left(entries, place)
+        return 0
+    if args.command == "measure":
+        queue.measure_again(place, said=lambda line: print(line, flush=True))
         return 0
     known = {entry.name: entry for entry in entries}
     for name in args.names:

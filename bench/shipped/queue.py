@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from muspike.bench.shipped.recipes import Entry
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.errors import BadInput
 from muspike.files import owned_folder, write_whole
+from muspike.generation import Sampling
 from muspike.processes import CPU
 from muspike.recipe import train
 from muspike.training import Run, without_denormals
@@ -276,10 +277,45 @@ def finish(entry: Entry, place: Place, model: Model) -> dict[str, Any]:
         "measured": found,
         "data": measure.of_data(corpus),
     }
-    file = place.results / f"{entry.name}.json"
+    _write_result(place.results / f"{entry.name}.json", result)
+    return result
+
+
+def _write_result(file: Path, result: Mapping[str, Any]) -> None:
     with write_whole(file) as path:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+
+
+def measure_again(place: Place, said: Callable[[str], object]) -> list[str]:
+    """Measure the finished models whose weights are here, and renew their results; nothing is trained.
+
+    So results follow a change in how networks compose or are measured. The name of each model that was measured is
+    returned; `said` is told of the others.
+    """
+    done = []
+    for file in sorted(place.results.glob("*.json")):
+        result = read_result(file)
+        model = _measured_model(result, place)
+        if model is None:
+            said(f"{result['name']}: its weights are not here; its result stays as it is")
+            continue
+        said(f"{result['name']}: measuring")
+        corpus = corpora.load(result["made"]["recipe"]["data"])
+        with without_denormals():
+            result["measured"] = measure.measured(model, corpus, Sampling(**result["made"]["sampling"]))
+        _write_result(file, result | {"data": measure.of_data(corpus)})
+        done.append(result["name"])
+    return done
+
+
+def _measured_model(result: Mapping[str, Any], place: Place) -> Model | None:
+    """The very model of a result, among those that ship or that were trained here."""
+    for folder in (place.models / result["family"], place.runs / result["name"] / "rounded"):
+        if (folder / "model.json").exists():
+            model = load_model(folder)
+            if model.training.get("test_bits_per_note") == result["measured"]["test"]:
+                return model
+    return None
 
 
 def print_left(entries: Sequence[Entry], place: Place) -> None:

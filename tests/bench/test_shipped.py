@@ -92,6 +92,22 @@ def test_all_is_trained_once_and_measured(entries: list[Entry], place: Place, co
     assert queue.left(entries, place) == []
 
 
+def test_finished_models_are_measured_again(entries: list[Entry], place: Place) -> None:
+    queue.work(entries[:2], place, said=silent)
+    before = {file: queue.read_result(file) for file in sorted(place.results.glob("*.json"))}
+    for file, result in before.items():
+        file.write_text(json.dumps(result | {"measured": result["measured"] | {"ended": -1.0, "pitch_count": -1.0}}))
+    told: list[str] = []
+    assert queue.measure_again(place, told.append) == [result["name"] for result in before.values()]
+    assert {file: queue.read_result(file) for file in before} == before
+    first = next(iter(before))
+    other = before[first]["measured"] | {"test": 0.5}
+    first.write_text(json.dumps(before[first] | {"measured": other}))
+    assert len(queue.measure_again(place, told.append)) == 1
+    assert f"{before[first]['name']}: its weights are not here; its result stays as it is" in told
+    assert queue.read_result(first)["measured"] == other
+
+
 def stopping(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
     step = training.Run.step
 
