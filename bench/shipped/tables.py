@@ -64,8 +64,8 @@ def quality_table(results: Results, bench: Bench) -> str:
     """
     lines = [
         "| model | parameters | steps | seeds | validation | test | against its twin | on Loihi 1 | "
-        "spikes per neuron and tick | pitch count | best-scale rate | empty beats | ended by itself |",
-        "|---" * 13 + "|",
+        "spikes per neuron and tick | pitch count | best-scale rate | empty beats | parallels | ended by itself |",
+        "|---" * 14 + "|",
     ]
     for corpus, families in by_corpus(results).items():
         for family, found in families.items():
@@ -73,6 +73,7 @@ def quality_table(results: Results, bench: Bench) -> str:
             lines.append(f"| {' | '.join([family, *_quality(found, twin, bench)])} |")
         data = next(iter(families.values()))[0]["data"]
         music = [f"{data['pitch_count']:.1f}", f"{data['pitch_in_scale_rate']:.3f}", f"{data['empty_beat_rate']:.4f}"]
+        music.append(f"{data['parallel_rate']:.1%}")
         name = "Bach" if corpus == MAIN else corpora.source_of(corpus).title
         lines.append(f"| {name} |{' |' * 8} {' | '.join(music)} | {data['ended']:.0%} |")
     return "\n".join(lines)
@@ -127,6 +128,7 @@ def _quality(found: Sequence[Mapping[str, Any]], twin: Sequence[Mapping[str, Any
         spread("pitch_count", ".1f"),
         spread("pitch_in_scale_rate", ".3f"),
         spread("empty_beat_rate", ".4f"),
+        spread("parallel_rate", ".1%"),
         spread("ended", ".0%"),
     ]
 

@@ -257,9 +257,15 @@ def result(
     measured = {
         "parameters": 1000, "steps": 10, "validation": test + 0.1, "test": test, "test_on_chip": chip,
         "firing_rate": None if chip is None else 0.05, "pitch_count": 20.0, "pitch_in_scale_rate": 0.9,
-        "empty_beat_rate": 0.0, "ended": 0.5,
+        "empty_beat_rate": 0.0, "parallel_rate": 0.05, "ended": 0.5,
     }  # fmt: skip
-    data = {"pitch_count": 22.0, "pitch_in_scale_rate": 0.95, "empty_beat_rate": 0.001, "ended": 0.96}
+    data = {
+        "pitch_count": 22.0,
+        "pitch_in_scale_rate": 0.95,
+        "empty_beat_rate": 0.001,
+        "parallel_rate": 0.007,
+        "ended": 0.96,
+    }
     made = {"words": tokens.VERSION, "recipe": {"seed": seed, "data": data_set}}
     return {
         "name": f"{family}-{seed}",
@@ -285,10 +291,10 @@ def test_tables_say_mean_and_spread(place: Place) -> None:
     assert rows[2] == (
         "| s-rnn | 1,000 | 10 | 2 | 3.200 (3.100 to 3.300) | 3.100 (3.000 to 3.200) | +24.0% | +0.50% | "
         "0.050 (0.050 to 0.050) | 20.0 (20.0 to 20.0) | 0.900 (0.900 to 0.900) | 0.0000 (0.0000 to 0.0000) | "
-        "50% (50% to 50%) |"
+        "5.0% (5.0% to 5.0%) | 50% (50% to 50%) |"
     )
     assert rows[3].startswith("| ann-rnn | 1,000 | 10 | 1 | 2.600 | 2.500 |  |  | – |")
-    assert {row.count("|") for row in rows} == {14}
+    assert {row.count("|") for row in rows} == {15}
     assert tables.likelihood_table(results, nothing).splitlines()[2] == (
         "| S-RNN | 1,000 | 3.000 | +1.00 % | 2.500 | 0.050 |"
     )
@@ -355,5 +361,6 @@ def test_what_ships_is_what_was_measured() -> None:
         if entry.ships and (SHIPPED / entry.ships).is_dir():
             told = queue.read_result(place.results / f"{entry.name}.json")
             training_record = load_model(entry.ships).training
-            assert training_record["test_bits_per_note"] == told["measured"]["test"]
+            # Results may have been measured again, on another machine.
+            assert training_record["test_bits_per_note"] == pytest.approx(told["measured"]["test"], rel=1e-6)
             assert np.isfinite(training_record["validation_bits_per_note"])
