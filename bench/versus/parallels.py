@@ -1,0 +1,68 @@
+"""Parallel fifths and octaves: how often a note takes a pitch that the network hears as one, in Bach and in models.
+
+    python bench/versus/parallels.py [MODEL ...] > docs/results/logs/parallels.txt
+
+For the validation split of the chorales and for pieces that each model composes, it prints:
+
+- the axons of the groups `parallel` and `parallel_motion` (`muspike.sounding`) that spike before a note, and beside each
+  how many notes of 100 take such a pitch;
+- how many transitions of 100 have parallels (the metric `parallel_rate`);
+- how many pieces of 100 end by themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from muspike import corpora, generate, load_model, metrics, sounding, tokens
+from muspike.generation import ended_by_itself
+from muspike.model_folder import shipped_models
+from muspike.tokens import BarBeat, Words
+
+GROUPS = ("parallel", "parallel_motion")
+PIECES, LENGTH, SEED = 64, 512, 1
+
+
+def heard(pieces: Sequence[Words], group: str) -> tuple[float, float]:
+    """The axons of a group that spike before a note, and the notes of 100 that take their pitch."""
+    hearing, notes, axons, taken = sounding.Hearing((group,)), 0, 0, 0
+    for words in pieces:
+        spiking = hearing.hear(words[:, None], sounding.silence(1))[:-1, 0]
+        is_note = words[1:, tokens.BAR_BEAT] == BarBeat.NOTE
+        pitches = words[1:, tokens.PITCH, None] - 1
+        notes += int(is_note.sum())
+        axons += int((spiking[is_note] != sounding.NONE).sum())
+        taken += int((spiking == pitches)[is_note].any(1).sum())
+    return axons / notes, 100 * taken / notes
+
+
+def row(name: str, pieces: Sequence[Words], ended: float) -> str:
+    """A line of the table."""
+    rate = np.nanmean(
+        metrics.evaluate_set([tokens.decode(words) for words in pieces], ["parallel_rate"])["parallel_rate"]
+    )
+    of_groups = "".join(f"{axons:>18.2f}{taken:>18.2f}" for axons, taken in (heard(pieces, group) for group in GROUPS))
+    return f"{name:<20}{of_groups}{100 * rate:>18.2f}{100 * ended:>18.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=shipped_models(), metavar="MODEL", help="default: what ships")
+    arguments = parser.parse_args()
+    columns = [text for group in GROUPS for text in (group, "taken of 100")]
+    print(f"{'':<20}{''.join(f'{text:>18}' for text in (*columns, 'parallels of 100', 'ended of 100'))}")
+    bach = [np.asarray(piece.words) for piece in corpora.load("jsb").split("validation")]
+    print(row("Bach, validation", bach, np.mean([len(words) <= LENGTH for words in bach])))
+    for name in arguments.models:
+        print(f"measuring {name}", file=sys.stderr)
+        network = load_model(name).network
+        pieces = generate(network.runner(), pieces=PIECES, length=LENGTH, seed=SEED, batch=PIECES)
+        print(row(name, pieces, float(np.mean([ended_by_itself(words, LENGTH) for words in pieces]))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
