@@ -4,8 +4,8 @@
 
 For the validation split of the chorales and for pieces that each model composes, it prints:
 
-- the axons of the groups `parallel` and `parallel_motion` (`muspike.sounding`) that spike before a note, and beside each
-  how many notes of 100 take such a pitch;
+- the axons of the groups `parallel` and `parallel_motion` (`muspike.sounding`) that spike before a note, and beside
+  each how many notes of 100 take such a pitch;
 - how many transitions of 100 have parallels (the metric `parallel_rate`);
 - how many pieces of 100 end by themselves.
 """
