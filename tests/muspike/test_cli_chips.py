@@ -14,7 +14,7 @@ import pytest
 
 from html_page import Page
 from muspike import corpora
-from muspike.checkpoint import save_model
+from muspike.checkpoint import load_model, save_model
 from muspike.cli import main
 from muspike.export import lava_runner, to_lava
 from muspike.export.references import chip_reference
@@ -254,7 +254,8 @@ def test_models_shows_the_bits_of_both_splits(capsys: pytest.CaptureFixture[str]
     *heads, _, _, _, line, _ = capsys.readouterr().out.splitlines()
     shown = {split: f"{value:.3f}" for split, value in bits.items()}
     rate = f"{told['validation_firing_rate']:.3f}"
-    assert line.split() == ["s-rnn", "jsb", "1,406,258", str(told["step"]), *shown.values(), rate]
+    parameters = sum(weights.numel() for weights in load_model("s-rnn").network.parameters())
+    assert line.split() == ["s-rnn", "jsb", f"{parameters:,}", str(told["step"]), *shown.values(), rate]
     validation, test = (line.index(value) + len(value) for value in shown.values())
     for ending, titles in ((validation, ("bits per note,", "validation")), (test, ("bits per note,", "test"))):
         assert [head[:ending].endswith(title) for head, title in zip(heads, titles, strict=False)] == [True, True]
