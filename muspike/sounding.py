@@ -10,8 +10,9 @@ these groups of axons (`GROUPS`):
 - `parallel`: the pitches that would move in parallel fifths or octaves with a NOTE of this onset. The k-th highest
   pitch before and the k-th highest now are one voice. If a voice moves by some semitones, and a lower voice was a fifth
   or an octave below it, whole octaves aside, then it is the lower voice's pitch moved by as many semitones.
-- `parallel_motion`: the same, where only voices move whose pitch ended at this onset: the k-th highest of these goes to
-  the k-th NOTE of the onset. It is for the voice that comes next.
+- `parallel_motion`: the pitches with which the next voice would move in parallel fifths or octaves with one that has
+  moved, whole octaves aside, up to `WIDEST_LEAP`. Only voices move whose pitch ended at this onset: the k-th highest of
+  these goes to the k-th NOTE of the onset.
 - `bars`: the number of the bar.
 
 The onset is that of the latest BEAT, or the start of the bar after a BAR.
@@ -34,6 +35,8 @@ PITCHES = 128
 MOST = 16
 """The most pitches of a group that are heard: the highest."""
 NONE = -1
+WIDEST_LEAP = 24
+"""The widest leap of a voice that `parallel_motion` has, in semitones."""
 
 # Axons and columns of each group. The last axon of `next_end` also stands for later ends, that of `bars` too.
 GROUPS = {
@@ -196,14 +199,17 @@ def _add_parallels(row: npt.NDArray[np.int64], n_before: int, n_now: int) -> Non
         was = row[_BEFORE + voice]
         moves = row[_NOW + voice] - was
         for lower in range(voice + 1, n_before):
-            size = _add(row[_PARALLEL : _PARALLEL + MOST], size, was, row[_BEFORE + lower], moves)
+            below = row[_BEFORE + lower]
+            if moves != 0 and (was - below) % 12 in (0, 7):
+                size = _add(row[_PARALLEL : _PARALLEL + MOST], size, below + moves)
 
 
 @njit
 def _add_motion(row: npt.NDArray[np.int64], onset: npt.NDArray[np.int32]) -> None:
-    begun = 0
-    for pitch in range(PITCHES):
-        begun += (onset[pitch] & _BEGAN) > 0
+    begun, lowest = 0, PITCHES
+    for pitch in range(PITCHES - 1, -1, -1):
+        if onset[pitch] & _BEGAN:
+            begun, lowest = begun + 1, pitch
     below, voices = PITCHES, -1  # of the voice that the next NOTE belongs to
     while voices < begun:
         below -= 1
@@ -218,16 +224,20 @@ def _add_motion(row: npt.NDArray[np.int64], onset: npt.NDArray[np.int32]) -> Non
         now -= 1
         while not onset[now] & _BEGAN:
             now -= 1
-        size = _add(row[_MOTION : _MOTION + MOST], size, was, below, now - was)
+        if now == was or (was - below) % 12 not in (0, 7):
+            continue
+        upwards = 1 if now > was else -1
+        leap = (abs(now - was) - 1) % 12 + 1  # 1 to 12
+        while leap <= WIDEST_LEAP:
+            if below + upwards * leap <= lowest:  # the NOTEs of an onset descend
+                size = _add(row[_MOTION : _MOTION + MOST], size, below + upwards * leap)
+            leap += 12
 
 
 @njit
-def _add(pitches: npt.NDArray[np.int64], size: int, was: int, below: int, moves: int) -> int:
-    """Add the pitch to which a voice at `below` would move in parallel fifths or octaves with one that moves from
-    `was`, if there is any, to the `size` pitches in descending order. Return how many there are then.
-    """
-    pitch = below + moves
-    if moves == 0 or (was - below) % 12 not in (0, 7) or not 0 <= pitch < PITCHES:
+def _add(pitches: npt.NDArray[np.int64], size: int, pitch: int) -> int:
+    """Add a pitch to the `size` pitches in descending order, unless it is there. Return how many there are then."""
+    if not 0 <= pitch < PITCHES:
         return size
     place = 0
     while place < size and pitches[place] > pitch:

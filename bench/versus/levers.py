@@ -54,9 +54,9 @@ def train(network_settings: dict[str, Any], settings: training.Settings) -> tupl
     optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
     norms: list[float] = []
     for step in range(STEPS):
-        words, wanted, _ = training.draw_batch(pieces, settings, step)
+        words, wanted, heard = training.draw_batch(pieces, settings, step)
         rates: dict[str, torch.Tensor] = {}
-        logits, _ = network(words, regularise=rates, dropout=settings.dropout)
+        logits, _ = network(words, regularise=rates, dropout=settings.dropout, heard=heard)
         kind = wanted[..., tokens.BAR_BEAT]
         loss = evaluation.feature_losses(logits, wanted).sum() / (kind != tokens.BarBeat.PAD).sum()
         loss = loss + settings.rate_weight * sum(((r - settings.target_rate).relu() ** 2) for r in rates.values())

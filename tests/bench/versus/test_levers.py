@@ -37,7 +37,7 @@ def test_only_the_last_layer_is_read(levers: ModuleType) -> None:
     def read(name: str) -> list[str]:
         network = architectures.build("s-rnn", levers.BASE | levers.VARIANTS[name][0])
         assert isinstance(network, Network)
-        return [s.source for s in network.synapses if s.target == network.readout]
+        return [s.source for s in network.synapses if s.target == network.readout and s.part is None]
 
     assert read("only the last layer read") == ["layer2"]
     assert read("small preset, narrow") == ["layer1", "layer2"]
