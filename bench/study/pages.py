@@ -187,7 +187,7 @@ def _remembered(request: Request, languages: Sequence[str]) -> str:
 def _remember(request: Request, response: Response, language: str) -> None:
     """Give the browser a cookie with the language of its pages. It is needed where the session is not known: on pages
     of errors, and after a withdrawal. It goes with the browser."""
-    secure, name = request.url.scheme == "https", cookie_name(request, _LANGUAGE_COOKIE)
+    secure, name = is_https(request), cookie_name(request, _LANGUAGE_COOKIE)
     response.set_cookie(name, language, path="/", secure=secure, httponly=True, samesite="lax")
 
 

@@ -7,7 +7,8 @@ For the validation split of the chorales and for pieces that each model composes
 - the axons of the groups `parallel` and `parallel_motion` (`muspike.sounding`) that spike before a note, and beside
   each how many notes of 100 take such a pitch;
 - how many transitions of 100 have parallels (the metric `parallel_rate`);
-- how many pieces of 100 end by themselves.
+- how many pieces of 100 end by themselves;
+- the mean chance of END, in per cent, at the true ends of the pieces of the validation split.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from muspike import corpora, generate, load_model, metrics, sounding, tokens
 from muspike.generation import ended_by_itself
 from muspike.model_folder import shipped_models
+from muspike.network import Generator
 from muspike.tokens import BarBeat, Words
 
 GROUPS = ("parallel", "parallel_motion")
@@ -40,13 +43,27 @@ def heard(pieces: Sequence[Words], group: str) -> tuple[float, float]:
     return axons / notes, 100 * taken / notes
 
 
-def row(name: str, pieces: Sequence[Words], ended: float) -> str:
+@torch.no_grad()
+def chance_of_end(network: Generator, pieces: Sequence[Words]) -> float:
+    """The mean chance of END after the last NOTE of a piece, among the kinds of word that may come."""
+    start, found = tokens.OFFSETS[tokens.BAR_BEAT], []
+    for words in pieces:
+        logits = network(torch.from_numpy(words[:-1, None]))[0][-1, 0]
+        kinds = logits[start : start + len(BarBeat)].clone()
+        kinds[BarBeat.PAD] = -torch.inf
+        found.append(float(kinds.softmax(0)[BarBeat.END]))
+    return float(np.mean(found))
+
+
+def row(name: str, pieces: Sequence[Words], ended: float, end: float | None = None) -> str:
     """A line of the table."""
     rate = np.nanmean(
         metrics.evaluate_set([tokens.decode(words) for words in pieces], ["parallel_rate"])["parallel_rate"]
     )
     of_groups = "".join(f"{axons:>18.2f}{taken:>18.2f}" for axons, taken in (heard(pieces, group) for group in GROUPS))
-    return f"{name:<20}{of_groups}{100 * rate:>18.2f}{100 * ended:>18.0f}"
+    return f"{name:<20}{of_groups}{100 * rate:>18.2f}{100 * ended:>18.0f}" + (
+        "" if end is None else f"{100 * end:>18.0f}"
+    )
 
 
 def main() -> None:
@@ -54,14 +71,15 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=shipped_models(), metavar="MODEL", help="default: what ships")
     arguments = parser.parse_args()
     columns = [text for group in GROUPS for text in (group, "taken of 100")]
-    print(f"{'':<20}{''.join(f'{text:>18}' for text in (*columns, 'parallels of 100', 'ended of 100'))}")
+    print(f"{'':<20}{''.join(f'{text:>18}' for text in (*columns, 'parallels of 100', 'ended of 100', 'END, %'))}")
     bach = [np.asarray(piece.words) for piece in corpora.load("jsb").split("validation")]
     print(row("Bach, validation", bach, np.mean([len(words) <= LENGTH for words in bach])))
     for name in arguments.models:
         print(f"measuring {name}", file=sys.stderr)
-        network = load_model(name).network
+        network = load_model(name).network.eval()
         pieces = generate(network.runner(), pieces=PIECES, length=LENGTH, seed=SEED, batch=PIECES)
-        print(row(name, pieces, float(np.mean([ended_by_itself(words, LENGTH) for words in pieces]))), flush=True)
+        ended = float(np.mean([ended_by_itself(words, LENGTH) for words in pieces]))
+        print(row(name, pieces, ended, chance_of_end(network, bach)), flush=True)
 
 
 if __name__ == "__main__":
