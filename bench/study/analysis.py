@@ -189,7 +189,9 @@ def analyse(
     }
     progress()
     result |= _compared(form, selected, form.items, progress)
-    result["turing"] = detection.singles(selected.turing, study.human, study.sources, form.groups, plan["level"])
+    result["turing"] = detection.singles(
+        selected.turing, study.human, study.sources, form.groups, plan["level"], plan["alpha"]
+    )
     result["pairs"] = detection.pairs(selected.turing, form.groups, plan["level"])
     progress()
     result["polarisation"] = polarisation.polarisation(selected.ratings, form.groups, form.points, plan["level"])
@@ -203,7 +205,9 @@ def analyse(
     result["reasons"] = detection.reasons(selected.turing) if asks else {"missing": "the study does not ask for them"}
     if any(sum(of.values()) for of in selected.excluded.values()):
         everyone = select(answers, form.questionnaire, None)
-        turing = detection.singles(everyone.turing, study.human, study.sources, form.groups, plan["level"])
+        turing = detection.singles(
+            everyone.turing, study.human, study.sources, form.groups, plan["level"], plan["alpha"]
+        )
         result["everyone"] = {
             "means": _means(form, everyone.ratings, [form.primary]),
             **_compared(form, everyone, [form.primary], progress),

@@ -28,7 +28,7 @@ def load() -> dict[str, Any]:
 def of_kind(study: Study) -> dict[str, Any]:
     """The choices for a new study: those of `load`, without analyses of what it does not ask."""
     single, pairs = study.turing in (SINGLE, BOTH), study.turing in (PAIRS, BOTH)
-    asked = {"turing": single, "pairs": pairs, "reasons": study.ask_why and study.turing != NONE}
+    asked = {"turing": single, "recognised": single, "pairs": pairs, "reasons": study.ask_why and study.turing != NONE}
     choices = load()
     for name in ("families", "analyses"):
         choices[name] = [of for of in choices[name] if asked.get(of["id"], True)]

@@ -23,26 +23,39 @@ from muspike.errors import Failed
 _SHARE = (0.0, 1.0)
 
 
-def singles(turing: pd.DataFrame, human: str, sources: Sequence[str], groups: Sequence[str], level: float) -> Any:
+def singles(
+    turing: pd.DataFrame, human: str, sources: Sequence[str], groups: Sequence[str], level: float, alpha: float
+) -> Any:
     """Each group's answers on single pieces.
+
+    Args:
+        turing: the answers.
+        human: the source of human pieces.
+        sources, groups: all of them.
+        level: of intervals.
+        alpha: below which a corrected p decides whether human pieces are recognised.
 
     Returns:
         By group: `said_human` by source, `accuracy`, `d_prime`, `criterion`, each with an interval, `reverse` (a
-        sentence) and `answers`; or {"missing": why}.
+        sentence) and `answers`; or {"missing": why}. The families `turing` (d' and criterion) and `recognised`
+        (`said_human` of human pieces) have `p_holm`.
     """
     of = turing[turing["form"] == "single"]
     if of.empty:
         return {"missing": "the study has no Turing answers on single pieces"}
     found = {group: _group(of[of["group"] == group], human, sources, level) for group in groups}
-    rows = [
-        {"group": group, "key": key, "p": found[group][key]["p"]}
-        for group in groups
-        for key in ("d_prime", "criterion")
-        if "missing" not in found[group]
-    ]
-    for row in holm(rows):
-        found[row["group"]][row["key"]]["p_holm"] = row["p_holm"]
+    known = [of for of in found.values() if "missing" not in of]
+    _correct([of[key] for of in known for key in ("d_prime", "criterion")])
+    _correct([of["said_human"][human] for of in known])
+    for of in known:
+        of["reverse"] = _reverse(of["said_human"][human], of["d_prime"], alpha)
     return found
+
+
+def _correct(family: Sequence[dict[str, Any]]) -> None:
+    """Put `p_holm` beside the p of each estimate of a family."""
+    for estimate, row in zip(family, holm(family), strict=True):
+        estimate["p_holm"] = row["p_holm"]
 
 
 def _group(of: pd.DataFrame, human: str, sources: Sequence[str], level: float) -> dict[str, Any]:
@@ -70,7 +83,6 @@ def _group(of: pd.DataFrame, human: str, sources: Sequence[str], level: float) -
     result: dict[str, Any] = {"answers": len(of), "said_human": by_source, "accuracy": accuracy.to_dict()}
     for name, (value, weights) in moved.items():
         result[name] = _moved(linear(said, weights, clusters, level), float(value), level).to_dict()
-    result["reverse"] = _reverse(result["said_human"][human], result["d_prime"])
     return result
 
 
@@ -83,17 +95,18 @@ def _moved(of: Estimate, value: float, level: float) -> Estimate:
     return Estimate(value, value - reach, value + reach, p, of.error, of.df)
 
 
-def _reverse(recognised: dict[str, Any], d_prime: dict[str, Any]) -> str:
+def _reverse(recognised: dict[str, Any], d_prime: dict[str, Any], alpha: float) -> str:
     """Whether human pieces are recognised less often than by chance, in words."""
-    if not math.isfinite(recognised["low"]):
+    p = recognised["p_holm"]
+    if not math.isfinite(p):
         return "not known, because there is no interval"
-    if recognised["high"] < 0.5:
+    if p >= alpha:
+        told = f"not decided (p = {p:.2g} after the correction)"
+    elif recognised["value"] < 0.5:
         told = "yes, human pieces are taken for machine-made more often than not"
-    elif recognised["low"] > 0.5:
-        told = "no, human pieces are recognised more often than not"
     else:
-        told = "not decided, because the interval holds 50 %"
-    if math.isfinite(d_prime["high"]) and d_prime["high"] < 0:
+        told = "no, human pieces are recognised more often than not"
+    if d_prime["p_holm"] < alpha and d_prime["value"] < 0:
         told += "; and other pieces are taken for human ones more often than the human pieces"
     return told
 
@@ -102,7 +115,7 @@ def pairs(turing: pd.DataFrame, groups: Sequence[str], level: float) -> Any:
     """The answers on pairs.
 
     Returns:
-        `groups`: by group the `accuracy`, `d_prime` (its square root of 2 times normal quantile) and `answers`; `bins`:
+        `groups`: by group the `accuracy` (with `p_holm` of the family `pairs`), `d_prime` (its square root of 2 times normal quantile) and `answers`; `bins`:
         the accuracy in thirds of similarity; `slope`: the change in logits per 0.1 of similarity; `first`: how often
         the first of the two was chosen; or {"missing": why}.
     """
@@ -125,6 +138,7 @@ def pairs(turing: pd.DataFrame, groups: Sequence[str], level: float) -> Any:
             "accuracy": accuracy.to_dict(),
             "d_prime": math.sqrt(2) * float(scipy.stats.norm.ppf(share)),
         }
+    _correct([of["accuracy"] for of in by_group.values() if "missing" not in of])
     similarity = of["similarity"].to_numpy(float, na_value=np.nan)
     chose_first = np.where(of["first"].to_numpy(bool, na_value=False), right, 1 - right)
     everyone = Clusters(clusters.listener, clusters.piece, np.zeros_like(clusters.group), clusters.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from muspike.bench.study.pages import (
 )
 from muspike.bench.study.questionnaire import Questionnaire
 from muspike.bench.study.study import ATTENTION, AUDIO, BOTH, CHECKS, PAIR, RATING, REPEAT, SINGLE, Study, Trial
+
+_LOG = logging.getLogger("uvicorn.error")
 
 TOLERANCE_S = 0.25
 """An answer may come so much before the sound's length has gone by: decoders differ in how they end an MP3."""
@@ -439,11 +442,17 @@ class _Sound(FileResponse):
     """A sound. The name, the time and the size on the disk say nothing of where a piece comes from.
 
     It is asked for in parts by some browsers, so ranges are answered.
+
+    Raises:
+        HTTPException: the file has gone since the server was started (status 503). The log says which.
     """
 
     chunk_size = 2**20
 
     def __init__(self, path: Path, tag: str) -> None:
+        if not path.is_file():
+            _LOG.error("%s: has gone since the server was started; put it back, and listeners can go on", path)
+            raise HTTPException(503)
         headers = {
             "cache-control": "private, max-age=86400",
             "etag": f'"{tag}"',

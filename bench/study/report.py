@@ -306,7 +306,8 @@ def _turing_tables(
             continue
         human = share(found["said_human"].get(study["human"]))
         told.append(f"{names[group]} recognise {human} % of the human pieces. Reverse Turing bias: {found['reverse']}.")
-        shares.append([names[group], *(share(found["said_human"].get(source)) for source in sources)])
+        recognised = probability(found["said_human"][study["human"]]["p_holm"])
+        shares.append([names[group], *(share(found["said_human"].get(source)) for source in sources), recognised])
         detection.append(
             [
                 names[group],
@@ -320,7 +321,7 @@ def _turing_tables(
         )
     made = []
     if shares:
-        made.append(Table("pieces taken for human ones, in per cent of answers", ["group", *sources], shares))
+        made.append(Table("pieces taken for human ones, in per cent of answers", ["group", *sources, "p of human\npieces, Holm"], shares))
         titles = ["group", "answers", "right, %", "d'", "p, Holm", "criterion", "p, Holm"]
         made.append(Table("telling human pieces from others", titles, detection))
     return told, made
@@ -335,8 +336,9 @@ def _pairs(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
         if why := _missing(found):
             told.append(f"{names[group]}: not computed; {why}.")
         else:
-            rows.append([names[group], str(found["answers"]), share(found["accuracy"]), f"{found['d_prime']:.2f}"])
-    titles = ["group", "answers", "right, %", "d'"]
+            p = probability(found["accuracy"]["p_holm"])
+            rows.append([names[group], str(found["answers"]), share(found["accuracy"]), p, f"{found['d_prime']:.2f}"])
+    titles = ["group", "answers", "right, %", "p, Holm", "d'"]
     made = [Table("pairs in which the human piece was chosen, in per cent", titles, rows)] if rows else []
     if why := _missing(of["bins"]):
         told.append(f"Accuracy by similarity: not computed; {why}.")

@@ -196,7 +196,7 @@ def _outcomes(form: Form, effects: Effects, listeners: Mapping[str, int], seed: 
     model = comparisons.model_of(ratings, groups, sources)
     if not isinstance(model, str):
         yield from _of_model(form, model, effects, groups, alpha)
-    found = detection.singles(turing, HUMAN, sources, groups, level)
+    found = detection.singles(turing, HUMAN, sources, groups, level, alpha)
     shares, of_d, of_c = [], [], []
     for group in groups:
         stated = effects.group(group).said_human
@@ -212,6 +212,8 @@ def _outcomes(form: Form, effects: Effects, listeners: Mapping[str, int], seed: 
         rows = [found[group][key] for group in groups for key in ("d_prime", "criterion")]
         yield "false positive: d' or criterion", [row["p"] < alpha for row in rows]
         yield "false positive: family turing, any", [any(row["p_holm"] < alpha for row in rows)]
+        recognised = [found[group]["said_human"][HUMAN]["p_holm"] for group in groups]
+        yield "false positive: family recognised, any", [any(p < alpha for p in recognised)]
     if len({effects.group(group).taste for group in groups}) == 1 and len({*true.values()}) == 1:
         rows = polarisation.polarisation(ratings, groups, form.points, level)["differences"]
         yield "false positive: polarisation of two groups", [row["p"] < alpha for row in rows]

@@ -23,7 +23,7 @@ SIZES = (
     trust.Size({"expert": 12, "amateur": 12, "normal": 12}, 3, 4),
     trust.Size({"expert": 26, "amateur": 25, "normal": 25}, 4, 10),
 )
-SCENARIOS = ("none", "moderate")
+SCENARIOS = ("none", "piece-at-group", "moderate")
 LINKS = {
     **{
         f"ratings follow a metric, correlation {number:.1f}": ("none", trust.Link(number))

@@ -24,6 +24,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from statsmodels.stats.multitest import multipletests
 
 from html_page import Page
 from muspike.bench.study import (
@@ -136,7 +137,7 @@ def test_d_prime_and_criterion_are_those_of_the_shares() -> None:
             source = "human" if human else "model"
             rows.append([listener, "expert", "single", f"{piece}", source, said])
     table = pd.DataFrame(rows, columns=["listener", "group", "form", "stimulus", "source", "said_human"])
-    of = detection.singles(table, "human", ["human", "model"], ["expert"], 0.95)["expert"]
+    of = detection.singles(table, "human", ["human", "model"], ["expert"], 0.95, 0.05)["expert"]
     hits, alarms = ((table["said_human"] & (table["source"] == s)).sum() for s in ("human", "model"))
     z = scipy.stats.norm.ppf([(hits + 0.5) / 101, (alarms + 0.5) / 101])
     assert of["d_prime"]["value"] == pytest.approx(z[0] - z[1])
@@ -148,9 +149,37 @@ def test_d_prime_and_criterion_are_those_of_the_shares() -> None:
 def test_the_reverse_turing_bias_of_experts_is_found() -> None:
     size = trust.Size({"expert": 26, "normal": 26}, 2, 16)
     found = listeners(trust.made_study(size, 0), dict(size.listeners), "muspike-paper")
-    of = detection.singles(found.turing, "human", ["human", "model-1"], ["expert", "normal"], 0.95)
+    of = detection.singles(found.turing, "human", ["human", "model-1"], ["expert", "normal"], 0.95, 0.05)
     assert of["expert"]["said_human"]["human"]["value"] == pytest.approx(0.282, abs=0.12)
     assert of["expert"]["reverse"].startswith("yes") and not of["normal"]["reverse"].startswith("yes")
+
+
+def test_each_family_of_the_turing_answers_is_corrected_over_the_groups() -> None:
+    groups, rows = ["expert", "amateur", "normal"], []
+    for number, group in enumerate(groups):
+        for listener in range(12):
+            for piece in range(20):
+                human = piece < 10
+                said = (listener + piece) % 10 < (5 - number if human else 5)
+                row = [f"{group}{listener}", group, "single", f"{piece}", "human" if human else "model"]
+                rows += [[*row, pd.NA, pd.NA, pd.NA, said]]
+                if human:
+                    rows += [[*row[:2], "pair", *row[3:], f"m{piece}", piece / 20, piece % 2 == 0, said]]
+    columns = ["listener", "group", "form", "stimulus", "source", "other", "similarity", "first", "said_human"]
+    table = pd.DataFrame(rows, columns=columns).astype({"said_human": bool})
+    single = detection.singles(table, "human", ["human", "model"], groups, 0.95, 0.05)
+    pair = detection.pairs(table, groups, 0.95)["groups"]
+    for family in (
+        [single[group]["said_human"]["human"] for group in groups],
+        [pair[group]["accuracy"] for group in groups],
+    ):
+        wanted = multipletests([of["p"] for of in family], method="holm")[1]
+        assert [of["p_holm"] for of in family] == pytest.approx(wanted)
+        assert family[2]["p"] < family[2]["p_holm"] < family[0]["p_holm"] == pytest.approx(1)
+    words = [single[group]["reverse"] for group in groups]
+    assert words[0].startswith("not decided") and words[2].startswith("yes"), words
+    strict = detection.singles(table, "human", ["human", "model"], groups, 0.95, 1e-12)
+    assert strict["normal"]["reverse"].startswith("not decided")
 
 
 def test_pairs_are_right_more_often_where_alike() -> None:

@@ -251,7 +251,9 @@ def test_a_plan_has_no_analysis_of_what_is_not_asked(tmp_path: Path, turing: Any
     choices = analysis_plan.of_kind(small_study(tmp_path, excerpts=2, turing=turing, ask_why=why))
     optional = {"turing", "pairs", "reasons"}
     assert {of["id"] for of in choices["analyses"]} & optional == planned
-    assert ("turing" in {of["id"] for of in choices["families"]}) == ("turing" in planned)
+    families = {of["id"] for of in choices["families"]}
+    assert families & {"turing", "recognised"} == ({"turing", "recognised"} if "turing" in planned else set())
+    assert families & {"pairs"} == planned & {"pairs"}
     assert len(choices["analyses"]) == len(analysis_plan.load()["analyses"]) - len(optional - planned)
 
 

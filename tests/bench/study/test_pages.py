@@ -532,6 +532,21 @@ def test_a_listener_gets_the_sounds_of_the_present_page_alone(place: Place) -> N
     assert listener.client.get(mine).status_code == 404
 
 
+def test_a_sound_that_has_gone_is_named_in_the_log_until_it_is_back(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = place.listener()
+    (mine,) = sounds(listener.page)
+    file = place.folder / "audio" / Path(mine).name
+    content = file.read_bytes()
+    file.unlink()
+    got = listener.client.get(mine)
+    assert got.status_code == 503 and got.headers["retry-after"]
+    assert str(file) in caplog.text and "put it back" in caplog.text
+    file.write_bytes(content)
+    assert listener.client.get(mine).content == content
+
+
 @pytest.mark.parametrize(
     "path",
     [
