@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +216,7 @@ def benchmark(
                 "seeds": list(seeds),
                 "composed_pieces": pieces * len(seeds),
                 "excerpt_words": EXCERPT,
-                "temperature": Sampling().temperature,
-                "top_p": Sampling().top_p,
+                "sampling": asdict(Sampling()),
             },
             # Of excerpts that are cut, the end says nothing; and no network here composes drums.
             "metrics": {name: metric.unit for name, metric in metrics.METRICS.items() if not metric.whole},
@@ -458,7 +457,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         for corpus, found in results["corpora"].items()
         for of in found.get("models", {}).values()
     }
-    seeds = settings["seeds"]
+    seeds, how = settings["seeds"], settings["sampling"]
     with_seeds = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
     return [
         f"every excerpt has {settings['excerpt_words']} compound words, because most metrics grow with the length; how "
@@ -466,8 +465,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         "nor is it known how the paper splits its data; its chorales may be the 382 of Boulanger-Lewandowski et al. "
         "2012, ours are those of music21",
         f'"{NOT_KNOWN}": the paper\'s table is not at hand; it says nothing of whether the paper has the value',
-        f"the networks composed at temperature {settings['temperature']} and top-p {settings['top_p']}, {with_seeds}: "
-        f"{', '.join(sorted(composed)) or 'none'}",
+        f"the networks composed at temperature {how['temperature']} and top-p {how['top_p']}, with a bias of "
+        f"{how['parallels_bias']} against parallels, {with_seeds}: {', '.join(sorted(composed)) or 'none'}",
     ]
 
 

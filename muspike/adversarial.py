@@ -35,7 +35,7 @@ from muspike import metrics, tokens, training
 from muspike.checkpoint import Model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput
-from muspike.generation import SHORTEST, Logits, Mask, Sampling, compose, generate
+from muspike.generation import SHORTEST, UNCHANGED, Logits, Mask, compose, generate
 from muspike.host import Runner
 from muspike.layer import Source, drive, later, leaky_answers, lif_layer
 from muspike.network import Generator, Network
@@ -49,7 +49,7 @@ _TAU, _V_THRESHOLD = 2.0, 0.5  # of the spiking critic's neurons; tau is in tick
 _NLL_MARGIN = 1.05
 # Sampling for the checks stays close to the network's own distribution. The default sampling is narrower, and its
 # pieces can look like a collapse.
-_CHECKED = Sampling(temperature=1.0, top_p=0.95)
+_CHECKED = dataclasses.replace(UNCHANGED, top_p=0.95)
 # The least divisor of a relative difference of empty beat rates: a ratio to a rate near 0 says nothing.
 _LEAST_EMPTY_BEATS = 0.02
 
@@ -222,7 +222,7 @@ def composed(runner: Runner, gumbel: Logits, beside: Words, device: torch.device
         device: where the result is put.
     """
     choose = _GumbelMax(gumbel)
-    words = compose(runner, beside, choose, ended=False)
+    words = compose(runner, beside, choose, UNCHANGED, ended=False)
     read = np.concatenate([np.concatenate([np.zeros_like(words[:1]), words[:-1]]), beside], axis=2)
     return Composed(*(torch.from_numpy(x).to(device) for x in (words, read, gumbel, choose.allowed)))
 

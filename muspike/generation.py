@@ -25,7 +25,7 @@ from muspike.labels import Rows
 from muspike.melody import Accompaniment, Melody
 from muspike.midi import Score
 from muspike.progress import Bar, bar
-from muspike.ranges import LENGTH, PIECES, SEED, TEMPERATURE, TOP_P, at_least, check, demand, setting
+from muspike.ranges import BIAS, LENGTH, PIECES, SEED, TEMPERATURE, TOP_P, at_least, check, demand, setting
 from muspike.tables import several
 from muspike.tokens import Words
 
@@ -44,13 +44,17 @@ class Sampling:
 
     Temperature and top-p are those of all features but the kind of the word. Its values come with the chances that the
     network gives them: the end of a piece is rare everywhere, and would be among the likeliest values almost nowhere.
-    `unisons` and `chord` keep a piece from staying on one chord for ever.
+    The biases are added to the logits of END and of pitches in parallel motion, before anything else; 0 leaves the
+    network's own chances. `unisons` and `chord` keep a piece from staying on one chord for ever.
 
     Attributes:
         temperature: divides the logits.
         top_p: share of a feature's probability that is kept: the likeliest values that together reach it.
         unisons: the most notes of one pitch at an onset.
         chord: the most notes at an onset.
+        end_bias: is added to the logit of END.
+        parallels_bias: is added to the logits of the pitches with which a voice would move in parallel fifths or
+            octaves with one above it (the group `parallel_motion` of `muspike.sounding`).
 
     Raises:
         BadInput: a number is outside its range.
@@ -60,13 +64,15 @@ class Sampling:
     top_p: float = setting(0.8, TOP_P)
     unisons: int = setting(2, at_least(1))
     chord: int = setting(8, at_least(1))
+    end_bias: float = setting(2.0, BIAS)
+    parallels_bias: float = setting(-2.0, BIAS)
 
     def __post_init__(self) -> None:
         check(self, "sampling")
 
 
-_AS_IT_IS = Sampling(temperature=1.0, top_p=1.0)
-"""How the kind of a word is chosen."""
+UNCHANGED = Sampling(temperature=1.0, top_p=1.0, end_bias=0.0, parallels_bias=0.0)
+"""Values come with the chances that the network gives them."""
 
 
 class Chooser(Protocol):
@@ -293,7 +299,7 @@ def _composed(
         draws = np.stack([np.random.default_rng([seed, piece]).random(shape) for piece in group], axis=1)
 
         def choose(n: int, feature: int, logits: Logits, allowed: Mask) -> npt.NDArray[np.int64]:
-            how = _AS_IT_IS if feature == tokens.BAR_BEAT else sampling
+            how = UNCHANGED if feature == tokens.BAR_BEAT else sampling
             return sample(logits, allowed, draws[n, :, feature], how)  # noqa: B023
 
         noise = runner.noise.drawn(seed, group, length)
@@ -320,7 +326,7 @@ def compose(
         beside: the labels and the noise that the network reads beside each word, `[length, batch, labels + draws]`. It
             sets the length and the batch.
         choose: chooses the values.
-        sampling: only its limits `unisons` and `chord` are used here.
+        sampling: its limits `unisons` and `chord` and its biases are used here.
         ended: as in `generate`.
         advanced: called with the number of new words after each step; with a melody, only its own words count.
         prompt: words of whole bars that each piece begins with, `[words, 7]`, shorter than `length`.
@@ -334,7 +340,7 @@ def compose(
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
     for n in range(length):
-        logits = runner.step(np.concatenate([latest, beside[n]], axis=1))
+        logits = _biased(runner.step(np.concatenate([latest, beside[n]], axis=1)), texture.parallels, sampling)
         if prompt is not None and n < begun:
             words[n] = latest = state.complete(np.repeat(prompt[n : n + 1], batch, axis=0))
             texture.hear(latest)
@@ -378,7 +384,20 @@ def compose(
     return words
 
 
-_NOW = sounding.Hearing(("now",))
+def _biased(logits: Logits, parallels: npt.NDArray[np.int64], sampling: Sampling) -> Logits:
+    """The logits `[batch, N_AXONS]` with the biases, given the pitches in parallel motion, `[batch, pitches]`."""
+    if not (sampling.end_bias or sampling.parallels_bias):
+        return logits
+    logits = logits.copy()
+    logits[:, tokens.OFFSETS[tokens.BAR_BEAT] + tokens.BarBeat.END] += sampling.end_bias
+    rows, columns = np.nonzero(parallels != sounding.NONE)
+    logits[rows, tokens.OFFSETS[tokens.PITCH] + 1 + parallels[rows, columns]] += sampling.parallels_bias
+    return logits
+
+
+_HEARD = sounding.Hearing(("now", "parallel_motion"))
+_NOW_COLUMNS = sounding.GROUPS["now"][1]
+_FIRST_PARALLEL = _HEARD.axons_of("parallel_motion").start
 
 
 class _Texture:
@@ -386,10 +405,13 @@ class _Texture:
 
     Attributes:
         notes: number of NOTEs at this onset so far, `[batch]`.
+        parallels: pitches with which the next NOTE would move in parallel fifths or octaves, `[batch, pitches]`.
+            Columns without one hold `sounding.NONE`.
     """
 
     def __init__(self, batch: int) -> None:
         self.notes = np.zeros(batch, np.int64)
+        self.parallels = np.full((batch, sounding.GROUPS["parallel_motion"][1]), sounding.NONE, np.int64)
         self._heard = sounding.silence(batch)
         self._pitches = np.zeros(batch, np.int64)  # that sound now
         self._onsets = np.zeros((batch, sounding.MOST + 1), np.int64)  # onsets at which so many pitches sounded
@@ -407,7 +429,9 @@ class _Texture:
         over = np.flatnonzero((self.notes > 0) & ~is_note)
         self._onsets[over, self._pitches[over]] += 1
         self.notes = np.where(is_note, self.notes + 1, 0)
-        self._pitches = (_NOW.hear(words[None], self._heard)[0] != sounding.NONE).sum(1)
+        now, parallels = np.split(_HEARD.hear(words[None], self._heard)[0], [_NOW_COLUMNS], axis=1)
+        self._pitches = (now != sounding.NONE).sum(1)
+        self.parallels = np.where(parallels == sounding.NONE, sounding.NONE, parallels - _FIRST_PARALLEL)
 
 
 def _closing(

@@ -160,6 +160,8 @@ LEARNING_RATE = from_to(1e-12, 1000.0)
 TEMPERATURE = from_to(0.001, 1000.0)
 """What divides logits. Divided by less, they could leave the range of a float; by more, nothing is left of them."""
 TOP_P = share()
+BIAS = from_to(-100.0, 100.0)
+"""What is added to a logit."""
 ENERGY_UJ = above_0()
 """An energy that is asked for, in uJ."""
 RATE = share()

@@ -303,7 +303,9 @@ def measure_again(place: Place, said: Callable[[str], object]) -> list[str]:
         said(f"{result['name']}: measuring")
         corpus = corpora.load(result["made"]["recipe"]["data"])
         with without_denormals():
-            result["measured"] = measure.measured(model, corpus, Sampling(**result["made"]["sampling"]))
+            sampling = Sampling(**result["made"]["sampling"])
+            result["measured"] = measure.measured(model, corpus, sampling)
+        result["made"]["sampling"] = dataclasses.asdict(sampling)
         _write_result(file, result | {"data": measure.of_data(corpus)})
         done.append(result["name"])
     return done

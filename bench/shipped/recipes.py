@@ -65,6 +65,8 @@ class _Table:
     network: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = Sampling().temperature
     top_p: float = Sampling().top_p
+    end_bias: float = Sampling().end_bias
+    parallels_bias: float = Sampling().parallels_bias
     twin: str | None = None
     ships: bool = False
     minutes: float = 90.0
@@ -131,7 +133,12 @@ def _entry(where: str, family: str, table: _Table, seed: int) -> Entry:
             teacher=table.teacher,
             network=table.network,
         )
-        sampling = Sampling(temperature=table.temperature, top_p=table.top_p)
+        sampling = Sampling(
+            temperature=table.temperature,
+            top_p=table.top_p,
+            end_bias=table.end_bias,
+            parallels_bias=table.parallels_bias,
+        )
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
     ships = family if table.ships and seed == table.seeds[0] else None

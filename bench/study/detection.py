@@ -115,9 +115,9 @@ def pairs(turing: pd.DataFrame, groups: Sequence[str], level: float) -> Any:
     """The answers on pairs.
 
     Returns:
-        `groups`: by group the `accuracy` (with `p_holm` of the family `pairs`), `d_prime` (its square root of 2 times normal quantile) and `answers`; `bins`:
-        the accuracy in thirds of similarity; `slope`: the change in logits per 0.1 of similarity; `first`: how often
-        the first of the two was chosen; or {"missing": why}.
+        `groups`: by group the `accuracy` (with `p_holm` of the family `pairs`), `d_prime` (its square root of 2 times
+        normal quantile) and `answers`; `bins`: the accuracy in thirds of similarity; `slope`: the change in logits per
+        0.1 of similarity; `first`: how often the first of the two was chosen; or {"missing": why}.
     """
     of = turing[turing["form"] == "pair"]
     if of.empty:

@@ -321,7 +321,8 @@ def _turing_tables(
         )
     made = []
     if shares:
-        made.append(Table("pieces taken for human ones, in per cent of answers", ["group", *sources, "p of human\npieces, Holm"], shares))
+        columns = ["group", *sources, "p of human\npieces, Holm"]
+        made.append(Table("pieces taken for human ones, in per cent of answers", columns, shares))
         titles = ["group", "answers", "right, %", "d'", "p, Holm", "criterion", "p, Holm"]
         made.append(Table("telling human pieces from others", titles, detection))
     return told, made

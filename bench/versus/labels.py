@@ -26,7 +26,7 @@ from muspike import architectures, corpora, generate, tokens, training
 from muspike.cli.train import watched
 from muspike.evaluation import label_effect
 from muspike.files import owned_folder
-from muspike.generation import Sampling
+from muspike.generation import UNCHANGED
 from muspike.tables import text_table
 from muspike.tokens import Words
 
@@ -34,7 +34,7 @@ LABEL, CORPUS = "emotion", "emopia"
 STEPS, BATCH, WORDS, WIDTH = 800, 8, 256, 192
 SHUFFLES, PIECES, COMPOSED_WORDS = 5, 32, 256
 # The network's own distribution; the default sampling is narrower.
-SAMPLING = Sampling(temperature=1.0, top_p=0.95)
+SAMPLING = dataclasses.replace(UNCHANGED, top_p=0.95)
 FIGURES = {"notes per beat": 2, "velocity": 1, "pitch": 1}
 
 

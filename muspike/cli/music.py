@@ -26,7 +26,7 @@ from muspike.cli.options import (
 from muspike.cli.output import note, say, say_json, waiting
 from muspike.errors import BadInput
 from muspike.files import owned_folder
-from muspike.ranges import BARS, LENGTH, MOST_WORDS, PIECES, TEMPERATURE, TOP_P, TRACK
+from muspike.ranges import BARS, BIAS, LENGTH, MOST_WORDS, PIECES, TEMPERATURE, TOP_P, TRACK
 
 if TYPE_CHECKING:
     from muspike.generation import Sampling
@@ -94,6 +94,19 @@ def add(commands: Commands) -> None:
         default=0.8,
         help="keep the likeliest values that make up this share (default: 0.8)",
     )
+    generate.add_argument(
+        "--end-bias",
+        type=number(BIAS),
+        default=2.0,
+        help="is added to the logit of the end of a piece; 0: the network alone decides (default: 2)",
+    )
+    generate.add_argument(
+        "--parallels-bias",
+        type=number(BIAS),
+        default=-2.0,
+        help="is added to the logits of pitches that make parallel fifths or octaves; 0: the network alone decides "
+        "(default: -2)",
+    )
     add_chip(
         generate,
         None,
@@ -139,7 +152,12 @@ def _generate(args: argparse.Namespace) -> int:
         from muspike.host import labels_of
 
         piece_files(folder, args.pieces)
-        sampling = Sampling(temperature=args.temperature, top_p=args.top_p)
+        sampling = Sampling(
+            temperature=args.temperature,
+            top_p=args.top_p,
+            end_bias=args.end_bias,
+            parallels_bias=args.parallels_bias,
+        )
         mp3 = _sound() if args.audio else None
         given = _given(args, sampling)
         labels = _labels(args)

@@ -312,6 +312,8 @@ def test_training_goes_on_where_it_was_and_gives_a_model(
         ("generate MODEL -o p --temperature warm", "'warm' must be a number"),
         ("generate MODEL -o p --top-p 0", "'0' must be a number above 0 and at most 1"),
         ("generate MODEL -o p --top-p 1.01", "'1.01' must be a number above 0 and at most 1"),
+        ("generate MODEL -o p --end-bias nan", "'nan' must be a number from -100"),
+        ("generate MODEL -o p --parallels-bias -1000", "'-1000' must be a number from -100"),
         ("generate MODEL -o p --seed -5", "'-5' must be a whole number from 0 to 4294967295"),
         ("generate MODEL -o p --seed 4294967296", "from 0 to 4294967295"),
         ("generate MODEL -o p --on tpu", "chip 'tpu' is not known; known: loihi1, loihi2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muspike import architectures, midi, tokens
+from muspike import architectures, metrics, midi, sounding, tokens
 from muspike.errors import BadInput
 from muspike.generation import (
+    UNCHANGED,
     Logits,
+    Mask,
     Sampling,
+    compose,
     ended_by_itself,
     first_bars,
     generate,
@@ -198,10 +202,76 @@ class Restless(Noise):
 
 
 def test_top_p_and_temperature_do_not_keep_a_piece_from_ending() -> None:
-    for sampling in (Sampling(), Sampling(temperature=0.2, top_p=0.1)):
+    for sampling in (UNCHANGED, Sampling(temperature=0.2, top_p=0.1, end_bias=0.0)):
         pieces = generate(Restless(), 40, 400, 0, sampling)
         assert all(ended_by_itself(words, 400) for words in pieces)
         assert len({len(words) for words in pieces}) > 10
+
+
+def test_a_bias_makes_the_end_likelier_or_keeps_it_away() -> None:
+    lengths = {
+        bias: [len(words) for words in generate(Restless(), 100, 400, 0, replace(Sampling(), end_bias=bias))]
+        for bias in (0.0, 2.0, -60.0)
+    }
+    assert np.mean(lengths[2.0]) < 0.6 * np.mean(lengths[0.0])
+    assert min(lengths[-60.0]) > 370  # the limit alone ends them
+
+
+class Wanderer(Chorale):
+    """Wants chords of four voices, each of which moves freely within an octave."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def step(self, words: Words) -> Logits:
+        self.latest = super().step(words)
+        pitches = self.latest[:, tokens.OFFSETS[tokens.PITCH] :][:, : tokens.SIZES[tokens.PITCH]]
+        pitches[:] = self.random.standard_normal(pitches.shape)
+        for b, notes in enumerate(self.notes.tolist()):
+            pitches[b, 85 - 12 * notes : 97 - 12 * notes] += 30
+        return self.latest
+
+
+def recorded(sampling: Sampling) -> tuple[Words, list[tuple[int, int, Logits]]]:
+    """Three pieces that a network composes by its own logits, and the logits that each choice is made from."""
+    seen: list[tuple[int, int, Logits]] = []
+    runner = Wanderer()
+
+    def choose(n: int, feature: int, logits: Logits, allowed: Mask) -> Any:
+        seen.append((n, feature, logits.copy()))
+        own = runner.latest[:, tokens.OFFSETS[feature] :][:, : tokens.SIZES[feature]]
+        return np.where(allowed, own, -np.inf).argmax(1)
+
+    return compose(runner, np.zeros((200, 3, 0), np.int16), choose, sampling, ended=False), seen
+
+
+def test_biases_are_added_to_the_end_and_to_the_pitches_in_parallel_motion_alone() -> None:
+    words, plain = recorded(UNCHANGED)
+    same, biased = recorded(replace(UNCHANGED, end_bias=1.5, parallels_bias=-4.0))
+    np.testing.assert_array_equal(same, words)
+    parallels = sounding.Hearing(("parallel_motion",)).hear(words, sounding.silence(3))
+    added = 0
+    for (n, feature, before), (_, _, after) in zip(plain, biased, strict=True):
+        wanted = before.copy()
+        if feature == tokens.BAR_BEAT:
+            wanted[:, BarBeat.END] += 1.5
+        elif feature == tokens.PITCH and n:
+            for piece in range(3):
+                for pitch in parallels[n - 1, piece][parallels[n - 1, piece] != sounding.NONE]:
+                    wanted[piece, pitch + 1] -= 4.0
+                    added += 1
+        np.testing.assert_array_equal(after, wanted)
+    assert added > 20
+
+
+def test_a_strong_bias_against_parallels_leaves_none() -> None:
+    def rate(bias: float) -> float:
+        pieces = generate(Wanderer(), 8, 300, 0, replace(UNCHANGED, parallels_bias=bias))
+        found = metrics.evaluate_set([tokens.decode(words) for words in pieces], ["parallel_rate"])
+        return float(np.nanmean(found["parallel_rate"]))
+
+    assert rate(-100.0) == 0
+    assert rate(0.0) > 0.04
 
 
 @pytest.mark.parametrize(
@@ -226,6 +296,8 @@ def test_numbers_out_of_range_are_refused(number: dict[str, Any], words: str) ->
         ({"temperature": 0}, "temperature 0 must be from 0.001 to 1000"),
         ({"temperature": math.nan}, "temperature nan must be from"),
         ({"top_p": 0}, "top_p 0 must be above 0 and at most 1"),
+        ({"end_bias": 101}, "end_bias 101 must be from -100.0 to 100.0"),
+        ({"parallels_bias": math.nan}, "parallels_bias nan must be from -100.0 to 100.0"),
         ({"unisons": 0}, "unisons 0 must be at least 1"),
         ({"chord": 1.5}, "chord 1.5 must be a whole number and be at least 1"),
     ],
