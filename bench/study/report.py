@@ -289,8 +289,8 @@ def _turing(result: Mapping[str, Any], planned: Mapping[str, bool]) -> Section:
         "Of each source, the share of answers that a human composed the piece. The share of right answers counts human "
         "pieces and others alike; chance is 50 %. d' says how well human pieces are told from others (0: not at all), "
         "and the criterion how far a group leans to the answer that a machine composed it (above 0).",
-        "The reverse Turing bias: human pieces are recognised as such less often than by chance, which is 50 %. The "
-        "interval of each group tells it, without a correction for the number of groups.",
+        "The reverse Turing bias: human pieces are recognised as such less often than by chance, which is 50 %. "
+        "It is decided by p, which is corrected over the groups; the intervals are of each group alone.",
     ]
     return Section("turing", "Turing test", planned.get("turing"), told, made, notes)
 

@@ -689,8 +689,12 @@ def test_an_error_page_says_what_to_do_and_shows_no_trace(place: Place, monkeypa
 def test_a_defect_is_told_and_has_a_page_with_the_headers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = place.listener()
     (mine,) = sounds(listener.page)
-    (place.folder / "audio" / Path(mine).name).unlink()
-    with pytest.raises(RuntimeError, match="does not exist"):  # what the log has
+
+    def defect(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(listener_pages, "_Sound", defect)
+    with pytest.raises(RuntimeError, match="a defect"):  # what the log has
         listener.client.get(mine)
     client = TestClient(place.app, cookies=dict(listener.client.cookies), raise_server_exceptions=False)
     shown = client.get(mine)
