@@ -13,7 +13,8 @@ these groups of axons (`GROUPS`):
 - `parallel_motion`: the pitches with which the next voice would move in parallel fifths or octaves with one that has
   moved, whole octaves aside, up to `WIDEST_LEAP`. Only voices move whose pitch ended at this onset: the k-th highest of
   these goes to the k-th NOTE of the onset.
-- `bars`: the number of the bar.
+- `bars`: how often the number of bars has doubled: bar 1, bars 2 and 3, bars 4 to 7, and so on. The number itself
+  would let a network learn the pieces of the training by heart.
 
 The onset is that of the latest BEAT, or the start of the bar after a BAR.
 """
@@ -45,7 +46,7 @@ GROUPS = {
     "next_end": (tokens.MAX_BAR, 1),
     "parallel": (PITCHES, MOST),
     "parallel_motion": (PITCHES, MOST),
-    "bars": (32, 1),
+    "bars": (8, 1),
 }
 # About as many axons of a group spike with a word of four-part music.
 _USUAL = {"before": 4, "now": 3, "next_end": 1, "parallel": 0, "parallel_motion": 0, "bars": 1}
@@ -184,7 +185,10 @@ def _hear(words: npt.NDArray[np.int64], state: State, heard: npt.NDArray[np.int6
                         row[_NOW + n_now] = pitch
                         n_now += 1
             if at[_BARS]:
-                row[_BAR_NUMBER] = min(at[_BARS], _LAST_BAR) - 1
+                doublings = 0
+                while at[_BARS] >> (doublings + 1) and doublings < _LAST_BAR - 1:
+                    doublings += 1
+                row[_BAR_NUMBER] = doublings
             if first_end:
                 row[_NEXT_END] = min(first_end - at[_BAR_START], tokens.MAX_BAR) - 1
             if kind == _NOTE:

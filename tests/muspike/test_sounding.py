@@ -121,7 +121,7 @@ def test_groups_are_heard_alone_and_in_any_order() -> None:
     words = random_piece(np.random.default_rng(5), 40)[:, None]
     whole = ALL.hear(words, sounding.silence(1))
     some = sounding.Hearing(("next_end", "before"))
-    assert (some.axons, ALL.axons) == (32 + 128, 4 * 128 + 32 + 32)
+    assert (some.axons, ALL.axons) == (32 + 128, 4 * 128 + 32 + 8)
     found = some.hear(words, sounding.silence(1), first=1000)
     ends, before = whole[..., 32:33], whole[..., :16]
     assert np.array_equal(found[..., :1], np.where(ends < 0, -1, ends - 256 + 1000))
@@ -199,11 +199,11 @@ def test_a_note_that_is_heard_as_a_parallel_motion_is_one_to_the_metric(data: st
     assert any(hits) == (rate == 1)
 
 
-def test_bars_are_numbered() -> None:
+def test_doublings_of_the_number_of_bars_are_heard() -> None:
     bar = [[0, 0, BarBeat.BAR, 16, 0, 4, 0], [1, 1, BarBeat.BEAT, 0, 0, 0, 0], [1, 1, BarBeat.NOTE, 0, 73, 4, 40]]
-    words = np.array([[0] * 7, *bar * 40], np.int16)
+    words = np.array([[0] * 7, *bar * 300], np.int16)
     axons = sounding.Hearing(("bars",)).hear(words[:, None], sounding.silence(1))[:, 0, 0]
-    assert axons.tolist() == [sounding.NONE, *(min(n // 3, 31) for n in range(120))]
+    assert axons.tolist() == [sounding.NONE, *(min((n // 3 + 1).bit_length() - 1, 7) for n in range(900))]
 
 
 def test_an_excerpt_is_heard_as_in_its_piece() -> None:
