@@ -1,0 +1,255 @@
+"""The gap ledger: from a twin that does not spike to the chip in single steps, each with its bits per note.
+
+    python bench/versus/ledger.py [--runs FOLDER] [RUNG ...]
+
+Each rung changes one thing of the rung above it. The rungs of the S-RNN are all trained alike: 800 steps of 16 x 256
+words of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. What is read
+is the validation split. The last two rungs train nothing: they are the rung above on the chip's weights, and on the
+chip. The S-Transformer is so unlike its twin that one rung changes much: it has the twin, the twin without a softmax,
+and the network that ships.
+
+A rung that is in docs/results/ledger.json is not trained again; a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from muspike import architectures, corpora, training
+from muspike.bench.shipped.measure import CHIP, nll
+from muspike.checkpoint import Model
+from muspike.cli.train import watched
+from muspike.export.loihi import ChipRunner, compile_model
+from muspike.export.training_grid import TrainingGrid
+from muspike.files import owned_folder, write_whole
+from muspike.layer import Gather, Loop, Source, drive
+from muspike.network import Network
+from muspike.neurons import Clock, LIFParameters, atan_spike
+from muspike.training import Settings
+
+STEPS = 800
+FILE = Path(__file__).parents[2] / "docs" / "results" / "ledger.json"
+Output = Callable[[torch.Tensor, LIFParameters], torch.Tensor]
+
+
+def symmetric(v: torch.Tensor, p: LIFParameters) -> torch.Tensor:
+    """A tanh, as in Elman's network."""
+    return torch.tanh(v)
+
+
+def ramp(v: torch.Tensor, p: LIFParameters) -> torch.Tensor:
+    """From 0 to 1 in a straight line, with its middle at the threshold."""
+    return (v / (2 * p.v_threshold)).clamp(0, 1)
+
+
+def binary(v: torch.Tensor, p: LIFParameters) -> torch.Tensor:
+    """A spike above the threshold, with the surrogate's gradient."""
+    return atan_spike(v - p.v_threshold, p.alpha)
+
+
+def softened(output: Output, resets: bool) -> contextlib.AbstractContextManager[Any]:
+    """Within it, the neurons of spiking networks in training put out `output` of their membrane.
+
+    Args:
+        output: of the membrane and the parameters.
+        resets: whether an output takes the membrane to 0, as a spike does.
+    """
+
+    def layer(
+        p: LIFParameters,
+        clock: Clock,
+        shape: tuple[int, int, int],
+        gathers: Sequence[Gather] = (),
+        sources: Sequence[Source] = (),
+        loops: Sequence[Loop] = (),
+        current: torch.Tensor | None = None,
+        low_precision: bool = False,
+    ) -> torch.Tensor:
+        # Kernels for spikes skip what is 0 and take the rest for 1, so sources are multiplied here.
+        total = drive(clock, shape, gathers, (), current)
+        for source in sources:
+            heard = source.spikes if source.kept is None else source.spikes * source.kept
+            driven = heard @ source.weight.t()
+            total = total + torch.nn.functional.pad(driven, (0, 0, 0, 0, source.delay, 0))[: shape[0]]
+        v, outputs = torch.zeros_like(total[0]), list[torch.Tensor]()
+        for t in range(shape[0]):
+            driven = total[t]
+            for loop in loops:
+                if t >= loop.delay:
+                    driven = driven + outputs[t - loop.delay] @ loop.weight.t()
+            v = v + 1 / p.tau * (driven - v)
+            outputs.append(output(v, p))
+            if resets:
+                v = v * (1 - outputs[-1].detach())
+            if (t + 1) % clock.slots == 0:
+                v = v * (1 - 1 / p.tau) ** clock.idle
+        return torch.stack(outputs)
+
+    return mock.patch("muspike.network.lif_layer", layer)
+
+
+def without_softmax() -> contextlib.AbstractContextManager[Any]:
+    """Within it, the scores of a twin's attention go through a ReLU, divided by the words that are seen."""
+
+    def attention(
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        is_causal: bool = False,
+    ) -> torch.Tensor:
+        scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).relu()
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool).tril() if is_causal else attn_mask
+        assert seen is not None
+        scores = scores * seen
+        return scores / seen.sum(-1, keepdim=True) @ v
+
+    return mock.patch("torch.nn.functional.scaled_dot_product_attention", attention)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of the ledger.
+
+    Attributes:
+        family: the network that it leads to.
+        about: what it changes of the rung above.
+        architecture: what is trained.
+        network: settings of the network that are not the preset's.
+        training: settings of the training that are not the preset's.
+        changed: makes the context in which the network is computed.
+        measured: how the rung above is measured again, instead of training: "8 bit" or "chip".
+    """
+
+    family: str
+    about: str
+    architecture: str = "s-rnn"
+    network: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    changed: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    measured: str = ""
+
+
+_WORD = {"ticks": 1, "tau": [1.0], "tau_readout": 1.0}
+_FREE = {"rate_weight": 0.0}
+RUNGS = {
+    "s-rnn-twin": Rung("s-rnn", "the twin: Elman's network with layer norms and residuals", "ann-rnn"),
+    "s-rnn-plain": Rung(
+        "s-rnn",
+        "no layer norms, no residuals; every layer reaches the readout",
+        network=_WORD,
+        training=_FREE,
+        changed=lambda: softened(symmetric, False),
+    ),
+    "s-rnn-positive": Rung(
+        "s-rnn", "outputs from 0 to 1", network=_WORD, training=_FREE, changed=lambda: softened(ramp, False)
+    ),
+    "s-rnn-ticks": Rung(
+        "s-rnn", "four ticks a word, membranes that leak", training=_FREE, changed=lambda: softened(ramp, False)
+    ),
+    "s-rnn-spikes": Rung("s-rnn", "binary spikes", training=_FREE, changed=lambda: softened(binary, False)),
+    "s-rnn-reset": Rung("s-rnn", "a spike resets its membrane", training=_FREE),
+    "s-rnn-rate": Rung("s-rnn", "firing rates are held to 8 %: the preset"),
+    "s-rnn-8-bit": Rung("s-rnn", "weights of 8 bits", measured="8 bit"),
+    "s-rnn-chip": Rung("s-rnn", "integer membranes: the chip", measured="chip"),
+    "s-transformer-twin": Rung("s-transformer", "the twin: softmax attention", "ann-transformer"),
+    "s-transformer-relu": Rung(
+        "s-transformer", "no softmax: a ReLU, divided by the words seen", "ann-transformer", changed=without_softmax
+    ),
+    "s-transformer-spikes": Rung(
+        "s-transformer", "binary spikes, registers for attention, four ticks a word: the preset", "s-transformer"
+    ),
+    "s-transformer-8-bit": Rung("s-transformer", "weights of 8 bits", "s-transformer", measured="8 bit"),
+    "s-transformer-chip": Rung("s-transformer", "integer membranes: the chip", "s-transformer", measured="chip"),
+}
+# Of networks whose units are smooth, and of those that spike; every trained rung takes the better of two.
+RATES = {
+    "s-rnn": (3e-3, 1.2e-2),
+    "s-transformer": (4e-3, 1.5e-2),
+    "ann-rnn": (2e-3, 6e-3),
+    "ann-transformer": (2e-3, 4e-3),
+}
+
+
+def trained(name: str, rung: Rung, runs: Path, corpus: corpora.Corpus, steps: int) -> dict[str, Any]:
+    """Train a rung at each learning rate, and return the better one's figures."""
+    found = []
+    for rate in RATES[rung.architecture]:
+        preset = architectures.preset(rung.architecture, "small")
+        every = min(200, steps)
+        own = {"steps": steps, "learning_rate": rate, "validate_every": every, "parallels_weight": 0.0}
+        settings = Settings(**{**preset["training"], **own, **rung.training})
+        with owned_folder(runs / f"{name}-{rate:g}") as folder, rung.changed():
+            run = training.Run(folder, rung.architecture, {**preset["network"], **rung.network}, settings, corpus)
+            with watched(run, f"{name} at {rate:g}, ") as told:
+                run.train(told)
+        found.append({"validation": run.progress.best_bits, "learning_rate": rate})
+    best = min(found, key=lambda row: row["validation"])
+    return {**best, "parameters": sum(p.numel() for p in run.network.parameters()), "rates_tried": found}
+
+
+def measured_again(how: str, model: Model, corpus: corpora.Corpus) -> dict[str, Any]:
+    """The validation split's bits per note with the weights of the chip, or on the chip."""
+    pieces = corpus.evaluated("validation")
+    if how == "chip":
+        return {"validation": nll(model, pieces, ChipRunner(compile_model(model, CHIP).program))}
+    assert isinstance(model.network, Network)
+    model.network.rounding = TrainingGrid(CHIP).rounding(model.network)
+    return {"validation": nll(model, pieces)}
+
+
+def _trained_above(name: str) -> str:
+    """The nearest rung above that is trained."""
+    above = list(RUNGS)[: list(RUNGS).index(name)]
+    return next(other for other in reversed(above) if not RUNGS[other].measured)
+
+
+def climb(names: Sequence[str], runs: Path, file: Path, steps: int) -> None:
+    """Train and measure the rungs, and keep each in `file` as soon as it is done."""
+    ledger: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    corpus = corpora.load("jsb")
+    for name in names:
+        rung = RUNGS[name]
+        if name in ledger:
+            continue
+        if rung.measured:
+            above = _trained_above(name)
+            rate = ledger[above]["learning_rate"]
+            model = training.load_model(runs / f"{above}-{rate:g}" / "model")
+            row = measured_again(rung.measured, model, corpus)
+        else:
+            row = trained(name, rung, runs, corpus, steps)
+        ledger[name] = {"family": rung.family, "about": rung.about, "steps": steps, **row}
+        ordered = {other: ledger[other] for other in RUNGS if other in ledger}
+        with write_whole(file) as path:
+            path.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}: {row['validation']:.3f}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Climb the rungs that `arguments` name (None: those of the process), or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rungs", nargs="*", metavar="RUNG", help=f"{', '.join(RUNGS)} (default: all, in this order)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ledger"), help="where runs are kept")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=FILE, help="the ledger (default: docs/results/ledger.json)"
+    )
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of training (default: {STEPS})")
+    args = parser.parse_args(arguments)
+    if stranger := next((name for name in args.rungs if name not in RUNGS), None):
+        parser.error(f"rung {stranger!r} is not known; known are {', '.join(RUNGS)}")
+    torch.set_flush_denormal(True)
+    climb(args.rungs or list(RUNGS), args.runs, args.output, args.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The gap ledger: softened networks are what their rungs say, and a stopped ledger goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from muspike import architectures, corpora
+from muspike.network import Network
+from noise_corpus import noise_corpus, whole_pieces
+
+SCRIPT = Path(__file__).parents[3] / "bench" / "versus" / "ledger.py"
+_spec = importlib.util.spec_from_file_location("versus_ledger", SCRIPT)
+assert _spec is not None and _spec.loader is not None
+ledger = sys.modules["versus_ledger"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(ledger)
+SETTINGS = architectures.preset("s-rnn", "small")["network"] | {"width": 24, "v_threshold": 0.2}
+
+
+def network(**changes: object) -> Network:
+    torch.manual_seed(0)
+    made = architectures.build("s-rnn", SETTINGS | changes)
+    assert isinstance(made, Network)
+    return made
+
+
+def words() -> torch.Tensor:
+    return torch.from_numpy(np.stack([piece[:-1] for piece in whole_pieces(2, 24)], axis=1))
+
+
+def gradients(of: Network) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    logits, _ = of(words())
+    of.zero_grad()
+    logits.square().sum().backward()
+    return logits, {name: p.grad for name, p in of.named_parameters() if p.grad is not None}
+
+
+def test_binary_outputs_that_reset_are_the_spiking_network() -> None:
+    of = network()
+    wanted, slopes = gradients(of)
+    with ledger.softened(ledger.binary, True):
+        found, same = gradients(of)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert slopes.keys() == same.keys()
+    for name, slope in slopes.items():
+        torch.testing.assert_close(same[name], slope, rtol=1e-3, atol=1e-3 * float(slope.abs().max()))
+    with ledger.softened(ledger.binary, False):
+        without, _ = gradients(of)
+    assert (without - wanted).abs().max() > 0.01
+
+
+def test_one_tick_without_leak_and_with_a_tanh_is_elmans_network() -> None:
+    of = network(ticks=1, tau=[1.0], tau_readout=1.0, direct=[])
+    axons = of.axons(words(), None)
+    seen = torch.zeros(*axons.shape[:2], of.populations["input"].size)
+    for column in range(axons.shape[2]):
+        here = axons[..., column]
+        seen.scatter_add_(2, here.clamp(min=0)[..., None], (here >= 0).float()[..., None])
+    x, wanted = seen, 0.0
+    for layer in ("layer1", "layer2"):
+        source = {"layer1": "input", "layer2": "layer1"}[layer]
+        weights = of.weights[f"{source}_to_{layer}"]
+        loop = next(w for name, w in of.weights.items() if name.startswith(f"{layer}_to_{layer}"))
+        h, hidden = torch.zeros(x.shape[1], 24), []
+        for t in range(len(x)):
+            h = torch.tanh(x[t] @ weights.t() + h @ loop.t())
+            hidden.append(h)
+        x = torch.stack(hidden)
+        wanted = wanted + x @ of.weights[f"{layer}_to_readout"].t()
+    with ledger.softened(ledger.symmetric, False):
+        found, _ = of(words())
+    torch.testing.assert_close(found, wanted + of.bias, rtol=1e-4, atol=1e-4)
+
+
+def test_a_ramp_has_its_middle_at_the_threshold() -> None:
+    p = network().parameters_of("layer1")
+    v = torch.tensor([[-1.0], [0.0], [0.2], [0.3], [0.4], [9.0]]).expand(-1, 24)
+    assert ledger.ramp(v, p)[:, 0].tolist() == pytest.approx([0, 0, 0.5, 0.75, 1, 1])
+
+
+def test_without_a_softmax_a_word_that_looks_at_itself_alone_keeps_its_value_times_its_score() -> None:
+    q, v = torch.full((1, 1, 3, 4), 1.0), torch.arange(12.0).view(1, 1, 3, 4)
+    own = torch.eye(3, dtype=torch.bool)
+    with ledger.without_softmax():
+        found = torch.nn.functional.scaled_dot_product_attention(q, q, v, attn_mask=own)
+        causal = torch.nn.functional.scaled_dot_product_attention(q, q, v, is_causal=True)
+        opposed = torch.nn.functional.scaled_dot_product_attention(q, -q, v, is_causal=True)
+    torch.testing.assert_close(found, 2 * v)  # 4 / sqrt(4)
+    torch.testing.assert_close(causal[0, 0, 2], 2 * v[0, 0].mean(0))
+    assert not opposed.any()
+
+
+def test_a_ledger_is_kept_rung_by_rung_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = noise_corpus([40, 60, 40, 60], 2, 1)
+    monkeypatch.setattr(corpora, "load", lambda name: corpus)
+    small = {"width": 16}
+    monkeypatch.setattr(
+        ledger,
+        "RUNGS",
+        {
+            "first": ledger.Rung("s-rnn", "a", network=small, changed=lambda: ledger.softened(ledger.ramp, False)),
+            "spikes": ledger.Rung("s-rnn", "b", network=small),
+            "bits": ledger.Rung("s-rnn", "c", measured="8 bit"),
+            "chip": ledger.Rung("s-rnn", "d", measured="chip"),
+        },
+    )
+    file = tmp_path / "ledger.json"
+    ledger.main(["first", "--runs", str(tmp_path / "runs"), "-o", str(file), "--steps", "2"])
+    first = json.loads(file.read_text())
+    assert list(first) == ["first"] and len(first["first"]["rates_tried"]) == 2
+    ledger.main(["--runs", str(tmp_path / "runs"), "-o", str(file), "--steps", "2"])
+    found = json.loads(file.read_text())
+    assert list(found) == ["first", "spikes", "bits", "chip"] and found["first"] == first["first"]
+    spikes, bits, chip = (found[name]["validation"] for name in ("spikes", "bits", "chip"))
+    assert spikes != found["first"]["validation"]
+    assert bits == pytest.approx(spikes, rel=0.05) and chip == pytest.approx(bits, rel=0.05)
+    assert len({spikes, bits, chip}) == 3
