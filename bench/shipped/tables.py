@@ -154,12 +154,16 @@ def likelihood_table(results: Results, bench: Bench) -> str:
 
 def music_table(results: Results) -> str:
     """The table of the README on the music of what ships."""
-    lines = ["| | pitch count | best-scale rate (`pitch_in_scale_rate`) | empty beats |", "|---" * 4 + "|"]
+    lines = [
+        "| | pitch count | best-scale rate (`pitch_in_scale_rate`) | empty beats | parallels | ended by itself |",
+        "|---" * 6 + "|",
+    ]
     rows = [(name, results[family][0]["measured"]) for family, name in _NAMES.items() if family in results]
     data = next(iter(results.values()))[0]["data"]
     for name, row in [*rows, ("Bach", data)]:
         empty = f"{row['empty_beat_rate']:.4f}" if row["empty_beat_rate"] else "0"
-        lines.append(f"| {name} | {row['pitch_count']:.1f} | {row['pitch_in_scale_rate']:.3f} | {empty} |")
+        cells = f"{row['pitch_count']:.1f} | {row['pitch_in_scale_rate']:.3f} | {empty}"
+        lines.append(f"| {name} | {cells} | {row['parallel_rate']:.1%} | {row['ended']:.0%} |")
     return "\n".join(lines)
 
 
