@@ -395,9 +395,8 @@ def _biased(logits: Logits, parallels: npt.NDArray[np.int64], sampling: Sampling
     return logits
 
 
-_HEARD = sounding.Hearing(("now", "parallel_motion"))
-_NOW_COLUMNS = sounding.GROUPS["now"][1]
-_FIRST_PARALLEL = _HEARD.axons_of("parallel_motion").start
+_HEARD = sounding.Hearing(("parallel_motion", "now"))
+_PARALLELS = sounding.GROUPS["parallel_motion"][1]  # columns
 
 
 class _Texture:
@@ -411,7 +410,7 @@ class _Texture:
 
     def __init__(self, batch: int) -> None:
         self.notes = np.zeros(batch, np.int64)
-        self.parallels = np.full((batch, sounding.GROUPS["parallel_motion"][1]), sounding.NONE, np.int64)
+        self.parallels = np.full((batch, _PARALLELS), sounding.NONE, np.int64)
         self._heard = sounding.silence(batch)
         self._pitches = np.zeros(batch, np.int64)  # that sound now
         self._onsets = np.zeros((batch, sounding.MOST + 1), np.int64)  # onsets at which so many pitches sounded
@@ -429,9 +428,8 @@ class _Texture:
         over = np.flatnonzero((self.notes > 0) & ~is_note)
         self._onsets[over, self._pitches[over]] += 1
         self.notes = np.where(is_note, self.notes + 1, 0)
-        now, parallels = np.split(_HEARD.hear(words[None], self._heard)[0], [_NOW_COLUMNS], axis=1)
+        self.parallels, now = np.split(_HEARD.hear(words[None], self._heard)[0], [_PARALLELS], axis=1)
         self._pitches = (now != sounding.NONE).sum(1)
-        self.parallels = np.where(parallels == sounding.NONE, sounding.NONE, parallels - _FIRST_PARALLEL)
 
 
 def _closing(

@@ -11,7 +11,7 @@ al. 2021). No gradient flows through the reset.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -83,6 +83,10 @@ def lif_step(
     return spikes, LIFState(v * (1 - spikes.detach()))
 
 
+Step = Callable[[torch.Tensor, LIFState, LIFParameters], tuple[torch.Tensor, LIFState]]
+"""One tick of neurons, such as `lif_step`: their outputs and the state after it."""
+
+
 def at_rest(current: torch.Tensor) -> LIFState:
     """The state of neurons at rest: membranes of 0, in the shape of `current` `[..., neurons]`."""
     return LIFState(torch.zeros_like(current))
@@ -102,6 +106,7 @@ def lif_scan_reference(
     slots: int = 1,
     idle: int = 0,
     recurrent: Sequence[tuple[int, torch.Tensor]] = (),
+    step: Step = lif_step,
 ) -> torch.Tensor:
     """Spikes `[time, batch, neurons]` of LIF neurons, computed slot by slot with `lif_step`.
 
@@ -114,6 +119,7 @@ def lif_scan_reference(
         idle: ticks without current after a token's last slot, in which the membrane decays.
         recurrent: pairs (delay in slots, at least 1; weight `[neurons, neurons]`, target first). The neurons' own
             spikes of `delay` slots ago add the current `weight @ spikes`.
+        step: another tick than `lif_step`, of neurons that put out something else.
     """
     state = at_rest(current[0])
     spikes: list[torch.Tensor] = []
@@ -122,7 +128,7 @@ def lif_scan_reference(
         for delay, weight in recurrent:
             if t >= delay:
                 driven = driven + spikes[t - delay] @ weight.t()
-        fired, state = lif_step(driven, state, p)
+        fired, state = step(driven, state, p)
         spikes.append(fired)
         if (t + 1) % slots == 0:
             state = rested(state, p, idle)

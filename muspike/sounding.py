@@ -65,8 +65,8 @@ _SOUNDED, _ENDED, _BEGAN = 1, 2, 4
 _FIRST_COLUMN = {
     group: sum(columns for _, columns in list(GROUPS.values())[:number]) for number, group in enumerate(GROUPS)
 }
-_BEFORE, _NOW, _NEXT_END, _PARALLEL, _MOTION, _BAR_NUMBER = _FIRST_COLUMN.values()
-_LAST_BAR = GROUPS["bars"][0]
+_BEFORE, _NOW, _NEXT_END, _PARALLEL, _MOTION, _DOUBLINGS = _FIRST_COLUMN.values()
+_BAR_AXONS = GROUPS["bars"][0]
 _COLUMNS = sum(columns for _, columns in GROUPS.values())
 
 
@@ -186,9 +186,9 @@ def _hear(words: npt.NDArray[np.int64], state: State, heard: npt.NDArray[np.int6
                         n_now += 1
             if at[_BARS]:
                 doublings = 0
-                while at[_BARS] >> (doublings + 1) and doublings < _LAST_BAR - 1:
+                while at[_BARS] >> (doublings + 1) and doublings < _BAR_AXONS - 1:
                     doublings += 1
-                row[_BAR_NUMBER] = doublings
+                row[_DOUBLINGS] = doublings
             if first_end:
                 row[_NEXT_END] = min(first_end - at[_BAR_START], tokens.MAX_BAR) - 1
             if kind == _NOTE:

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from muspike import corpora, generate, load_model, metrics, tokens
+from muspike import corpora, generate, load_model
 from muspike.bench.shipped.measure import music
 from muspike.bench.workload import EXCERPT
 from muspike.generation import Sampling, ended_by_itself
@@ -35,11 +35,11 @@ COLUMNS = ("end_bias", "parallels_bias", "ended", "words", "parallels", "pitches
 def cells(pieces: Sequence[Words], ended: float) -> list[str]:
     """The figures of some pieces."""
     starts = music([words[:EXCERPT] for words in pieces if len(words) >= EXCERPT])
-    rates = metrics.evaluate_set([tokens.decode(words) for words in pieces], ["parallel_rate"])["parallel_rate"]
+    whole = music(pieces)
     return [
         f"{100 * ended:.0f}",
         f"{np.mean([len(words) for words in pieces]):.0f}",
-        f"{100 * np.nanmean(rates):.2f}",
+        f"{100 * (whole['parallel_rate'] or 0):.2f}",
         *(f"{starts[name]:.4g}" for name in ("pitch_count", "pitch_in_scale_rate", "empty_beat_rate")),
     ]
 

@@ -2,9 +2,10 @@
 
     python bench/versus/ledger.py [--runs FOLDER] [RUNG ...]
 
-Each rung changes one thing of the rung above it. The rungs of the S-RNN are all trained alike: 800 steps of 16 x 256
-words of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. What is read
-is the validation split. The last two rungs train nothing: they are the rung above on the chip's weights, and on the
+Each rung of the S-RNN changes what its line says of the rung above it. All are trained for 800 steps of 16 x 256 words
+of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. Dropout and weight
+decay are those of the presets, so the step from the twin to the next rung changes these too. What is read is the
+validation split. The last two rungs train nothing: they are the rung above on the chip's weights, and on the
 chip. The S-Transformer is so unlike its twin that one rung changes much: it has the twin, the twin without a softmax,
 and the network that ships.
 
@@ -31,9 +32,9 @@ from muspike.cli.train import watched
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.training_grid import TrainingGrid
 from muspike.files import owned_folder, write_whole
-from muspike.layer import Gather, Loop, Source, drive
+from muspike.layer import Gather, Loop, Source, drive, drive_reference
 from muspike.network import Network
-from muspike.neurons import Clock, LIFParameters, atan_spike
+from muspike.neurons import Clock, LIFParameters, LIFState, Step, atan_spike, lif_scan_reference
 from muspike.training import Settings
 
 STEPS = 800
@@ -56,43 +57,33 @@ def binary(v: torch.Tensor, p: LIFParameters) -> torch.Tensor:
     return atan_spike(v - p.v_threshold, p.alpha)
 
 
-def softened(output: Output, resets: bool) -> contextlib.AbstractContextManager[Any]:
-    """Within it, the neurons of spiking networks in training put out `output` of their membrane.
+def never_reset(output: Output) -> Step:
+    """The step of neurons that put out `output` of their membrane and parameters, and keep the membrane."""
 
-    Args:
-        output: of the membrane and the parameters.
-        resets: whether an output takes the membrane to 0, as a spike does.
-    """
+    def step(current: torch.Tensor, state: LIFState, p: LIFParameters) -> tuple[torch.Tensor, LIFState]:
+        v = state.v + 1 / p.tau * (current - state.v)
+        return output(v, p), LIFState(v)
+
+    return step
+
+
+def with_neurons(step: Step) -> contextlib.AbstractContextManager[Any]:
+    """Within it, spiking networks in training compute their neurons by `step`."""
 
     def layer(
         p: LIFParameters,
         clock: Clock,
         shape: tuple[int, int, int],
-        gathers: Sequence[Gather] = (),
-        sources: Sequence[Source] = (),
-        loops: Sequence[Loop] = (),
-        current: torch.Tensor | None = None,
-        low_precision: bool = False,
+        gathers: Sequence[Gather],
+        sources: Sequence[Source],
+        loops: Sequence[Loop],
+        current: torch.Tensor | None,
+        low_precision: bool,
     ) -> torch.Tensor:
-        # Kernels for spikes skip what is 0 and take the rest for 1, so sources are multiplied here.
-        total = drive(clock, shape, gathers, (), current)
-        for source in sources:
-            heard = source.spikes if source.kept is None else source.spikes * source.kept
-            driven = heard @ source.weight.t()
-            total = total + torch.nn.functional.pad(driven, (0, 0, 0, 0, source.delay, 0))[: shape[0]]
-        v, outputs = torch.zeros_like(total[0]), list[torch.Tensor]()
-        for t in range(shape[0]):
-            driven = total[t]
-            for loop in loops:
-                if t >= loop.delay:
-                    driven = driven + outputs[t - loop.delay] @ loop.weight.t()
-            v = v + 1 / p.tau * (driven - v)
-            outputs.append(output(v, p))
-            if resets:
-                v = v * (1 - outputs[-1].detach())
-            if (t + 1) % clock.slots == 0:
-                v = v * (1 - 1 / p.tau) ** clock.idle
-        return torch.stack(outputs)
+        # The kernels for sources take whatever is not 0 for a spike.
+        total = drive_reference(clock, shape, (), sources, drive(clock, shape, gathers, (), current))
+        recurrent = [(loop.delay, loop.weight) for loop in loops]
+        return lif_scan_reference(total, p, slots=clock.slots, idle=clock.idle, recurrent=recurrent, step=step)
 
     return mock.patch("muspike.network.lif_layer", layer)
 
@@ -148,15 +139,18 @@ RUNGS = {
         "no layer norms, no residuals; every layer reaches the readout",
         network=_WORD,
         training=_FREE,
-        changed=lambda: softened(symmetric, False),
+        changed=lambda: with_neurons(never_reset(symmetric)),
     ),
     "s-rnn-positive": Rung(
-        "s-rnn", "outputs from 0 to 1", network=_WORD, training=_FREE, changed=lambda: softened(ramp, False)
+        "s-rnn", "outputs from 0 to 1", network=_WORD, training=_FREE, changed=lambda: with_neurons(never_reset(ramp))
     ),
     "s-rnn-ticks": Rung(
-        "s-rnn", "four ticks a word, membranes that leak", training=_FREE, changed=lambda: softened(ramp, False)
+        "s-rnn",
+        "four ticks a word, membranes that leak",
+        training=_FREE,
+        changed=lambda: with_neurons(never_reset(ramp)),
     ),
-    "s-rnn-spikes": Rung("s-rnn", "binary spikes", training=_FREE, changed=lambda: softened(binary, False)),
+    "s-rnn-spikes": Rung("s-rnn", "binary spikes", training=_FREE, changed=lambda: with_neurons(never_reset(binary))),
     "s-rnn-reset": Rung("s-rnn", "a spike resets its membrane", training=_FREE),
     "s-rnn-rate": Rung("s-rnn", "firing rates are held to 8 %: the preset"),
     "s-rnn-8-bit": Rung("s-rnn", "weights of 8 bits", measured="8 bit"),

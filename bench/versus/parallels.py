@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from muspike import corpora, generate, load_model, metrics, sounding, tokens
+from muspike import corpora, generate, load_model, sounding, tokens
+from muspike.bench.shipped.measure import music
 from muspike.generation import ended_by_itself
 from muspike.model_folder import shipped_models
 from muspike.network import Generator
@@ -57,9 +58,7 @@ def chance_of_end(network: Generator, pieces: Sequence[Words]) -> float:
 
 def row(name: str, pieces: Sequence[Words], ended: float, end: float | None = None) -> str:
     """A line of the table."""
-    rate = np.nanmean(
-        metrics.evaluate_set([tokens.decode(words) for words in pieces], ["parallel_rate"])["parallel_rate"]
-    )
+    rate = music(pieces)["parallel_rate"] or 0
     of_groups = "".join(f"{axons:>18.2f}{taken:>18.2f}" for axons, taken in (heard(pieces, group) for group in GROUPS))
     return f"{name:<20}{of_groups}{100 * rate:>18.2f}{100 * ended:>18.0f}" + (
         "" if end is None else f"{100 * end:>18.0f}"

@@ -97,6 +97,12 @@ def test_finished_models_are_measured_again(entries: list[Entry], place: Place) 
     before = {file: queue.read_result(file) for file in sorted(place.results.glob("*.json"))}
     for file, result in before.items():
         file.write_text(json.dumps(result | {"measured": result["measured"] | {"ended": -1.0, "pitch_count": -1.0}}))
+    # Sampling has two settings more than it had.
+    older = next(iter(before))
+    result = queue.read_result(older)
+    made = dict(result["made"])
+    made["sampling"] = {key: made["sampling"][key] for key in ("temperature", "top_p")}
+    older.write_text(json.dumps({**result, "made": made}))
     told: list[str] = []
     assert queue.measure_again(place, told.append) == [result["name"] for result in before.values()]
     assert {file: queue.read_result(file) for file in before} == before

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muspike import architectures, metrics, midi, sounding, tokens
+from muspike.cli import music
+from muspike.cli.options import Commands
 from muspike.errors import BadInput
 from muspike.generation import (
     UNCHANGED,
@@ -230,6 +233,14 @@ class Wanderer(Chorale):
         for b, notes in enumerate(self.notes.tolist()):
             pitches[b, 85 - 12 * notes : 97 - 12 * notes] += 30
         return self.latest
+
+
+def test_the_command_samples_as_the_function_does() -> None:
+    parser = argparse.ArgumentParser()
+    music.add(Commands(parser))
+    given = vars(parser.parse_args(["generate", "s-rnn", "-o", "pieces"]))
+    told = {name: value for name, value in asdict(Sampling()).items() if name in given}
+    assert len(told) == 4 and {name: given[name] for name in told} == told
 
 
 def recorded(sampling: Sampling) -> tuple[Words, list[tuple[int, int, Logits]]]:

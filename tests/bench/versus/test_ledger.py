@@ -1,4 +1,4 @@
-"""The gap ledger: softened networks are what their rungs say, and a stopped ledger goes on."""
+"""The gap ledger: its networks are what their rungs say, and a stopped ledger goes on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 
 from muspike import architectures, corpora
 from muspike.network import Network
+from muspike.neurons import lif_step
 from noise_corpus import noise_corpus, whole_pieces
 
 SCRIPT = Path(__file__).parents[3] / "bench" / "versus" / "ledger.py"
@@ -41,16 +42,16 @@ def gradients(of: Network) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     return logits, {name: p.grad for name, p in of.named_parameters() if p.grad is not None}
 
 
-def test_binary_outputs_that_reset_are_the_spiking_network() -> None:
+def test_with_its_own_neurons_the_network_is_itself_and_without_a_reset_another() -> None:
     of = network()
     wanted, slopes = gradients(of)
-    with ledger.softened(ledger.binary, True):
+    with ledger.with_neurons(lif_step):
         found, same = gradients(of)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
     assert slopes.keys() == same.keys()
     for name, slope in slopes.items():
         torch.testing.assert_close(same[name], slope, rtol=1e-3, atol=1e-3 * float(slope.abs().max()))
-    with ledger.softened(ledger.binary, False):
+    with ledger.with_neurons(ledger.never_reset(ledger.binary)):
         without, _ = gradients(of)
     assert (without - wanted).abs().max() > 0.01
 
@@ -73,7 +74,7 @@ def test_one_tick_without_leak_and_with_a_tanh_is_elmans_network() -> None:
             hidden.append(h)
         x = torch.stack(hidden)
         wanted = wanted + x @ of.weights[f"{layer}_to_readout"].t()
-    with ledger.softened(ledger.symmetric, False):
+    with ledger.with_neurons(ledger.never_reset(ledger.symmetric)):
         found, _ = of(words())
     torch.testing.assert_close(found, wanted + of.bias, rtol=1e-4, atol=1e-4)
 
@@ -104,7 +105,9 @@ def test_a_ledger_is_kept_rung_by_rung_and_goes_on(tmp_path: Path, monkeypatch: 
         ledger,
         "RUNGS",
         {
-            "first": ledger.Rung("s-rnn", "a", network=small, changed=lambda: ledger.softened(ledger.ramp, False)),
+            "first": ledger.Rung(
+                "s-rnn", "a", network=small, changed=lambda: ledger.with_neurons(ledger.never_reset(ledger.ramp))
+            ),
             "spikes": ledger.Rung("s-rnn", "b", network=small),
             "bits": ledger.Rung("s-rnn", "c", measured="8 bit"),
             "chip": ledger.Rung("s-rnn", "d", measured="chip"),
