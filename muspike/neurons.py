@@ -123,8 +123,8 @@ def lif_scan_reference(
     """
     state = at_rest(current[0])
     spikes: list[torch.Tensor] = []
-    for t in range(current.shape[0]):
-        driven = current[t]
+    # Slices of `unbind` have one gradient together; one of `current[t]` would be as large as `current`, for each t.
+    for t, driven in enumerate(current.unbind(0)):
         for delay, weight in recurrent:
             if t >= delay:
                 driven = driven + spikes[t - delay] @ weight.t()

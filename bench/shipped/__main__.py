@@ -45,8 +45,9 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.command == "tables":
         place = queue.Place.of_checkout()
-        families = list(dict.fromkeys(entry.family for entry in read_recipes()))
-        for page in tables.fill(Path(__file__).parents[2], tables.read_results(place, families)):
+        entries = read_recipes()
+        families = list(dict.fromkeys(entry.family for entry in entries))
+        for page in tables.fill(Path(__file__).parents[2], tables.read_results(place, families), entries):
             print(page)
         return 0
     entries = read_recipes(args.recipes or RECIPES)

@@ -36,7 +36,8 @@ class Place:
     """Where the queue works.
 
     Attributes:
-        runs: a folder for each run. It may be removed when the run's result is there.
+        runs: a folder for each run. It may be removed when the run's result is there; a teacher that is wanted again
+            is then trained again.
         results: a JSON file for each finished model.
         logs: a text file for each run: what its validations said.
         models: where models that ship are put.
@@ -170,7 +171,9 @@ def work(
 ) -> tuple[list[str], list[str]]:
     """Train and measure what is missing, and return the names of the models that were finished and of those held.
 
-    Models whose corpus cannot be had here are left out, which is said in one line for each corpus.
+    Models whose corpus cannot be had here are left out, which is said in one line for each corpus. A teacher that is
+    not here is trained first. Where another process trains it, all other models come first, and its pupils are left out
+    if it is not finished then.
 
     Args:
         entries: the queue.
@@ -185,33 +188,61 @@ def work(
     finished: list[str] = []
     held: list[str] = []
     without: dict[str, list[str]] = {}
-    missing: list[Entry] = []
+    missing: dict[str, Entry] = {}
     for entry in entries:
         with contextlib.suppress(BadInput):  # the result is of other words: it is made anew
             if result_of(entry, place) is not None:
                 continue
         if why := lacks(entry):
             without.setdefault(why, []).append(entry.name)
-        else:
-            missing.append(entry)
+            continue
+        if entry.teacher and not _teaches(entry.teacher, place):
+            missing.setdefault(entry.teacher.name, entry.teacher)
+        missing.setdefault(entry.name, entry)
     for why, names in without.items():
         said(f"{', '.join(names)}: left out: {why}")
-    for entry in missing:
-        run = place.runs / entry.name
-        try:
-            with owned_folder(run):
-                pass
-        except BadInput as error:
-            if "another muspike command" not in str(error):
-                raise
-            said(f"{entry.name}: {error}")
-            held.append(entry.name)
-            continue
-        said(f"{entry.name}: training, about {entry.minutes:.0f} minutes on one core")
-        finish(entry, place, _trained(entry, place, run, device))
-        said(f"{entry.name}: finished, {place.results / entry.name}.json")
-        finished.append(entry.name)
+    waiting = list(missing.values())
+    while waiting:
+        turn, waiting = waiting, []
+        before = len(finished)
+        for entry in turn:
+            if entry.teacher and not _teaches(entry.teacher, place):
+                waiting.append(entry)
+            elif _worked(entry, place, device, said):
+                finished.append(entry.name)
+            else:
+                held.append(entry.name)
+        if len(finished) == before:  # another process has the teacher, and there is nothing else to do
+            for entry in waiting:
+                assert entry.teacher is not None
+                said(f"{entry.name}: left out: its teacher {entry.teacher.name} is not finished")
+            break
     return finished, held
+
+
+def _worked(entry: Entry, place: Place, device: torch.device, said: Callable[[str], object]) -> bool:
+    """Train, measure and keep a model; False if another process has it."""
+    run = place.runs / entry.name
+    try:
+        with owned_folder(run):
+            pass
+    except BadInput as error:
+        if "another muspike command" not in str(error):
+            raise
+        said(f"{entry.name}: {error}")
+        return False
+    said(f"{entry.name}: training, about {entry.minutes:.0f} minutes on one core")
+    finish(entry, place, _trained(entry, place, run, device))
+    said(f"{entry.name}: finished, {place.results / entry.name}.json")
+    return True
+
+
+def _teaches(teacher: Entry, place: Place) -> bool:
+    """Whether a teacher is finished and its run is here."""
+    with contextlib.suppress(BadInput):
+        result = result_of(teacher, place)
+        return result is not None and _measured_model(result, place) is not None
+    return False
 
 
 def _trained(entry: Entry, place: Place, run: Path, device: torch.device) -> Model:
@@ -231,7 +262,8 @@ def _trained(entry: Entry, place: Place, run: Path, device: torch.device) -> Mod
             yield both
         _log(place.logs / f"{entry.name}.txt", run, part)  # also of a run that was done already
 
-    recipe = dataclasses.replace(entry.recipe, folder=run)
+    teacher = place.runs / entry.teacher.name / "model" if entry.teacher else None
+    recipe = dataclasses.replace(entry.recipe, folder=run, teacher=teacher)
     return train(recipe, report=report, device=device).model
 
 

@@ -16,6 +16,7 @@ from muspike.generation import Sampling
 from muspike.recipe import Recipe
 
 RECIPES = Path(__file__).with_name("recipes.toml")
+TABLES = ("quality", "paper models", "thresholds")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Entry:
         twin: the family that it is held against; None if there is none.
         ships: the name under which it comes with muspike; None if it does not.
         minutes: how long a run took on one core of the machine that trained the first ones.
+        table: the table of docs/models.md that has it, one of `TABLES`.
+        teacher: the model whose distributions it learns beside the data; None if there is none.
     """
 
     name: str
@@ -39,11 +42,19 @@ class Entry:
     twin: str | None
     ships: str | None
     minutes: float
+    table: str = TABLES[0]
+    teacher: Entry | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the model, JSON-able: the recipe with the preset's own settings, and the sampling."""
+        """What decides the model, JSON-able: the recipe with the preset's own settings, and the sampling.
+
+        A teacher is told in the same way, so a model is of another recipe when its teacher is.
+        """
         told = {key: value for key, value in dataclasses.asdict(self.recipe).items() if key != "folder"}
-        told |= {key: os.fspath(told[key]) for key in ("initial", "teacher") if told[key] is not None}
+        if told["initial"] is not None:
+            told["initial"] = os.fspath(told["initial"])
+        if self.teacher is not None:
+            told["teacher"] = self.teacher.to_dict()
         preset = architectures.preset(self.recipe.architecture, self.recipe.preset)
         return {"recipe": told, "preset": preset, "sampling": dataclasses.asdict(self.sampling)}
 
@@ -70,14 +81,15 @@ class _Table:
     twin: str | None = None
     ships: bool = False
     minutes: float = 90.0
+    table: str = TABLES[0]
 
 
 def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
     """The entries of a file of recipes, in the order in which they are trained: by seed, then by table.
 
     Raises:
-        BadInput: the file cannot be read or is not TOML, a table has an unknown key or a value out of its range, or a
-            twin has no table.
+        BadInput: the file cannot be read or is not TOML, a table has an unknown key or a value out of its range, a twin
+            or a teacher has no table, or a teacher has a teacher or another corpus.
     """
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -87,16 +99,33 @@ def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
     for name, table in read.items():
         if table.twin is not None and table.twin not in read:
             raise BadInput(f"{path}: [{name}]: twin {table.twin!r} has no table; known are {', '.join(read)}")
+        if table.teacher is not None:
+            teacher = read.get(table.teacher)
+            if teacher is None:
+                known = ", ".join(read)
+                raise BadInput(f"{path}: [{name}]: teacher {table.teacher!r} has no table; known are {known}")
+            if teacher.teacher is not None:
+                raise BadInput(f"{path}: [{name}]: teacher {table.teacher!r} has a teacher itself; it must have none")
+            if teacher.data != table.data:
+                raise BadInput(
+                    f"{path}: [{name}]: teacher {table.teacher!r} learns {teacher.data}, its pupil {table.data}; "
+                    "they must learn the same corpus"
+                )
     most = max((len(table.seeds) for table in read.values()), default=0)
+    teachers = {
+        name: _entry(f"{path}: [{name}]", name, read[name], read[name].seeds[0])
+        for name in {table.teacher for table in read.values()}
+        if name is not None
+    }
     return [
-        _entry(f"{path}: [{name}]", name, table, table.seeds[turn])
+        _entry(f"{path}: [{name}]", name, table, table.seeds[turn], teachers.get(table.teacher or ""))
         for turn in range(most)
         for name, table in read.items()
         if turn < len(table.seeds)
     ]
 
 
-_TEXTS = ("architecture", "preset", "data", "precision", "init", "teacher", "twin")
+_TEXTS = ("architecture", "preset", "data", "precision", "init", "teacher", "twin", "table")
 
 
 def _read(where: str, name: str, table: object) -> _Table:
@@ -117,7 +146,9 @@ def _read(where: str, name: str, table: object) -> _Table:
     return _Table(**{"architecture": name, **values})
 
 
-def _entry(where: str, family: str, table: _Table, seed: int) -> Entry:
+def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | None = None) -> Entry:
+    if table.table not in TABLES:
+        raise BadInput(f"{where}: table {table.table!r} is none of the documentation; known are {', '.join(TABLES)}")
     try:
         architectures.preset(table.architecture, table.preset)
         recipe = Recipe(
@@ -130,7 +161,6 @@ def _entry(where: str, family: str, table: _Table, seed: int) -> Entry:
             target_rate=table.target_rate,
             precision=table.precision,
             initial=table.init,
-            teacher=table.teacher,
             network=table.network,
         )
         sampling = Sampling(
@@ -142,4 +172,4 @@ def _entry(where: str, family: str, table: _Table, seed: int) -> Entry:
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
     ships = family if table.ships and seed == table.seeds[0] else None
-    return Entry(f"{family}-{seed}", family, recipe, sampling, table.twin, ships, table.minutes)
+    return Entry(f"{family}-{seed}", family, recipe, sampling, table.twin, ships, table.minutes, table.table, teacher)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from muspike import corpora
 from muspike.bench.marked_tables import Tables
 from muspike.bench.marked_tables import fill as fill_page
 from muspike.bench.shipped.queue import Place, read_result
+from muspike.bench.shipped.recipes import TABLES, Entry
 from muspike.errors import BadInput
 from muspike.export.matrix import markdown
 
@@ -27,6 +29,7 @@ Bench = Mapping[str, Any]
 Files = Mapping[str, Any]
 """The content of files in docs/results, by their names."""
 
+PUBLISHED = Path(__file__).with_name("published.toml")
 PAGES = ("README.md", "docs/models.md", "docs/export.md")
 MAIN = "jsb"
 """The corpus of the models whose table comes first, and of the README."""
@@ -74,15 +77,98 @@ def quality_table(results: Results, bench: Bench) -> str:
         data = next(iter(families.values()))[0]["data"]
         music = [f"{data['pitch_count']:.1f}", f"{data['pitch_in_scale_rate']:.3f}", f"{data['empty_beat_rate']:.4f}"]
         music.append(f"{data['parallel_rate']:.1%}")
-        name = "Bach" if corpus == MAIN else corpora.source_of(corpus).title
-        lines.append(f"| {name} |{' |' * 8} {' | '.join(music)} | {data['ended']:.0%} |")
+        lines.append(f"| {_of_whom(corpus)} |{' |' * 8} {' | '.join(music)} | {data['ended']:.0%} |")
     return "\n".join(lines)
+
+
+def _of_whom(corpus: str) -> str:
+    return "Bach" if corpus == MAIN else corpora.source_of(corpus).title
 
 
 def other_corpora_table(results: Results, bench: Bench) -> str:
     """`quality_table` of the models of all corpora but the main one; a sentence if there is none."""
     others = {family: found for family, found in results.items() if found[0]["made"]["recipe"]["data"] != MAIN}
     return quality_table(others, bench) if others else "No model of another corpus has been trained yet."
+
+
+def published_table(results: Results, published: Sequence[Mapping[str, Any]]) -> str:
+    """What the MuSpike paper says of its networks, beside the same of ours: the presets `paper`, and those of today.
+
+    Args:
+        results: all results.
+        published: the values of `PUBLISHED`.
+    """
+    every = [found[0] for found in results.values()]
+
+    def ours(value: Mapping[str, Any], preset: str) -> str:
+        wanted = {"architecture": value["architecture"], "data": value["corpus"], "preset": preset, "network": {}}
+        for found in every:
+            if wanted.items() <= found["made"]["recipe"].items():
+                return _metric(found["measured"][value["metric"]])
+        return "not trained yet"
+
+    def data(value: Mapping[str, Any]) -> str:
+        of = (found["data"] for found in every if found["made"]["recipe"]["data"] == value["corpus"])
+        return next((_metric(found[value["metric"]]) for found in of), "")
+
+    lines = [
+        "| | metric | MuSpike | ours, preset `paper` | ours, preset `small` | MuSpike's data | our data |",
+        "|---" * 7 + "|",
+    ]
+    for value in published:
+        cells = [
+            f"{_NAMES[value['architecture']]} on {corpora.source_of(value['corpus']).title}",
+            f"`{value['metric']}`",
+            _metric(value["network"]),
+            ours(value, "paper"),
+            ours(value, "small"),
+            _metric(value.get("data")),
+            data(value),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def read_published(path: Path = PUBLISHED) -> Sequence[Mapping[str, Any]]:
+    """The paper's known values."""
+    found: Sequence[Mapping[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["value"]
+    return found
+
+
+def _metric(value: float | None) -> str:
+    """A count with one digit after the point, a share with three."""
+    if value is None:
+        return ""
+    return f"{value:.1f}" if value > 1 else f"{value:.3f}"
+
+
+def thresholds_table(results: Results, trained_anew: Sequence[str]) -> str:
+    """The S-RNN at the threshold of its preset and at others, each trained anew.
+
+    Args:
+        results: all results.
+        trained_anew: the families of other thresholds.
+    """
+    found = [results[family][0] for family in ("s-rnn", *trained_anew) if family in results]
+    lines = [
+        "| v_threshold | validation | test | on Loihi 1 | spikes per neuron and tick | pitch count | best-scale rate | "
+        "empty beats |",
+        "|---" * 8 + "|",
+    ]
+
+    def threshold(result: Mapping[str, Any]) -> float:
+        made = result["made"]
+        return float({**made["preset"]["network"], **made["recipe"]["network"]}["v_threshold"])
+
+    for result in sorted(found, key=threshold):
+        row = result["measured"]
+        change = row["test_on_chip"] / row["test"] - 1
+        lines.append(
+            f"| {threshold(result):g} | {row['validation']:.3f} | {row['test']:.3f} | {change:+.2%} | "
+            f"{row['firing_rate']:.3f} | {row['pitch_count']:.1f} | {row['pitch_in_scale_rate']:.3f} | "
+            f"{row['empty_beat_rate']:.4f} |"
+        )
+    return "\n".join(lines)
 
 
 def on_chip(result: Mapping[str, Any], bench: Bench) -> float | None:
@@ -201,18 +287,29 @@ FILES = (BENCH, TARGETS)
 """The files in docs/results of which tables are made, beside the results of the queue."""
 
 
-def tables(results: Results, files: Files) -> Tables:
+def tables(results: Results, files: Files, entries: Sequence[Entry] = ()) -> Tables:
     """All tables, by their names on the pages.
 
     Args:
         results: the results of the queue.
         files: the content of `FILES`.
+        entries: the recipes, which say in which table a family stands; without a recipe, in the first one.
     """
     bench, targets = files[BENCH], files[TARGETS]
-    every, results = results, by_corpus(results).get(MAIN, {})
+    table_of = {entry.family: entry.table for entry in entries}
+    everything = results
+
+    def of_table(table: str) -> Results:
+        return {family: found for family, found in everything.items() if table_of.get(family, TABLES[0]) == table}
+
+    every, of_paper, of_thresholds = (of_table(table) for table in TABLES)
+    results = by_corpus(every).get(MAIN, {})
     return {
         "quality": lambda: quality_table(results, bench),
         "other corpora": lambda: other_corpora_table(every, bench),
+        "paper models": lambda: quality_table(of_paper, bench) if of_paper else "None has been trained yet.",
+        "published": lambda: published_table(everything, read_published()),
+        "thresholds": lambda: thresholds_table(everything, list(of_thresholds)),
         "likelihood": lambda: likelihood_table(results, bench),
         "music": lambda: music_table(results),
         "loihi1": lambda: cost_table("loihi1", "Loihi 1", bench),
@@ -227,7 +324,7 @@ def read_files(root: Path) -> Files:
     return {file: json.loads((root / "docs" / "results" / file).read_text(encoding="utf-8")) for file in FILES}
 
 
-def fill(root: Path, results: Results) -> list[Path]:
+def fill(root: Path, results: Results, entries: Sequence[Entry]) -> list[Path]:
     """Make the tables of all `PAGES` anew, and return the pages that changed."""
-    made = tables(results, read_files(root))
+    made = tables(results, read_files(root), entries)
     return [root / page for page in PAGES if fill_page(root / page, made, page)]

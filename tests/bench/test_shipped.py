@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from muspike.checkpoint import load_model
 from muspike.corpora import Corpus
 from muspike.errors import BadInput, Failed
 from muspike.files import owned_folder
+from muspike.recipe import train
 from noise_corpus import noise_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +160,63 @@ def test_what_another_process_trains_is_left_to_it_by_name(entries: list[Entry],
     assert "s-rnn-0: another muspike command is at work in this folder" in said[0].replace(str(place.runs) + "/", "")
 
 
+TAUGHT = """
+[s-rnn]
+preset = "tiny"
+steps = 4
+teacher = "older"
+[older]
+architecture = "ann-rnn"
+preset = "tiny"
+steps = 6
+[s-cnn]
+preset = "tiny"
+steps = 4
+"""
+
+
+@pytest.fixture
+def taught(tmp_path: Path) -> dict[str, Entry]:
+    (tmp_path / "r.toml").write_text(TAUGHT)
+    return {entry.name: entry for entry in read_recipes(tmp_path / "r.toml")}
+
+
+def test_a_teacher_is_trained_before_its_pupil(
+    taught: dict[str, Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teachers: list[Any] = []
+
+    def noted(recipe: Any, **more: Any) -> Any:
+        teachers.append(recipe.teacher)
+        return train(recipe, **more)
+
+    monkeypatch.setattr(queue, "train", noted)
+    pupil = taught["s-rnn-0"]
+    assert queue.work([pupil], place, said=silent) == (["older-0", "s-rnn-0"], [])
+    assert teachers == [None, place.runs / "older-0" / "model"]
+    record = load_model(place.runs / "s-rnn-0" / "model").training
+    assert record["teacher"] == training.tensors_digest(load_model(teachers[1]).network.state_dict())
+    # Both are finished, also when their runs are removed; another pupil needs the teacher again.
+    shutil.rmtree(place.runs)
+    assert queue.work([pupil], place, said=silent) == ([], [])
+    (place.results / "s-rnn-0.json").unlink()
+    assert queue.work([pupil], place, said=silent) == (["older-0", "s-rnn-0"], [])
+    # A teacher of another recipe makes another pupil.
+    assert pupil.teacher is not None
+    longer = dataclasses.replace(pupil.teacher, recipe=dataclasses.replace(pupil.teacher.recipe, steps=7))
+    assert queue.result_of(pupil, place) is not None
+    assert queue.result_of(dataclasses.replace(pupil, teacher=longer), place) is None
+
+
+def test_pupils_of_a_teacher_that_another_process_trains_come_last(taught: dict[str, Entry], place: Place) -> None:
+    said: list[str] = []
+    with owned_folder(place.runs / "older-0"):
+        assert queue.work(list(taught.values()), place, said=said.append) == (["s-cnn-0"], ["older-0"])
+    assert said[-1] == "s-rnn-0: left out: its teacher older-0 is not finished"
+    queue.work([taught["older-0"]], place, said=silent)
+    assert queue.work(list(taught.values()), place, said=silent) == (["s-rnn-0"], [])
+
+
 def test_a_corpus_that_is_not_here_costs_its_own_models_alone(
     place: Place, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +286,13 @@ def test_another_recipe_or_other_words_are_trained_anew(
         ("[s-rnn]\npreset = 'huge'", r"\[s-rnn\]: s-rnn: preset 'huge'"),
         ("[s-rnm]", r"\[s-rnm\]: architecture 's-rnm'"),
         ("[s-rnn]\ntwin = 'ann'", r"\[s-rnn\]: twin 'ann' has no table; known are s-rnn"),
+        ("[s-rnn]\nteacher = 'ann'", r"\[s-rnn\]: teacher 'ann' has no table; known are s-rnn"),
+        ("[s-rnn]\nteacher = 's-rnn'", r"\[s-rnn\]: teacher 's-rnn' has a teacher itself; it must have none"),
+        (
+            "[s-rnn]\nteacher = 'ann-rnn'\n[ann-rnn]\ndata = 'pop909'",
+            r"\[s-rnn\]: teacher 'ann-rnn' learns pop909, its pupil jsb; they must learn the same corpus",
+        ),
+        ("[s-rnn]\ntable = 'tables'", r"\[s-rnn\]: table 'tables' is none of the documentation; known are quality"),
         ("[s-rnn]\nseeds = 3", r"\[s-rnn\]: seeds = 3 is of the wrong type"),
         ("[s-rnn]\ntemperature = 0", r"\[s-rnn\]: sampling: temperature 0 must be"),
         ("s-rnn = 3", r"\[s-rnn\]: is 3; a table is wanted"),
@@ -319,6 +385,46 @@ def test_the_models_of_other_corpora_have_a_table_of_their_own() -> None:
     assert made["music"]().splitlines()[-1].startswith("| Bach |") and "pop909" not in made["likelihood"]()
 
 
+def of_recipe(found: dict[str, Any], architecture: str, preset: str, **network: float) -> dict[str, Any]:
+    found["made"]["recipe"] |= {"architecture": architecture, "preset": preset, "network": network}
+    found["made"]["preset"] = {"network": {"v_threshold": 0.5}}
+    return found
+
+
+def test_the_values_of_the_paper_stand_beside_ours() -> None:
+    results = {
+        "s-rnn": [of_recipe(result("s-rnn", 0, 3.0), "s-rnn", "small")],
+        "s-rnn-other": [of_recipe(result("s-rnn-other", 0, 3.0), "s-rnn", "paper", v_threshold=0.9)],
+        "s-rnn-paper": [of_recipe(result("s-rnn-paper", 0, 3.0), "s-rnn", "paper")],
+    }
+    results["s-rnn-paper"][0]["measured"]["pitch_count"] = 31.26
+    rows = tables.published_table(results, tables.read_published()).splitlines()[2:]
+    assert rows == [
+        "| S-RNN on JSB chorales | `pitch_count` | 43.1 | 31.3 | 20.0 | 22.8 | 22.0 |",
+        f"| S-Transformer on JSB chorales | `pitch_in_scale_rate` | 0.870 |{' not trained yet |' * 2}  | 0.950 |",
+        "| S-GAN on EMOPIA | `empty_beat_rate` | 0.256 | not trained yet | not trained yet | 0.004 |  |",
+    ]
+
+
+def test_thresholds_stand_in_their_order_and_in_no_other_table(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        "[s-rnn]\npreset='tiny'\n"
+        "[low]\narchitecture='s-rnn'\npreset='tiny'\nnetwork={v_threshold=0.3}\ntable='thresholds'\n"
+        "[mine]\narchitecture='s-rnn'\npreset='paper'\ntable='paper models'\n"
+    )
+    results = {
+        "s-rnn": [of_recipe(result("s-rnn", 0, 3.0, None, 3.03), "s-rnn", "tiny")],
+        "low": [of_recipe(result("low", 0, 3.5, None, 3.5), "s-rnn", "tiny", v_threshold=0.3)],
+        "mine": [of_recipe(result("mine", 0, 3.5, None, 3.5), "s-rnn", "paper")],
+    }
+    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}}
+    made = tables.tables(results, files, read_recipes(tmp_path / "r.toml"))
+    first = {name: [row.split(" | ")[0] for row in made[name]().splitlines()[2:]] for name in made if name != "targets"}
+    assert first["thresholds"] == ["| 0.3", "| 0.5"]
+    assert first["quality"] == ["| s-rnn", "| Bach"] and first["paper models"] == ["| mine", "| Bach"]
+    assert made["thresholds"]().splitlines()[3].startswith("| 0.5 | 3.100 | 3.000 | +1.00% | 0.050 | 20.0 |")
+
+
 def test_the_change_on_the_chip_is_that_of_the_report_if_it_is_of_this_model(place: Place) -> None:
     made = result("s-rnn", 0, 3.0, "ann-rnn", 3.03)
     model = {"parameters": 1000, "training_steps": 10, "validation_bits_per_note": 3.1}
@@ -341,7 +447,8 @@ def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_
         if entry.ships and entry.recipe.data == tables.MAIN:
             twin = families[entry.twin or ""]
             assert twin.recipe.steps == entry.recipe.steps and twin.recipe.preset == entry.recipe.preset
-            assert twin.recipe.teacher == entry.recipe.teacher is None
+            assert twin.teacher is not None and entry.teacher is not None
+            assert twin.teacher.name == entry.teacher.name and not twin.teacher.name.startswith("s-")
     # On each corpus of the queue all five spiking architectures, in files of one size.
     for corpus in ("jsb", "pop909", "emopia"):
         of = [entry.recipe for entry in found if entry.ships and entry.recipe.data == corpus]
@@ -353,8 +460,9 @@ def test_the_recipes_of_the_checkout_can_be_read_and_every_model_that_ships_has_
 
 def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
     place = Place.of_checkout()
-    results = tables.read_results(place, [entry.family for entry in read_recipes()])
-    known = tables.tables(results, tables.read_files(ROOT))
+    entries = read_recipes()
+    results = tables.read_results(place, [entry.family for entry in entries])
+    known = tables.tables(results, tables.read_files(ROOT), entries)
     for page in tables.PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert "<!-- table " in text
