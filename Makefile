@@ -44,7 +44,7 @@ clean: ## remove what make made: .venv, build, report, caches
 
 $(DEMO): EXTRAS := [audio,onnx]
 $(TEST): EXTRAS := [test]
-$(NIGHTLY): EXTRAS := [test,browser,cluster]
+$(NIGHTLY): EXTRAS := [test,browser,cluster,triton]
 $(CHECK): EXTRAS := [check]
 $(DEMO) $(TEST) $(NIGHTLY) $(CHECK): pyproject.toml constraints.txt
 	@case '$(VERSION)' in \

@@ -83,7 +83,7 @@ def scan(
             if first < stop:
                 past = spikes[first - delay : stop - delay].flatten(0, 1)
                 membrane[first:stop].flatten(0, 1).addmm_(past, weight.t())
-        _launch(
+        launch(
             _scan, carry,
             membrane, spikes, carry, rate, threshold, rate.numel(), clock.slots, clock.idle, start, stop,
         )  # fmt: skip
@@ -102,7 +102,7 @@ def scan_gradient(
     stop: int,
 ) -> None:
     """See `layer.Kernels`."""
-    _launch(
+    launch(
         _scan_gradient, carry,
         grad, membrane, carry, rate, threshold, idle_decay, alpha, rate.numel(), clock.slots, start, stop,
     )  # fmt: skip
@@ -110,16 +110,16 @@ def scan_gradient(
 
 def leaky_answers(out: torch.Tensor, drive: torch.Tensor, rate: float, clock: Clock) -> None:
     """See `layer.Kernels`."""
-    _launch(_leaky_answers, out[0], out, drive, rate, out.shape[0], clock.slots, clock.presented - 1, clock.idle)
+    launch(_leaky_answers, out[0], out, drive, rate, out.shape[0], clock.slots, clock.presented - 1, clock.idle)
 
 
 def leaky_answers_gradient(into: torch.Tensor, grad: torch.Tensor, rate: float, clock: Clock) -> None:
     """See `layer.Kernels`."""
     decay = (1.0 - rate) ** clock.idle
-    _launch(_leaky_answers_gradient, grad[0], into, grad, rate, decay, grad.shape[0], clock.slots, clock.presented - 1)
+    launch(_leaky_answers_gradient, grad[0], into, grad, rate, decay, grad.shape[0], clock.slots, clock.presented - 1)
 
 
-def _launch(kernel: Any, slot: torch.Tensor, *arguments: Any) -> None:
+def launch(kernel: Any, slot: torch.Tensor, *arguments: Any) -> None:
     """Run `kernel` with enough programs for all elements of `slot`."""
     row = slot.numel()
     with torch.cuda.device_of(slot):  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ and one kernel scans the slots. `lif_layer_reference` defines the result, in pla
 from __future__ import annotations
 
 import functools
+import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -126,19 +127,22 @@ class Kernels(Protocol):
 
 
 @functools.cache
-def _for_cuda() -> Kernels | None:
+def on_cuda(module: str) -> Any:
+    """The module of that name, whose kernels are in Triton; None, with a warning, where there is no Triton."""
     try:
-        from muspike import kernels_cuda
+        return importlib.import_module(module)
     except ModuleNotFoundError as missing:
         if missing.name != "triton":
             raise
         message = "no module triton, so spiking layers run on CUDA slot by slot in plain torch, which is slow"
         warnings.warn(message, stacklevel=2)
         return None
-    return kernels_cuda
 
 
-_KERNELS: dict[str, Callable[[], Kernels | None]] = {"cpu": lambda: kernels_cpu, "cuda": _for_cuda}
+_KERNELS: dict[str, Callable[[], Kernels | None]] = {
+    "cpu": lambda: kernels_cpu,
+    "cuda": lambda: on_cuda("muspike.kernels_cuda"),
+}
 
 
 def _kernels_for(device: torch.device) -> Kernels | None:

@@ -26,7 +26,7 @@ from muspike.architectures.common import direct_synapses, draw_weights, timing
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
 from muspike.labels import Labels
-from muspike.layer import dense_products
+from muspike.layer import dense_products, on_cuda
 from muspike.network import Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.ranges import between, check, setting
@@ -195,7 +195,11 @@ def cells(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tenso
         Write and hold carry no gradient of their own.
     """
     if drive.device.type != "cpu":
-        return cells_reference(p, clock, drive, loop)
+        on_device = on_cuda("muspike.architectures.s_lstm_cuda") if drive.device.type == "cuda" else None
+        if on_device is None:
+            return cells_reference(p, clock, drive, loop)
+        from_triton: Spikes = on_device.cells(p, clock, drive, loop, low_precision)
+        return from_triton
     rate = (1.0 / p.tau).to(torch.float32).contiguous()
     threshold = p.v_threshold.to(torch.float32).contiguous()
     spikes: Spikes = _Cells.apply(  # type: ignore[no-untyped-call]

@@ -42,7 +42,7 @@ from muspike.errors import BadInput
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
 from muspike.labels import Labels
-from muspike.layer import later, split
+from muspike.layer import later, on_cuda, split
 from muspike.network import Composite, Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import atan_spike
 from muspike.ranges import between, check, setting
@@ -223,9 +223,12 @@ def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> 
         The sum of the memory rows that q reads, `[time, batch, heads, values]`, and the numbers of spikes of write,
         hold, memory and read, `[4]`. Of these numbers only that of memory carries a gradient.
     """
+    read: tuple[torch.Tensor, torch.Tensor]
     if q.device.type != "cpu":
-        return registers_reference(q, k, v, slots)
-    read: tuple[torch.Tensor, torch.Tensor] = _Registers.apply(q, k, v, slots)  # type: ignore[no-untyped-call]
+        on_device = on_cuda("muspike.architectures.s_transformer_cuda") if q.device.type == "cuda" else None
+        read = registers_reference(q, k, v, slots) if on_device is None else on_device.registers(q, k, v, slots)
+        return read
+    read = _Registers.apply(q, k, v, slots)  # type: ignore[no-untyped-call]
     return read
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +26,7 @@ from muspike.layer import (
     lif_layer_reference,
 )
 from muspike.neurons import Clock, LIFParameters
+from triton_modules import triton_module
 
 # Batch times neurons is more than a program of the kernels takes, and no multiple of it.
 NEURONS, AXONS, SOURCES, BATCH, TOKENS = 47, 9, 11, 3, 4
@@ -31,19 +35,10 @@ NEURONS, AXONS, SOURCES, BATCH, TOKENS = 47, 9, 11, 3, 4
 @pytest.fixture(scope="module")
 def device() -> Iterator[torch.device]:
     """Where layers are computed by `kernels_cuda`."""
-    pytest.importorskip("triton", reason="no triton, which CUDA's torch brings")
-    if torch.cuda.is_available():
-        yield torch.device("cuda")
-        return
+    module, where = triton_module("muspike.kernels_cuda")
     with pytest.MonkeyPatch.context() as patch:
-        # Triton reads this where it meets a kernel, so these are the module's kernels in a copy of it.
-        patch.setenv("TRITON_INTERPRET", "1")
-        spec = importlib.util.find_spec("muspike.kernels_cuda")
-        assert spec is not None and spec.loader is not None
-        interpreted: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(interpreted)
-        patch.setitem(layer._KERNELS, "cpu", lambda: interpreted)
-        yield torch.device("cpu")
+        patch.setitem(layer._KERNELS, where.type, lambda: module)
+        yield where
 
 
 def coarse(*shape: int, scale: float = 1.0) -> torch.Tensor:
@@ -162,13 +157,33 @@ def test_without_triton_plain_torch_has_to_do(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "muspike.kernels_cuda", raising=False)
     monkeypatch.delattr("muspike.kernels_cuda", raising=False)
-    layer._for_cuda.cache_clear()
-    monkeypatch.setitem(layer._KERNELS, "cpu", layer._for_cuda)
+    layer.on_cuda.cache_clear()
+    monkeypatch.setitem(layer._KERNELS, "cpu", layer._KERNELS["cuda"])
     try:
         with pytest.warns(UserWarning, match="no module triton") as warned:
             ours = [ran(lif_layer, torch.device("cpu"), Clock(2, 2, 1), [0], [0], [2]) for _ in range(2)]
         assert len(warned) == 1
     finally:
-        layer._for_cuda.cache_clear()
+        layer.on_cuda.cache_clear()
     theirs = ran(lif_layer_reference, torch.device("cpu"), Clock(2, 2, 1), [0], [0], [2])
     assert all(torch.equal(one, other) for one, other in zip(ours[1], theirs, strict=True))
+
+
+def test_all_kernels_compile_for_gpus_that_are_not_here(tmp_path: Path) -> None:
+    pytest.importorskip("triton", reason="no triton, which CUDA's torch brings")
+    script = Path(__file__).parents[1] / "helpers" / "compile_triton.py"
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    compiled = {tuple(line.split()[:2]) for line in done.stdout.splitlines()}
+    modules = ("muspike.kernels_cuda", "muspike.architectures.s_lstm_cuda", "muspike.architectures.s_transformer_cuda")
+    written = set()
+    for name in modules:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None
+        text = Path(spec.origin).read_text(encoding="utf-8")
+        # Those that are launched; others are parts of them.
+        written |= {(name, kernel) for kernel in re.findall(r"launch\(\s*(_\w+),", text)}
+    assert compiled == written
+    assert all(int(line.split()[-1]) > 0 for line in done.stdout.splitlines())
