@@ -11,7 +11,7 @@ NIGHTLY := .venv/nightly-$(VERSION)
 CHECK := .venv/check-$(VERSION)
 
 .NOTPARALLEL:
-.PHONY: help demo test nightly models check clean
+.PHONY: help demo test nightly models records check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -25,6 +25,19 @@ test: $(TEST) ## the tests (some minutes), on up to 4 cores; ARGS='-k simulator'
 
 models: $(DEMO) ## train the models that ship and their twins, what is missing of them (hours; ARGS='--threads 2')
 	@$(BIN)/python -m muspike.bench.shipped train $(ARGS)
+
+MODELS ?= s-cnn s-rnn s-lstm s-gan s-transformer
+records: $(TEST) ## after a model that ships has changed: measure again what the documentation says (an hour; MODELS='s-rnn')
+	@set -e; keep() { "$$@" >build/record && mv build/record "$$file"; }; mkdir -p build; \
+	$(BIN)/muspike bench --quick -o report; cp report/bench.json docs/results/bench.json; \
+	file=docs/results/targets.json; keep $(BIN)/muspike targets --json; \
+	for log in parallels biases; do file=docs/results/logs/$$log.txt; keep $(BIN)/python bench/versus/$$log.py; done; \
+	$(BIN)/python bench/versus/opinions.py; \
+	for model in $(MODELS); do \
+	$(BIN)/muspike measure $$model --on cpu --quick --threads 1 -o build/measured.json; \
+	mv build/measured.json docs/results/measured/$$model.json; done; \
+	$(BIN)/python bench/versus/nir_readers.py; \
+	$(BIN)/python -m muspike.bench.shipped tables
 
 nightly: $(NIGHTLY) ## all tests, the long ones too; those of the report want Debian's Chromium
 	@$(BIN)/python -m pytest $(ARGS)

@@ -92,8 +92,8 @@ class Settings:
         halvings: number of times that a plateau schedule halves the learning rate. Training ends with the next halving.
         target_rate: a firing rate of a population above this, in spikes per neuron and tick, is penalised.
         rate_weight: weight of this penalty in the loss. The penalty is the squared excess, summed over populations.
-        precision: of matrix products, "float32" or "bfloat16". A spiking network uses it in the backward pass alone.
-            Membranes, weights and validation are always float32.
+        precision: of matrix products, "float32" or "bfloat16". A spiking network uses it in the backward pass alone; a
+            teacher that does not spike computes in it. Membranes, weights and validation are always float32.
         schedule: "plateau" halves the learning rate (see `patience`); "cosine" lowers it to a hundredth over `steps`
             (Loshchilov & Hutter 2017).
         teacher_share: weight of the teacher's distributions in the loss, if there is a teacher. The data have the rest.
@@ -627,10 +627,11 @@ class Run:
             return nats
         teacher = self.teacher.network.to(self.device)
         words = batch.words if teacher.labels else batch.words[..., : len(tokens.FEATURES)]
-        with torch.no_grad():
+        low = self.settings.precision == "bfloat16" and not isinstance(teacher, Network)
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             teacher_logits, _ = teacher(words, heard=batch.heard)
         share = self.settings.teacher_share
-        return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits).sum()
+        return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits.float()).sum()
 
     def _forward(self, batch: Batch, rates: dict[str, torch.Tensor]) -> torch.Tensor:
         """The logits of `batch` in training. `rates` receives the mean firing rate of every population."""

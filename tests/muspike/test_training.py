@@ -597,3 +597,24 @@ def test_a_run_says_who_taught_it(corpus: Corpus, tmp_path: Path) -> None:
     assert any(not torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     with pytest.raises(BadInput, match="teacher"):
         training.Run(tmp_path / "b", "s-rnn", TINY, settings, corpus)
+
+
+def test_a_teacher_that_does_not_spike_computes_in_the_precision_of_the_settings(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=2, validate_every=2)
+    twin = architectures.preset("ann-transformer", "tiny")["network"]
+    teachers = {
+        "twin": training.Run(tmp_path / "twin", "ann-transformer", twin, settings, corpus).train(),
+        "spiking": training.Run(tmp_path / "spiking", "s-rnn", TINY, settings, corpus).train(),
+    }
+    found = {}
+    for name, teacher in teachers.items():
+        for precision in training.PRECISIONS:
+            own = dataclasses.replace(settings, precision=precision)
+            run = training.Run(tmp_path / f"{name}-{precision}", "s-rnn", TINY, own, corpus, teacher=teacher)
+            batch = run._draw([piece.words for piece in corpus.split("train")])
+            found[name, precision] = run.loss(batch)[0].item()
+    assert found["spiking", "float32"] == found["spiking", "bfloat16"]
+    assert found["twin", "float32"] != found["twin", "bfloat16"]
+    assert found["twin", "float32"] == pytest.approx(found["twin", "bfloat16"], rel=1e-2)
