@@ -186,6 +186,17 @@ def on_chip(result: Mapping[str, Any], bench: Bench) -> float | None:
     return None if row["test_on_chip"] is None else row["test_on_chip"] / row["test"] - 1
 
 
+def same_chance(result: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
+    """Whether a network and its twin were trained alike: for as many steps, by the same teacher, on what both hear."""
+
+    def chance(of: Mapping[str, Any]) -> tuple[Any, ...]:
+        made = of["made"]
+        hears = made["preset"]["network"].get("hears") if "preset" in made else None
+        return made["recipe"].get("steps"), made["recipe"].get("teacher"), hears
+
+    return chance(result) == chance(twin)
+
+
 def _quality(found: Sequence[Mapping[str, Any]], twin: Sequence[Mapping[str, Any]] | None, bench: Bench) -> list[str]:
     rows = [result["measured"] for result in found]
 
@@ -200,6 +211,7 @@ def _quality(found: Sequence[Mapping[str, Any]], twin: Sequence[Mapping[str, Any
     against = ""
     if twin:
         against = f"{test / statistics.fmean(result['measured']['test'] for result in twin) - 1:+.1%}"
+        against += "" if same_chance(found[0], twin[0]) else "*"
     changes = [change for result in found if (change := on_chip(result, bench)) is not None]
     chip = f"{statistics.fmean(changes):+.2%}" if changes else ""
     return [
@@ -231,7 +243,9 @@ def likelihood_table(results: Results, bench: Bench) -> str:
         row, twin = results[family][0]["measured"], results.get(results[family][0]["twin"] or "")
         change = on_chip(results[family][0], bench)
         chip = "" if change is None else f"{change:+.2%}".replace("%", " %")
-        other = f"{twin[0]['measured']['test']:.3f}" if twin else ""
+        other = ""
+        if twin:
+            other = f"{twin[0]['measured']['test']:.3f}" + ("" if same_chance(results[family][0], twin[0]) else "*")
         lines.append(
             f"| {name} | {row['parameters']:,} | {row['test']:.3f} | {chip} | {other} | {row['firing_rate']:.3f} |"
         )

@@ -372,6 +372,17 @@ def test_tables_say_mean_and_spread(place: Place) -> None:
     )
 
 
+def test_a_twin_that_had_another_chance_is_marked() -> None:
+    nothing: dict[str, Any] = {"architectures": {}}
+    for key, value in (("steps", 20), ("teacher", {"recipe": {}}), (None, None)):
+        results = {"s-rnn": [result("s-rnn", 0, 3.0, "ann-rnn", 3.0)], "ann-rnn": [result("ann-rnn", 0, 2.5)]}
+        if key is not None:
+            results["s-rnn"][0]["made"]["recipe"][key] = value
+        mark = "" if key is None else "*"
+        assert f" | +20.0%{mark} | " in tables.quality_table(results, nothing).splitlines()[2]
+        assert f" | 2.500{mark} | " in tables.likelihood_table(results, nothing).splitlines()[2]
+
+
 def test_the_models_of_other_corpora_have_a_table_of_their_own() -> None:
     jsb = {"s-rnn": [result("s-rnn", 0, 3.0, None, 3.03)]}
     pop909 = {"s-rnn-pop909": [result("s-rnn-pop909", 0, 4.0, None, 4.04, "pop909")]}
