@@ -229,20 +229,23 @@ class Rounded(Floats):
 
 
 INT8_LARGEST = 127
+_SCALE_BITS = 16
 
 
 def int8_columns(matrix: Array) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
     """`matrix` `[..., source, target]` as int8 and a scale for each target, `[..., 1, target]`.
 
     Where the numbers of a target are small multiples of one number, as wires are, nothing is lost. Else its largest
-    number becomes 127.
+    number becomes 127, up to a scale of so few bits that sums of scaled numbers are exact in float64, in any order. So
+    no order of adding decides about a neuron that is just at its threshold.
     """
     exact = np.abs(np.asarray(matrix, np.float64))
     smallest = np.where(exact > 0, exact, np.inf).min(axis=-2, keepdims=True)
     smallest = np.where(np.isinf(smallest), 1.0, smallest)
     multiples = exact / smallest
     fits = ((multiples == np.rint(multiples)) & (multiples <= INT8_LARGEST)).all(axis=-2, keepdims=True)
-    scale = np.where(fits, smallest, exact.max(axis=-2, keepdims=True) / INT8_LARGEST)
+    fraction, exponent = np.frexp(exact.max(axis=-2, keepdims=True) / INT8_LARGEST)
+    scale = np.where(fits, smallest, np.ldexp(np.ceil(np.ldexp(fraction, _SCALE_BITS)), exponent - _SCALE_BITS))
     return np.rint(np.asarray(matrix, np.float64) / scale).astype(np.int8), scale
 
 

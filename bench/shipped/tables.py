@@ -142,12 +142,15 @@ def _metric(value: float | None) -> str:
     return f"{value:.1f}" if value > 1 else f"{value:.3f}"
 
 
-def thresholds_table(results: Results, trained_anew: Sequence[str]) -> str:
+def thresholds_table(results: Results, trained_anew: Sequence[str], bench: Bench) -> str:
     """The S-RNN at the threshold of its preset and at others, each trained anew.
+
+    What the chip changes is as `on_chip` says.
 
     Args:
         results: all results.
         trained_anew: the families of other thresholds.
+        bench: the report on the models that ship.
     """
     found = [results[family][0] for family in ("s-rnn", *trained_anew) if family in results]
     lines = [
@@ -161,10 +164,9 @@ def thresholds_table(results: Results, trained_anew: Sequence[str]) -> str:
         return float({**made["preset"]["network"], **made["recipe"]["network"]}["v_threshold"])
 
     for result in sorted(found, key=threshold):
-        row = result["measured"]
-        change = row["test_on_chip"] / row["test"] - 1
+        row, change = result["measured"], on_chip(result, bench)
         lines.append(
-            f"| {threshold(result):g} | {row['validation']:.3f} | {row['test']:.3f} | {change:+.2%} | "
+            f"| {threshold(result):g} | {row['validation']:.3f} | {row['test']:.3f} | {change or 0:+.2%} | "
             f"{row['firing_rate']:.3f} | {row['pitch_count']:.1f} | {row['pitch_in_scale_rate']:.3f} | "
             f"{row['empty_beat_rate']:.4f} |"
         )
@@ -190,9 +192,8 @@ def same_chance(result: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
     """Whether a network and its twin were trained alike: for as many steps, by the same teacher, on what both hear."""
 
     def chance(of: Mapping[str, Any]) -> tuple[Any, ...]:
-        made = of["made"]
-        hears = made["preset"]["network"].get("hears") if "preset" in made else None
-        return made["recipe"].get("steps"), made["recipe"].get("teacher"), hears
+        recipe, network = of["made"]["recipe"], of["made"]["preset"]["network"]
+        return recipe["steps"], recipe["teacher"], network.get("hears")
 
     return chance(result) == chance(twin)
 
@@ -323,7 +324,7 @@ def tables(results: Results, files: Files, entries: Sequence[Entry] = ()) -> Tab
         "other corpora": lambda: other_corpora_table(every, bench),
         "paper models": lambda: quality_table(of_paper, bench) if of_paper else "None has been trained yet.",
         "published": lambda: published_table(everything, read_published()),
-        "thresholds": lambda: thresholds_table(everything, list(of_thresholds)),
+        "thresholds": lambda: thresholds_table(everything, list(of_thresholds), bench),
         "likelihood": lambda: likelihood_table(results, bench),
         "music": lambda: music_table(results),
         "loihi1": lambda: cost_table("loihi1", "Loihi 1", bench),

@@ -16,17 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from muspike import kernels
+from muspike import kernels, kernels_cpu, layer
 from muspike.architectures.common import direct_synapses, draw_weights, timing
 from muspike.host import Timing, input_axons
 from muspike.jit import njit
 from muspike.labels import Labels
-from muspike.layer import dense_products, on_cuda
 from muspike.network import Network, Population, Ran, Synapse, and_gate, or_gate
 from muspike.neurons import Clock, LIFParameters, LIFState, lif_step, rested
 from muspike.ranges import between, check, setting
@@ -78,11 +77,11 @@ def build(config: Config) -> Network:
     synapses, composites = [], []
     source = "input"
     for k in range(1, config.layers + 1):
-        layer = Layer(k, source)
-        populations += layer.populations(config)
-        synapses += layer.synapses(clock)
-        composites.append(layer)
-        source = layer.named("hidden")
+        cells_of_layer = Layer(k, source)
+        populations += cells_of_layer.populations(config)
+        synapses += cells_of_layer.synapses(clock)
+        composites.append(cells_of_layer)
+        source = cells_of_layer.named("hidden")
         synapses.append(Synapse(source, "readout"))
     populations.append(Population("readout", N_AXONS, "li", config.tau_readout))
     synapses += direct_synapses(config.direct, hearing)
@@ -194,16 +193,13 @@ def cells(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tenso
         Spikes of the gates `[time, batch, 4 width]`, then of write, hold, cell and hidden, `[time, batch, width]` each.
         Write and hold carry no gradient of their own.
     """
-    if drive.device.type != "cpu":
-        on_device = on_cuda("muspike.architectures.s_lstm_cuda") if drive.device.type == "cuda" else None
-        if on_device is None:
-            return cells_reference(p, clock, drive, loop)
-        from_triton: Spikes = on_device.cells(p, clock, drive, loop, low_precision)
-        return from_triton
+    kernels_here = _KERNELS.get(drive.device.type, lambda: None)()
+    if kernels_here is None:
+        return cells_reference(p, clock, drive, loop)
     rate = (1.0 / p.tau).to(torch.float32).contiguous()
     threshold = p.v_threshold.to(torch.float32).contiguous()
     spikes: Spikes = _Cells.apply(  # type: ignore[no-untyped-call]
-        (p.alpha, clock, low_precision), rate, threshold, drive, loop
+        (kernels_here, p.alpha, clock, low_precision), rate, threshold, drive, loop
     )
     return spikes
 
@@ -227,61 +223,141 @@ def cells_reference(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: t
     return fired, write.detach(), hold.detach(), cell, out
 
 
+class Kernels(Protocol):
+    """What computes the cells on one kind of device. Tensors are float32 and contiguous."""
+
+    products: layer.Kernels
+
+    def run(
+        self,
+        membrane: torch.Tensor,
+        loop: torch.Tensor,
+        rate: torch.Tensor,
+        threshold: torch.Tensor,
+        clock: Clock,
+        spikes: Spikes,
+    ) -> None:
+        """Run gates and cells over all time.
+
+        `membrane` holds the current from outside and is overwritten with the membranes before their resets. `spikes`
+        are written.
+        """
+
+    def run_back(
+        self,
+        grads: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        membrane: torch.Tensor,
+        fired: torch.Tensor,
+        cell: torch.Tensor,
+        constants: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float],
+        carry: torch.Tensor,
+        clock: Clock,
+        start: int,
+        stop: int,
+    ) -> None:
+        """Run the adjoint over the slots `start..stop` of one token, without the loop.
+
+        `grads` are those of the spikes of gates, cell and hidden. The first is overwritten with the gradient of the
+        current; what goes to the cells of the token before is added to the second. `constants` are rate, threshold, the
+        decay in a token's idle ticks, and alpha. `carry` holds the gradient of the membranes after these slots and is
+        overwritten with that before them.
+        """
+
+
 class _Cells(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        settings: tuple[float, Clock, bool],
+        settings: tuple[Kernels, float, Clock, bool],
         rate: torch.Tensor,
         threshold: torch.Tensor,
         drive: torch.Tensor,
         loop: torch.Tensor,
     ) -> Spikes:
-        _, clock, _ = settings
+        kernels_here, _, clock, _ = settings
         time, batch, _ = drive.shape
-        membrane = drive.detach().clone(memory_format=torch.contiguous_format)
-        fired = torch.empty_like(membrane)
-        write, hold, cell, hidden = (torch.empty(time, batch, loop.shape[1]) for _ in range(4))
-        kernels.shared_out(
-            _forward, batch, membrane.numel(),
-            membrane.numpy(), loop.detach().t().contiguous().numpy(), rate.numpy(), threshold.numpy(),
-            clock.slots, clock.idle,
-            fired.numpy(), write.numpy(), hold.numpy(), cell.numpy(), hidden.numpy(),
-        )  # fmt: skip
-        ctx.save_for_backward(rate, threshold, loop, membrane, fired, cell, hidden)
+        membrane = drive.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        write, hold, cell, hidden = membrane.new_empty(4, time, batch, loop.shape[1]).unbind()
+        spikes = torch.empty_like(membrane), write, hold, cell, hidden
+        kernels_here.run(membrane, loop.detach(), rate, threshold, clock, spikes)
+        ctx.save_for_backward(rate, threshold, loop, membrane, spikes[0], cell, hidden)
         ctx.settings = settings
         ctx.mark_non_differentiable(write, hold)
         ctx.set_materialize_grads(False)
-        return fired, write, hold, cell, hidden
+        return spikes
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         rate, threshold, loop, membrane, fired, cell, hidden = ctx.saved_tensors
-        alpha, clock, low_precision = ctx.settings
-        time, batch, width = hidden.shape
-        products = dense_products(low_precision)
+        kernels_here, alpha, clock, low_precision = ctx.settings
+        time, _, width = hidden.shape
+        products = layer.dense_products(low_precision, kernels_here.products)
         weight = products.weight(loop)
         grad_gates, _, _, grad_cell, grad_hidden = (
             torch.zeros_like(like) if grad is None else grad.clone(memory_format=torch.contiguous_format)
             for grad, like in zip(grad_outputs, (fired, cell, cell, cell, hidden), strict=True)
         )
-        carry = np.zeros((batch, rate.numel()), np.float32)
-        constants = rate.numpy(), threshold.numpy(), ((1 - rate) ** clock.idle).numpy(), np.float32(alpha)
+        grads, carry = (grad_gates, grad_cell, grad_hidden), torch.zeros_like(membrane[0])
+        constants = rate, threshold, (1 - rate) ** clock.idle, alpha
         for start in reversed(range(0, time, clock.slots)):
             stop = start + clock.slots
             if stop < time:
                 future = grad_gates[stop : stop + clock.slots].view(-1, 4 * width)
                 products.add_product(grad_hidden[start:stop].view(-1, width), future, weight)
-            kernels.shared_out(
-                _logic_gradient, batch, clock.slots * batch * width,
-                grad_gates.numpy(), grad_cell.numpy(), grad_hidden.numpy(), fired.numpy(), cell.numpy(),
-                clock.slots, start,
-            )  # fmt: skip
-            kernels.shared_out(
-                kernels.scan_gradient, batch, clock.slots * batch * 4 * width,
-                grad_gates.numpy(), membrane.numpy(), *constants, carry, clock.slots, start, stop,
-            )  # fmt: skip
+            kernels_here.run_back(grads, membrane, fired, cell, constants, carry, clock, start, stop)
         return None, None, None, grad_gates, products.grad_weight(hidden, None, grad_gates, clock.slots)
+
+
+class _OnCPU:
+    """`Kernels` in numba, shared out over threads."""
+
+    products: layer.Kernels = kernels_cpu
+
+    def run(
+        self,
+        membrane: torch.Tensor,
+        loop: torch.Tensor,
+        rate: torch.Tensor,
+        threshold: torch.Tensor,
+        clock: Clock,
+        spikes: Spikes,
+    ) -> None:
+        kernels.shared_out(
+            _forward, membrane.shape[1], membrane.numel(),
+            membrane.numpy(), loop.t().contiguous().numpy(), rate.numpy(), threshold.numpy(),
+            clock.slots, clock.idle, *(x.numpy() for x in spikes),
+        )  # fmt: skip
+
+    def run_back(
+        self,
+        grads: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        membrane: torch.Tensor,
+        fired: torch.Tensor,
+        cell: torch.Tensor,
+        constants: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float],
+        carry: torch.Tensor,
+        clock: Clock,
+        start: int,
+        stop: int,
+    ) -> None:
+        _, batch, width = cell.shape
+        *of_neurons, alpha = constants
+        of_gates, *of_cells = (x.numpy() for x in grads)
+        kernels.shared_out(
+            _logic_gradient, batch, clock.slots * batch * width,
+            of_gates, *of_cells, fired.numpy(), cell.numpy(), clock.slots, start,
+        )  # fmt: skip
+        kernels.shared_out(
+            kernels.scan_gradient, batch, clock.slots * batch * 4 * width,
+            of_gates, membrane.numpy(), *(x.numpy() for x in of_neurons), np.float32(alpha), carry.numpy(),
+            clock.slots, start, stop,
+        )  # fmt: skip
+
+
+_KERNELS: dict[str, Callable[[], Kernels | None]] = {
+    "cpu": _OnCPU,
+    "cuda": lambda: layer.on_cuda("muspike.architectures.s_lstm_cuda"),
+}
 
 
 Array = kernels.Array

@@ -1,95 +1,84 @@
-"""`cells` of the S-LSTM on CUDA: products in torch, gates and logic in Triton (which CUDA's torch brings).
+"""The kernels of the S-LSTM's cells on CUDA (`s_lstm.Kernels`).
 
-A Triton program computes some cells of the batch, with their four gates, through the slots of one token, so membranes
-stay in registers and neither gates nor logic need a pass of their own. Multiplications and additions are not fused, so
-spikes are those of plain torch, bit for bit.
+Products are in torch, gates and logic in Triton (which CUDA's torch brings). A Triton program computes some cells of
+the batch, with their four gates, through the slots of one token, so membranes stay in registers and neither gates nor
+logic need a pass of their own. Multiplications and additions are not fused, so spikes are those of plain torch, bit for
+bit.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
 from muspike import kernels_cuda
-from muspike.layer import dense_products
-from muspike.neurons import Clock, LIFParameters
+from muspike.neurons import Clock
 
-Spikes = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def cells(p: LIFParameters, clock: Clock, drive: torch.Tensor, loop: torch.Tensor, low_precision: bool) -> Spikes:
-    """See `s_lstm.cells`."""
-    rate = (1.0 / p.tau).to(torch.float32).contiguous()
-    threshold = p.v_threshold.to(torch.float32).contiguous()
-    spikes: Spikes = _Cells.apply(  # type: ignore[no-untyped-call]
-        (p.alpha, clock, low_precision), rate, threshold, drive, loop
-    )
-    return spikes
+products = kernels_cuda
 
 
-class _Cells(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        settings: tuple[float, Clock, bool],
-        rate: torch.Tensor,
-        threshold: torch.Tensor,
-        drive: torch.Tensor,
-        loop: torch.Tensor,
-    ) -> Spikes:
-        _, clock, _ = settings
-        time, batch, _ = drive.shape
-        width = loop.shape[1]
-        membrane = drive.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        fired, carry = torch.empty_like(membrane), torch.zeros_like(membrane[0])
-        write, hold, cell, hidden = membrane.new_empty(4, time, batch, width).unbind()
-        for start in range(0, time, clock.slots):
-            stop = min(start + clock.slots, time)
-            if start:
-                past = hidden[start - clock.slots : stop - clock.slots].flatten(0, 1)
-                membrane[start:stop].flatten(0, 1).addmm_(past, loop.t())
-            kernels_cuda.launch(
-                _run, hidden[0],
-                membrane, fired, write, hold, cell, hidden, carry, rate, threshold,
-                width, clock.slots, clock.idle, start, stop,
-            )  # fmt: skip
-        ctx.save_for_backward(rate, threshold, loop, membrane, fired, cell, hidden)
-        ctx.settings = settings
-        ctx.mark_non_differentiable(write, hold)
-        ctx.set_materialize_grads(False)
-        return fired, write, hold, cell, hidden
+def run(
+    membrane: torch.Tensor,
+    loop: torch.Tensor,
+    rate: torch.Tensor,
+    threshold: torch.Tensor,
+    clock: Clock,
+    spikes: tuple[torch.Tensor, ...],
+) -> None:
+    """See `s_lstm.Kernels`."""
+    hidden, carry = spikes[-1], torch.zeros_like(membrane[0])
+    time, _, width = hidden.shape
+    for start in range(0, time, clock.slots):
+        stop = start + clock.slots
+        if start:
+            past = hidden[start - clock.slots : start].flatten(0, 1)
+            membrane[start:stop].flatten(0, 1).addmm_(past, loop.t())
+        kernels_cuda.launch(
+            _run, hidden[0],
+            membrane, *spikes, carry, rate, threshold, width, clock.slots, clock.idle, start, stop,
+        )  # fmt: skip
 
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        rate, threshold, loop, membrane, fired, cell, hidden = ctx.saved_tensors
-        alpha, clock, low_precision = ctx.settings
-        time, _, width = hidden.shape
-        products = dense_products(low_precision, kernels_cuda)
-        weight = products.weight(loop)
-        grad_gates, _, _, grad_cell, grad_hidden = (
-            torch.zeros_like(like) if grad is None else grad.clone(memory_format=torch.contiguous_format)
-            for grad, like in zip(grad_outputs, (fired, cell, cell, cell, hidden), strict=True)
-        )
-        carry, idle_decay = torch.zeros_like(membrane[0]), (1 - rate) ** clock.idle
-        for start in reversed(range(0, time, clock.slots)):
-            stop = min(start + clock.slots, time)
-            if stop < time:
-                future = grad_gates[stop : stop + clock.slots].flatten(0, 1)
-                heard = grad_hidden[start : start + future.shape[0] // hidden.shape[1]].flatten(0, 1)
-                products.add_product(heard, future, weight)
-            kernels_cuda.launch(
-                _run_back, hidden[0],
-                grad_gates, grad_cell, grad_hidden, membrane, fired, cell, carry, rate, threshold, idle_decay,
-                alpha, width, clock.slots, start, stop,
-            )  # fmt: skip
-        return None, None, None, grad_gates, products.grad_weight(hidden, None, grad_gates, clock.slots)
+
+def run_back(
+    grads: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    membrane: torch.Tensor,
+    fired: torch.Tensor,
+    cell: torch.Tensor,
+    constants: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float],
+    carry: torch.Tensor,
+    clock: Clock,
+    start: int,
+    stop: int,
+) -> None:
+    """See `s_lstm.Kernels`."""
+    kernels_cuda.launch(
+        _run_back, cell[0],
+        *grads, membrane, fired, cell, carry, *constants, cell.shape[2], clock.slots, start, stop,
+    )  # fmt: skip
 
 
 # Triton reads annotations as instructions, so arrays and plain numbers have none.
 # `row` is the number of cells in a slot, batch times width. Products with it may need 64 bits.
+
+
+@triton.jit
+def _of_gates(first, width, inside):  # type: ignore[no-untyped-def]
+    """The numbers of the four gates of a cell: that of `write_gate` is at `first`, the others follow, `width` apart."""
+    a = tl.load(first, mask=inside, other=0.0)
+    b = tl.load(first + width, mask=inside, other=0.0)
+    c = tl.load(first + 2 * width, mask=inside, other=0.0)
+    d = tl.load(first + 3 * width, mask=inside, other=0.0)
+    return a, b, c, d
+
+
+@triton.jit
+def _store_of_gates(first, width, inside, a, b, c, d):  # type: ignore[no-untyped-def]
+    """Store the numbers of the four gates of a cell where `_of_gates` reads them."""
+    tl.store(first, a, mask=inside)
+    tl.store(first + width, b, mask=inside)
+    tl.store(first + 2 * width, c, mask=inside)
+    tl.store(first + 3 * width, d, mask=inside)
 
 
 @triton.jit
@@ -116,18 +105,9 @@ def _run(  # type: ignore[no-untyped-def]
     inside = at < row
     n = at % width
     first = (at // width) * 4 * width + n  # write_gate; the other gates follow, `width` apart
-    r0 = tl.load(rate + n, mask=inside, other=0.0)
-    r1 = tl.load(rate + width + n, mask=inside, other=0.0)
-    r2 = tl.load(rate + 2 * width + n, mask=inside, other=0.0)
-    r3 = tl.load(rate + 3 * width + n, mask=inside, other=0.0)
-    h0 = tl.load(threshold + n, mask=inside, other=0.0)
-    h1 = tl.load(threshold + width + n, mask=inside, other=0.0)
-    h2 = tl.load(threshold + 2 * width + n, mask=inside, other=0.0)
-    h3 = tl.load(threshold + 3 * width + n, mask=inside, other=0.0)
-    v0 = tl.load(carry + first, mask=inside, other=0.0)
-    v1 = tl.load(carry + first + width, mask=inside, other=0.0)
-    v2 = tl.load(carry + first + 2 * width, mask=inside, other=0.0)
-    v3 = tl.load(carry + first + 3 * width, mask=inside, other=0.0)
+    r0, r1, r2, r3 = _of_gates(rate + n, width, inside)
+    h0, h1, h2, h3 = _of_gates(threshold + n, width, inside)
+    v0, v1, v2, v3 = _of_gates(carry + first, width, inside)
     bits = start.to(tl.int64) * row + at
     gates = start.to(tl.int64) * 4 * row + first
     for _ in range(start, stop):
@@ -151,10 +131,7 @@ def _run(  # type: ignore[no-untyped-def]
         v1 = v1 + r1 * (0.0 - v1)
         v2 = v2 + r2 * (0.0 - v2)
         v3 = v3 + r3 * (0.0 - v3)
-    tl.store(carry + first, v0, mask=inside)
-    tl.store(carry + first + width, v1, mask=inside)
-    tl.store(carry + first + 2 * width, v2, mask=inside)
-    tl.store(carry + first + 3 * width, v3, mask=inside)
+    _store_of_gates(carry + first, width, inside, v0, v1, v2, v3)
 
 
 @triton.jit
@@ -184,29 +161,19 @@ def _run_back(  # type: ignore[no-untyped-def]
     inside = at < row
     n = at % width
     first = (at // width) * 4 * width + n
-    r0 = tl.load(rate + n, mask=inside, other=0.0)
-    r1 = tl.load(rate + width + n, mask=inside, other=0.0)
-    r2 = tl.load(rate + 2 * width + n, mask=inside, other=0.0)
-    r3 = tl.load(rate + 3 * width + n, mask=inside, other=0.0)
-    h0 = tl.load(threshold + n, mask=inside, other=0.0)
-    h1 = tl.load(threshold + width + n, mask=inside, other=0.0)
-    h2 = tl.load(threshold + 2 * width + n, mask=inside, other=0.0)
-    h3 = tl.load(threshold + 3 * width + n, mask=inside, other=0.0)
+    r0, r1, r2, r3 = _of_gates(rate + n, width, inside)
+    h0, h1, h2, h3 = _of_gates(threshold + n, width, inside)
     # Back through the idle ticks after these slots.
-    b0 = tl.load(carry + first, mask=inside, other=0.0) * tl.load(idle_decay + n, mask=inside, other=0.0)
-    b1 = tl.load(carry + first + width, mask=inside, other=0.0)
-    b1 *= tl.load(idle_decay + width + n, mask=inside, other=0.0)
-    b2 = tl.load(carry + first + 2 * width, mask=inside, other=0.0)
-    b2 *= tl.load(idle_decay + 2 * width + n, mask=inside, other=0.0)
-    b3 = tl.load(carry + first + 3 * width, mask=inside, other=0.0)
-    b3 *= tl.load(idle_decay + 3 * width + n, mask=inside, other=0.0)
+    d0, d1, d2, d3 = _of_gates(idle_decay + n, width, inside)
+    b0, b1, b2, b3 = _of_gates(carry + first, width, inside)
+    b0 *= d0
+    b1 *= d1
+    b2 *= d2
+    b3 *= d3
     bits = (stop - 1).to(tl.int64) * row + at
     gates = (stop - 1).to(tl.int64) * 4 * row + first
     for _ in range(start, stop):
-        write_gate = tl.load(fired + gates, mask=inside, other=0.0)
-        candidate = tl.load(fired + gates + width, mask=inside, other=0.0)
-        erase = tl.load(fired + gates + 2 * width, mask=inside, other=0.0)
-        mute = tl.load(fired + gates + 3 * width, mask=inside, other=0.0)
+        write_gate, candidate, erase, mute = _of_gates(fired + gates, width, inside)
         before = bits - slots * row
         there = inside & (before >= 0)
         past = tl.load(cell + before, mask=there, other=0.0)
@@ -224,7 +191,4 @@ def _run_back(  # type: ignore[no-untyped-def]
         tl.store(grad_cell + before, tl.load(grad_cell + before, mask=there, other=0.0) + kept, mask=there)
         bits -= row
         gates -= 4 * row
-    tl.store(carry + first, b0, mask=inside)
-    tl.store(carry + first + width, b1, mask=inside)
-    tl.store(carry + first + 2 * width, b2, mask=inside)
-    tl.store(carry + first + 3 * width, b3, mask=inside)
+    _store_of_gates(carry + first, width, inside, b0, b1, b2, b3)

@@ -223,12 +223,10 @@ def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> 
         The sum of the memory rows that q reads, `[time, batch, heads, values]`, and the numbers of spikes of write,
         hold, memory and read, `[4]`. Of these numbers only that of memory carries a gradient.
     """
-    read: tuple[torch.Tensor, torch.Tensor]
-    if q.device.type != "cpu":
-        on_device = on_cuda("muspike.architectures.s_transformer_cuda") if q.device.type == "cuda" else None
-        read = registers_reference(q, k, v, slots) if on_device is None else on_device.registers(q, k, v, slots)
-        return read
-    read = _Registers.apply(q, k, v, slots)  # type: ignore[no-untyped-call]
+    fused = _REGISTERS.get(q.device.type, lambda: None)()
+    if fused is None:
+        return registers_reference(q, k, v, slots)
+    read: tuple[torch.Tensor, torch.Tensor] = fused.apply(q, k, v, slots)
     return read
 
 
@@ -279,6 +277,11 @@ class _Registers(torch.autograd.Function):
         )  # fmt: skip
         return (*grads, None)
 
+
+_REGISTERS: dict[str, Callable[[], Any]] = {
+    "cpu": lambda: _Registers,
+    "cuda": lambda: getattr(on_cuda("muspike.architectures.s_transformer_cuda"), "Registers", None),
+}
 
 Array = kernels.Array
 Bits = npt.NDArray[np.uint8]

@@ -17,13 +17,9 @@ import triton.language as tl
 _TILE = 2048
 
 
-def registers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """See `s_transformer.registers`."""
-    read: tuple[torch.Tensor, torch.Tensor] = _Registers.apply(q, k, v, slots)  # type: ignore[no-untyped-call]
-    return read
+class Registers(torch.autograd.Function):
+    """`s_transformer.registers` as a function of autograd."""
 
-
-class _Registers(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slots: int

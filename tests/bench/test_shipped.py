@@ -338,7 +338,8 @@ def result(
         "parallel_rate": 0.007,
         "ended": 0.96,
     }
-    made = {"words": tokens.VERSION, "recipe": {"seed": seed, "data": data_set}}
+    recipe = {"seed": seed, "data": data_set, "steps": 10, "teacher": None}
+    made = {"words": tokens.VERSION, "recipe": recipe, "preset": {"network": {}}}
     return {
         "name": f"{family}-{seed}",
         "family": family,

@@ -163,6 +163,19 @@ def test_int8_keeps_what_is_a_small_multiple_of_one_number() -> None:
     assert not int8_columns(np.zeros((3, 2)))[0].any()
 
 
+def test_sums_of_int8_weights_do_not_depend_on_their_order() -> None:
+    """A neuron just at its threshold would else spike in one order alone; half precision, as models ship, meets it."""
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        matrix = random.standard_normal((40, 30)).astype(np.float16).astype(np.float64)
+        numbers, scale = int8_columns(matrix)
+        spikes = random.random((50, 40)) < 0.3
+        by_the_file = (spikes.astype(np.int64) @ numbers.astype(np.int64)) * scale
+        weights, order = numbers * scale, random.permutation(40)
+        for turn in (order, order[::-1]):
+            assert np.array_equal(np.add.accumulate(spikes[:, turn, None] * weights[turn], axis=1)[:, -1], by_the_file)
+
+
 TWINS = ("ann-rnn", "ann-lstm", "ann-cnn", "ann-transformer", "ann-gan")
 
 

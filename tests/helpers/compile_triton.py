@@ -16,7 +16,6 @@ from muspike.architectures import s_lstm_cuda, s_transformer_cuda
 
 # An A100 and an H100.
 CAPABILITIES = (80, 90)
-FLOATS = {"alpha", "decay"}
 NUMBERS = {
     *("answered", "columns", "idle", "neurons", "row", "rows", "slots"),
     *("start", "stop", "time", "tokens", "values", "width"),
@@ -32,7 +31,7 @@ def kind(kernel: Any, name: str, constants: dict[str, int]) -> str:
         return "i32"
     # A rate is a number for the readout, an array for neurons; idle_decay likewise.
     of_readout = kernel.fn.__name__.startswith("_leaky") and name in ("rate", "idle_decay")
-    if name in FLOATS or of_readout:
+    if name == "alpha" or of_readout:
         return "fp32"
     return "*u8" if name == "memory" else "*fp32"
 
