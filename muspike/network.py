@@ -471,6 +471,16 @@ class Network(Generator):
         state = sounding.silence(words.shape[1]) if heard is None else heard
         return read_axons(completed(words, self, self.training), self, self.get_buffer("_offsets"), state)
 
+    @property
+    def recordable(self) -> list[str]:
+        """Names of the LIF populations outside composites, whose spikes `forward` returns on demand."""
+        within = {member for composite in self.composites for member in composite.members}
+        return [p.name for p in self.populations.values() if p.kind == "lif" and p.name not in within]
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a synapse with trained weights enters population `name`."""
+        return any(synapse.wires is None for synapse in self._into(name))
+
     def slots(self, name: str) -> int:
         """Number of slots per token in which a population can spike: the first `ticks` of the period, or all of it."""
         return self.timing.ticks if name in self._token_synchronous else self.timing.period

@@ -42,6 +42,7 @@ from muspike.network import Generator, Network, Rounding
 from muspike.processes import ALONE, CPU, Team
 from muspike.ranges import (
     LEARNING_RATE,
+    RATE,
     SEED,
     STEPS,
     above_0,
@@ -92,6 +93,9 @@ class Settings:
         halvings: number of times that a plateau schedule halves the learning rate. Training ends with the next halving.
         target_rate: a firing rate of a population above this, in spikes per neuron and tick, is penalised.
         rate_weight: weight of this penalty in the loss. The penalty is the squared excess, summed over populations.
+        floor_rate: a neuron that fires below this rate, in spikes per tick, is penalised. It applies to the neurons
+            that trained synapses reach, outside composites.
+        floor_weight: weight of this penalty in the loss. The penalty is (1 - rate / floor_rate)^2, summed over neurons.
         precision: of matrix products, "float32" or "bfloat16". A spiking network uses it in the backward pass alone; a
             teacher that does not spike computes in it. Membranes, weights and validation are always float32.
         schedule: "plateau" halves the learning rate (see `patience`); "cosine" lowers it to a hundredth over `steps`
@@ -120,6 +124,8 @@ class Settings:
     halvings: int = setting(5, at_least(0))
     target_rate: float = setting(1.0, from_to(0, 1))
     rate_weight: float = setting(0.0, at_least(0))
+    floor_rate: float = setting(1e-3, RATE)
+    floor_weight: float = setting(0.0, at_least(0))
     precision: str = setting("float32", one_of(PRECISIONS))
     schedule: str = setting("plateau", one_of(SCHEDULES))
     teacher_share: float = setting(0.5, from_to(0, 1))
@@ -356,7 +362,7 @@ class Run:
         BadInput: the folder holds a run with other settings, another model or a damaged state; `initial` is another
             network; a grid is given for a network that does not spike; a split has no notes; the processes cannot share
             a batch evenly; the corpus lacks a label that the network hears, or has other values of it; the teacher
-            hears other labels.
+            hears other labels; the settings have a `floor_weight`, and no neuron can have a floor.
     """
 
     def __init__(
@@ -394,6 +400,16 @@ class Run:
         self._autocast = settings.precision == "bfloat16" and not isinstance(self.network, Network)
         if settings.precision == "bfloat16" and isinstance(self.network, Network):
             self.network.low_precision = True
+        # The populations whose neurons have a floor under their rate.
+        self._floored: list[str] = []
+        if settings.floor_weight:
+            if isinstance(self.network, Network):
+                self._floored = [name for name in self.network.recordable if self.network.is_trained(name)]
+            if not self._floored:
+                raise BadInput(
+                    f"training: floor_weight {settings.floor_weight:g}: {architecture} has no spiking neurons outside "
+                    "composites; leave it 0"
+                )
         parameters = list(self.network.parameters())
         self.optimiser = torch.optim.AdamW(
             [
@@ -488,14 +504,14 @@ class Run:
         The weights receive the sum of the gradients of all processes.
         """
         rates: dict[str, torch.Tensor] = {}
-        logits = self._forward(batch, rates)
+        logits, spikes = self._forward(batch, rates)
         nats = feature_losses(logits, batch.wanted).sum()
         wanted = self._taught(logits, nats, batch)
         if self.settings.parallels_weight:
             wanted = wanted + self.settings.parallels_weight * parallel_losses(
                 logits, batch.wanted, batch.words, batch.heard
             )
-        return wanted / batch.n_words + self._rate_penalty(rates), nats
+        return wanted / batch.n_words + self._rate_penalty(rates) + self._floor_penalty(spikes), nats
 
     def observed(self) -> dict[str, float | None]:
         """Values that a validation adds to the history besides NLL and firing rate, by name; JSON-able."""
@@ -633,12 +649,17 @@ class Run:
         share = self.settings.teacher_share
         return (1 - share) * nats + share * feature_losses(logits, batch.wanted, teacher_logits.float()).sum()
 
-    def _forward(self, batch: Batch, rates: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The logits of `batch` in training. `rates` receives the mean firing rate of every population."""
+    def _forward(self, batch: Batch, rates: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """The logits of `batch` in training, and the spikes of the populations that have a floor, by name.
+
+        `rates` receives the mean firing rate of every population.
+        """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits: torch.Tensor
-            logits, _ = self.network(batch.words, regularise=rates, dropout=self.settings.dropout, heard=batch.heard)
-        return logits.float()
+            logits, spikes = self.network(
+                batch.words, self._floored, regularise=rates, dropout=self.settings.dropout, heard=batch.heard
+            )
+        return logits.float(), spikes
 
     def _rate_penalty(self, rates: Mapping[str, torch.Tensor]) -> torch.Tensor | float:
         """The penalty on firing rates, means over the whole batch, that exceed the target. Sets `firing_rate`."""
@@ -650,6 +671,19 @@ class Run:
         if not settings.rate_weight:
             return 0.0
         return settings.rate_weight * ((mean - settings.target_rate).relu() ** 2).sum()
+
+    def _floor_penalty(self, spikes: Mapping[str, torch.Tensor]) -> torch.Tensor | float:
+        """The penalty on neurons, of the populations in `spikes`, that fire below the floor in the whole batch.
+
+        A neuron that never fires gets no other gradient than that of its surrogate, which is small where its membrane
+        stays far below the threshold. Without the penalty, whole attention heads stay silent.
+        """
+        if not spikes or not isinstance(self.network, Network):
+            return 0.0
+        network, settings = self.network, self.settings
+        share = {name: network.slots(name) / network.timing.period for name in spikes}
+        mean = self.team.mean(torch.cat([share[name] * values.mean((0, 1, 2)) for name, values in spikes.items()]))
+        return settings.floor_weight * ((1 - mean / settings.floor_rate).relu() ** 2).sum()
 
     def _update(self) -> None:
         """Update the weights by their gradients.

@@ -23,13 +23,11 @@ def main() -> None:
         model = load_model(name)
         network = model.network
         assert isinstance(network, Network)
-        hidden = {member for composite in network.composites for member in composite.members}
-        kept = [p.name for p in network.populations.values() if p.kind == "lif" and p.name not in hidden]
-        spikes = {population: torch.zeros(network.populations[population].size) for population in kept}
+        spikes = {population: torch.zeros(network.populations[population].size) for population in network.recordable}
         with torch.no_grad():
             for piece in corpora.load(str(model.training["corpus"])).evaluated("validation"):
                 words = torch.from_numpy(np.asarray(piece, np.int64)[:, None])
-                for population, found in network(words, kept)[1].items():
+                for population, found in network(words, network.recordable)[1].items():
                     spikes[population] += found.sum((0, 1, 2))
         for population, counts in spikes.items():
             print(f"{name:<16}{population:<14}{len(counts):>8}{int((counts == 0).sum()):>8}", flush=True)

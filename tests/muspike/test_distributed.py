@@ -27,10 +27,11 @@ from muspike.processes import Team, find_device, joined
 from noise_corpus import noise_corpus
 from stored_corpus import store
 
-# Everything in which the pieces of a batch meet, or draw at random: dropout, and the penalty on the mean firing rate.
+# Everything in which the pieces of a batch meet, or draw at random: dropout, and the penalties on firing rates.
 SETTINGS = training.Settings(
     steps=6, batch=4, tokens=24, warmup=1, validate_every=3, dropout=0.2, target_rate=0.01, rate_weight=30.0
 )
+FLOORED = dataclasses.replace(SETTINGS, floor_rate=0.02, floor_weight=0.5)
 NETWORKS: dict[str, dict[str, Any]] = {
     "s-rnn": {"width": 24, "layers": 2, "ticks": 2, "recurrent_delays": ["1 period"]},
     "ann-gan": {"width": 16, "layers": 1},  # draws noise for every token
@@ -44,7 +45,8 @@ def corpus() -> Corpus:
 def train(name: str, folder: Path, team: Team) -> list[float]:
     """Bits per note of every step."""
     bits: list[float] = []
-    run = training.Run(folder, name, NETWORKS[name], SETTINGS, corpus(), team=team)
+    settings = SETTINGS if name.startswith("ann-") else FLOORED
+    run = training.Run(folder, name, NETWORKS[name], settings, corpus(), team=team)
     run.train(lambda step, found, validated: bits.append(found))
     return bits
 

@@ -22,6 +22,7 @@ from muspike.network import Generator, Network
 from noise_corpus import noise_corpus
 
 TINY = architectures.preset("s-rnn", "tiny")["network"]
+SMALL_ATTENTION = {"blocks": 1, "heads": 2, "rows": 3, "values": 4, "mlp": 8}
 SETTINGS = training.Settings(steps=12, batch=3, tokens=24, warmup=2, validate_every=4, dropout=0.1, rate_weight=0.1)
 
 
@@ -325,6 +326,59 @@ def test_a_target_rate_lowers_the_firing_rate(tmp_path: Path, corpus: Corpus) ->
         assert told["validation_firing_rate"] == pytest.approx(evaluation.firing_rate(network, pieces))
         assert told["validation_bits_per_note"] == pytest.approx(found.bits_per_note)
     assert rates[1] < 0.7 * rates[0]
+
+
+@pytest.mark.parametrize("floor_weight", [0.0, 0.1])
+def test_a_floor_under_the_rates_wakes_silent_neurons(tmp_path: Path, corpus: Corpus, floor_weight: float) -> None:
+    """What the neurons hear holds them below the threshold. Most stay silent without a floor, none does with it."""
+    settings = dataclasses.replace(SETTINGS, steps=40, validate_every=40, learning_rate=0.02, rate_weight=0.0)
+    settings = dataclasses.replace(settings, floor_rate=0.02, floor_weight=floor_weight)
+    run = training.Run(tmp_path, "s-rnn", TINY, settings, corpus)
+    network = run.network
+    assert isinstance(network, Network)
+    with torch.no_grad():
+        network.weights["input_to_layer1"].fill_(-0.5)
+
+    def silent() -> int:
+        words = torch.from_numpy(corpus.split("train")[0].words[:, None])
+        with torch.no_grad():
+            return int((network(words, ["layer1"])[1]["layer1"].sum((0, 1, 2)) == 0).sum())
+
+    assert silent() == TINY["width"]
+    run.train()
+    assert silent() == 0 if floor_weight else silent() > TINY["width"] / 2
+
+
+def test_the_floor_is_priced_by_neuron(tmp_path: Path, corpus: Corpus) -> None:
+    """The loss with the floor exceeds the loss without by weight * sum((1 - rate / floor)^2) of those below it."""
+    settings = dataclasses.replace(SETTINGS, dropout=0.0, rate_weight=0.0)
+    plain = training.Run(tmp_path / "plain", "s-transformer", SMALL_ATTENTION, settings, corpus)
+    held = dataclasses.replace(settings, floor_rate=0.3, floor_weight=0.5)
+    floored = training.Run(tmp_path / "floored", "s-transformer", SMALL_ATTENTION, held, corpus)
+    floored.network.load_state_dict(plain.network.state_dict())
+    pieces = [piece.words for piece in corpus.split("train")]
+    batch = plain._draw(pieces)
+    network = plain.network
+    assert isinstance(network, Network)
+    names = ["q1", "k1", "v1", "hidden1"]
+    _, spikes = network(batch.words, names, heard=batch.heard)
+    assert spikes["q1"].shape[1] == network.timing.ticks < network.timing.period
+    priced = 0.0
+    for name in names:
+        counts = spikes[name].sum((0, 1, 2)) / (batch.words.shape[0] * batch.words.shape[1] * network.timing.period)
+        priced += 0.5 * sum(max(0.0, 1 - rate / 0.3) ** 2 for rate in counts.tolist())
+    difference = floored.loss(batch)[0] - plain.loss(batch)[0]
+    assert priced > 1 and float(difference.detach()) == pytest.approx(priced, rel=1e-5)
+
+
+@pytest.mark.parametrize(("architecture", "network"), [("ann-rnn", {"width": 16, "layers": 1}), ("s-lstm", {})])
+def test_a_floor_for_no_neuron_is_refused(
+    tmp_path: Path, corpus: Corpus, architecture: str, network: dict[str, Any]
+) -> None:
+    """A twin does not spike; the cells of an S-LSTM keep their spikes to themselves."""
+    settings = dataclasses.replace(SETTINGS, floor_weight=0.1)
+    with pytest.raises(BadInput, match=f"floor_weight 0.1: {architecture} has no spiking neurons outside composites"):
+        training.Run(tmp_path / "run", architecture, network, settings, corpus)
 
 
 @pytest.mark.parametrize(("architecture", "network"), [("ann-rnn", {"width": 16, "layers": 1}), ("s-rnn", TINY)])
