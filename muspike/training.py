@@ -693,6 +693,8 @@ class Run:
         """
         gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
         norm = torch.nn.utils.get_total_norm(gradients.values())
+        if norm.isinf():  # the squares of finite gradients can be above the range of float32
+            norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients.values()])
         if not math.isfinite(norm):
             self.team.decided(lambda: self.refuse_step("norm of the gradient", float(norm), gradients))
         torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), self.settings.clip, norm)

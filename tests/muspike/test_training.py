@@ -174,6 +174,23 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     assert again.train().training["history"][-1]["rate"] == 0.001
 
 
+def test_a_gradient_whose_square_is_no_float_is_shortened_like_any_other(tmp_path: Path, corpus: Corpus) -> None:
+    """One exploding gradient costs its step and no more."""
+    run = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    used = []
+
+    def explode(done: int, *_: object) -> None:
+        if done == 5:
+            run.network.bias.register_hook(lambda gradient: gradient * 1e30)  # type: ignore[no-untyped-call]
+        elif done > 5:
+            assert run.network.bias.grad is not None
+            used.append(float(run.network.bias.grad.norm()))
+
+    told = run.train(explode).training
+    assert told["step"] == SETTINGS.steps and math.isfinite(told["validation_bits_per_note"])
+    assert used == pytest.approx([SETTINGS.clip] * (SETTINGS.steps - 5), rel=1e-4)
+
+
 @pytest.mark.parametrize("what", ["network.", "optimiser.exp_avg."])
 def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, corpus: Corpus, what: str) -> None:
     """A membrane that is no number does not fire, so that the validation's NLL is finite all the same."""
