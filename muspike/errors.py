@@ -23,6 +23,10 @@ class Failed(MuspikeError):
     exit_status = 1
 
 
+class Diverged(Failed):
+    """A training in which a loss, a gradient or a weight is no longer finite."""
+
+
 class Doubt(UserWarning):
     """A warning that is meant for the user. The CLI prints its message on stderr, one line."""
 

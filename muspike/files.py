@@ -219,6 +219,32 @@ def owned_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 made.rmdir()
 
 
+def remove_temporaries(path: Path) -> None:
+    """Remove what `write_whole` left beside `path` in processes that were killed; only the owner of its folder may."""
+    for file in path.parent.glob(f".{path.stem[:40]}-*{path.suffix}"):
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process owns `folder` (`owned_folder`) now. The folder is not owned meanwhile."""
+    if sys.platform == "win32":
+        return False
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # nobody made one
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 # The open lock files of this process.
 _locks: set[int] = set()
 

@@ -23,7 +23,7 @@ from muspike.corpora import Corpus
 from muspike.errors import BadInput
 from muspike.files import owned_folder
 from muspike.processes import ALONE, CPU, Team, find_device
-from muspike.ranges import LEARNING_RATE, RATE, SEED, STEPS, check, from_to, setting
+from muspike.ranges import LEARNING_RATE, RATE, SEED, STEPS, above_0, check, from_to, setting
 
 RUNS = Path("runs")
 """The folder in which runs are put by default."""
@@ -62,8 +62,10 @@ class Recipe:
         learning_rate: the largest learning rate. None: the preset's. In the adversarial part after a warm-up, the
             smaller of this value and the preset's holds.
         target_rate: firing above this rate, in spikes per neuron and tick, is penalised. None: the preset's.
-        precision: of matrix products, as in `training.Settings`. None: what is quick on the device, as in
-            `training.precision_on`.
+        rate_weight: weight of this penalty, as in `training.Settings`. None: the preset's; with a `target_rate`, 10 if
+            the preset's is 0.
+        precision: of matrix products, as in `training.Settings`. None: that of the run that is continued; for a new
+            run, what is quick on the device (`training.precision_on`).
         initial: name or folder of a model whose weights the training starts with. None: they are drawn.
         teacher: name or folder of a model, of any architecture, whose distributions are learned beside the data.
         labels: names of labels of the corpus that the network hears, such as "emotion"; it knows the values that the
@@ -84,6 +86,7 @@ class Recipe:
     steps: int | None = setting(None, STEPS)
     learning_rate: float | None = setting(None, LEARNING_RATE)
     target_rate: float | None = setting(None, RATE)
+    rate_weight: float | None = setting(None, above_0())
     precision: str | None = None
     initial: str | Path | None = None
     teacher: str | Path | None = None
@@ -177,7 +180,7 @@ def _trained(
     device: torch.device,
     grid: training.Grid | None,
 ) -> Trained:
-    plan = team.decided(lambda: _planned(recipe, preset, device, grid))
+    plan = team.decided(lambda: _planned(recipe, preset, folder, device, grid))
     teacher = team.decided(lambda: _loaded(recipe.teacher))
     about = (recipe.architecture, plan.network)
     if plan.against is None:
@@ -217,7 +220,9 @@ def _loaded(model: str | Path | None) -> Model | None:
     return None if model is None else load_model(model)
 
 
-def _planned(recipe: Recipe, preset: Mapping[str, Any], device: torch.device, grid: training.Grid | None) -> _Plan:
+def _planned(
+    recipe: Recipe, preset: Mapping[str, Any], folder: Path, device: torch.device, grid: training.Grid | None
+) -> _Plan:
     where = f"preset {recipe.preset} of {recipe.architecture}"
     for table in preset:
         if table not in ("network", "training", "adversarial"):
@@ -225,7 +230,7 @@ def _planned(recipe: Recipe, preset: Mapping[str, Any], device: torch.device, gr
     settings: training.Settings = architectures.configured(
         training.Settings, preset.get("training", {}), f"{where}, [training]"
     )
-    changes = _changes(recipe, settings, device, grid)
+    changes = _changes(recipe, settings, folder, device, grid)
     tuning = recipe.initial is not None and grid is not None
     settings = dataclasses.replace(training.fine_tuning(settings) if tuning else settings, **changes)
     initial = _loaded(recipe.initial)
@@ -270,14 +275,15 @@ def _add_labels(network: dict[str, Any], names: Sequence[str] | None, corpus: Co
 
 
 def _changes(
-    recipe: Recipe, settings: training.Settings, device: torch.device, grid: training.Grid | None
+    recipe: Recipe, settings: training.Settings, folder: Path, device: torch.device, grid: training.Grid | None
 ) -> dict[str, Any]:
     """The settings of training that `recipe` changes, by name. `settings` are the preset's."""
     spikes = architectures.find(recipe.architecture).spikes
-    if recipe.target_rate is not None and not spikes:
-        raise BadInput(
-            f"target_rate {recipe.target_rate:g} (--target-rate): {recipe.architecture} does not spike; leave it out"
-        )
+    for key in ("target_rate", "rate_weight"):
+        value = getattr(recipe, key)
+        if value is not None and not spikes:
+            option = "--" + key.replace("_", "-")
+            raise BadInput(f"{key} {value:g} ({option}): {recipe.architecture} does not spike; leave it out")
     if grid is not None and not spikes:
         raise BadInput(
             f"grid of {grid.chip} (--quantise): {recipe.architecture} does not spike, it goes on no chip; leave it out"
@@ -285,10 +291,19 @@ def _changes(
     changes: dict[str, Any] = {"seed": recipe.seed, "steps": recipe.steps, "learning_rate": recipe.learning_rate}
     if recipe.target_rate is not None:
         changes |= {"target_rate": recipe.target_rate, "rate_weight": settings.rate_weight or training.RATE_WEIGHT}
+    if recipe.rate_weight is not None:
+        if recipe.target_rate is None and settings.target_rate >= 1:
+            raise BadInput(
+                f"rate_weight {recipe.rate_weight:g} (--rate-weight): preset {recipe.preset} has no target rate; give "
+                "one with target_rate (--target-rate)"
+            )
+        changes["rate_weight"] = recipe.rate_weight
     if recipe.label_dropout is not None:
         changes["label_dropout"] = recipe.label_dropout
     if recipe.precision is not None:
         changes["precision"] = recipe.precision
     else:
-        changes["precision"] = training.precision_on(device, settings.precision)
+        kept = training.kept_in(folder) or training.kept_in(folder / adversarial.WARMUP)
+        own = kept and kept.settings.get("precision")
+        changes["precision"] = own or training.precision_on(device, settings.precision)
     return {key: value for key, value in changes.items() if value is not None}

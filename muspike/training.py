@@ -33,9 +33,9 @@ from torch import nn
 from muspike import architectures, sounding, tokens
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.corpora import Corpus
-from muspike.errors import BadInput, Failed
+from muspike.errors import BadInput, Diverged
 from muspike.evaluation import feature_losses, firing_rate, likelihood, lined_up, parallel_losses, per_neuron
-from muspike.files import check_file, write_whole
+from muspike.files import check_file, remove_temporaries, write_whole
 from muspike.labels import UNKNOWN, Rows
 from muspike.model_folder import LARGEST_WEIGHTS
 from muspike.network import Generator, Network, Rounding
@@ -59,6 +59,7 @@ PRECISIONS = ("float32", "bfloat16")
 # Weight of the penalty on firing rates, if a recipe asks for a target rate and its preset has no such weight.
 RATE_WEIGHT = 10.0
 SCHEDULES = ("plateau", "cosine")
+_STATE = "state.safetensors"
 
 
 def precision_on(device: torch.device, wanted: str) -> str:
@@ -254,11 +255,12 @@ def without_denormals() -> Iterator[None]:
     Membranes and gradients that decay in silence become denormal, and each operation on a denormal number costs a CPU
     tens of cycles. The setting holds for this thread and for the threads that it starts.
     """
+    before = not (torch.tensor(1e-38) * 0.1).any()  # torch does not tell
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(bool(before))
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor], *about: Mapping[str, Any]) -> str:
@@ -433,7 +435,7 @@ class Run:
 
     @property
     def _state_file(self) -> Path:
-        return self.folder / "state.safetensors"
+        return self.folder / _STATE
 
     @property
     def model_folder(self) -> Path:
@@ -570,6 +572,7 @@ class Run:
                 )
         if (self.folder / "model.json").exists():
             raise BadInput(f"{self.folder}: is the folder of a model; choose another folder for the run with -o")
+        remove_temporaries(self._state_file)
         if self._state_file.exists():
             return self._read_state()
         if (self.model_folder / "model.json").exists():
@@ -722,7 +725,7 @@ class Run:
     def _refuse(self, what: str, value: float) -> NoReturn:
         kept = self.progress.history[-1]["step"] if self.progress.history else 0
         goes_on = f"goes on from step {kept}, the last good state, kept in {self.folder}"
-        raise Failed(
+        raise Diverged(
             f"training: the {what} is {value} at step {self.progress.step}; the same command with a --learning-rate "
             f"below {self.settings.learning_rate:g} {goes_on if kept else 'starts anew: no state was kept yet'}"
         )
@@ -796,6 +799,24 @@ class Run:
                 f"{self.folder}: holds a run with {differs}; choose another folder with -o, or the same settings"
             )
         return State(_Progress(**header["progress"]), tensors)
+
+
+class Kept(NamedTuple):
+    """What the state in the folder of a run says of the run: its step, and its settings by name."""
+
+    step: int
+    settings: dict[str, Any]
+
+
+def kept_in(folder: Path) -> Kept | None:
+    """What the folder of a run holds; None if it has no state, or one that cannot be read."""
+    try:
+        check_file(folder / _STATE, LARGEST_WEIGHTS)  # a pipe would keep the reader waiting
+        with safe_open(folder / _STATE, "pt") as file:
+            header = json.loads(file.metadata()["muspike"])
+            return Kept(int(header["progress"]["step"]), dict(header["identity"]["training"]))
+    except (BadInput, SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def tensors_of(network: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = "") -> dict[str, torch.Tensor]:

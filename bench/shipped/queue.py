@@ -1,14 +1,15 @@
 """The queue: train what is missing, measure it, and keep its result, its log and, if it ships, its weights.
 
 A recipe is done when the folder of results holds a result of just this recipe, on these words and this edition of the
-corpus. Any number of processes can work on one queue: each takes the next model that no other is training. A process
-that is killed loses the steps since the last validation; the next one goes on from there.
+corpus. Any number of processes can work on one queue: each takes the next model that no other has. A process that is
+killed loses the steps since the last validation; the next one goes on from there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -19,16 +20,18 @@ from typing import Any
 
 import torch
 
-from muspike import corpora, tokens
+from muspike import architectures, corpora, tokens
+from muspike.adversarial import WARMUP
 from muspike.bench.shipped import measure
 from muspike.bench.shipped.recipes import Entry
 from muspike.checkpoint import Model, load_model, save_model
-from muspike.errors import BadInput
-from muspike.files import owned_folder, write_whole
+from muspike.errors import BadInput, Busy, Diverged, Failed
+from muspike.files import is_owned, owned_folder, write_whole
 from muspike.generation import Sampling
+from muspike.model_folder import read_header
 from muspike.processes import CPU
-from muspike.recipe import train
-from muspike.training import Run, without_denormals
+from muspike.recipe import Recipe, train
+from muspike.training import Run, Settings, kept_in, without_denormals
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Place:
     """Where the queue works.
 
     Attributes:
-        runs: a folder for each run. It may be removed when the run's result is there; a teacher that is wanted again
-            is then trained again.
+        runs: a folder for each model, with a folder for the run of each of its recipes. They may be removed when the
+            result is there; what another model is to learn from is then trained again, unless it ships.
         results: a JSON file for each finished model.
         logs: a text file for each run: what its validations said.
         models: where models that ship are put.
@@ -74,7 +77,16 @@ def result_of(entry: Entry, place: Place) -> dict[str, Any] | None:
     made = json.loads(json.dumps(_made(entry, None if lacks(entry) else corpora.load(entry.recipe.data).digest)))
     if made["corpus"] is None:
         made["corpus"] = found["made"].get("corpus")
-    return found if found["made"] == made else None
+    return found if _completed(found["made"]) == made else None
+
+
+def _completed(made: Mapping[str, Any]) -> dict[str, Any]:
+    """`made` of a result, with the default of each key of a recipe that was not known when the result was made."""
+    recipe = dict(made["recipe"])
+    for key in ("teacher", "initial"):
+        if isinstance(recipe.get(key), Mapping):
+            recipe[key] = _completed(recipe[key])
+    return {**made, "recipe": {**{key: value for key, value in _DEFAULTS.items() if key != "folder"}, **recipe}}
 
 
 def lacks(entry: Entry) -> str:
@@ -97,7 +109,8 @@ def read_result(file: Path) -> dict[str, Any]:
         version = found["made"]["words"]
         for key in ("name", "family", "twin", "measured", "data"):
             found[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found["made"]["recipe"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
             f"{file}: is no result of the queue ({error!r:.80}); remove it to train the model anew"
         ) from error
@@ -137,29 +150,48 @@ def left(entries: Sequence[Entry], place: Place) -> list[Left]:
         with contextlib.suppress(BadInput):
             if result_of(entry, place) is not None:
                 continue
-        run = place.runs / entry.name
-        held = False
-        if run.is_dir():
-            try:
-                with owned_folder(run):
-                    pass
-            except BadInput:
-                held = True
-        step = _step(run)
-        share = 1 - min(1.0, step / entry.recipe.steps) if entry.recipe.steps else 1.0
-        found.append(Left(entry, entry.minutes * share, step, held, lacks(entry)))
+        step, steps = _progress(entry, place)
+        minutes = entry.minutes * (1 - min(1.0, step / steps))
+        found.append(Left(entry, minutes, step, is_owned(place.runs / entry.name), lacks(entry)))
     return found
+
+
+def run_of(entry: Entry, place: Place) -> Path:
+    """The folder of the run of a recipe. Its name has a digest, so a changed recipe has another folder."""
+    made = _made(entry, None)
+    del made["sampling"]  # it is no part of training
+    digest = hashlib.sha256(json.dumps(_told_apart(made), sort_keys=True).encode()).hexdigest()
+    return place.runs / entry.name / digest[:8]
+
+
+def _told_apart(made: Mapping[str, Any]) -> dict[str, Any]:
+    """`made` without the keys of recipes that have their default, so that a new key does not change a digest."""
+    recipe = {key: value for key, value in made["recipe"].items() if value != _DEFAULTS.get(key)}
+    for key in ("teacher", "initial"):
+        if key in recipe:
+            recipe[key] = _told_apart(recipe[key])
+    return {**made, "recipe": recipe}
+
+
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
+
+
+def _progress(entry: Entry, place: Place) -> tuple[int, int]:
+    """The step from which the run of a recipe goes on, and all its steps, both with those of a warm-up."""
+    preset, run = architectures.preset(entry.recipe.architecture, entry.recipe.preset), run_of(entry, place)
+    steps = int(entry.recipe.steps or preset.get("training", {}).get("steps", Settings().steps))
+    if "adversarial" not in preset:
+        return _step(run), steps
+    more = min(steps, int(preset["adversarial"].get("steps", steps)))
+    if entry.initial is not None:
+        return _step(run), more
+    return (steps + _step(run) if kept_in(run) else _step(run / WARMUP)), steps + more
 
 
 def _step(run: Path) -> int:
     """The step of the last state in the folder of a run, 0 without one."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(run / "state.safetensors", "pt") as file:
-            return int(json.loads(file.metadata()["muspike"])["progress"]["step"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return 0
+    kept = kept_in(run)
+    return kept.step if kept else 0
 
 
 def work(
@@ -172,8 +204,9 @@ def work(
     """Train and measure what is missing, and return the names of the models that were finished and of those held.
 
     Models whose corpus cannot be had here are left out, which is said in one line for each corpus. A teacher that is
-    not here is trained first. Where another process trains it, all other models come first, and its pupils are left out
-    if it is not finished then.
+    not here is trained first, and so are the weights that a model starts from. Where another process trains one of
+    these, all other models come first, and what needs it is left out if it is not finished then. A model that another
+    process has is asked for again after the others.
 
     Args:
         entries: the queue.
@@ -183,69 +216,87 @@ def work(
 
     Raises:
         BadInput: a recipe is refused.
-        Failed: a training fails, or the disk refuses. What was kept stays; the next call goes on from there.
+        Failed: the disk refuses; or, after all other models, a training diverged. What was kept stays; the next call
+            goes on from there.
     """
     finished: list[str] = []
-    held: list[str] = []
+    failed: dict[str, Diverged] = {}
     without: dict[str, list[str]] = {}
     missing: dict[str, Entry] = {}
+    learned_from: set[str] = set()
     for entry in entries:
-        with contextlib.suppress(BadInput):  # the result is of other words: it is made anew
-            if result_of(entry, place) is not None:
-                continue
+        if _is_done(entry, place):
+            continue
         if why := lacks(entry):
             without.setdefault(why, []).append(entry.name)
             continue
-        if entry.teacher and not _teaches(entry.teacher, place):
-            missing.setdefault(entry.teacher.name, entry.teacher)
+        for needed in _unmet(entry, place):
+            for before in (*_unmet(needed, place), needed):
+                missing.setdefault(before.name, before)
+                learned_from.add(before.name)
         missing.setdefault(entry.name, entry)
     for why, names in without.items():
         said(f"{', '.join(names)}: left out: {why}")
-    waiting = list(missing.values())
-    while waiting:
-        turn, waiting = waiting, []
-        before = len(finished)
+    waiting, held = list(missing.values()), list[str]()
+    moved = True
+    while waiting and moved:  # also those that another process had: it may have ended without a result
+        turn, waiting, held, moved = waiting, [], [], False
         for entry in turn:
-            if entry.teacher and not _teaches(entry.teacher, place):
+            if _unmet(entry, place):
                 waiting.append(entry)
-            elif _worked(entry, place, device, said):
-                finished.append(entry.name)
-            else:
+                continue
+            try:
+                with owned_folder(place.runs / entry.name):
+                    # Another process may have finished it meanwhile.
+                    here = entry.name not in learned_from or _weights_of(entry, place) is not None
+                    if not (here and _is_done(entry, place)):
+                        _work_on(entry, place, device, said)
+                        finished.append(entry.name)
+                moved = True
+            except Busy as error:
+                said(f"{entry.name}: {error}")
                 held.append(entry.name)
-        if len(finished) == before:  # another process has the teacher, and there is nothing else to do
-            for entry in waiting:
-                assert entry.teacher is not None
-                said(f"{entry.name}: left out: its teacher {entry.teacher.name} is not finished")
-            break
+                waiting.append(entry)
+            except Diverged as error:
+                said(f"{entry.name}: {error}")
+                failed[entry.name] = error
+    for entry in waiting:
+        if unmet := [other.name for other in _unmet(entry, place)]:
+            said(f"{entry.name}: left out: what it learns from is not finished: {', '.join(unmet)}")
+    if failed:
+        raise Failed(f"{', '.join(failed)}: could not be trained: {next(iter(failed.values()))}")
     return finished, held
 
 
-def _worked(entry: Entry, place: Place, device: torch.device, said: Callable[[str], object]) -> bool:
-    """Train, measure and keep a model; False if another process has it."""
-    run = place.runs / entry.name
-    try:
-        with owned_folder(run):
-            pass
-    except BadInput as error:
-        if "another muspike command" not in str(error):
-            raise
-        said(f"{entry.name}: {error}")
-        return False
-    said(f"{entry.name}: training, about {entry.minutes:.0f} minutes on one core")
-    finish(entry, place, _trained(entry, place, run, device))
-    said(f"{entry.name}: finished, {place.results / entry.name}.json")
-    return True
-
-
-def _teaches(teacher: Entry, place: Place) -> bool:
-    """Whether a teacher is finished and its run is here."""
-    with contextlib.suppress(BadInput):
-        result = result_of(teacher, place)
-        return result is not None and _measured_model(result, place) is not None
+def _is_done(entry: Entry, place: Place) -> bool:
+    with contextlib.suppress(BadInput):  # a result of other words: the model is made anew
+        return result_of(entry, place) is not None
     return False
 
 
-def _trained(entry: Entry, place: Place, run: Path, device: torch.device) -> Model:
+def _work_on(entry: Entry, place: Place, device: torch.device, said: Callable[[str], object]) -> None:
+    """Train, measure and keep a model whose folder this process owns."""
+    step, _ = _progress(entry, place)
+    goes_on = f" from step {step}" if step else ""
+    said(f"{entry.name}: training{goes_on}, about {entry.minutes:.0f} minutes on one core")
+    finish(entry, place, _trained(entry, place, device))
+    said(f"{entry.name}: finished, {place.results / entry.name}.json")
+
+
+def _unmet(entry: Entry, place: Place) -> list[Entry]:
+    """The models that `entry` needs and that are not finished, or whose weights are not here."""
+    return [needed for needed in entry.needed if _weights_of(needed, place) is None]
+
+
+def _weights_of(entry: Entry, place: Place) -> Path | None:
+    """The folder of a finished model, None if it is not finished or its weights are not here."""
+    with contextlib.suppress(BadInput):
+        result = result_of(entry, place)
+        return next(iter(_measured_folders(result, place)), None) if result else None
+    return None
+
+
+def _trained(entry: Entry, place: Place, device: torch.device) -> Model:
     """Train a model, or go on from its last state. Its log holds all validations of the run so far."""
 
     @contextlib.contextmanager
@@ -262,8 +313,10 @@ def _trained(entry: Entry, place: Place, run: Path, device: torch.device) -> Mod
             yield both
         _log(place.logs / f"{entry.name}.txt", run, part)  # also of a run that was done already
 
-    teacher = place.runs / entry.teacher.name / "model" if entry.teacher else None
-    recipe = dataclasses.replace(entry.recipe, folder=run, teacher=teacher)
+    teacher, initial = (
+        None if other is None else _weights_of(other, place) for other in (entry.teacher, entry.initial)
+    )
+    recipe = dataclasses.replace(entry.recipe, folder=run_of(entry, place), teacher=teacher, initial=initial)
     return train(recipe, report=report, device=device).model
 
 
@@ -284,34 +337,44 @@ def _log(file: Path, run: Run, part: str) -> None:
 
 
 def finish(entry: Entry, place: Place, model: Model) -> dict[str, Any]:
-    """Measure a trained model, keep its result, and put it among those that ship if it is one of them.
+    """Measure a trained model, put it among those that ship if it is one of them, and keep its result.
 
     What ships has weights in half precision, and these are measured. The test split is read here and nowhere before,
     and nothing is chosen by it.
     """
     corpus = corpora.load(entry.recipe.data)
-    folder = place.models / entry.ships if entry.ships else place.runs / entry.name / "rounded"
+    folder = run_of(entry, place) / "rounded"
     save_model(model, folder, torch.float16)
-    rounded = load_model(folder)
+    model = load_model(folder)
     with without_denormals():
-        found = measure.measured(rounded, corpus, entry.sampling)
-    measured = {
-        "measured_on": corpus.digest,
-        "validation_bits_per_note": found["validation"],
-        "test_bits_per_note": found["test"],
-        "test_firing_rate": found["firing_rate"],
-    }
-    save_model(dataclasses.replace(rounded, training=rounded.training | measured), folder, torch.float16)
+        found = measure.measured(model, corpus, entry.sampling)
+    model = _with_figures(model, corpus, found)
+    for kept in (folder, place.models / entry.ships if entry.ships else None):
+        if kept is not None:
+            save_model(model, kept, torch.float16)
     result = {
         "name": entry.name,
         "family": entry.family,
         "twin": entry.twin,
         "made": _made(entry, corpus.digest),
+        "precision": model.training["settings"]["precision"],
+        "weights": read_header(folder)["weights"]["sha256"],
         "measured": found,
         "data": measure.of_data(corpus),
     }
     _write_result(place.results / f"{entry.name}.json", result)
     return result
+
+
+def _with_figures(model: Model, corpus: corpora.Corpus, found: Mapping[str, Any]) -> Model:
+    """`model` with the figures that `measure.measured` found, in its record."""
+    figures = {
+        "measured_on": corpus.digest,
+        "validation_bits_per_note": found["validation"],
+        "test_bits_per_note": found["test"],
+        "test_firing_rate": found["firing_rate"],
+    }
+    return dataclasses.replace(model, training=model.training | figures)
 
 
 def _write_result(file: Path, result: Mapping[str, Any]) -> None:
@@ -327,31 +390,54 @@ def measure_again(place: Place, said: Callable[[str], object]) -> list[str]:
     """
     done = []
     for file in sorted(place.results.glob("*.json")):
-        result = read_result(file)
-        model = _measured_model(result, place)
-        if model is None:
-            said(f"{result['name']}: its weights are not here; its result stays as it is")
-            continue
-        said(f"{result['name']}: measuring")
-        corpus = corpora.load(result["made"]["recipe"]["data"])
-        with without_denormals():
-            sampling = Sampling(**result["made"]["sampling"])
-            result["measured"] = measure.measured(model, corpus, sampling)
-        result["made"]["sampling"] = dataclasses.asdict(sampling)
-        _write_result(file, result | {"data": measure.of_data(corpus)})
-        done.append(result["name"])
+        try:
+            with owned_folder(place.runs / file.stem):
+                if why := _measure_again(file, place, said):
+                    said(f"{file.stem}: {why}; its result stays as it is")
+                else:
+                    done.append(file.stem)
+        except BadInput as error:
+            said(f"{file.stem}: {error}; its result stays as it is")
     return done
 
 
-def _measured_model(result: Mapping[str, Any], place: Place) -> Model | None:
-    """The very model of a result, among those that ship or that were trained here."""
-    for folder in (place.models / result["family"], place.runs / result["name"] / "rounded"):
-        if (folder / "model.json").exists():
-            model = load_model(folder)
-            # Another machine adds up in another order.
-            if math.isclose(model.training.get("test_bits_per_note", 0), result["measured"]["test"], rel_tol=1e-6):
-                return model
-    return None
+def _measure_again(file: Path, place: Place, said: Callable[[str], object]) -> str:
+    """Measure the model of a result's file, and renew the result and the model's record. Return why not, or ""."""
+    result = read_result(file)
+    corpus = corpora.load(result["made"]["recipe"]["data"])
+    if result["made"]["corpus"] != corpus.digest:
+        return f"corpus {corpus.name} has another edition now"
+    folders = _measured_folders(result, place)
+    if not folders:
+        return "its weights are not here"
+    said(f"{result['name']}: measuring")
+    model = load_model(folders[0])
+    with without_denormals():
+        sampling = Sampling(**result["made"]["sampling"])
+        result["measured"] = measure.measured(model, corpus, sampling)
+    result["made"]["sampling"] = dataclasses.asdict(sampling)
+    result["weights"] = read_header(folders[0])["weights"]["sha256"]
+    _write_result(file, result | {"data": measure.of_data(corpus)})
+    for folder in folders:
+        save_model(_with_figures(load_model(folder), corpus, result["measured"]), folder, torch.float16)
+    return ""
+
+
+def _measured_folders(result: Mapping[str, Any], place: Place) -> list[Path]:
+    """The folders of the very model of a result: among those that ship, and where it was trained."""
+    found = []
+    for folder in (place.models / result["family"], *sorted((place.runs / result["name"]).glob("*/rounded"))):
+        if (folder / "model.json").exists() and _is_of(result, read_header(folder)):
+            found.append(folder)
+    return found
+
+
+def _is_of(result: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
+    """Whether a result is of the model with this header."""
+    if "weights" in result:
+        return bool(result["weights"] == header["weights"]["sha256"])
+    # A result from before it said so. Another machine adds up in another order.
+    return math.isclose(header["training"].get("test_bits_per_note", 0), result["measured"]["test"], rel_tol=1e-6)
 
 
 def print_left(entries: Sequence[Entry], place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tomllib
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from muspike.generation import Sampling
 from muspike.recipe import Recipe
 
 RECIPES = Path(__file__).with_name("recipes.toml")
-TABLES = ("quality", "paper models", "thresholds")
+TABLES = ("quality", "paper models", "thresholds", "sparse")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Entry:
         minutes: how long a run took on one core of the machine that trained the first ones.
         table: the table of docs/models.md that has it, one of `TABLES`.
         teacher: the model whose distributions it learns beside the data; None if there is none.
+        initial: the model whose weights it starts from, as they are shipped or would be; None: they are drawn.
     """
 
     name: str
@@ -44,17 +46,23 @@ class Entry:
     minutes: float
     table: str = TABLES[0]
     teacher: Entry | None = None
+    initial: Entry | None = None
+
+    @property
+    def needed(self) -> list[Entry]:
+        """The models that must be finished before this one is trained."""
+        return [entry for entry in (self.teacher, self.initial) if entry is not None]
 
     def to_dict(self) -> dict[str, Any]:
         """What decides the model, JSON-able: the recipe with the preset's own settings, and the sampling.
 
-        A teacher is told in the same way, so a model is of another recipe when its teacher is.
+        The models that it needs are told in the same way, so a model is of another recipe when one of these is.
         """
         told = {key: value for key, value in dataclasses.asdict(self.recipe).items() if key != "folder"}
-        if told["initial"] is not None:
-            told["initial"] = os.fspath(told["initial"])
         if self.teacher is not None:
             told["teacher"] = self.teacher.to_dict()
+        if self.initial is not None:
+            told["initial"] = self.initial.to_dict()
         preset = architectures.preset(self.recipe.architecture, self.recipe.preset)
         return {"recipe": told, "preset": preset, "sampling": dataclasses.asdict(self.sampling)}
 
@@ -70,6 +78,7 @@ class _Table:
     steps: int | None = None
     learning_rate: float | None = None
     target_rate: float | None = None
+    rate_weight: float | None = None
     precision: str | None = None
     init: str | None = None
     teacher: str | None = None
@@ -88,8 +97,9 @@ def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
     """The entries of a file of recipes, in the order in which they are trained: by seed, then by table.
 
     Raises:
-        BadInput: the file cannot be read or is not TOML, a table has an unknown key or a value out of its range, a twin
-            or a teacher has no table, or a teacher has a teacher or another corpus.
+        BadInput: the file cannot be read or is not TOML; a table has an unknown key or a value out of its range; a
+            twin, a teacher or an init has no table or learns another corpus; a teacher has a teacher or an init; an
+            init has an init, or is of another network.
     """
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -97,32 +107,53 @@ def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
         raise BadInput(f"{path}: cannot be read: {error}") from error
     read = {name: _read(f"{path}: [{name}]", name, table) for name, table in tables.items()}
     for name, table in read.items():
-        if table.twin is not None and table.twin not in read:
-            raise BadInput(f"{path}: [{name}]: twin {table.twin!r} has no table; known are {', '.join(read)}")
-        if table.teacher is not None:
-            teacher = read.get(table.teacher)
-            if teacher is None:
-                known = ", ".join(read)
-                raise BadInput(f"{path}: [{name}]: teacher {table.teacher!r} has no table; known are {known}")
-            if teacher.teacher is not None:
-                raise BadInput(f"{path}: [{name}]: teacher {table.teacher!r} has a teacher itself; it must have none")
-            if teacher.data != table.data:
-                raise BadInput(
-                    f"{path}: [{name}]: teacher {table.teacher!r} learns {teacher.data}, its pupil {table.data}; "
-                    "they must learn the same corpus"
-                )
+        for key, other in (("twin", table.twin), ("teacher", table.teacher), ("init", table.init)):
+            if other is not None:
+                _check_other(f"{path}: [{name}]: {key} {other!r}", table, other, read)
+        if table.init is not None:
+            _check_init(f"{path}: [{name}]: init {table.init!r}", table, read[table.init])
     most = max((len(table.seeds) for table in read.values()), default=0)
-    teachers = {
-        name: _entry(f"{path}: [{name}]", name, read[name], read[name].seeds[0])
-        for name in {table.teacher for table in read.values()}
-        if name is not None
-    }
-    return [
-        _entry(f"{path}: [{name}]", name, table, table.seeds[turn], teachers.get(table.teacher or ""))
-        for turn in range(most)
-        for name, table in read.items()
-        if turn < len(table.seeds)
+
+    @functools.cache
+    def entry(name: str, turn: int) -> Entry:
+        table = read[name]
+        teacher, initial = (other and entry(other, 0) for other in (table.teacher, table.init))
+        return _entry(f"{path}: [{name}]", name, table, table.seeds[turn], teacher or None, initial or None)
+
+    return [entry(name, turn) for turn in range(most) for name, table in read.items() if turn < len(table.seeds)]
+
+
+def _check_other(where: str, table: _Table, other: str, read: Mapping[str, _Table]) -> None:
+    """Refuse the table `other` as the twin, the teacher or the first weights of `table`."""
+    found = read.get(other)
+    if found is None:
+        raise BadInput(f"{where} has no table; known are {', '.join(read)}")
+    if other != table.twin and found.init is not None:
+        raise BadInput(f"{where} has an init itself; it must have none")
+    if other == table.teacher and found.teacher is not None:
+        raise BadInput(f"{where} has a teacher itself; it must have none")
+    if found.data != table.data:
+        raise BadInput(f"{where} learns {found.data}, this table {table.data}; they must learn the same corpus")
+
+
+def _check_init(where: str, table: _Table, initial: _Table) -> None:
+    """Refuse `initial` as the first weights of `table`: they must be of the same network, and taught if it is."""
+    if initial.architecture != table.architecture:
+        raise BadInput(
+            f"{where} is of architecture {initial.architecture}, this table of {table.architecture}; they must be the "
+            "same"
+        )
+    networks = [
+        {**architectures.preset(of.architecture, of.preset).get("network", {}), **of.network} for of in (initial, table)
     ]
+    for key in sorted({*networks[0], *networks[1]}):
+        one, other = (network.get(key) for network in networks)
+        if one != other:
+            raise BadInput(f"{where} has network {key} {one}, this table {other}; they must be the same")
+    if table.teacher is not None and "adversarial" in architectures.preset(table.architecture, table.preset):
+        raise BadInput(
+            f"{where} leaves no warm-up, in which alone a teacher teaches {table.architecture}; leave teacher out"
+        )
 
 
 _TEXTS = ("architecture", "preset", "data", "precision", "init", "teacher", "twin", "table")
@@ -146,7 +177,7 @@ def _read(where: str, name: str, table: object) -> _Table:
     return _Table(**{"architecture": name, **values})
 
 
-def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | None = None) -> Entry:
+def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | None, initial: Entry | None) -> Entry:
     if table.table not in TABLES:
         raise BadInput(f"{where}: table {table.table!r} is none of the documentation; known are {', '.join(TABLES)}")
     try:
@@ -159,8 +190,8 @@ def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | N
             steps=table.steps,
             learning_rate=table.learning_rate,
             target_rate=table.target_rate,
+            rate_weight=table.rate_weight,
             precision=table.precision,
-            initial=table.init,
             network=table.network,
         )
         sampling = Sampling(
@@ -172,4 +203,5 @@ def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | N
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
     ships = family if table.ships and seed == table.seeds[0] else None
-    return Entry(f"{family}-{seed}", family, recipe, sampling, table.twin, ships, table.minutes, table.table, teacher)
+    about = recipe, sampling, table.twin, ships, table.minutes, table.table
+    return Entry(f"{family}-{seed}", family, *about, teacher, initial)

@@ -102,6 +102,7 @@ def published_table(results: Results, published: Sequence[Mapping[str, Any]]) ->
 
     def ours(value: Mapping[str, Any], preset: str) -> str:
         wanted = {"architecture": value["architecture"], "data": value["corpus"], "preset": preset, "network": {}}
+        wanted |= {"target_rate": None}
         for found in every:
             if wanted.items() <= found["made"]["recipe"].items():
                 return _metric(found["measured"][value["metric"]])
@@ -164,11 +165,40 @@ def thresholds_table(results: Results, trained_anew: Sequence[str], bench: Bench
         return float({**made["preset"]["network"], **made["recipe"]["network"]}["v_threshold"])
 
     for result in sorted(found, key=threshold):
-        row, change = result["measured"], on_chip(result, bench)
+        row = result["measured"]
         lines.append(
-            f"| {threshold(result):g} | {row['validation']:.3f} | {row['test']:.3f} | {change or 0:+.2%} | "
+            f"| {threshold(result):g} | {row['validation']:.3f} | {row['test']:.3f} | {_change(result, bench)} | "
             f"{row['firing_rate']:.3f} | {row['pitch_count']:.1f} | {row['pitch_in_scale_rate']:.3f} | "
             f"{row['empty_beat_rate']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def sparse_table(results: Results, sparse: Sequence[str], bench: Bench) -> str:
+    """The models of a lower target rate, each beside the one of the same architecture that ships.
+
+    What the chip changes is as `on_chip` says.
+
+    Args:
+        results: all results.
+        sparse: the families of a lower target rate.
+        bench: the report on the models that ship.
+    """
+    lines = [
+        "| model | target rate | spikes per neuron and tick | of the one that ships | validation | test | "
+        "against the one that ships | on Loihi 1 |",
+        "|---" * 8 + "|",
+    ]
+    for family in sparse:
+        result = results[family][0]
+        recipe, row = result["made"]["recipe"], result["measured"]
+        beside, rate = ["", ""], recipe["target_rate"]
+        if of := results.get(recipe["architecture"]):
+            shipped = of[0]["measured"]
+            beside = [f"{shipped['firing_rate']:.3f}", f"{row['test'] / shipped['test'] - 1:+.1%}"]
+        lines.append(
+            f"| {family} | {'' if rate is None else f'{rate:g}'} | {row['firing_rate']:.3f} | {beside[0]} | "
+            f"{row['validation']:.3f} | {row['test']:.3f} | {beside[1]} | {_change(result, bench)} |"
         )
     return "\n".join(lines)
 
@@ -186,6 +216,11 @@ def on_chip(result: Mapping[str, Any], bench: Bench) -> float | None:
         bits = found["quality"]["nll_bits_per_note"]
         return float(bits["chip"]["loihi1"] / bits["torch"] - 1)
     return None if row["test_on_chip"] is None else row["test_on_chip"] / row["test"] - 1
+
+
+def _change(result: Mapping[str, Any], bench: Bench) -> str:
+    change = on_chip(result, bench)
+    return "" if change is None else f"{change:+.2%}"
 
 
 def same_chance(result: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
@@ -297,8 +332,25 @@ def spikes_table(bench: Bench) -> str:
     return "\n".join(lines)
 
 
-BENCH, TARGETS = "bench.json", "targets.json"
-FILES = (BENCH, TARGETS)
+def ledger_table(ledger: Mapping[str, Any]) -> str:
+    """The gap ledger: each rung's bits per note, and its change against the rung above and against the first one."""
+    lines = ["| | bits per note | change | from the twin on |", "|---" * 4 + "|"]
+    first = above = 0.0
+    family = None
+    for rung in ledger.values():
+        bits = rung["validation"]
+        if rung["family"] != family:
+            family, first = rung["family"], bits
+            lines.append(f"| **{_NAMES[family]}** | | | |")
+            lines.append(f"| {rung['about']} | {bits:.3f} | | |")
+        else:
+            lines.append(f"| {rung['about']} | {bits:.3f} | {bits / above - 1:+.1%} | {bits / first - 1:+.1%} |")
+        above = bits
+    return "\n".join(lines)
+
+
+BENCH, TARGETS, LEDGER = "bench.json", "targets.json", "ledger.json"
+FILES = (BENCH, TARGETS, LEDGER)
 """The files in docs/results of which tables are made, beside the results of the queue."""
 
 
@@ -317,7 +369,7 @@ def tables(results: Results, files: Files, entries: Sequence[Entry] = ()) -> Tab
     def of_table(table: str) -> Results:
         return {family: found for family, found in everything.items() if table_of.get(family, TABLES[0]) == table}
 
-    every, of_paper, of_thresholds = (of_table(table) for table in TABLES)
+    every, of_paper, of_thresholds, sparse = (of_table(table) for table in TABLES)
     results = by_corpus(every).get(MAIN, {})
     return {
         "quality": lambda: quality_table(results, bench),
@@ -325,18 +377,31 @@ def tables(results: Results, files: Files, entries: Sequence[Entry] = ()) -> Tab
         "paper models": lambda: quality_table(of_paper, bench) if of_paper else "None has been trained yet.",
         "published": lambda: published_table(everything, read_published()),
         "thresholds": lambda: thresholds_table(everything, list(of_thresholds), bench),
+        "sparse": lambda: sparse_table(everything, list(sparse), bench) if sparse else "None has been trained yet.",
         "likelihood": lambda: likelihood_table(results, bench),
         "music": lambda: music_table(results),
         "loihi1": lambda: cost_table("loihi1", "Loihi 1", bench),
         "loihi2": lambda: cost_table("loihi2", "Loihi 2", bench),
         "spikes": lambda: spikes_table(bench),
         "targets": lambda: markdown(targets),
+        "ledger": lambda: ledger_table(files[LEDGER]),
     }
 
 
 def read_files(root: Path) -> Files:
-    """The content of `FILES`."""
-    return {file: json.loads((root / "docs" / "results" / file).read_text(encoding="utf-8")) for file in FILES}
+    """The content of `FILES`.
+
+    Raises:
+        BadInput: one of them cannot be read.
+    """
+    found = {}
+    for name in FILES:
+        file = root / "docs" / "results" / name
+        try:
+            found[name] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{file}: cannot be read ({error}); a file of results is wanted") from error
+    return found
 
 
 def fill(root: Path, results: Results, entries: Sequence[Entry]) -> list[Path]:

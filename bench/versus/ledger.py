@@ -3,19 +3,25 @@
     python bench/versus/ledger.py [--runs FOLDER] [RUNG ...]
 
 Each rung of the S-RNN changes what its line says of the rung above it. All are trained for 800 steps of 16 x 256 words
-of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. Dropout and weight
-decay are those of the presets, so the step from the twin to the next rung changes these too. What is read is the
+of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. What is read is the
 validation split. The last two rungs train nothing: they are the rung above on the chip's weights, and on the
 chip. The S-Transformer is so unlike its twin that one rung changes much: it has the twin, the twin without a softmax,
 and the network that ships.
 
-A rung that is in docs/results/ledger.json is not trained again; a run that was stopped goes on.
+What else changes: from the twin to the rung after it, dropout, weight decay and width, which are those of the presets,
+and what reaches the readout directly; with the four ticks, the time constant of the readout. Networks that differ from
+the preset's neurons compute their backward pass in float32; the others in the precision of the preset.
+
+A rung that is in the ledger with the same settings, words and corpus is not trained again; a run that was stopped goes
+on.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +31,11 @@ from unittest import mock
 
 import torch
 
-from muspike import architectures, corpora, training
+from muspike import architectures, corpora, tokens, training
 from muspike.bench.shipped.measure import CHIP, nll
 from muspike.checkpoint import Model
 from muspike.cli.train import watched
+from muspike.errors import BadInput
 from muspike.export.loihi import ChipRunner, compile_model
 from muspike.export.training_grid import TrainingGrid
 from muspike.files import owned_folder, write_whole
@@ -178,12 +185,9 @@ def trained(name: str, rung: Rung, runs: Path, corpus: corpora.Corpus, steps: in
     """Train a rung at each learning rate, and return the better one's figures."""
     found = []
     for rate in RATES[rung.architecture]:
-        preset = architectures.preset(rung.architecture, "small")
-        every = min(200, steps)
-        own = {"steps": steps, "learning_rate": rate, "validate_every": every, "parallels_weight": 0.0}
-        settings = Settings(**{**preset["training"], **own, **rung.training})
+        settings = _settings(rung, rate, steps)
         with owned_folder(runs / f"{name}-{rate:g}") as folder, rung.changed():
-            run = training.Run(folder, rung.architecture, {**preset["network"], **rung.network}, settings, corpus)
+            run = training.Run(folder, rung.architecture, _network(rung), settings, corpus)
             with watched(run, f"{name} at {rate:g}, ") as told:
                 run.train(told)
         found.append({"validation": run.progress.best_bits, "learning_rate": rate})
@@ -201,6 +205,30 @@ def measured_again(how: str, model: Model, corpus: corpora.Corpus) -> dict[str, 
     return {"validation": nll(model, pieces)}
 
 
+def made(name: str, steps: int, corpus: corpora.Corpus) -> dict[str, Any]:
+    """What the figures of a rung depend on, JSON-able."""
+    rung = RUNGS[name]
+    settings = [dataclasses.asdict(_settings(rung, rate, steps)) for rate in RATES[rung.architecture]]
+    told = {"network": _network(rung), "training": settings, "words": tokens.VERSION, "corpus": corpus.digest}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return {"about": rung.about, "steps": steps, "digest": digest}
+
+
+def _settings(rung: Rung, rate: float, steps: int) -> Settings:
+    own = {
+        "steps": steps,
+        "learning_rate": rate,
+        "validate_every": min(200, steps),
+        "parallels_weight": 0.0,
+    }
+    preset = architectures.preset(rung.architecture, "small")["training"]
+    return Settings(**{**preset, **own, **rung.training})
+
+
+def _network(rung: Rung) -> dict[str, Any]:
+    return {**architectures.preset(rung.architecture, "small")["network"], **rung.network}
+
+
 def _trained_above(name: str) -> str:
     """The nearest rung above that is trained."""
     above = list(RUNGS)[: list(RUNGS).index(name)]
@@ -209,24 +237,32 @@ def _trained_above(name: str) -> str:
 
 def climb(names: Sequence[str], runs: Path, file: Path, steps: int) -> None:
     """Train and measure the rungs, and keep each in `file` as soon as it is done."""
-    ledger: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     corpus = corpora.load("jsb")
     for name in names:
-        rung = RUNGS[name]
-        if name in ledger:
+        rung, wanted = RUNGS[name], made(name, steps, corpus)
+        if wanted.items() <= _read(file).get(name, {}).items():
             continue
         if rung.measured:
             above = _trained_above(name)
-            rate = ledger[above]["learning_rate"]
-            model = training.load_model(runs / f"{above}-{rate:g}" / "model")
-            row = measured_again(rung.measured, model, corpus)
+            if not made(above, steps, corpus).items() <= (row := _read(file).get(above, {})).items():
+                raise BadInput(f"{name}: is the rung {above} on other numbers, which {file} lacks; train it first")
+            model = training.load_model(runs / f"{above}-{row['learning_rate']:g}" / "model")
+            with training.without_denormals():
+                row = measured_again(rung.measured, model, corpus)
         else:
             row = trained(name, rung, runs, corpus, steps)
-        ledger[name] = {"family": rung.family, "about": rung.about, "steps": steps, **row}
+        ledger = _read(file)  # another process may have added a rung meanwhile
+        ledger[name] = {"family": rung.family, **wanted, **row}
         ordered = {other: ledger[other] for other in RUNGS if other in ledger}
         with write_whole(file) as path:
             path.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {row['validation']:.3f}", flush=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The rungs in the ledger; none if there is no such file."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -241,8 +277,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if stranger := next((name for name in args.rungs if name not in RUNGS), None):
         parser.error(f"rung {stranger!r} is not known; known are {', '.join(RUNGS)}")
-    torch.set_flush_denormal(True)
-    climb(args.rungs or list(RUNGS), args.runs, args.output, args.steps)
+    try:
+        climb(args.rungs or list(RUNGS), args.runs, args.output, args.steps)
+    except BadInput as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from muspike.cli.options import (
 from muspike.cli.output import say, say_json, waiting
 from muspike.errors import BadInput
 from muspike.files import owned_folder
-from muspike.ranges import LEARNING_RATE, PIECES, RATE, STEPS, from_to
+from muspike.ranges import LEARNING_RATE, PIECES, RATE, STEPS, above_0, from_to
 
 if TYPE_CHECKING:
     from muspike import training
@@ -71,6 +71,11 @@ def add(commands: Commands) -> None:
     )
     train.add_argument(
         "--target-rate", type=number(RATE), help="discourage firing rates above this many spikes per neuron and tick"
+    )
+    train.add_argument(
+        "--rate-weight",
+        type=number(above_0()),
+        help="weight of the penalty on firing rates (default: the preset's; with --target-rate, 10 if that is 0)",
     )
     train.add_argument(
         "--init",
@@ -169,6 +174,7 @@ def _train(args: argparse.Namespace) -> int:
         steps=args.steps,
         learning_rate=args.learning_rate,
         target_rate=args.target_rate,
+        rate_weight=args.rate_weight,
         precision=None if args.precision == "auto" else args.precision,
         initial=args.init,
         teacher=args.teacher,

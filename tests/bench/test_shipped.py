@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from muspike import corpora, tokens, training
+from muspike import adversarial, architectures, corpora, tokens, training
 from muspike.bench.marked_tables import filled
 from muspike.bench.shipped import measure, queue, recipes, tables
 from muspike.bench.shipped.__main__ import main
@@ -21,8 +21,8 @@ from muspike.bench.shipped.queue import Place
 from muspike.bench.shipped.recipes import Entry, read_recipes
 from muspike.checkpoint import load_model
 from muspike.corpora import Corpus
-from muspike.errors import BadInput, Failed
-from muspike.files import owned_folder
+from muspike.errors import BadInput, Diverged, Failed
+from muspike.files import is_owned, owned_folder
 from muspike.recipe import train
 from noise_corpus import noise_corpus
 
@@ -109,11 +109,55 @@ def test_finished_models_are_measured_again(entries: list[Entry], place: Place) 
     assert queue.measure_again(place, told.append) == [result["name"] for result in before.values()]
     assert {file: queue.read_result(file) for file in before} == before
     first = next(iter(before))
-    other = before[first]["measured"] | {"test": 0.5}
-    first.write_text(json.dumps(before[first] | {"measured": other}))
+    first.write_text(json.dumps(before[first] | {"weights": "0" * 64}))
     assert len(queue.measure_again(place, told.append)) == 1
     assert f"{before[first]['name']}: its weights are not here; its result stays as it is" in told
-    assert queue.read_result(first)["measured"] == other
+    assert queue.read_result(first) == before[first] | {"weights": "0" * 64}
+
+
+def test_a_model_is_known_again_when_its_figures_have_changed(
+    entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.work(entries[:1], place, said=silent)
+    file = place.results / "s-rnn-0.json"
+    older = queue.read_result(file)
+    del older["weights"]  # as results were: the figure of the test split says which model it is
+    file.write_text(json.dumps(older))
+    with monkeypatch.context() as patched:
+        nll = measure.nll
+        patched.setattr(measure, "nll", lambda *about: 1.01 * nll(*about))
+        for _ in range(2):
+            assert queue.measure_again(place, silent) == ["s-rnn-0"]
+    test = queue.read_result(file)["measured"]["test"]
+    assert test == pytest.approx(1.01 * older["measured"]["test"])
+    assert load_model(place.models / "s-rnn").training["test_bits_per_note"] == test
+    assert queue.result_of(entries[0], place) is not None
+
+
+def test_what_cannot_be_measured_again_costs_itself_alone(
+    entries: list[Entry], place: Place, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.work(entries[:2], place, said=silent)
+    file = place.results / "ann-rnn-0.json"
+    result = queue.read_result(file)
+    for change, why in (
+        ({"recipe": result["made"]["recipe"] | {"data": "pop909"}}, "corpus pop909 is not built here"),
+        ({"corpus": "of another edition"}, "corpus noise has another edition now"),
+        ({"words": 1}, f"{file}: is of a model of words 1, today's are 2; train the model anew"),
+    ):
+        file.write_text(json.dumps(result | {"made": result["made"] | change}))
+        said: list[str] = []
+
+        def load(name: str) -> Corpus:
+            if name == "pop909":
+                raise BadInput("corpus pop909 is not built here")
+            return corpus
+
+        monkeypatch.setattr(corpora, "load", load)
+        assert queue.measure_again(place, said.append) == ["s-rnn-0"]
+        assert said[0] == f"ann-rnn-0: {why}; its result stays as it is"
+    with owned_folder(place.runs / "s-rnn-0"):
+        assert queue.measure_again(place, silent) == []
 
 
 def stopping(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
@@ -156,8 +200,90 @@ def test_what_another_process_trains_is_left_to_it_by_name(entries: list[Entry],
         # Another process: the lock is held by an open file, whoever opened it.
         finished, held = queue.work(entries[:2], place, said=said.append)
         assert [row.held for row in queue.left(entries[:1], place)] == [True]
+    assert [row.held for row in queue.left(entries[:1], place)] == [False]
     assert finished == ["ann-rnn-0"] and held == ["s-rnn-0"]
-    assert "s-rnn-0: another muspike command is at work in this folder" in said[0].replace(str(place.runs) + "/", "")
+    busy = "s-rnn-0: s-rnn-0: another muspike command is at work in this folder"
+    # It is asked for again after the others.
+    assert [line.replace(str(place.runs) + "/", "")[: len(busy)] == busy for line in said] == [True, False, False, True]
+
+
+def test_what_another_process_finished_meanwhile_is_left_as_it_is(
+    entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one process trains the first model, another one trains the second."""
+    trained: list[str] = []
+
+    def noted(recipe: Any, **more: Any) -> Any:
+        trained.append(recipe.architecture)
+        if recipe.architecture == "s-rnn":
+            queue.work([entries[1]], place, said=silent)
+            shutil.rmtree(place.runs / "ann-rnn-0")
+        return train(recipe, **more)
+
+    monkeypatch.setattr(queue, "train", noted)
+    assert queue.work(entries[:2], place, said=silent) == (["s-rnn-0"], [])
+    assert trained == ["s-rnn", "ann-rnn"]
+
+
+def test_a_model_is_owned_until_its_result_is_written(
+    entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = measure.measured
+
+    def watched(*about: Any, **more: Any) -> Any:
+        assert is_owned(place.runs / "s-rnn-0")
+        said: list[str] = []
+        assert queue.work(entries[:1], place, said=said.append) == ([], ["s-rnn-0"])
+        assert "another muspike command is at work" in said[0]
+        return measured(*about, **more)
+
+    monkeypatch.setattr(measure, "measured", watched)
+    assert queue.work(entries[:1], place, said=silent) == (["s-rnn-0"], [])
+    assert not is_owned(place.runs / "s-rnn-0")
+
+
+def test_a_queue_that_is_killed_while_it_measures_leaves_what_ships_as_it_was(
+    entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.work(entries[:1], place, said=silent)
+    shipped = {file: file.read_bytes() for file in (place.models / "s-rnn").iterdir()}
+    longer = dataclasses.replace(entries[0], recipe=dataclasses.replace(entries[0].recipe, steps=14))
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "measured", lambda *about: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            queue.work([longer], place, said=silent)
+    assert {file: file.read_bytes() for file in (place.models / "s-rnn").iterdir()} == shipped
+    assert queue.result_of(entries[0], place) is not None
+    assert queue.work([longer], place, said=silent) == (["s-rnn-0"], [])
+    assert load_model(place.models / "s-rnn").training["settings"]["steps"] == 14
+
+
+def test_a_training_that_diverges_does_not_keep_the_others_waiting(
+    entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping(monkeypatch, 11, Diverged("training: the loss is nan at step 11"))
+    said: list[str] = []
+    with pytest.raises(Failed, match=r"^s-rnn-0, s-rnn-3: could not be trained: training: the loss is nan at step 11$"):
+        queue.work(entries, place, said=said.append)
+    assert "s-rnn-0: training: the loss is nan at step 11" in said
+    assert [file.name for file in place.results.iterdir()] == ["ann-rnn-0.json"]
+
+
+def test_the_estimate_counts_the_steps_of_a_warm_up(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("[s-gan]\npreset = 'tiny'\nsteps = 8\nminutes = 12\n")
+    (entry,) = read_recipes(tmp_path / "r.toml")
+    more = min(8, architectures.preset("s-gan", "tiny")["adversarial"]["steps"])
+    seen: list[float] = []
+    with pytest.MonkeyPatch.context() as patched:
+        step = adversarial.Run.step
+
+        def watched(self: adversarial.Run, pieces: Any) -> float:
+            seen.append(queue.left([entry], place)[0].minutes)
+            return step(self, pieces)
+
+        patched.setattr(adversarial.Run, "step", watched)
+        queue.work([entry], place, said=silent)
+    assert seen[0] == pytest.approx(12 * more / (8 + more)) and queue.left([entry], place) == []
 
 
 TAUGHT = """
@@ -193,8 +319,8 @@ def test_a_teacher_is_trained_before_its_pupil(
     monkeypatch.setattr(queue, "train", noted)
     pupil = taught["s-rnn-0"]
     assert queue.work([pupil], place, said=silent) == (["older-0", "s-rnn-0"], [])
-    assert teachers == [None, place.runs / "older-0" / "model"]
-    record = load_model(place.runs / "s-rnn-0" / "model").training
+    assert teachers == [None, queue.run_of(taught["older-0"], place) / "rounded"]
+    record = load_model(queue.run_of(pupil, place) / "model").training
     assert record["teacher"] == training.tensors_digest(load_model(teachers[1]).network.state_dict())
     # Both are finished, also when their runs are removed; another pupil needs the teacher again.
     shutil.rmtree(place.runs)
@@ -208,11 +334,66 @@ def test_a_teacher_is_trained_before_its_pupil(
     assert queue.result_of(dataclasses.replace(pupil, teacher=longer), place) is None
 
 
+SPARSER = (
+    TAUGHT
+    + """
+[sparser]
+architecture = "s-rnn"
+preset = "tiny"
+init = "s-rnn"
+teacher = "older"
+steps = 2
+target_rate = 0.05
+"""
+)
+
+
+def test_a_model_starts_from_the_weights_of_another(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other, and what taught it, are trained first; the weights are those that would ship."""
+    (tmp_path / "r.toml").write_text(SPARSER)
+    entries = {entry.name: entry for entry in read_recipes(tmp_path / "r.toml")}
+    sparser = entries["sparser-0"]
+    initial: list[Any] = []
+
+    def noted(recipe: Any, **more: Any) -> Any:
+        initial.append(recipe.initial)
+        return train(recipe, **more)
+
+    monkeypatch.setattr(queue, "train", noted)
+    assert queue.work([sparser], place, said=silent) == (["older-0", "s-rnn-0", "sparser-0"], [])
+    assert initial == [None, None, queue.run_of(entries["s-rnn-0"], place) / "rounded"]
+    record = load_model(queue.run_of(sparser, place) / "model").training
+    assert record["initial"] == training.tensors_digest(load_model(initial[2]).network.state_dict())
+    assert record["settings"]["target_rate"] == 0.05 and record["teacher"] is not None
+    assert queue.work([sparser], place, said=silent) == ([], [])
+    # Another recipe of what it starts from makes another model.
+    assert sparser.initial is not None
+    longer = dataclasses.replace(sparser.initial, recipe=dataclasses.replace(sparser.initial.recipe, steps=7))
+    assert queue.result_of(sparser, place) is not None
+    assert queue.result_of(dataclasses.replace(sparser, initial=longer), place) is None
+
+
+def test_a_result_from_before_a_key_was_known_stands(taught: dict[str, Entry], place: Place) -> None:
+    """Also where its teacher's recipe lacks the key; with another value than the default it is of another recipe."""
+    pupil = taught["s-rnn-0"]
+    queue.work([pupil], place, said=silent)
+    file = place.results / "s-rnn-0.json"
+    found = json.loads(file.read_text())
+    for recipe in (found["made"]["recipe"], found["made"]["recipe"]["teacher"]["recipe"]):
+        assert recipe.pop("rate_weight") is None
+    file.write_text(json.dumps(found))
+    assert queue.result_of(pupil, place) is not None
+    other = dataclasses.replace(pupil, recipe=dataclasses.replace(pupil.recipe, rate_weight=5.0))
+    assert queue.result_of(other, place) is None
+
+
 def test_pupils_of_a_teacher_that_another_process_trains_come_last(taught: dict[str, Entry], place: Place) -> None:
     said: list[str] = []
     with owned_folder(place.runs / "older-0"):
         assert queue.work(list(taught.values()), place, said=said.append) == (["s-cnn-0"], ["older-0"])
-    assert said[-1] == "s-rnn-0: left out: its teacher older-0 is not finished"
+    assert said[-1] == "s-rnn-0: left out: what it learns from is not finished: older-0"
     queue.work([taught["older-0"]], place, said=silent)
     assert queue.work(list(taught.values()), place, said=silent) == (["s-rnn-0"], [])
 
@@ -260,10 +441,13 @@ def test_another_recipe_or_other_words_are_trained_anew(
     entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = entries[1]
-    queue.work([first], place, said=silent)
+    wider = dataclasses.replace(first, recipe=dataclasses.replace(first.recipe, network={"width": 24}))
     longer = dataclasses.replace(first, recipe=dataclasses.replace(first.recipe, steps=9))
-    assert queue.result_of(first, place) is not None
-    assert queue.result_of(longer, place) is None
+    for changed in (longer, wider, first):
+        assert queue.result_of(changed, place) is None
+        assert queue.work([changed], place, said=silent) == (["ann-rnn-0"], [])
+        settings = load_model(queue.run_of(changed, place) / "model").training["settings"]
+        assert settings["steps"] == changed.recipe.steps and queue.result_of(changed, place) is not None
     cooler = dataclasses.replace(first, sampling=dataclasses.replace(first.sampling, temperature=0.5))
     assert queue.result_of(cooler, place) is None
     file = place.results / "ann-rnn-0.json"
@@ -288,9 +472,27 @@ def test_another_recipe_or_other_words_are_trained_anew(
         ("[s-rnn]\ntwin = 'ann'", r"\[s-rnn\]: twin 'ann' has no table; known are s-rnn"),
         ("[s-rnn]\nteacher = 'ann'", r"\[s-rnn\]: teacher 'ann' has no table; known are s-rnn"),
         ("[s-rnn]\nteacher = 's-rnn'", r"\[s-rnn\]: teacher 's-rnn' has a teacher itself; it must have none"),
+        ("[s-rnn]\ninit = 's-cnn'", r"\[s-rnn\]: init 's-cnn' has no table; known are s-rnn"),
+        ("[s-rnn]\ninit = 's-rnn'", r"\[s-rnn\]: init 's-rnn' has an init itself; it must have none"),
+        (
+            "[s-rnn]\ninit = 's-cnn'\n[s-cnn]",
+            r"\[s-rnn\]: init 's-cnn' is of architecture s-cnn, this table of s-rnn; they must be the same",
+        ),
+        (
+            "[s-rnn]\ninit = 'wide'\n[wide]\narchitecture = 's-rnn'\nnetwork = { width = 7 }",
+            r"\[s-rnn\]: init 'wide' has network width 7, this table 436; they must be the same",
+        ),
+        (
+            "[s-gan]\n[a]\narchitecture = 's-gan'\ninit = 's-gan'\nteacher = 'ann-rnn'\n[ann-rnn]",
+            r"\[a\]: init 's-gan' leaves no warm-up, in which alone a teacher teaches s-gan; leave teacher out",
+        ),
+        (
+            "[s-rnn]\ntwin = 'ann-rnn'\n[ann-rnn]\ndata = 'pop909'",
+            r"\[s-rnn\]: twin 'ann-rnn' learns pop909, this table jsb; they must learn the same corpus",
+        ),
         (
             "[s-rnn]\nteacher = 'ann-rnn'\n[ann-rnn]\ndata = 'pop909'",
-            r"\[s-rnn\]: teacher 'ann-rnn' learns pop909, its pupil jsb; they must learn the same corpus",
+            r"\[s-rnn\]: teacher 'ann-rnn' learns pop909, this table jsb; they must learn the same corpus",
         ),
         ("[s-rnn]\ntable = 'tables'", r"\[s-rnn\]: table 'tables' is none of the documentation; known are quality"),
         ("[s-rnn]\nseeds = 3", r"\[s-rnn\]: seeds = 3 is of the wrong type"),
@@ -338,7 +540,7 @@ def result(
         "parallel_rate": 0.007,
         "ended": 0.96,
     }
-    recipe = {"seed": seed, "data": data_set, "steps": 10, "teacher": None}
+    recipe = {"seed": seed, "data": data_set, "steps": 10, "teacher": None, "target_rate": None}
     made = {"words": tokens.VERSION, "recipe": recipe, "preset": {"network": {}}}
     return {
         "name": f"{family}-{seed}",
@@ -387,7 +589,7 @@ def test_a_twin_that_had_another_chance_is_marked() -> None:
 def test_the_models_of_other_corpora_have_a_table_of_their_own() -> None:
     jsb = {"s-rnn": [result("s-rnn", 0, 3.0, None, 3.03)]}
     pop909 = {"s-rnn-pop909": [result("s-rnn-pop909", 0, 4.0, None, 4.04, "pop909")]}
-    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}}
+    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}, tables.LEDGER: {}}
     made = tables.tables({**jsb, **pop909}, files)
     first, other = (made[name]().splitlines() for name in ("quality", "other corpora"))
     assert [line.split(" | ")[0] for line in first[2:]] == ["| s-rnn", "| Bach"]
@@ -418,6 +620,28 @@ def test_the_values_of_the_paper_stand_beside_ours() -> None:
     ]
 
 
+def test_sparse_models_stand_beside_those_that_ship(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        "[s-rnn]\npreset='tiny'\n"
+        "[sparse]\narchitecture='s-rnn'\npreset='tiny'\ninit='s-rnn'\ntarget_rate=0.04\nrate_weight=300.0\ntable='sparse'\n"
+    )
+    results = {name: [of_recipe(result(name, 0, 3.0, None, 3.03), "s-rnn", "small")] for name in ("s-rnn", "sparse")}
+    results["sparse"][0]["made"]["recipe"]["target_rate"] = 0.04
+    results["sparse"][0]["measured"] |= {"firing_rate": 0.041, "test": 3.006, "test_on_chip": 3.009006}
+    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}, tables.LEDGER: {}}
+    made = tables.tables(results, files, read_recipes(tmp_path / "r.toml"))
+    assert (
+        made["published"]().splitlines()[2].startswith("| S-RNN on JSB chorales | `pitch_count` | 43.1 | not trained")
+    )
+    assert made["sparse"]().splitlines()[2:] == ["| sparse | 0.04 | 0.041 | 0.050 | 3.100 | 3.006 | +0.2% | +0.10% |"]
+    assert "| sparse |" not in made["quality"]()
+    alone = tables.tables({"sparse": results["sparse"]}, files, read_recipes(tmp_path / "r.toml"))
+    assert "| 43.1 | not trained yet | not trained yet |" in alone["published"]()
+    assert alone["sparse"]().splitlines()[2] == "| sparse | 0.04 | 0.041 |  | 3.100 | 3.006 |  | +0.10% |"
+    del results["sparse"]
+    assert tables.tables(results, files, read_recipes(tmp_path / "r.toml"))["sparse"]() == "None has been trained yet."
+
+
 def test_thresholds_stand_in_their_order_and_in_no_other_table(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(
         "[s-rnn]\npreset='tiny'\n"
@@ -429,12 +653,28 @@ def test_thresholds_stand_in_their_order_and_in_no_other_table(tmp_path: Path) -
         "low": [of_recipe(result("low", 0, 3.5, None, 3.5), "s-rnn", "tiny", v_threshold=0.3)],
         "mine": [of_recipe(result("mine", 0, 3.5, None, 3.5), "s-rnn", "paper")],
     }
-    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}}
+    files: dict[str, Any] = {tables.BENCH: {"architectures": {}}, tables.TARGETS: {}, tables.LEDGER: {}}
     made = tables.tables(results, files, read_recipes(tmp_path / "r.toml"))
     first = {name: [row.split(" | ")[0] for row in made[name]().splitlines()[2:]] for name in made if name != "targets"}
     assert first["thresholds"] == ["| 0.3", "| 0.5"]
     assert first["quality"] == ["| s-rnn", "| Bach"] and first["paper models"] == ["| mine", "| Bach"]
     assert made["thresholds"]().splitlines()[3].startswith("| 0.5 | 3.100 | 3.000 | +1.00% | 0.050 | 20.0 |")
+
+
+def test_the_ledger_says_what_each_step_costs_and_what_all_cost_together() -> None:
+    rungs = [("s-rnn", 2.0), ("s-rnn", 2.5), ("s-rnn", 2.4), ("s-transformer", 3.0), ("s-transformer", 2.7)]
+    made = tables.ledger_table(
+        {f"{n}": {"family": family, "about": f"step {n}", "validation": bits} for n, (family, bits) in enumerate(rungs)}
+    )
+    assert made.splitlines()[2:] == [
+        "| **S-RNN** | | | |",
+        "| step 0 | 2.000 | | |",
+        "| step 1 | 2.500 | +25.0% | +25.0% |",
+        "| step 2 | 2.400 | -4.0% | +20.0% |",
+        "| **S-Transformer** | | | |",
+        "| step 3 | 3.000 | | |",
+        "| step 4 | 2.700 | -10.0% | -10.0% |",
+    ]
 
 
 def test_the_change_on_the_chip_is_that_of_the_report_if_it_is_of_this_model(place: Place) -> None:

@@ -68,11 +68,36 @@ def test_what_differs_from_the_preset_reaches_the_settings(tmp_path: Path) -> No
         steps=1,
         learning_rate=0.5,
         target_rate=0.01,
+        rate_weight=300.0,
         precision="bfloat16",
     )
     settings = train(recipe).run.settings
     assert (settings.steps, settings.learning_rate, settings.target_rate) == (1, 0.5, 0.01)
-    assert settings.rate_weight > 0 and settings.precision == "bfloat16"
+    assert settings.rate_weight == 300.0 and settings.precision == "bfloat16"
+
+
+@pytest.mark.parametrize("architecture", ["s-rnn", "s-gan"])
+def test_a_run_keeps_the_precision_in_which_it_was_begun(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another device would take another one; also a run that was stopped in its warm-up."""
+    recipe = Recipe(architecture, preset="tiny", folder=tmp_path / "run", steps=12)
+    step = training.Run.step
+
+    def stopped(self: training.Run, pieces: Any) -> float:
+        if self.progress.step == 11:
+            raise KeyboardInterrupt
+        return step(self, pieces)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Run, "step", stopped)
+        patched.setattr(training, "precision_on", lambda *about: "bfloat16")
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe)
+    monkeypatch.setattr(training, "precision_on", lambda *about: "float32")
+    assert train(recipe).run.settings.precision == "bfloat16"
+    with pytest.raises(BadInput, match="holds a run with training precision bfloat16, the recipe has float32"):
+        train(dataclasses.replace(recipe, precision="float32"))
 
 
 def test_a_trained_model_is_tuned_on_the_grid_of_a_chip() -> None:
@@ -115,6 +140,12 @@ def test_adversarial_training_warms_up_first_and_only_once(monkeypatch: pytest.M
             None,
             r"target_rate 0.1 \(--target-rate\): ann-rnn does not spike",
         ),
+        (
+            Recipe("s-rnn", preset="tiny", rate_weight=3.0),
+            None,
+            r"rate_weight 3 \(--rate-weight\): preset tiny has no target rate; give one with target_rate",
+        ),
+        (Recipe("ann-rnn", preset="tiny", rate_weight=3.0), None, r"rate_weight 3 \(--rate-weight\): ann-rnn does not"),
         (Recipe("ann-rnn", preset="tiny"), "loihi1", r"grid of loihi1 \(--quantise\): ann-rnn does not spike"),
     ],
 )
@@ -131,6 +162,7 @@ def test_what_a_recipe_cannot_mean_is_refused(recipe: Recipe, grid: str | None, 
         ({"seed": 2**40}, "seed 1099511627776 must be from 0 to 4294967295"),
         ({"seed": -1}, "seed -1 must be from 0 to 4294967295"),
         ({"learning_rate": 1e-320}, r"learning_rate 1e-320 must be from 1e-12 to 1000"),
+        ({"rate_weight": 0.0}, r"rate_weight 0.0 must be from 1e-30 to 1e\+30"),
         ({"target_rate": 0.0}, "target_rate 0.0 must be above 0 and at most 1"),
     ],
 )

@@ -211,6 +211,15 @@ def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, corpus: Corpus, 
     assert load_model(tmp_path).training["step"] == 4
 
 
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path, corpus: Corpus) -> None:
+    half = tmp_path / ".state-4yx2zk_m.safetensors"
+    half.write_bytes(b"half")
+    other = tmp_path / ".notes-of-mine.txt"
+    other.write_bytes(b"")
+    training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
+    assert list(tmp_path.iterdir()) == [other]
+
+
 def test_a_run_that_fails_before_it_kept_anything_can_start_anew(tmp_path: Path, corpus: Corpus) -> None:
     run = training.Run(tmp_path, "s-rnn", TINY, SETTINGS, corpus)
     assert isinstance(run.network, Network)
@@ -411,6 +420,20 @@ def test_bfloat16_trains_near_float32_and_is_another_run(
     assert all(parameter.dtype == torch.float32 for parameter in rounded.network.parameters())
     with pytest.raises(BadInput, match="holds a run with training precision bfloat16, the recipe has float32"):
         training.Run(tmp_path / "rounded", architecture, network, SETTINGS, corpus)
+
+
+def test_denormals_are_kept_afterwards_as_they_were_before() -> None:
+    def flushed() -> bool:
+        return not (torch.tensor(1e-38) * 0.1).any()
+
+    try:
+        for before in (False, True):
+            torch.set_flush_denormal(before)
+            with training.without_denormals():
+                assert flushed()
+            assert flushed() == before
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_a_run_may_start_from_the_weights_of_a_model(tmp_path: Path, corpus: Corpus) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,9 @@ def test_without_a_softmax_a_word_that_looks_at_itself_alone_keeps_its_value_tim
     assert not opposed.any()
 
 
-def test_a_ledger_is_kept_rung_by_rung_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_is_kept_rung_by_rung_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     corpus = noise_corpus([40, 60, 40, 60], 2, 1)
     monkeypatch.setattr(corpora, "load", lambda name: corpus)
     small = {"width": 16}
@@ -114,13 +117,35 @@ def test_a_ledger_is_kept_rung_by_rung_and_goes_on(tmp_path: Path, monkeypatch: 
         },
     )
     file = tmp_path / "ledger.json"
-    ledger.main(["first", "--runs", str(tmp_path / "runs"), "-o", str(file), "--steps", "2"])
-    first = json.loads(file.read_text())
-    assert list(first) == ["first"] and len(first["first"]["rates_tried"]) == 2
-    ledger.main(["--runs", str(tmp_path / "runs"), "-o", str(file), "--steps", "2"])
-    found = json.loads(file.read_text())
+    trained: list[str] = []
+    train = ledger.trained
+
+    def noted(name: str, *about: Any) -> Any:
+        trained.append(name)
+        row = train(name, *about)
+        if name == "first":  # meanwhile another process adds a rung
+            file.write_text(json.dumps(ledger._read(file) | {"spikes": {"of another": "process"}}))
+        return row
+
+    monkeypatch.setattr(ledger, "trained", noted)
+
+    def climbed(*rungs: str, steps: int = 2) -> dict[str, Any]:
+        ledger.main([*rungs, "--runs", str(tmp_path / "runs" / str(steps)), "-o", str(file), "--steps", str(steps)])
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+
+    with pytest.raises(SystemExit) as refused:
+        climbed("bits")
+    assert refused.value.code == 2 and not file.exists()
+    assert f"bits: is the rung spikes on other numbers, which {file} lacks; train it first" in capsys.readouterr().err
+    first = climbed("first")
+    assert first["spikes"] == {"of another": "process"} and len(first["first"]["rates_tried"]) == 2
+    found = climbed()
+    assert trained == ["first", "spikes"], "what is there is not trained again; what is of other settings is"
     assert list(found) == ["first", "spikes", "bits", "chip"] and found["first"] == first["first"]
+    assert climbed() == found and len(trained) == 2
     spikes, bits, chip = (found[name]["validation"] for name in ("spikes", "bits", "chip"))
     assert spikes != found["first"]["validation"]
     assert bits == pytest.approx(spikes, rel=0.05) and chip == pytest.approx(bits, rel=0.05)
     assert len({spikes, bits, chip}) == 3
+    assert climbed("first", steps=3)["first"]["steps"] == 3 and trained[2:] == ["first"]
