@@ -31,7 +31,7 @@ records: $(TEST) ## after a model that ships has changed: measure again what the
 	@set -e; keep() { "$$@" >build/record && mv build/record "$$file"; }; mkdir -p build; \
 	$(BIN)/muspike bench --quick -o report; cp report/bench.json docs/results/bench.json; \
 	file=docs/results/targets.json; keep $(BIN)/muspike targets --json; \
-	for log in parallels biases; do file=docs/results/logs/$$log.txt; keep $(BIN)/python bench/versus/$$log.py; done; \
+	for log in parallels biases silent; do file=docs/results/logs/$$log.txt; keep $(BIN)/python bench/versus/$$log.py; done; \
 	$(BIN)/python bench/versus/opinions.py; \
 	for model in $(MODELS); do \
 	$(BIN)/muspike measure $$model --on cpu --quick --threads 1 -o build/measured.json; \

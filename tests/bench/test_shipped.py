@@ -719,6 +719,8 @@ def test_the_tables_of_the_documentation_are_those_of_the_results() -> None:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert "<!-- table " in text
         assert filled(text, known, page) == text, f"{page}: python -m muspike.bench.shipped tables"
+    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in tables.PAGES)
+    assert [name for name in known if f"<!-- table {name} -->" not in pages] == []
 
 
 def test_what_ships_is_what_was_measured() -> None:
