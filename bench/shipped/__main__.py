@@ -51,6 +51,9 @@ def _run(args: argparse.Namespace) -> int:
             print(page)
         return 0
     entries = read_recipes(args.recipes or RECIPES)
+    for option in ("to", "runs"):
+        if getattr(args, option) == Path():
+            raise BadInput(f"--{option} names no folder; give the name of one")
     if args.to is None:
         place = queue.Place.of_checkout()
     else:
@@ -67,8 +70,8 @@ def _run(args: argparse.Namespace) -> int:
     for name in args.names:
         if name not in known:
             raise BadInput(f"{name}: there is no such model in the queue; known are {', '.join(known)}")
-    if args.threads < 1:
-        raise BadInput(f"--threads {args.threads}: at least 1 thread is wanted")
+    if not 1 <= args.threads <= 1024:
+        raise BadInput(f"--threads {args.threads}: 1 to 1024 threads are wanted")
     torch.set_num_threads(args.threads)
     chosen = [known[name] for name in dict.fromkeys(args.names)] or entries
     queue.work(chosen, place, device=find_device(args.device), said=lambda line: print(line, flush=True))

@@ -26,7 +26,7 @@ from muspike.bench.shipped import measure
 from muspike.bench.shipped.recipes import Entry
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.errors import BadInput, Busy, Diverged, Failed
-from muspike.files import is_owned, owned_folder, write_whole
+from muspike.files import check_file, is_owned, owned_folder, remove_temporaries, write_whole
 from muspike.generation import Sampling
 from muspike.model_folder import read_header
 from muspike.processes import CPU
@@ -80,6 +80,9 @@ def result_of(entry: Entry, place: Place) -> dict[str, Any] | None:
     return found if _completed(found["made"]) == made else None
 
 
+_LARGEST_RESULT = 2**20  # bytes
+
+
 def _completed(made: Mapping[str, Any]) -> dict[str, Any]:
     """`made` of a result, with the default of each key of a recipe that was not known when the result was made."""
     recipe = dict(made["recipe"])
@@ -104,13 +107,15 @@ def read_result(file: Path) -> dict[str, Any]:
     Raises:
         BadInput: it cannot be read, or is of models on other words than today's.
     """
+    check_file(file, _LARGEST_RESULT)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         version = found["made"]["words"]
         for key in ("name", "family", "twin", "measured", "data"):
             found[key]
-        found["made"]["recipe"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        int(found["made"]["recipe"]["seed"])
+        float(found["measured"]["test"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"{file}: is no result of the queue ({error!r:.80}); remove it to train the model anew"
         ) from error
@@ -215,12 +220,11 @@ def work(
         said: called with a line at the start and at the end of each model, and for each corpus that is not here.
 
     Raises:
-        BadInput: a recipe is refused.
-        Failed: the disk refuses; or, after all other models, a training diverged. What was kept stays; the next call
-            goes on from there.
+        Failed: the disk refuses; or, after all other models, a training diverged, or a model, a state or a recipe was
+            refused. What was kept stays; the next call goes on from there.
     """
     finished: list[str] = []
-    failed: dict[str, Diverged] = {}
+    failed: dict[str, str] = {}
     without: dict[str, list[str]] = {}
     missing: dict[str, Entry] = {}
     learned_from: set[str] = set()
@@ -242,10 +246,10 @@ def work(
     while waiting and moved:  # also those that another process had: it may have ended without a result
         turn, waiting, held, moved = waiting, [], [], False
         for entry in turn:
-            if _unmet(entry, place):
-                waiting.append(entry)
-                continue
             try:
+                if _unmet(entry, place):
+                    waiting.append(entry)
+                    continue
                 with owned_folder(place.runs / entry.name):
                     # Another process may have finished it meanwhile.
                     here = entry.name not in learned_from or _weights_of(entry, place) is not None
@@ -257,14 +261,15 @@ def work(
                 said(f"{entry.name}: {error}")
                 held.append(entry.name)
                 waiting.append(entry)
-            except Diverged as error:
-                said(f"{entry.name}: {error}")
-                failed[entry.name] = error
+            except (BadInput, Diverged) as error:
+                why = f"{error} (to train it anew, remove {place.runs / entry.name})"
+                said(f"{entry.name}: {why}")
+                failed[entry.name] = why
     for entry in waiting:
         if unmet := [other.name for other in _unmet(entry, place)]:
             said(f"{entry.name}: left out: what it learns from is not finished: {', '.join(unmet)}")
     if failed:
-        raise Failed(f"{', '.join(failed)}: could not be trained: {next(iter(failed.values()))}")
+        raise Failed(f"{', '.join(failed)}: could not be trained; the first: {next(iter(failed.values()))}")
     return finished, held
 
 
@@ -332,6 +337,7 @@ def _log(file: Path, run: Run, part: str) -> None:
     above = ""
     if not part and file.exists():
         above = "".join(x for x in file.read_text(encoding="utf-8").splitlines(True) if x.startswith("warm-up "))
+    remove_temporaries(file)
     with write_whole(file) as path:
         path.write_text(above + text.getvalue(), encoding="utf-8")
 
@@ -377,7 +383,13 @@ def _with_figures(model: Model, corpus: corpora.Corpus, found: Mapping[str, Any]
     return dataclasses.replace(model, training=model.training | figures)
 
 
+def result_files(place: Place) -> list[Path]:
+    """The files of results. What a killed process left half-written beside them has a name with a dot before it."""
+    return sorted(file for file in place.results.glob("*.json") if not file.name.startswith("."))
+
+
 def _write_result(file: Path, result: Mapping[str, Any]) -> None:
+    remove_temporaries(file)
     with write_whole(file) as path:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -389,7 +401,7 @@ def measure_again(place: Place, said: Callable[[str], object]) -> list[str]:
     returned; `said` is told of the others.
     """
     done = []
-    for file in sorted(place.results.glob("*.json")):
+    for file in result_files(place):
         try:
             with owned_folder(place.runs / file.stem):
                 if why := _measure_again(file, place, said):

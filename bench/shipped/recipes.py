@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from muspike import architectures
+from muspike import architectures, corpora
 from muspike.errors import BadInput
+from muspike.files import check_file
 from muspike.generation import Sampling
 from muspike.recipe import Recipe
+from muspike.training import Settings
 
 RECIPES = Path(__file__).with_name("recipes.toml")
 TABLES = ("quality", "paper models", "thresholds", "sparse")
@@ -101,12 +104,23 @@ def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
             twin, a teacher or an init has no table or learns another corpus; a teacher has a teacher or an init; an
             init has an init, or is of another network.
     """
+    check_file(path, _LARGEST)
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from error
+    if not tables:
+        raise BadInput(f"{path}: holds no recipe; a table for each is wanted, such as [s-rnn]")
+    for name in tables:
+        if not re.fullmatch(_NAME, name):
+            raise BadInput(
+                f"{path}: table {name!r:.63} is no name: at most 100 letters, digits, dots, dashes and underscores are "
+                "wanted, the first a letter"
+            )
     read = {name: _read(f"{path}: [{name}]", name, table) for name, table in tables.items()}
     for name, table in read.items():
+        if table.twin == name:
+            raise BadInput(f"{path}: [{name}]: is its own twin; another table is wanted")
         for key, other in (("twin", table.twin), ("teacher", table.teacher), ("init", table.init)):
             if other is not None:
                 _check_other(f"{path}: [{name}]: {key} {other!r}", table, other, read)
@@ -156,6 +170,8 @@ def _check_init(where: str, table: _Table, initial: _Table) -> None:
         )
 
 
+_LARGEST = 2**20  # bytes of a file of recipes
+_NAME = r"[A-Za-z][A-Za-z0-9._-]{0,99}"  # results, logs and models are called so
 _TEXTS = ("architecture", "preset", "data", "precision", "init", "teacher", "twin", "table")
 
 
@@ -172,8 +188,13 @@ def _read(where: str, name: str, table: object) -> _Table:
     wanted: dict[str, Any] = {"seeds": tuple, "network": dict, "ships": bool, "minutes": (int, float)}
     for key, value in values.items():
         kind = wanted.get(key, str if key in _TEXTS else object)
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise BadInput(f"{where}: {key} = {value!r} is of the wrong type")
+    seeds, minutes = values.get("seeds", (0,)), values.get("minutes", 1)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise BadInput(f"{where}: seeds are {list(seeds)}; one or more are wanted, each once")
+    if not 0 < minutes < 1e6:
+        raise BadInput(f"{where}: minutes = {minutes} must be above 0 and below a million")
     return _Table(**{"architecture": name, **values})
 
 
@@ -181,7 +202,14 @@ def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | N
     if table.table not in TABLES:
         raise BadInput(f"{where}: table {table.table!r} is none of the documentation; known are {', '.join(TABLES)}")
     try:
-        architectures.preset(table.architecture, table.preset)
+        preset = architectures.preset(table.architecture, table.preset)
+        network = {**preset.get("network", {}), **table.network}
+        architectures.configured(architectures.find(table.architecture).config, network, "network")
+        corpora.source_of(table.data)
+        if table.precision is not None:
+            Settings(precision=table.precision)
+        if table.target_rate is not None and not architectures.find(table.architecture).spikes:
+            raise BadInput(f"target_rate {table.target_rate:g}: {table.architecture} does not spike; leave it out")
         recipe = Recipe(
             table.architecture,
             table.data,

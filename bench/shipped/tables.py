@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from muspike import corpora
-from muspike.bench.marked_tables import Tables
+from muspike.bench.marked_tables import Tables, filled
 from muspike.bench.marked_tables import fill as fill_page
-from muspike.bench.shipped.queue import Place, read_result
+from muspike.bench.shipped.queue import Place, read_result, result_files
 from muspike.bench.shipped.recipes import TABLES, Entry
 from muspike.errors import BadInput
 from muspike.export.matrix import markdown
@@ -42,7 +42,7 @@ def read_results(place: Place, order: Sequence[str]) -> Results:
     Raises:
         BadInput: there is none, or one cannot be read, or is of models on other words than today's.
     """
-    files = sorted(place.results.glob("*.json"))
+    files = result_files(place)
     if not files:
         raise BadInput(f"{place.results}: holds no results; train first (python -m muspike.bench.shipped train)")
     found = [read_result(file) for file in files]
@@ -405,6 +405,15 @@ def read_files(root: Path) -> Files:
 
 
 def fill(root: Path, results: Results, entries: Sequence[Entry]) -> list[Path]:
-    """Make the tables of all `PAGES` anew, and return the pages that changed."""
+    """Make the tables of all `PAGES` anew, and return the pages that changed.
+
+    Raises:
+        BadInput: a file of results lacks something, or a page has a mark of no table. All pages stay as they are.
+    """
     made = tables(results, read_files(root), entries)
+    try:
+        for page in PAGES:  # before the first page is written
+            filled((root / page).read_text(encoding="utf-8"), made, page)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{root / 'docs' / 'results'}: the tables cannot be made of its files: {error!r:.80}") from error
     return [root / page for page in PAGES if fill_page(root / page, made, page)]

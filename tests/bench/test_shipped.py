@@ -263,10 +263,31 @@ def test_a_training_that_diverges_does_not_keep_the_others_waiting(
 ) -> None:
     stopping(monkeypatch, 11, Diverged("training: the loss is nan at step 11"))
     said: list[str] = []
-    with pytest.raises(Failed, match=r"^s-rnn-0, s-rnn-3: could not be trained: training: the loss is nan at step 11$"):
+    with pytest.raises(
+        Failed, match=r"^s-rnn-0, s-rnn-3: could not be trained; the first: training: the loss is nan at step 11"
+    ):
         queue.work(entries, place, said=said.append)
-    assert "s-rnn-0: training: the loss is nan at step 11" in said
+    anew = f"(to train it anew, remove {place.runs / 's-rnn-0'})"
+    assert f"s-rnn-0: training: the loss is nan at step 11 {anew}" in said
     assert [file.name for file in place.results.iterdir()] == ["ann-rnn-0.json"]
+
+
+def test_a_damaged_model_does_not_keep_the_others_waiting(taught: dict[str, Entry], place: Place) -> None:
+    """The teacher's weights are damaged: its pupil cannot be trained, another model can."""
+    queue.work([taught["older-0"]], place, said=silent)
+    (weights,) = (queue.run_of(taught["older-0"], place) / "rounded").glob("weights-*")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(Failed, match=r"^s-rnn-0: could not be trained; the first: .*weights-.*is damaged"):
+        queue.work(list(taught.values()), place, said=silent)
+    assert (place.results / "s-cnn-0.json").exists()
+
+
+def test_what_a_killed_process_left_beside_a_result_is_no_result(entries: list[Entry], place: Place) -> None:
+    queue.work(entries[1:2], place, said=silent)
+    half = place.results / ".ann-rnn-0-x2zk_m1a.json"
+    half.write_text("{")
+    assert list(tables.read_results(place, [])) == ["ann-rnn"]
+    assert queue.measure_again(place, silent) == ["ann-rnn-0"] and not half.exists()
 
 
 def test_the_estimate_counts_the_steps_of_a_warm_up(place: Place, tmp_path: Path) -> None:
@@ -472,6 +493,23 @@ def test_another_recipe_or_other_words_are_trained_anew(
         ("[s-rnn]\ntwin = 'ann'", r"\[s-rnn\]: twin 'ann' has no table; known are s-rnn"),
         ("[s-rnn]\nteacher = 'ann'", r"\[s-rnn\]: teacher 'ann' has no table; known are s-rnn"),
         ("[s-rnn]\nteacher = 's-rnn'", r"\[s-rnn\]: teacher 's-rnn' has a teacher itself; it must have none"),
+        ("", "holds no recipe"),
+        ("a = [" + "[" * 5000, "cannot be read"),
+        ("['../models/s-rnn']", r"table '../models/s-rnn' is no name: at most 100 letters, digits"),
+        ("['/tmp/x']", "table .* is no name"),
+        ('["a\\u0000"]', "table .* is no name"),
+        (f"[{'a' * 101}]", "table .* is no name"),
+        ("[s-rnn]\nlearning_rate = true", r"\[s-rnn\]: learning_rate = True is of the wrong type"),
+        ("[s-rnn]\nminutes = nan", r"\[s-rnn\]: minutes = nan must be above 0"),
+        ("[s-rnn]\nseeds = []", r"\[s-rnn\]: seeds are \[\]; one or more are wanted, each once"),
+        ("[s-rnn]\nseeds = [0, 0]", r"\[s-rnn\]: seeds are \[0, 0\]; one or more are wanted, each once"),
+        ("[s-rnn]\ntwin = 's-rnn'", r"\[s-rnn\]: is its own twin"),
+        ("[s-rnn]\ndata = 'nope'", r"\[s-rnn\]: .*nope"),
+        ("[s-rnn]\nnetwork = { x = 1 }", r"\[s-rnn\]: network: unknown key 'x'"),
+        ("[s-rnn]\nnetwork = { width = -1 }", r"\[s-rnn\]: S-RNN: width -1 must"),
+        ("[s-rnn]\nnetwork = { width = 1979-05-27 }", r"\[s-rnn\]: network: .*width"),
+        ("[s-rnn]\nprecision = 'fp8'", r"\[s-rnn\]: training: precision fp8 must be one of"),
+        ("[ann-rnn]\ntarget_rate = 0.1", r"\[ann-rnn\]: target_rate 0.1: ann-rnn does not spike"),
         ("[s-rnn]\ninit = 's-cnn'", r"\[s-rnn\]: init 's-cnn' has no table; known are s-rnn"),
         ("[s-rnn]\ninit = 's-rnn'", r"\[s-rnn\]: init 's-rnn' has an init itself; it must have none"),
         (
