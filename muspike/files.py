@@ -227,7 +227,10 @@ def remove_temporaries(path: Path) -> None:
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a process owns `folder` (`owned_folder`) now. The folder is not owned meanwhile."""
+    """Whether a process owns `folder` (`owned_folder`) now.
+
+    The question holds the lock for an instant. A process that wants to own the folder in this instant is refused.
+    """
     if sys.platform == "win32":
         return False
     try:

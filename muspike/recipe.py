@@ -274,16 +274,25 @@ def _add_labels(network: dict[str, Any], names: Sequence[str] | None, corpus: Co
         network["labels"] = {name: corpus.label_values(name) for name in found}
 
 
+def refuse_rates_without_spikes(recipe: Recipe) -> None:
+    """Refuse a recipe that sets firing rates of an architecture that does not spike.
+
+    Raises:
+        BadInput: it does.
+    """
+    for key in ("target_rate", "rate_weight"):
+        value = getattr(recipe, key)
+        if value is not None and not architectures.find(recipe.architecture).spikes:
+            option = "--" + key.replace("_", "-")
+            raise BadInput(f"{key} {value:g} ({option}): {recipe.architecture} does not spike; leave it out")
+
+
 def _changes(
     recipe: Recipe, settings: training.Settings, folder: Path, device: torch.device, grid: training.Grid | None
 ) -> dict[str, Any]:
     """The settings of training that `recipe` changes, by name. `settings` are the preset's."""
     spikes = architectures.find(recipe.architecture).spikes
-    for key in ("target_rate", "rate_weight"):
-        value = getattr(recipe, key)
-        if value is not None and not spikes:
-            option = "--" + key.replace("_", "-")
-            raise BadInput(f"{key} {value:g} ({option}): {recipe.architecture} does not spike; leave it out")
+    refuse_rates_without_spikes(recipe)
     if grid is not None and not spikes:
         raise BadInput(
             f"grid of {grid.chip} (--quantise): {recipe.architecture} does not spike, it goes on no chip; leave it out"

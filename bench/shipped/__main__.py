@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from muspike.cli import guarded
+from muspike.cli.options import Parser, path, whole
 from muspike.errors import BadInput
+from muspike.ranges import from_to
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m muspike.bench.shipped",
         description="Train the models that come with muspike, and their twins: what recipes.toml names and is missing. "
         "Several of these commands can run at once, also on several machines that share the folder. One that is "
@@ -24,14 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train what is missing, in order; measure it; keep its result")
     train.add_argument("names", nargs="*", metavar="NAME", help="only these, such as s-rnn-0 (default: all)")
-    train.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    train.add_argument("--threads", type=whole(from_to(1, 1024)), default=1, help="threads of torch (default: 1)")
     train.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda or auto (default: cpu)")
     listed = commands.add_parser("list", help="what is not finished, and an estimate of the time that it takes")
     measured = commands.add_parser("measure", help="measure again the finished models whose weights are here")
     for command in (train, listed, measured):
-        command.add_argument("--recipes", type=Path, metavar="FILE", help="other recipes (default: recipes.toml)")
-        command.add_argument("--runs", type=Path, metavar="FOLDER", help="where runs are put (default: runs/models)")
-        command.add_argument("--to", type=Path, metavar="FOLDER", help="put results, logs and models there instead")
+        command.add_argument("--recipes", type=path, metavar="FILE", help="other recipes (default: recipes.toml)")
+        command.add_argument("--runs", type=path, metavar="FOLDER", help="where runs are put (default: runs/models)")
+        command.add_argument("--to", type=path, metavar="FOLDER", help="put results, logs and models there instead")
     commands.add_parser("tables", help="make the tables of README.md and docs/models.md from the results")
     return guarded(lambda: _run(parser.parse_args(arguments)))
 
@@ -51,9 +53,6 @@ def _run(args: argparse.Namespace) -> int:
             print(page)
         return 0
     entries = read_recipes(args.recipes or RECIPES)
-    for option in ("to", "runs"):
-        if getattr(args, option) == Path():
-            raise BadInput(f"--{option} names no folder; give the name of one")
     if args.to is None:
         place = queue.Place.of_checkout()
     else:
@@ -70,8 +69,6 @@ def _run(args: argparse.Namespace) -> int:
     for name in args.names:
         if name not in known:
             raise BadInput(f"{name}: there is no such model in the queue; known are {', '.join(known)}")
-    if not 1 <= args.threads <= 1024:
-        raise BadInput(f"--threads {args.threads}: 1 to 1024 threads are wanted")
     torch.set_num_threads(args.threads)
     chosen = [known[name] for name in dict.fromkeys(args.names)] or entries
     queue.work(chosen, place, device=find_device(args.device), said=lambda line: print(line, flush=True))

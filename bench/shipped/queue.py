@@ -20,8 +20,7 @@ from typing import Any
 
 import torch
 
-from muspike import architectures, corpora, tokens
-from muspike.adversarial import WARMUP
+from muspike import adversarial, architectures, corpora, tokens
 from muspike.bench.shipped import measure
 from muspike.bench.shipped.recipes import Entry
 from muspike.checkpoint import Model, load_model, save_model
@@ -77,19 +76,10 @@ def result_of(entry: Entry, place: Place) -> dict[str, Any] | None:
     made = json.loads(json.dumps(_made(entry, None if lacks(entry) else corpora.load(entry.recipe.data).digest)))
     if made["corpus"] is None:
         made["corpus"] = found["made"].get("corpus")
-    return found if _completed(found["made"]) == made else None
+    return found if _told_apart(found["made"]) == _told_apart(made) else None
 
 
 _LARGEST_RESULT = 2**20  # bytes
-
-
-def _completed(made: Mapping[str, Any]) -> dict[str, Any]:
-    """`made` of a result, with the default of each key of a recipe that was not known when the result was made."""
-    recipe = dict(made["recipe"])
-    for key in ("teacher", "initial"):
-        if isinstance(recipe.get(key), Mapping):
-            recipe[key] = _completed(recipe[key])
-    return {**made, "recipe": {**{key: value for key, value in _DEFAULTS.items() if key != "folder"}, **recipe}}
 
 
 def lacks(entry: Entry) -> str:
@@ -115,6 +105,7 @@ def read_result(file: Path) -> dict[str, Any]:
             found[key]
         int(found["made"]["recipe"]["seed"])
         float(found["measured"]["test"])
+        _told_apart(found["made"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"{file}: is no result of the queue ({error!r:.80}); remove it to train the model anew"
@@ -170,11 +161,10 @@ def run_of(entry: Entry, place: Place) -> Path:
 
 
 def _told_apart(made: Mapping[str, Any]) -> dict[str, Any]:
-    """`made` without the keys of recipes that have their default, so that a new key does not change a digest."""
+    """`made` without the keys of recipes that have their default, so that a key that is new changes nothing."""
     recipe = {key: value for key, value in made["recipe"].items() if value != _DEFAULTS.get(key)}
-    for key in ("teacher", "initial"):
-        if key in recipe:
-            recipe[key] = _told_apart(recipe[key])
+    for key in {"teacher", "initial"} & set(recipe):
+        recipe[key] = _told_apart(recipe[key])
     return {**made, "recipe": recipe}
 
 
@@ -190,7 +180,7 @@ def _progress(entry: Entry, place: Place) -> tuple[int, int]:
     more = min(steps, int(preset["adversarial"].get("steps", steps)))
     if entry.initial is not None:
         return _step(run), more
-    return (steps + _step(run) if kept_in(run) else _step(run / WARMUP)), steps + more
+    return (steps + _step(run) if kept_in(run) else _step(run / adversarial.WARMUP)), steps + more
 
 
 def _step(run: Path) -> int:
@@ -261,10 +251,12 @@ def work(
                 said(f"{entry.name}: {error}")
                 held.append(entry.name)
                 waiting.append(entry)
-            except (BadInput, Diverged) as error:
-                why = f"{error} (to train it anew, remove {place.runs / entry.name})"
-                said(f"{entry.name}: {why}")
-                failed[entry.name] = why
+            except Diverged as error:
+                failed[entry.name] = f"{error} (here: with a lower learning_rate in the recipe, from step 0)"
+                said(f"{entry.name}: {failed[entry.name]}")
+            except BadInput as error:
+                failed[entry.name] = f"{error} (a folder in {place.runs} that is removed is trained anew)"
+                said(f"{entry.name}: {failed[entry.name]}")
     for entry in waiting:
         if unmet := [other.name for other in _unmet(entry, place)]:
             said(f"{entry.name}: left out: what it learns from is not finished: {', '.join(unmet)}")
@@ -335,7 +327,7 @@ def _log(file: Path, run: Run, part: str) -> None:
         text.write(f"{run.told(point)}\n")
     text.write(f"{part}{run.progress.seconds / 60:.0f} minutes on {run.device}\n")
     above = ""
-    if not part and file.exists():
+    if isinstance(run, adversarial.Run) and file.exists():
         above = "".join(x for x in file.read_text(encoding="utf-8").splitlines(True) if x.startswith("warm-up "))
     remove_temporaries(file)
     with write_whole(file) as path:

@@ -16,7 +16,7 @@ from muspike import architectures, corpora
 from muspike.errors import BadInput
 from muspike.files import check_file
 from muspike.generation import Sampling
-from muspike.recipe import Recipe
+from muspike.recipe import Recipe, refuse_rates_without_spikes
 from muspike.training import Settings
 
 RECIPES = Path(__file__).with_name("recipes.toml")
@@ -131,8 +131,8 @@ def read_recipes(path: str | os.PathLike[str] = RECIPES) -> list[Entry]:
     @functools.cache
     def entry(name: str, turn: int) -> Entry:
         table = read[name]
-        teacher, initial = (other and entry(other, 0) for other in (table.teacher, table.init))
-        return _entry(f"{path}: [{name}]", name, table, table.seeds[turn], teacher or None, initial or None)
+        teacher, initial = (None if other is None else entry(other, 0) for other in (table.teacher, table.init))
+        return _entry(f"{path}: [{name}]", name, table, table.seeds[turn], teacher, initial)
 
     return [entry(name, turn) for turn in range(most) for name, table in read.items() if turn < len(table.seeds)]
 
@@ -150,18 +150,20 @@ def _check_other(where: str, table: _Table, other: str, read: Mapping[str, _Tabl
         raise BadInput(f"{where} learns {found.data}, this table {table.data}; they must learn the same corpus")
 
 
+def _network_of(table: _Table) -> dict[str, Any]:
+    return {**architectures.preset(table.architecture, table.preset).get("network", {}), **table.network}
+
+
 def _check_init(where: str, table: _Table, initial: _Table) -> None:
-    """Refuse `initial` as the first weights of `table`: they must be of the same network, and taught if it is."""
+    """Refuse `initial` as the first weights of `table`: another network, or no warm-up is left for a teacher."""
     if initial.architecture != table.architecture:
         raise BadInput(
             f"{where} is of architecture {initial.architecture}, this table of {table.architecture}; they must be the "
             "same"
         )
-    networks = [
-        {**architectures.preset(of.architecture, of.preset).get("network", {}), **of.network} for of in (initial, table)
-    ]
-    for key in sorted({*networks[0], *networks[1]}):
-        one, other = (network.get(key) for network in networks)
+    its, own = _network_of(initial), _network_of(table)
+    for key in sorted({*its, *own}):
+        one, other = its.get(key), own.get(key)
         if one != other:
             raise BadInput(f"{where} has network {key} {one}, this table {other}; they must be the same")
     if table.teacher is not None and "adversarial" in architectures.preset(table.architecture, table.preset):
@@ -202,14 +204,11 @@ def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | N
     if table.table not in TABLES:
         raise BadInput(f"{where}: table {table.table!r} is none of the documentation; known are {', '.join(TABLES)}")
     try:
-        preset = architectures.preset(table.architecture, table.preset)
-        network = {**preset.get("network", {}), **table.network}
+        network = _network_of(table)
         architectures.configured(architectures.find(table.architecture).config, network, "network")
         corpora.source_of(table.data)
         if table.precision is not None:
             Settings(precision=table.precision)
-        if table.target_rate is not None and not architectures.find(table.architecture).spikes:
-            raise BadInput(f"target_rate {table.target_rate:g}: {table.architecture} does not spike; leave it out")
         recipe = Recipe(
             table.architecture,
             table.data,
@@ -228,6 +227,7 @@ def _entry(where: str, family: str, table: _Table, seed: int, teacher: Entry | N
             end_bias=table.end_bias,
             parallels_bias=table.parallels_bias,
         )
+        refuse_rates_without_spikes(recipe)
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
     ships = family if table.ships and seed == table.seeds[0] else None

@@ -267,8 +267,8 @@ def test_a_training_that_diverges_does_not_keep_the_others_waiting(
         Failed, match=r"^s-rnn-0, s-rnn-3: could not be trained; the first: training: the loss is nan at step 11"
     ):
         queue.work(entries, place, said=said.append)
-    anew = f"(to train it anew, remove {place.runs / 's-rnn-0'})"
-    assert f"s-rnn-0: training: the loss is nan at step 11 {anew}" in said
+    lower = "(here: with a lower learning_rate in the recipe, from step 0)"
+    assert f"s-rnn-0: training: the loss is nan at step 11 {lower}" in said
     assert [file.name for file in place.results.iterdir()] == ["ann-rnn-0.json"]
 
 
@@ -288,6 +288,27 @@ def test_what_a_killed_process_left_beside_a_result_is_no_result(entries: list[E
     half.write_text("{")
     assert list(tables.read_results(place, [])) == ["ann-rnn"]
     assert queue.measure_again(place, silent) == ["ann-rnn-0"] and not half.exists()
+
+
+def test_a_log_has_no_lines_of_a_recipe_before(place: Place, tmp_path: Path) -> None:
+    """Only a GAN's log keeps the lines of a warm-up."""
+    for text, first in (("architecture = 's-gan'\n", "warm-up step"), ("architecture = 's-rnn'\n", "step")):
+        (tmp_path / "r.toml").write_text(f"[mine]\n{text}preset = 'tiny'\nsteps = 2\n")
+        queue.work(read_recipes(tmp_path / "r.toml"), place, said=silent)
+        assert (place.logs / "mine-0.txt").read_text().startswith(f"{first} 2: ")
+
+
+def test_the_command_takes_the_folder_in_which_it_is_and_no_empty_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.toml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", "--recipes", "r.toml", "--to", "."]) == 0
+    capsys.readouterr()
+    for bad, why in ((["--to", ""], "'' is no path"), (["--threads", "0"], "'0' must be"), (["--zz"], "unrecognized")):
+        assert main(["train", "--recipes", "r.toml", *bad]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line
 
 
 def test_the_estimate_counts_the_steps_of_a_warm_up(place: Place, tmp_path: Path) -> None:
@@ -496,7 +517,7 @@ def test_another_recipe_or_other_words_are_trained_anew(
         ("", "holds no recipe"),
         ("a = [" + "[" * 5000, "cannot be read"),
         ("['../models/s-rnn']", r"table '../models/s-rnn' is no name: at most 100 letters, digits"),
-        ("['/tmp/x']", "table .* is no name"),
+        ("['/x']", "table .* is no name"),
         ('["a\\u0000"]', "table .* is no name"),
         (f"[{'a' * 101}]", "table .* is no name"),
         ("[s-rnn]\nlearning_rate = true", r"\[s-rnn\]: learning_rate = True is of the wrong type"),
@@ -509,7 +530,7 @@ def test_another_recipe_or_other_words_are_trained_anew(
         ("[s-rnn]\nnetwork = { width = -1 }", r"\[s-rnn\]: S-RNN: width -1 must"),
         ("[s-rnn]\nnetwork = { width = 1979-05-27 }", r"\[s-rnn\]: network: .*width"),
         ("[s-rnn]\nprecision = 'fp8'", r"\[s-rnn\]: training: precision fp8 must be one of"),
-        ("[ann-rnn]\ntarget_rate = 0.1", r"\[ann-rnn\]: target_rate 0.1: ann-rnn does not spike"),
+        ("[ann-rnn]\ntarget_rate = 0.1", r"\[ann-rnn\]: target_rate 0.1 \(--target-rate\): ann-rnn does not"),
         ("[s-rnn]\ninit = 's-cnn'", r"\[s-rnn\]: init 's-cnn' has no table; known are s-rnn"),
         ("[s-rnn]\ninit = 's-rnn'", r"\[s-rnn\]: init 's-rnn' has an init itself; it must have none"),
         (

@@ -584,6 +584,9 @@ def test_what_the_command_says_overrides_the_preset(command: list[str], capsys: 
         assert told[key] == training_of[key] > 0
     assert f"firing rate {told['validation_firing_rate']:.3f}; 00:00 left at most\n" in err
     assert "spikes per neuron and tick on validation (step 2)" in out.partition("\n")[0]
+    assert main([*command, *options[:2], "--rate-weight", "7", "-o", "heavier"]) == 0
+    assert load_model("heavier").training["settings"]["rate_weight"] == 7
+    capsys.readouterr()
     twin = ["train", "ann-rnn", *command[2:], *options[4:], "-o", "twin", "--json"]
     assert main(twin) == 0
     assert json.loads(capsys.readouterr().out)["validation_firing_rate"] is None
