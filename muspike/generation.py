@@ -45,14 +45,15 @@ class Sampling:
     Temperature and top-p are those of all features but the kind of the word. Its values come with the chances that the
     network gives them: the end of a piece is rare everywhere, and would be among the likeliest values almost nowhere.
     The biases are added to the logits of END and of pitches in parallel motion, before anything else; 0 leaves the
-    network's own chances. `unisons` and `chord` keep a piece from staying on one chord for ever.
+    network's own chances. That of END rises with the words of the piece, so a piece is rarely short and rarely cut.
+    `unisons` and `chord` keep a piece from staying on one chord for ever.
 
     Attributes:
         temperature: divides the logits.
         top_p: share of a feature's probability that is kept: the likeliest values that together reach it.
         unisons: the most notes of one pitch at an onset.
         chord: the most notes at an onset.
-        end_bias: is added to the logit of END.
+        end_bias: is added to the logit of END at the limit of words; before, its share is that of the words so far.
         parallels_bias: is added to the logits of the pitches with which a voice would move in parallel fifths or
             octaves with one above it (the group `parallel_motion` of `muspike.sounding`).
 
@@ -64,7 +65,7 @@ class Sampling:
     top_p: float = setting(0.8, TOP_P)
     unisons: int = setting(2, at_least(1))
     chord: int = setting(8, at_least(1))
-    end_bias: float = setting(2.0, BIAS)
+    end_bias: float = setting(5.0, BIAS)
     parallels_bias: float = setting(-2.0, BIAS)
 
     def __post_init__(self) -> None:
@@ -340,7 +341,8 @@ def compose(
     words = np.zeros((length, batch, len(tokens.FEATURES)), np.int16)
     latest = np.zeros((batch, len(tokens.FEATURES)), np.int16)
     for n in range(length):
-        logits = _biased(runner.step(np.concatenate([latest, beside[n]], axis=1)), texture.parallels, sampling)
+        logits = runner.step(np.concatenate([latest, beside[n]], axis=1))
+        logits = _biased(logits, sampling.end_bias * n / length, texture.parallels, sampling.parallels_bias)
         if prompt is not None and n < begun:
             words[n] = latest = state.complete(np.repeat(prompt[n : n + 1], batch, axis=0))
             texture.hear(latest)
@@ -384,14 +386,14 @@ def compose(
     return words
 
 
-def _biased(logits: Logits, parallels: npt.NDArray[np.int64], sampling: Sampling) -> Logits:
+def _biased(logits: Logits, end_bias: float, parallels: npt.NDArray[np.int64], parallels_bias: float) -> Logits:
     """The logits `[batch, N_AXONS]` with the biases, given the pitches in parallel motion, `[batch, pitches]`."""
-    if not (sampling.end_bias or sampling.parallels_bias):
+    if not (end_bias or parallels_bias):
         return logits
     logits = logits.copy()
-    logits[:, tokens.OFFSETS[tokens.BAR_BEAT] + tokens.BarBeat.END] += sampling.end_bias
+    logits[:, tokens.OFFSETS[tokens.BAR_BEAT] + tokens.BarBeat.END] += end_bias
     rows, columns = np.nonzero(parallels != sounding.NONE)
-    logits[rows, tokens.OFFSETS[tokens.PITCH] + 1 + parallels[rows, columns]] += sampling.parallels_bias
+    logits[rows, tokens.OFFSETS[tokens.PITCH] + 1 + parallels[rows, columns]] += parallels_bias
     return logits
 
 

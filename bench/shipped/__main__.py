@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
         queue.print_left(entries, place)
         return 0
     if args.command == "measure":
-        queue.measure_again(place, said=lambda line: print(line, flush=True))
+        queue.measure_again(entries, place, said=lambda line: print(line, flush=True))
         return 0
     known = {entry.name: entry for entry in entries}
     for name in args.names:

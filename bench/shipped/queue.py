@@ -65,10 +65,17 @@ class Place:
 
 
 def result_of(entry: Entry, place: Place) -> dict[str, Any] | None:
-    """The result of a finished model; None if there is none, or one of another recipe, words or corpus.
+    """The result of a finished model; None if there is none, or one of another recipe, sampling, words or corpus.
 
     Where the corpus cannot be had, its edition is not compared.
     """
+    found = _result_of_trained(entry, place)
+    wanted = json.loads(json.dumps(dataclasses.asdict(entry.sampling)))
+    return found if found and found["made"].get("sampling") == wanted else None
+
+
+def _result_of_trained(entry: Entry, place: Place) -> dict[str, Any] | None:
+    """As `result_of`, also where the music was sampled in another way: the model is the same."""
     file = place.results / f"{entry.name}.json"
     if not file.exists():
         return None
@@ -130,6 +137,7 @@ class Left:
         step: the step from which a run goes on; 0 if there is none.
         held: whether a process works on it now.
         lacks: why its corpus cannot be had here; "": it can.
+        trained: whether only its figures are missing: it was measured with another sampling.
     """
 
     entry: Entry
@@ -137,6 +145,10 @@ class Left:
     step: int
     held: bool
     lacks: str = ""
+    trained: bool = False
+
+
+_MINUTES_TO_MEASURE = 3.0
 
 
 def left(entries: Sequence[Entry], place: Place) -> list[Left]:
@@ -147,25 +159,24 @@ def left(entries: Sequence[Entry], place: Place) -> list[Left]:
             if result_of(entry, place) is not None:
                 continue
         step, steps = _progress(entry, place)
-        minutes = entry.minutes * (1 - min(1.0, step / steps))
-        found.append(Left(entry, minutes, step, is_owned(place.runs / entry.name), lacks(entry)))
+        trained = _weights_of(entry, place) is not None
+        minutes = _MINUTES_TO_MEASURE if trained else entry.minutes * (1 - min(1.0, step / steps))
+        found.append(Left(entry, minutes, step, is_owned(place.runs / entry.name), lacks(entry), trained))
     return found
 
 
 def run_of(entry: Entry, place: Place) -> Path:
     """The folder of the run of a recipe. Its name has a digest, so a changed recipe has another folder."""
-    made = _made(entry, None)
-    del made["sampling"]  # it is no part of training
-    digest = hashlib.sha256(json.dumps(_told_apart(made), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(_told_apart(_made(entry, None)), sort_keys=True).encode()).hexdigest()
     return place.runs / entry.name / digest[:8]
 
 
 def _told_apart(made: Mapping[str, Any]) -> dict[str, Any]:
-    """`made` without the keys of recipes that have their default, so that a key that is new changes nothing."""
+    """What `made` says of training, without the keys of recipes that have their default: a new key changes nothing."""
     recipe = {key: value for key, value in made["recipe"].items() if value != _DEFAULTS.get(key)}
     for key in {"teacher", "initial"} & set(recipe):
         recipe[key] = _told_apart(recipe[key])
-    return {**made, "recipe": recipe}
+    return {**{key: value for key, value in made.items() if key != "sampling"}, "recipe": recipe}
 
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
@@ -272,7 +283,13 @@ def _is_done(entry: Entry, place: Place) -> bool:
 
 
 def _work_on(entry: Entry, place: Place, device: torch.device, said: Callable[[str], object]) -> None:
-    """Train, measure and keep a model whose folder this process owns."""
+    """Train, measure and keep a model whose folder this process owns. One that is trained is only measured."""
+    if _weights_of(entry, place) is not None:
+        file = place.results / f"{entry.name}.json"
+        if why := _measure_again(file, place, entry.sampling, said):
+            raise BadInput(f"{file}: {why}")
+        said(f"{entry.name}: finished, {file}")
+        return
     step, _ = _progress(entry, place)
     goes_on = f" from step {step}" if step else ""
     said(f"{entry.name}: training{goes_on}, about {entry.minutes:.0f} minutes on one core")
@@ -286,9 +303,9 @@ def _unmet(entry: Entry, place: Place) -> list[Entry]:
 
 
 def _weights_of(entry: Entry, place: Place) -> Path | None:
-    """The folder of a finished model, None if it is not finished or its weights are not here."""
+    """The folder of a trained model, None if it has no result or its weights are not here."""
     with contextlib.suppress(BadInput):
-        result = result_of(entry, place)
+        result = _result_of_trained(entry, place)
         return next(iter(_measured_folders(result, place)), None) if result else None
     return None
 
@@ -386,17 +403,21 @@ def _write_result(file: Path, result: Mapping[str, Any]) -> None:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def measure_again(place: Place, said: Callable[[str], object]) -> list[str]:
+def measure_again(entries: Sequence[Entry], place: Place, said: Callable[[str], object]) -> list[str]:
     """Measure the finished models whose weights are here, and renew their results; nothing is trained.
 
-    So results follow a change in how networks compose or are measured. The name of each model that was measured is
-    returned; `said` is told of the others.
+    So results follow a change in how networks compose or are measured. A model of a recipe in `entries` is sampled as
+    the recipe says, another as it was. The name of each model that was measured is returned; `said` is told of the
+    others.
     """
-    done = []
+    done, known = list[str](), {entry.name: entry for entry in entries}
     for file in result_files(place):
         try:
             with owned_folder(place.runs / file.stem):
-                if why := _measure_again(file, place, said):
+                sampling, entry = None, known.get(file.stem)
+                if entry is not None and _result_of_trained(entry, place) is not None:
+                    sampling = entry.sampling
+                if why := _measure_again(file, place, sampling, said):
                     said(f"{file.stem}: {why}; its result stays as it is")
                 else:
                     done.append(file.stem)
@@ -405,8 +426,11 @@ def measure_again(place: Place, said: Callable[[str], object]) -> list[str]:
     return done
 
 
-def _measure_again(file: Path, place: Place, said: Callable[[str], object]) -> str:
-    """Measure the model of a result's file, and renew the result and the model's record. Return why not, or ""."""
+def _measure_again(file: Path, place: Place, sampling: Sampling | None, said: Callable[[str], object]) -> str:
+    """Measure the model of a result's file, and renew the result and the model's record. Return why not, or "".
+
+    Without `sampling`, its music is sampled as it was.
+    """
     result = read_result(file)
     corpus = corpora.load(result["made"]["recipe"]["data"])
     if result["made"]["corpus"] != corpus.digest:
@@ -416,8 +440,8 @@ def _measure_again(file: Path, place: Place, said: Callable[[str], object]) -> s
         return "its weights are not here"
     said(f"{result['name']}: measuring")
     model = load_model(folders[0])
+    sampling = sampling or Sampling(**result["made"]["sampling"])
     with without_denormals():
-        sampling = Sampling(**result["made"]["sampling"])
         result["measured"] = measure.measured(model, corpus, sampling)
     result["made"]["sampling"] = dataclasses.asdict(sampling)
     result["weights"] = read_header(folders[0])["weights"]["sha256"]
@@ -449,6 +473,8 @@ def print_left(entries: Sequence[Entry], place: Place) -> None:
     rows = left(entries, place)
     for row in rows:
         state = f"goes on from step {row.step}" if row.step else "not begun"
+        if row.trained:
+            state = "to be measured again: it is sampled in another way now"
         if row.held:
             state = "held by another process"
         elif row.lacks:

@@ -57,17 +57,21 @@ class Entry:
         return [entry for entry in (self.teacher, self.initial) if entry is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the model, JSON-able: the recipe with the preset's own settings, and the sampling.
+        """What decides the model and its figures, JSON-able: what is trained, and the sampling."""
+        return {**self.trained(), "sampling": dataclasses.asdict(self.sampling)}
+
+    def trained(self) -> dict[str, Any]:
+        """What decides the model, JSON-able: the recipe with the preset's own settings.
 
         The models that it needs are told in the same way, so a model is of another recipe when one of these is.
         """
         told = {key: value for key, value in dataclasses.asdict(self.recipe).items() if key != "folder"}
         if self.teacher is not None:
-            told["teacher"] = self.teacher.to_dict()
+            told["teacher"] = self.teacher.trained()
         if self.initial is not None:
-            told["initial"] = self.initial.to_dict()
+            told["initial"] = self.initial.trained()
         preset = architectures.preset(self.recipe.architecture, self.recipe.preset)
-        return {"recipe": told, "preset": preset, "sampling": dataclasses.asdict(self.sampling)}
+        return {"recipe": told, "preset": preset}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from muspike.model_folder import shipped_models
 from muspike.tokens import Words
 
 PIECES, LENGTH, SEED = 64, 512, 1000
-END, PARALLELS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0), (0.0, -1.0, -2.0, -3.0)
+END, PARALLELS = (0.0, 3.0, 4.0, 5.0, 6.0, 8.0), (0.0, -1.0, -2.0, -3.0)
 COLUMNS = ("end_bias", "parallels_bias", "ended", "words", "parallels", "pitches", "in scale", "empty beats")
 
 

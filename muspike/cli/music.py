@@ -97,8 +97,9 @@ def add(commands: Commands) -> None:
     generate.add_argument(
         "--end-bias",
         type=number(BIAS),
-        default=2.0,
-        help="is added to the logit of the end of a piece; 0: the network alone decides (default: 2)",
+        default=5.0,
+        help="is added to the logit of the end of a piece at --length words, and a share of it before; 0: the network "
+        "alone decides (default: 5)",
     )
     generate.add_argument(
         "--parallels-bias",

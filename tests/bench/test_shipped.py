@@ -106,13 +106,40 @@ def test_finished_models_are_measured_again(entries: list[Entry], place: Place) 
     made["sampling"] = {key: made["sampling"][key] for key in ("temperature", "top_p")}
     older.write_text(json.dumps({**result, "made": made}))
     told: list[str] = []
-    assert queue.measure_again(place, told.append) == [result["name"] for result in before.values()]
+    assert queue.measure_again(entries, place, told.append) == [result["name"] for result in before.values()]
     assert {file: queue.read_result(file) for file in before} == before
     first = next(iter(before))
     first.write_text(json.dumps(before[first] | {"weights": "0" * 64}))
-    assert len(queue.measure_again(place, told.append)) == 1
+    assert len(queue.measure_again(entries, place, told.append)) == 1
     assert f"{before[first]['name']}: its weights are not here; its result stays as it is" in told
     assert queue.read_result(first) == before[first] | {"weights": "0" * 64}
+
+
+def test_a_model_that_is_sampled_in_another_way_is_measured_and_not_trained(
+    taught: dict[str, Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its teacher's sampling has changed, or the result still tells it."""
+    pupil = taught["s-rnn-0"]
+    queue.work([pupil], place, said=silent)
+    file, run = place.results / "s-rnn-0.json", queue.run_of(pupil, place)
+    found = json.loads(file.read_text())
+    found["made"]["recipe"]["teacher"]["sampling"] = {"temperature": 0.9}
+    file.write_text(json.dumps(found))
+    assert queue.result_of(pupil, place) is not None and pupil.teacher is not None
+    monkeypatch.setattr(queue, "train", lambda *_, **__: pytest.fail("nothing is to be trained"))
+    other = dataclasses.replace(pupil.sampling, end_bias=-20.0)
+    changed = dataclasses.replace(pupil, sampling=other, teacher=dataclasses.replace(pupil.teacher, sampling=other))
+    assert queue.run_of(changed, place) == run and queue.result_of(changed, place) is None
+    (left,) = queue.left([changed], place)
+    assert left.trained and left.minutes < pupil.minutes
+    assert queue.work([changed], place, said=silent) == (["s-rnn-0"], [])
+    assert queue.result_of(changed, place) is not None and queue.result_of(pupil, place) is None
+    assert queue.measure_again([pupil], place, silent) == ["older-0", "s-rnn-0"]
+    assert queue.result_of(pupil, place) is not None
+    # The sampling of a recipe whose model is another one does not count.
+    longer = dataclasses.replace(changed, recipe=dataclasses.replace(pupil.recipe, steps=9))
+    assert queue.measure_again([longer], place, silent) == ["older-0", "s-rnn-0"]
+    assert queue.result_of(pupil, place) is not None
 
 
 def test_a_model_is_known_again_when_its_figures_have_changed(
@@ -127,7 +154,7 @@ def test_a_model_is_known_again_when_its_figures_have_changed(
         nll = measure.nll
         patched.setattr(measure, "nll", lambda *about: 1.01 * nll(*about))
         for _ in range(2):
-            assert queue.measure_again(place, silent) == ["s-rnn-0"]
+            assert queue.measure_again(entries, place, silent) == ["s-rnn-0"]
     test = queue.read_result(file)["measured"]["test"]
     assert test == pytest.approx(1.01 * older["measured"]["test"])
     assert load_model(place.models / "s-rnn").training["test_bits_per_note"] == test
@@ -154,10 +181,10 @@ def test_what_cannot_be_measured_again_costs_itself_alone(
             return corpus
 
         monkeypatch.setattr(corpora, "load", load)
-        assert queue.measure_again(place, said.append) == ["s-rnn-0"]
+        assert queue.measure_again(entries, place, said.append) == ["s-rnn-0"]
         assert said[0] == f"ann-rnn-0: {why}; its result stays as it is"
     with owned_folder(place.runs / "s-rnn-0"):
-        assert queue.measure_again(place, silent) == []
+        assert queue.measure_again(entries, place, silent) == []
 
 
 def stopping(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
@@ -287,7 +314,7 @@ def test_what_a_killed_process_left_beside_a_result_is_no_result(entries: list[E
     half = place.results / ".ann-rnn-0-x2zk_m1a.json"
     half.write_text("{")
     assert list(tables.read_results(place, [])) == ["ann-rnn"]
-    assert queue.measure_again(place, silent) == ["ann-rnn-0"] and not half.exists()
+    assert queue.measure_again(entries, place, silent) == ["ann-rnn-0"] and not half.exists()
 
 
 def test_a_log_has_no_lines_of_a_recipe_before(place: Place, tmp_path: Path) -> None:

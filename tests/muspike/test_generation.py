@@ -211,13 +211,14 @@ def test_top_p_and_temperature_do_not_keep_a_piece_from_ending() -> None:
         assert len({len(words) for words in pieces}) > 10
 
 
-def test_a_bias_makes_the_end_likelier_or_keeps_it_away() -> None:
+def test_a_bias_makes_the_end_likelier_or_rarer_as_the_piece_goes_on() -> None:
     lengths = {
-        bias: [len(words) for words in generate(Restless(), 100, 400, 0, replace(Sampling(), end_bias=bias))]
-        for bias in (0.0, 2.0, -60.0)
+        bias: np.array([len(words) for words in generate(Restless(), 100, 100, 0, replace(Sampling(), end_bias=bias))])
+        for bias in (0.0, 20.0, -20.0)
     }
-    assert np.mean(lengths[2.0]) < 0.6 * np.mean(lengths[0.0])
-    assert min(lengths[-60.0]) > 370  # the limit alone ends them
+    assert lengths[20.0].mean() < 0.75 * lengths[0.0].mean()
+    assert lengths[-20.0].mean() > 1.3 * lengths[0.0].mean()
+    assert (lengths[20.0] <= 6).mean() < 0.5  # the whole bias from the beginning would end nearly all there
 
 
 class Wanderer(Chorale):
@@ -265,7 +266,7 @@ def test_biases_are_added_to_the_end_and_to_the_pitches_in_parallel_motion_alone
     for (n, feature, before), (_, _, after) in zip(plain, biased, strict=True):
         wanted = before.copy()
         if feature == tokens.BAR_BEAT:
-            wanted[:, BarBeat.END] += 1.5
+            wanted[:, BarBeat.END] += 1.5 * n / 200
         elif feature == tokens.PITCH and n:
             for piece in range(3):
                 for pitch in parallels[n - 1, piece][parallels[n - 1, piece] != sounding.NONE]:
