@@ -63,7 +63,11 @@ def _run(args: argparse.Namespace) -> int:
         queue.print_left(entries, place)
         return 0
     if args.command == "measure":
-        queue.measure_again(entries, place, said=lambda line: print(line, flush=True))
+        if not queue.measure_again(entries, place, said=lambda line: print(line, flush=True)):
+            raise BadInput(
+                f"{place.results}: no model was measured; results are wanted there, and their weights in "
+                f"{place.models} or {place.runs}"
+            )
         return 0
     known = {entry.name: entry for entry in entries}
     for name in args.names:

@@ -16,20 +16,21 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 
 from muspike import adversarial, architectures, corpora, tokens
 from muspike.bench.shipped import measure
-from muspike.bench.shipped.recipes import Entry
+from muspike.bench.shipped.recipes import Entry, told_apart
 from muspike.checkpoint import Model, load_model, save_model
 from muspike.errors import BadInput, Busy, Diverged, Failed
-from muspike.files import check_file, is_owned, owned_folder, remove_temporaries, write_whole
+from muspike.files import check_file, check_target, is_owned, owned_folder, remove_temporaries, write_whole
 from muspike.generation import Sampling
 from muspike.model_folder import read_header
 from muspike.processes import CPU
-from muspike.recipe import Recipe, train
+from muspike.recipe import train
 from muspike.training import Run, Settings, kept_in, without_denormals
 
 
@@ -83,10 +84,18 @@ def _result_of_trained(entry: Entry, place: Place) -> dict[str, Any] | None:
     made = json.loads(json.dumps(_made(entry, None if lacks(entry) else corpora.load(entry.recipe.data).digest)))
     if made["corpus"] is None:
         made["corpus"] = found["made"].get("corpus")
-    return found if _told_apart(found["made"]) == _told_apart(made) else None
+    return found if told_apart(found["made"]) == told_apart(made) else None
 
 
 _LARGEST_RESULT = 2**20  # bytes
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "family": str,
+    "twin": (str, NoneType),
+    "made": dict,
+    "measured": dict,
+    "data": dict,
+}
 
 
 def lacks(entry: Entry) -> str:
@@ -108,12 +117,13 @@ def read_result(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         version = found["made"]["words"]
-        for key in ("name", "family", "twin", "measured", "data"):
-            found[key]
+        for key, kinds in _KINDS.items():
+            if not isinstance(found[key], kinds):
+                raise ValueError(f"{key} is {found[key]!r:.40}")
         int(found["made"]["recipe"]["seed"])
         float(found["measured"]["test"])
-        _told_apart(found["made"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        told_apart(found["made"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadInput(
             f"{file}: is no result of the queue ({error!r:.80}); remove it to train the model anew"
         ) from error
@@ -167,19 +177,8 @@ def left(entries: Sequence[Entry], place: Place) -> list[Left]:
 
 def run_of(entry: Entry, place: Place) -> Path:
     """The folder of the run of a recipe. Its name has a digest, so a changed recipe has another folder."""
-    digest = hashlib.sha256(json.dumps(_told_apart(_made(entry, None)), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(told_apart(_made(entry, None)), sort_keys=True).encode()).hexdigest()
     return place.runs / entry.name / digest[:8]
-
-
-def _told_apart(made: Mapping[str, Any]) -> dict[str, Any]:
-    """What `made` says of training, without the keys of recipes that have their default: a new key changes nothing."""
-    recipe = {key: value for key, value in made["recipe"].items() if value != _DEFAULTS.get(key)}
-    for key in {"teacher", "initial"} & set(recipe):
-        recipe[key] = _told_apart(recipe[key])
-    return {**{key: value for key, value in made.items() if key != "sampling"}, "recipe": recipe}
-
-
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
 
 
 def _progress(entry: Entry, place: Place) -> tuple[int, int]:
@@ -221,9 +220,12 @@ def work(
         said: called with a line at the start and at the end of each model, and for each corpus that is not here.
 
     Raises:
+        BadInput: results, logs or models cannot be written where `place` says.
         Failed: the disk refuses; or, after all other models, a training diverged, or a model, a state or a recipe was
             refused. What was kept stays; the next call goes on from there.
     """
+    for folder in (place.results, place.logs, place.models):
+        check_target(folder / "a file")
     finished: list[str] = []
     failed: dict[str, str] = {}
     without: dict[str, list[str]] = {}

@@ -74,6 +74,20 @@ class Entry:
         return {"recipe": told, "preset": preset}
 
 
+def told_apart(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What the `made` of a result says of training, without the keys of recipes that have their default.
+
+    So a result from before a key was known is not of another recipe.
+    """
+    recipe = {key: value for key, value in made["recipe"].items() if value != _DEFAULTS.get(key)}
+    for key in {"teacher", "initial"} & set(recipe):
+        recipe[key] = told_apart(recipe[key])
+    return {**{key: value for key, value in made.items() if key != "sampling"}, "recipe": recipe}
+
+
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
+
+
 @dataclass(frozen=True)
 class _Table:
     """The keys of a table, with their defaults."""

@@ -16,7 +16,7 @@ from muspike import corpora
 from muspike.bench.marked_tables import Tables, filled
 from muspike.bench.marked_tables import fill as fill_page
 from muspike.bench.shipped.queue import Place, read_result, result_files
-from muspike.bench.shipped.recipes import TABLES, Entry
+from muspike.bench.shipped.recipes import TABLES, Entry, told_apart
 from muspike.errors import BadInput
 from muspike.export.matrix import markdown
 
@@ -228,7 +228,7 @@ def same_chance(result: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
 
     def chance(of: Mapping[str, Any]) -> tuple[Any, ...]:
         recipe, network = of["made"]["recipe"], of["made"]["preset"]["network"]
-        return recipe["steps"], recipe["teacher"], network.get("hears")
+        return recipe["steps"], recipe["teacher"] and told_apart(recipe["teacher"]), network.get("hears")
 
     return chance(result) == chance(twin)
 

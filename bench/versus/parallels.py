@@ -7,7 +7,8 @@ For the validation split of the chorales and for pieces that each model composes
 - the axons of the groups `parallel` and `parallel_motion` (`muspike.sounding`) that spike before a note, and beside
   each how many notes of 100 take such a pitch;
 - how many transitions of 100 have parallels (the metric `parallel_rate`);
-- how many pieces of 100 end by themselves;
+- how many pieces of 100 end by themselves, how many end with dominant and tonic (the metric `ends_in_cadence`), and
+  the mean words of a piece;
 - the mean chance of END, in per cent, at the true ends of the pieces of the validation split.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from muspike import corpora, generate, load_model, sounding, tokens
+from muspike import corpora, generate, load_model, metrics, sounding, tokens
 from muspike.bench.shipped.measure import music
 from muspike.generation import ended_by_itself
 from muspike.model_folder import shipped_models
@@ -59,8 +60,11 @@ def chance_of_end(network: Generator, pieces: Sequence[Words]) -> float:
 def row(name: str, pieces: Sequence[Words], ended: float, end: float | None = None) -> str:
     """A line of the table."""
     rate = music(pieces)["parallel_rate"] or 0
+    cadences = metrics.evaluate_set([tokens.decode(words) for words in pieces], ["ends_in_cadence"])["ends_in_cadence"]
+    shares = "".join(f"{100 * share:>18.0f}" for share in (ended, np.nanmean(cadences)))
     of_groups = "".join(f"{axons:>18.2f}{taken:>18.2f}" for axons, taken in (heard(pieces, group) for group in GROUPS))
-    return f"{name:<20}{of_groups}{100 * rate:>18.2f}{100 * ended:>18.0f}" + (
+    words = np.mean([len(words) for words in pieces])
+    return f"{name:<20}{of_groups}{100 * rate:>18.2f}{shares}{words:>18.0f}" + (
         "" if end is None else f"{100 * end:>18.0f}"
     )
 
@@ -70,7 +74,8 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=shipped_models(), metavar="MODEL", help="default: what ships")
     arguments = parser.parse_args()
     columns = [text for group in GROUPS for text in (group, "taken of 100")]
-    print(f"{'':<20}{''.join(f'{text:>18}' for text in (*columns, 'parallels of 100', 'ended of 100', 'END, %'))}")
+    columns += ["parallels of 100", "ended of 100", "cadences of 100", "words", "END, %"]
+    print(f"{'':<20}{''.join(f'{text:>18}' for text in columns)}")
     bach = [np.asarray(piece.words) for piece in corpora.load("jsb").split("validation")]
     print(row("Bach, validation", bach, np.mean([len(words) <= LENGTH for words in bach])))
     for name in arguments.models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -604,6 +605,44 @@ def test_the_command_line_trains_lists_and_refuses(tmp_path: Path, capsys: pytes
     assert main(["train", "s-rnn-7", *where]) == 2
     error = capsys.readouterr().err
     assert error == "muspike: s-rnn-7: there is no such model in the queue; known are s-rnn-0, ann-rnn-0, s-rnn-3\n"
+    assert main(["measure", *where]) == 0
+    shutil.rmtree(tmp_path / "to" / "runs")
+    assert main(["measure", *where]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"muspike: {tmp_path}/to/results: no model was measured; results are wanted there, and")
+
+
+@pytest.mark.parametrize("name", ["results", "logs", "models"])
+def test_a_place_that_cannot_be_written_is_found_before_training(
+    name: str, entries: list[Entry], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    getattr(place, name).write_text("a file")
+    monkeypatch.setattr(queue, "train", lambda *_, **__: pytest.fail("it is to be found before"))
+    with pytest.raises(BadInput, match=f"{name}: is a file; a folder is wanted"):
+        queue.work(entries, place, said=silent)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("name",), None), (("family",), 3), (("twin",), []), (("made",), "x"), (("made", "recipe"), None),
+        (("made", "recipe", "seed"), math.inf), (("measured", "test"), "x"), (("data",), None),
+    ],
+)  # fmt: skip
+def test_a_damaged_result_is_refused_by_name(
+    keys: tuple[str, ...], value: Any, entries: list[Entry], place: Place
+) -> None:
+    place.results.mkdir()
+    found = result("s-rnn", 0, 3.0)
+    within = found
+    for key in keys[:-1]:
+        within = within[key]
+    within[keys[-1]] = value
+    file = place.results / "s-rnn-0.json"
+    file.write_text(json.dumps(found))
+    with pytest.raises(BadInput, match=r"s-rnn-0\.json: is no result of the queue"):
+        queue.read_result(file)
+    assert [row.entry.name for row in queue.left(entries, place)] == ["s-rnn-0", "ann-rnn-0", "s-rnn-3"]
 
 
 def result(
@@ -670,6 +709,15 @@ def test_a_twin_that_had_another_chance_is_marked() -> None:
         mark = "" if key is None else "*"
         assert f" | +20.0%{mark} | " in tables.quality_table(results, nothing).splitlines()[2]
         assert f" | 2.500{mark} | " in tables.likelihood_table(results, nothing).splitlines()[2]
+
+
+def test_twins_of_one_teacher_are_trained_alike_though_one_result_is_older() -> None:
+    """The older one told the teacher's sampling, and did not know a key of recipes."""
+    recipe = {"data": "jsb", "steps": 10}
+    results = {"s-rnn": [result("s-rnn", 0, 3.0, "ann-rnn", 3.0)], "ann-rnn": [result("ann-rnn", 0, 2.5)]}
+    results["s-rnn"][0]["made"]["recipe"]["teacher"] = {"recipe": recipe, "sampling": {"top_p": 0.8}}
+    results["ann-rnn"][0]["made"]["recipe"]["teacher"] = {"recipe": recipe | {"rate_weight": None}}
+    assert " | +20.0% | " in tables.quality_table(results, {"architectures": {}}).splitlines()[2]
 
 
 def test_the_models_of_other_corpora_have_a_table_of_their_own() -> None:
