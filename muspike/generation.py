@@ -53,7 +53,7 @@ class Sampling:
         top_p: share of a feature's probability that is kept: the likeliest values that together reach it.
         unisons: the most notes of one pitch at an onset.
         chord: the most notes at an onset.
-        end_bias: is added to the logit of END at the limit of words; before, its share is that of the words so far.
+        end_bias: is added to the logit of END, the n-th word of at most `length` having `end_bias * n / length`.
         parallels_bias: is added to the logits of the pitches with which a voice would move in parallel fifths or
             octaves with one above it (the group `parallel_motion` of `muspike.sounding`).
 

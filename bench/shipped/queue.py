@@ -71,12 +71,11 @@ def result_of(entry: Entry, place: Place) -> dict[str, Any] | None:
     Where the corpus cannot be had, its edition is not compared.
     """
     found = _result_of_trained(entry, place)
-    wanted = json.loads(json.dumps(dataclasses.asdict(entry.sampling)))
-    return found if found and found["made"].get("sampling") == wanted else None
+    return found if found and found["made"].get("sampling") == dataclasses.asdict(entry.sampling) else None
 
 
 def _result_of_trained(entry: Entry, place: Place) -> dict[str, Any] | None:
-    """As `result_of`, also where the music was sampled in another way: the model is the same."""
+    """As `result_of`, also where the music was sampled in another way than the recipe says."""
     file = place.results / f"{entry.name}.json"
     if not file.exists():
         return None

@@ -19,6 +19,7 @@ from muspike.cli import music
 from muspike.cli.options import Commands
 from muspike.errors import BadInput
 from muspike.generation import (
+    SHORTEST,
     UNCHANGED,
     Logits,
     Mask,
@@ -212,13 +213,13 @@ def test_top_p_and_temperature_do_not_keep_a_piece_from_ending() -> None:
 
 
 def test_a_bias_makes_the_end_likelier_or_rarer_as_the_piece_goes_on() -> None:
-    lengths = {
-        bias: np.array([len(words) for words in generate(Restless(), 100, 100, 0, replace(Sampling(), end_bias=bias))])
-        for bias in (0.0, 20.0, -20.0)
+    pieces = {
+        bias: generate(Restless(), 100, 30, 0, replace(Sampling(), end_bias=bias)) for bias in (0.0, 20.0, -100.0)
     }
-    assert lengths[20.0].mean() < 0.75 * lengths[0.0].mean()
-    assert lengths[-20.0].mean() > 1.3 * lengths[0.0].mean()
-    assert (lengths[20.0] <= 6).mean() < 0.5  # the whole bias from the beginning would end nearly all there
+    lengths = {bias: np.array([len(words) for words in found]) for bias, found in pieces.items()}
+    assert lengths[20.0].mean() < 0.6 * lengths[0.0].mean()
+    assert (lengths[20.0] > SHORTEST).mean() > 0.4  # the whole bias from the beginning would end them all there
+    assert not any(ended_by_itself(words, 30) for words in pieces[-100.0])  # the limit alone ends them
 
 
 class Wanderer(Chorale):
