@@ -28,9 +28,9 @@ MUSIC = ("pitch_count", "pitch_in_scale_rate", "empty_beat_rate", "parallel_rate
 CHIP = "loihi1"
 
 
-def music(pieces: Sequence[Words]) -> dict[str, float | None]:
-    """The means of the metrics of interest over the pieces for which they are defined; None if there is no such."""
-    found = metrics.evaluate_set([tokens.decode(piece) for piece in pieces], MUSIC)
+def music(pieces: Sequence[Words], names: Sequence[str] = MUSIC) -> dict[str, float | None]:
+    """The means of the metrics `names` over the pieces for which they are defined; None if there is no such piece."""
+    found = metrics.evaluate_set([tokens.decode(piece) for piece in pieces], names)
     return {name: float(np.nanmean(values)) if np.isfinite(values).any() else None for name, values in found.items()}
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from muspike import corpora, generate, load_model, metrics, sounding, tokens
+from muspike import corpora, generate, load_model, sounding, tokens
 from muspike.bench.shipped.measure import music
 from muspike.generation import ended_by_itself
 from muspike.model_folder import shipped_models
@@ -59,9 +59,8 @@ def chance_of_end(network: Generator, pieces: Sequence[Words]) -> float:
 
 def row(name: str, pieces: Sequence[Words], ended: float, end: float | None = None) -> str:
     """A line of the table."""
-    rate = music(pieces)["parallel_rate"] or 0
-    cadences = metrics.evaluate_set([tokens.decode(words) for words in pieces], ["ends_in_cadence"])["ends_in_cadence"]
-    shares = "".join(f"{100 * share:>18.0f}" for share in (ended, np.nanmean(cadences)))
+    rate, cadences = (value or 0 for value in music(pieces, ("parallel_rate", "ends_in_cadence")).values())
+    shares = "".join(f"{100 * share:>18.0f}" for share in (ended, cadences))
     of_groups = "".join(f"{axons:>18.2f}{taken:>18.2f}" for axons, taken in (heard(pieces, group) for group in GROUPS))
     words = np.mean([len(words) for words in pieces])
     return f"{name:<20}{of_groups}{100 * rate:>18.2f}{shares}{words:>18.0f}" + (
