@@ -8,6 +8,9 @@ A layer keeps one bit per neuron for each tick of a token:
 `write_gate`, `candidate`, `erase` and `mute` are LIF populations. They read the layer before and, one period later,
 `hidden`. AND, OR and NOT are LIF neurons of tau 1 with constant wires.
 
+With an embedding, the first layer reads a population of LIF neurons that reads the input. Without one, four populations
+read all axons of the input, which takes half of the weights. An LSTM has such a layer too, of values that do not spike.
+
 The design follows Lotfi Rezaabad & Vishwanath 2020, with one change: the gates erase and mute, instead of keeping and
 letting out. So a bit that is kept costs no spike of a gate, and a silent gate passes gradients.
 """
@@ -42,6 +45,7 @@ class Config:
     Attributes:
         width: cells per layer.
         layers: number of layers.
+        embedding: neurons of the population between the input and the first layer; 0: the first layer reads the input.
         ticks: ticks for which a token is presented.
         tau: time constant of the gates in ticks.
         v_threshold: threshold of the gates.
@@ -57,6 +61,7 @@ class Config:
 
     width: int = setting(224, between(1, 8192))
     layers: int = setting(2, between(1, 16))
+    embedding: int = setting(0, between(0, 8192))
     ticks: int = setting(4, between(1, 64))
     tau: float = 2.0
     v_threshold: float = 0.5
@@ -71,11 +76,16 @@ class Config:
 
 def build(config: Config) -> Network:
     """Build the network of `config`, with weights drawn from torch's random state."""
-    clock = timing(config.ticks, depth=4 * config.layers)  # per layer: gate, write, cell, hidden
+    depth = 4 * config.layers + (config.embedding > 0)  # per layer: gate, write, cell, hidden
+    clock = timing(config.ticks, depth)
     hearing, labels = Hearing(config.hears), Labels.of(config.labels)
     populations = [Population("input", input_axons(hearing=hearing, labels=labels), "input")]
-    synapses, composites = [], []
+    synapses, composites = list[Synapse](), []
     source = "input"
+    if config.embedding:
+        populations.append(Population("embedding", config.embedding, "lif", config.tau, config.v_threshold))
+        synapses += [Synapse(source, "embedding"), Synapse("embedding", "readout")]
+        source = "embedding"
     for k in range(1, config.layers + 1):
         cells_of_layer = Layer(k, source)
         populations += cells_of_layer.populations(config)

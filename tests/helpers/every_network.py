@@ -70,6 +70,7 @@ NETWORKS: Mapping[str, Callable[[], Network]] = {
     "s-rnn, hearing": preset("s-rnn", hears=HEARS, direct=DIRECT),
     "s-gan, hearing": preset("s-gan", hears=HEARS, direct=DIRECT),
     "s-lstm, hearing": preset("s-lstm", hears=HEARS),
+    "s-lstm, embedding": preset("s-lstm", embedding=24),
     "s-transformer, hearing": preset("s-transformer", hears=HEARS, direct=DIRECT),
     "s-rnn, labels": preset("s-rnn", labels=LABELS),
     "s-gan, hearing and labels": preset("s-gan", hears=HEARS, labels=LABELS),

@@ -67,9 +67,10 @@ def test_a_cell_remembers_until_it_is_erased() -> None:
     assert hidden.flatten().tolist() == [1, 0, 1, 0, 0]
 
 
-def test_composite_equals_its_populations() -> None:
+@pytest.mark.parametrize("embedding", [0, 20])
+def test_composite_equals_its_populations(embedding: int) -> None:
     torch.manual_seed(0)
-    network = architectures.build("s-lstm", {"width": 24, "layers": 2, "ticks": 2})
+    network = architectures.build("s-lstm", {"width": 24, "layers": 2, "embedding": embedding, "ticks": 2})
     assert isinstance(network, Network)
     words = torch.randint(0, 5, (12, 4, 7))
     record = ["hidden1", "hidden2"]
