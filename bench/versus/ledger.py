@@ -6,7 +6,7 @@ Each rung of the S-RNN changes what its line says of the rung above it. All are 
 of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. What is read is the
 validation split. The last two rungs train nothing: they are the rung above on the chip's weights, and on the
 chip. The S-Transformer is so unlike its twin that one rung changes much: it has the twin, the twin without a softmax,
-and the network that ships.
+the network with four ticks a word, and the preset.
 
 What else changes: from the twin to the rung after it, dropout, weight decay and width, which are those of the presets,
 and what reaches the readout directly; with the four ticks, the time constant of the readout. Networks that differ from
@@ -167,8 +167,12 @@ RUNGS = {
         "s-transformer", "no softmax: a ReLU, divided by the words seen", "ann-transformer", changed=without_softmax
     ),
     "s-transformer-spikes": Rung(
-        "s-transformer", "binary spikes, registers for attention, four ticks a word: the preset", "s-transformer"
+        "s-transformer",
+        "binary spikes, registers for attention, four ticks a word",
+        "s-transformer",
+        network={"ticks": 4},
     ),
+    "s-transformer-ticks": Rung("s-transformer", "eight ticks a word: the preset", "s-transformer"),
     "s-transformer-8-bit": Rung("s-transformer", "weights of 8 bits", "s-transformer", measured="8 bit"),
     "s-transformer-chip": Rung("s-transformer", "integer membranes: the chip", "s-transformer", measured="chip"),
 }

@@ -59,7 +59,8 @@ def chance_of_end(network: Generator, pieces: Sequence[Words]) -> float:
 
 def row(name: str, pieces: Sequence[Words], ended: float, end: float | None = None) -> str:
     """A line of the table."""
-    rate, cadences = (value or 0 for value in music(pieces, ("parallel_rate", "ends_in_cadence")).values())
+    means = music(pieces, ("parallel_rate", "ends_in_cadence")).values()
+    rate, cadences = (np.nan if mean is None else mean for mean in means)
     shares = "".join(f"{100 * share:>18.0f}" for share in (ended, cadences))
     of_groups = "".join(f"{axons:>18.2f}{taken:>18.2f}" for axons, taken in (heard(pieces, group) for group in GROUPS))
     words = np.mean([len(words) for words in pieces])

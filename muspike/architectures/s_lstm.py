@@ -8,8 +8,9 @@ A layer keeps one bit per neuron for each tick of a token:
 `write_gate`, `candidate`, `erase` and `mute` are LIF populations. They read the layer before and, one period later,
 `hidden`. AND, OR and NOT are LIF neurons of tau 1 with constant wires.
 
-With an embedding, the first layer reads a population of LIF neurons that reads the input. Without one, four populations
-read all axons of the input, which takes half of the weights. An LSTM has such a layer too, of values that do not spike.
+With an embedding, the first layer reads a population of LIF neurons that reads the input, and that reaches the readout
+too. Without one, the four gates of the first layer read all axons of the input, so that a small network has half of its
+weights there. The twin `ann-lstm` has an embedding as well, of values that do not spike.
 
 The design follows Lotfi Rezaabad & Vishwanath 2020, with one change: the gates erase and mute, instead of keeping and
 letting out. So a bit that is kept costs no spike of a gate, and a silent gate passes gradients.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -149,3 +151,17 @@ def test_a_ledger_is_kept_rung_by_rung_and_goes_on(
     assert bits == pytest.approx(spikes, rel=0.05) and chip == pytest.approx(bits, rel=0.05)
     assert len({spikes, bits, chip}) == 3
     assert climbed("first", steps=3)["first"]["steps"] == 3 and trained[2:] == ["first"]
+
+
+@pytest.mark.parametrize("name", [name for name, rung in ledger.RUNGS.items() if "the preset" in rung.about])
+def test_the_rung_that_is_the_preset_has_its_network(name: str) -> None:
+    rung = ledger.RUNGS[name]
+    assert ledger._network(rung) == architectures.preset(rung.architecture, "small")["network"]
+    assert not rung.training and rung.changed is contextlib.nullcontext
+
+
+@pytest.mark.parametrize("name", [name for name, rung in ledger.RUNGS.items() if "ticks a word" in rung.about])
+def test_a_rung_has_the_ticks_that_it_names(name: str) -> None:
+    rung = ledger.RUNGS[name]
+    named = re.search(r"(four|eight) ticks a word", rung.about)
+    assert named and ledger._network(rung)["ticks"] == {"four": 4, "eight": 8}[named[1]]
