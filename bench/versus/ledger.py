@@ -5,8 +5,8 @@
 Each rung of the S-RNN changes what its line says of the rung above it. All are trained for 800 steps of 16 x 256 words
 of the chorales on a cosine schedule, seed 0, at two learning rates, of which the better one counts. What is read is the
 validation split. The last two rungs train nothing: they are the rung above on the chip's weights, and on the
-chip. The S-Transformer is so unlike its twin that one rung changes much: it has the twin, the twin without a softmax,
-the network with four ticks a word, and the preset.
+chip. The S-Transformer is so unlike its twin that one rung changes much: between the twin without a softmax and the
+registers lie depth, layer norms, residuals and the kind of memory.
 
 What else changes: from the twin to the rung after it, dropout, weight decay and width, which are those of the presets,
 and what reaches the readout directly; with the four ticks, the time constant of the readout. Networks that differ from
@@ -23,7 +23,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from unittest import mock
 import torch
 
 from muspike import architectures, corpora, tokens, training
+from muspike.architectures import s_transformer
 from muspike.bench.shipped.measure import CHIP, nll
 from muspike.checkpoint import Model
 from muspike.cli.train import watched
@@ -95,6 +96,17 @@ def with_neurons(step: Step) -> contextlib.AbstractContextManager[Any]:
     return mock.patch("muspike.network.lif_layer", layer)
 
 
+@contextlib.contextmanager
+def graded_attention(step: Step) -> Iterator[None]:
+    """Within it, spiking networks compute their neurons by `step`, and registers hold and are read by its numbers.
+
+    A write replaces as much of a row as its key says: memory = (1 - k) * memory one word ago + k * v.
+    """
+    plain = s_transformer.registers_reference
+    with with_neurons(step), mock.patch.object(s_transformer, "registers", plain):
+        yield
+
+
 def without_softmax() -> contextlib.AbstractContextManager[Any]:
     """Within it, the scores of a twin's attention go through a ReLU, divided by the words that are seen."""
 
@@ -138,7 +150,9 @@ class Rung:
 
 
 _WORD = {"ticks": 1, "tau": [1.0], "tau_readout": 1.0}
+_GRADED = {"ticks": 1, "tau": 1.0, "tau_readout": 1.0}
 _FREE = {"rate_weight": 0.0}
+_FREE_OF_FLOOR = {**_FREE, "floor_weight": 0.0}
 RUNGS = {
     "s-rnn-twin": Rung("s-rnn", "the twin: Elman's network with layer norms and residuals", "ann-rnn"),
     "s-rnn-plain": Rung(
@@ -166,12 +180,23 @@ RUNGS = {
     "s-transformer-relu": Rung(
         "s-transformer", "no softmax: a ReLU, divided by the words seen", "ann-transformer", changed=without_softmax
     ),
-    "s-transformer-spikes": Rung(
+    "s-transformer-registers": Rung(
         "s-transformer",
-        "binary spikes, registers for attention, four ticks a word",
+        "two blocks with registers for attention, outputs from 0 to 1; no layer norms, no residuals",
+        "s-transformer",
+        network=_GRADED,
+        training=_FREE_OF_FLOOR,
+        changed=lambda: graded_attention(never_reset(ramp)),
+    ),
+    "s-transformer-leaky": Rung(
+        "s-transformer",
+        "four ticks a word, membranes that leak",
         "s-transformer",
         network={"ticks": 4},
+        training=_FREE_OF_FLOOR,
+        changed=lambda: graded_attention(never_reset(ramp)),
     ),
+    "s-transformer-spikes": Rung("s-transformer", "binary spikes that reset", "s-transformer", network={"ticks": 4}),
     "s-transformer-ticks": Rung("s-transformer", "eight ticks a word: the preset", "s-transformer"),
     "s-transformer-8-bit": Rung("s-transformer", "weights of 8 bits", "s-transformer", measured="8 bit"),
     "s-transformer-chip": Rung("s-transformer", "integer membranes: the chip", "s-transformer", measured="chip"),

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from muspike import architectures, corpora
+from muspike.architectures import s_transformer
 from muspike.network import Network
 from muspike.neurons import lif_step
 from noise_corpus import noise_corpus, whole_pieces
@@ -57,6 +58,22 @@ def test_with_its_own_neurons_the_network_is_itself_and_without_a_reset_another(
     with ledger.with_neurons(ledger.never_reset(ledger.binary)):
         without, _ = gradients(of)
     assert (without - wanted).abs().max() > 0.01
+
+
+def test_registers_of_numbers_are_those_of_bits_where_the_numbers_are_bits_and_else_others() -> None:
+    torch.manual_seed(0)
+    of = architectures.build("s-transformer", architectures.preset("s-transformer", "tiny")["network"])
+    assert isinstance(of, Network)
+    wanted, slopes = gradients(of)
+    with ledger.graded_attention(lif_step):
+        found, same = gradients(of)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(same[name], slope, rtol=1e-3, atol=1e-3 * float(slope.abs().max()))
+    with ledger.graded_attention(ledger.never_reset(ledger.ramp)):
+        graded, _ = gradients(of)
+    assert (graded - wanted).abs().max() > 0.01
+    assert s_transformer.registers.__name__ == "registers", "the kernels are back"
 
 
 def test_one_tick_without_leak_and_with_a_tanh_is_elmans_network() -> None:
