@@ -138,6 +138,7 @@ class Rung:
         training: settings of the training that are not the preset's.
         changed: makes the context in which the network is computed.
         measured: how the rung above is measured again, instead of training: "8 bit" or "chip".
+        rates: the learning rates that are tried; none: those that RATES has for the architecture.
     """
 
     family: str
@@ -147,6 +148,11 @@ class Rung:
     training: dict[str, Any] = field(default_factory=dict)
     changed: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     measured: str = ""
+    rates: tuple[float, ...] = ()
+
+    def tried(self) -> tuple[float, ...]:
+        """The learning rates of which the better one counts."""
+        return self.rates or RATES[self.architecture]
 
 
 _WORD = {"ticks": 1, "tau": [1.0], "tau_readout": 1.0}
@@ -187,16 +193,11 @@ RUNGS = {
         network=_GRADED,
         training=_FREE_OF_FLOOR,
         changed=lambda: graded_attention(never_reset(ramp)),
+        rates=(4e-3, 1.5e-2),
     ),
-    "s-transformer-leaky": Rung(
-        "s-transformer",
-        "four ticks a word, membranes that leak",
-        "s-transformer",
-        network={"ticks": 4},
-        training=_FREE_OF_FLOOR,
-        changed=lambda: graded_attention(never_reset(ramp)),
+    "s-transformer-spikes": Rung(
+        "s-transformer", "four ticks a word, binary spikes that reset", "s-transformer", network={"ticks": 4}
     ),
-    "s-transformer-spikes": Rung("s-transformer", "binary spikes that reset", "s-transformer", network={"ticks": 4}),
     "s-transformer-ticks": Rung("s-transformer", "eight ticks a word: the preset", "s-transformer"),
     "s-transformer-8-bit": Rung("s-transformer", "weights of 8 bits", "s-transformer", measured="8 bit"),
     "s-transformer-chip": Rung("s-transformer", "integer membranes: the chip", "s-transformer", measured="chip"),
@@ -204,7 +205,7 @@ RUNGS = {
 # Of networks whose units are smooth, and of those that spike; every trained rung takes the better of two.
 RATES = {
     "s-rnn": (3e-3, 1.2e-2),
-    "s-transformer": (4e-3, 1.5e-2),
+    "s-transformer": (1.5e-2, 3e-2),
     "ann-rnn": (2e-3, 6e-3),
     "ann-transformer": (2e-3, 4e-3),
 }
@@ -213,7 +214,7 @@ RATES = {
 def trained(name: str, rung: Rung, runs: Path, corpus: corpora.Corpus, steps: int) -> dict[str, Any]:
     """Train a rung at each learning rate, and return the better one's figures."""
     found = []
-    for rate in RATES[rung.architecture]:
+    for rate in rung.tried():
         settings = _settings(rung, rate, steps)
         with owned_folder(runs / f"{name}-{rate:g}") as folder, rung.changed():
             run = training.Run(folder, rung.architecture, _network(rung), settings, corpus)
@@ -237,7 +238,7 @@ def measured_again(how: str, model: Model, corpus: corpora.Corpus) -> dict[str, 
 def made(name: str, steps: int, corpus: corpora.Corpus) -> dict[str, Any]:
     """What the figures of a rung depend on, JSON-able."""
     rung = RUNGS[name]
-    settings = [dataclasses.asdict(_settings(rung, rate, steps)) for rate in RATES[rung.architecture]]
+    settings = [dataclasses.asdict(_settings(rung, rate, steps)) for rate in rung.tried()]
     told = {"network": _network(rung), "training": settings, "words": tokens.VERSION, "corpus": corpus.digest}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     return {"about": rung.about, "steps": steps, "digest": digest}
