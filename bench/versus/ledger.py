@@ -9,8 +9,9 @@ chip. The S-Transformer is so unlike its twin that one rung changes much: betwee
 registers lie depth, layer norms, residuals and the kind of memory.
 
 What else changes: from the twin to the rung after it, dropout, weight decay and width, which are those of the presets,
-and what reaches the readout directly; with the four ticks, the time constant of the readout. Networks that differ from
-the preset's neurons compute their backward pass in float32; the others in the precision of the preset.
+and what reaches the readout directly; with the four ticks, the time constant of the readout; with the S-Transformer's
+spikes, the penalties of its firing rates and the pair of learning rates. Networks that differ from the preset's neurons
+compute their backward pass in float32; the others in the precision of the preset.
 
 A rung that is in the ledger with the same settings, words and corpus is not trained again; a run that was stopped goes
 on.
@@ -188,7 +189,7 @@ RUNGS = {
     ),
     "s-transformer-registers": Rung(
         "s-transformer",
-        "two blocks with registers for attention, outputs from 0 to 1; no layer norms, no residuals",
+        "two blocks with registers for attention, one tick a word, outputs from 0 to 1; no layer norms, no residuals",
         "s-transformer",
         network=_GRADED,
         training=_FREE_OF_FLOOR,
@@ -196,18 +197,18 @@ RUNGS = {
         rates=(4e-3, 1.5e-2),
     ),
     "s-transformer-spikes": Rung(
-        "s-transformer", "four ticks a word, binary spikes that reset", "s-transformer", network={"ticks": 4}
+        "s-transformer", "four ticks a word, membranes that leak, binary spikes that reset", "s-transformer", network={"ticks": 4}
     ),
     "s-transformer-ticks": Rung("s-transformer", "eight ticks a word: the preset", "s-transformer"),
     "s-transformer-8-bit": Rung("s-transformer", "weights of 8 bits", "s-transformer", measured="8 bit"),
     "s-transformer-chip": Rung("s-transformer", "integer membranes: the chip", "s-transformer", measured="chip"),
 }
-# Of networks whose units are smooth, and of those that spike; every trained rung takes the better of two.
+# Every trained rung takes the better of two. Those of a spiking architecture whose units are smooth in a rung are there.
 RATES = {
     "s-rnn": (3e-3, 1.2e-2),
     "s-transformer": (1.5e-2, 3e-2),
     "ann-rnn": (2e-3, 6e-3),
-    "ann-transformer": (2e-3, 4e-3),
+    "ann-transformer": (4e-3, 8e-3),
 }
 
 
