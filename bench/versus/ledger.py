@@ -197,13 +197,16 @@ RUNGS = {
         rates=(4e-3, 1.5e-2),
     ),
     "s-transformer-spikes": Rung(
-        "s-transformer", "four ticks a word, membranes that leak, binary spikes that reset", "s-transformer", network={"ticks": 4}
+        "s-transformer",
+        "four ticks a word, membranes that leak, binary spikes that reset",
+        "s-transformer",
+        network={"ticks": 4},
     ),
     "s-transformer-ticks": Rung("s-transformer", "eight ticks a word: the preset", "s-transformer"),
     "s-transformer-8-bit": Rung("s-transformer", "weights of 8 bits", "s-transformer", measured="8 bit"),
     "s-transformer-chip": Rung("s-transformer", "integer membranes: the chip", "s-transformer", measured="chip"),
 }
-# Every trained rung takes the better of two. Those of a spiking architecture whose units are smooth in a rung are there.
+# Every trained rung takes the better of two. A rung whose units are smooth may have others than its architecture.
 RATES = {
     "s-rnn": (3e-3, 1.2e-2),
     "s-transformer": (1.5e-2, 3e-2),

@@ -25,6 +25,7 @@ _spec = importlib.util.spec_from_file_location("versus_ledger", SCRIPT)
 assert _spec is not None and _spec.loader is not None
 ledger = sys.modules["versus_ledger"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(ledger)
+_TICKS = r"(one tick|four ticks|eight ticks) a word"
 SETTINGS = architectures.preset("s-rnn", "small")["network"] | {"width": 24, "v_threshold": 0.2}
 
 
@@ -185,8 +186,8 @@ def test_the_rung_that_is_the_preset_has_its_network(name: str) -> None:
     assert not rung.training and rung.changed is contextlib.nullcontext
 
 
-@pytest.mark.parametrize("name", [name for name, rung in ledger.RUNGS.items() if re.search("ticks? a word", rung.about)])
+@pytest.mark.parametrize("name", [name for name, rung in ledger.RUNGS.items() if re.search(_TICKS, rung.about)])
 def test_a_rung_has_the_ticks_that_it_names(name: str) -> None:
     rung = ledger.RUNGS[name]
-    named = re.search(r"(one tick|four ticks|eight ticks) a word", rung.about)
+    named = re.search(_TICKS, rung.about)
     assert named and ledger._network(rung)["ticks"] == {"one tick": 1, "four ticks": 4, "eight ticks": 8}[named[1]]
